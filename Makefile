@@ -1,0 +1,44 @@
+# Every target installs what it needs; `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install lab test gates format containers bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
+
+install: $(STAMP) ## create .venv with the project and all its extras
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[all,dev]'
+	@touch $(STAMP)
+
+lab: $(STAMP) ## play the whole story on real MNIST; writes lab-report/
+	$(BIN)/zoo lab
+
+gates: $(STAMP) ## style, types and import arrows
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs model_zoo service trainer tests benchmarks
+
+test: gates ## the gates, then every test
+	$(BIN)/pytest
+
+format: $(STAMP) ## rewrite the sources as the gates want them
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+containers: $(STAMP) ## build the images, run the lab through them, take them down
+	$(BIN)/python -m benchmarks.containers
+
+bench: $(STAMP) ## measure every claim; JSON in bench-results/
+	$(BIN)/python -m benchmarks all
+
+clean: ## remove what the targets made, .venv included
+	rm -rf $(VENV) lab-report bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis

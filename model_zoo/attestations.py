@@ -1,0 +1,239 @@
+"""In-toto statements: signed claims about files, named by their digests.
+
+A publisher's *release statement* says: these files are ``alice/digits@1``. A
+builder's *provenance* says: these files came of this spec, data and environment.
+Neither says that a model is harmless.
+
+Source:
+    in-toto Attestation Framework v1 (Statement, DSSE payload type);
+    SLSA provenance v1 (predicate).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from model_zoo.canonical import JsonObject, canonical_json, parse_object
+from model_zoo.documents import Document
+from model_zoo.envelopes import MAX_PAYLOAD_BYTES, Envelope, Role
+from model_zoo.errors import InvalidSpecError, MalformedDocumentError
+from model_zoo.jobs import Digest, JobSpec, kind_of
+from model_zoo.keys import SigningKey
+from model_zoo.manifest import FileEntry, Manifest
+from model_zoo.names import ReleaseName
+
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PROVENANCE_TYPE = "https://slsa.dev/provenance/v1"
+RELEASE_TYPE = "urn:verified-model-zoo:release:v1"
+BUILD_TYPE = "urn:verified-model-zoo:build:v1"
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseStatement:
+    """These files, and no others, are this release."""
+
+    release: ReleaseName
+    manifest: Manifest
+
+
+class Provenance(Document):
+    """These files came of this spec, from these inputs, in this environment.
+
+    ``inputs`` maps the name of a data set or parent to its SHA-256; ``environment``
+    holds what else decides the bits: library versions, threads, device, precision.
+    ``invocation`` names the attempt; times are RFC 3339, UTC.
+    """
+
+    subjects: Annotated[dict[str, Digest], Field(min_length=1, max_length=256)]
+    kind: str
+    spec: dict[str, Any]
+    inputs: dict[str, Digest]
+    environment: dict[str, str | int]
+    builder: Digest
+    invocation: str
+    started_at: str
+    finished_at: str
+
+    def is_of(self, spec: JobSpec) -> bool:
+        """Whether the build claims to have followed ``spec``, to the last field."""
+        return self.kind == kind_of(spec) and canonical_json(
+            self.spec
+        ) == canonical_json(spec.to_object())
+
+
+def subjects_of(manifest: Manifest) -> dict[str, str]:
+    """Return name -> SHA-256 of the manifest's files."""
+    return {file.name: file.sha256 for file in manifest.files}
+
+
+def sign_release(statement: ReleaseStatement, *keys: SigningKey) -> Envelope:
+    """Return ``statement`` signed by each of ``keys``."""
+    predicate = {
+        "release": str(statement.release),
+        "files": statement.manifest.to_object()["files"],
+    }
+    subjects = subjects_of(statement.manifest)
+    return _sign(RELEASE_TYPE, subjects=subjects, predicate=predicate, keys=keys)
+
+
+def open_release(envelope: Envelope, role: Role) -> ReleaseStatement:
+    """Return the release statement, once enough keys of ``role`` vouch for it.
+
+    Raises:
+        ThresholdNotMetError: too few of them signed it.
+        MalformedDocumentError: what they signed is no well-formed release statement.
+    """
+    subjects, predicate = _open(envelope, role, predicate_type=RELEASE_TYPE)
+    try:
+        fields = _ReleasePredicate.from_object(predicate)
+        release = ReleaseName.parse(fields.release)
+        manifest = Manifest(files=fields.files)
+    except (ValueError, InvalidSpecError) as error:
+        msg = f"release statement: {error}"
+        raise MalformedDocumentError(msg) from error
+    if subjects != subjects_of(manifest):
+        msg = "release statement: its subject and its files are not the same"
+        raise MalformedDocumentError(msg)
+    return ReleaseStatement(release, manifest)
+
+
+def sign_provenance(provenance: Provenance, key: SigningKey) -> Envelope:
+    """Return ``provenance`` as a SLSA statement signed with the builder's key.
+
+    Raises:
+        ValueError: the provenance names another builder than ``key``.
+    """
+    if provenance.builder != key.public.keyid:
+        msg = "the provenance names another builder than the key that signs it"
+        raise ValueError(msg)
+    predicate = {
+        "buildDefinition": {
+            "buildType": BUILD_TYPE,
+            "externalParameters": {"kind": provenance.kind, "spec": provenance.spec},
+            "internalParameters": {"environment": provenance.environment},
+            "resolvedDependencies": [
+                {"name": name, "digest": {"sha256": sha256}}
+                for name, sha256 in sorted(provenance.inputs.items())
+            ],
+        },
+        "runDetails": {
+            "builder": {"id": provenance.builder},
+            "metadata": {
+                "invocationId": provenance.invocation,
+                "startedOn": provenance.started_at,
+                "finishedOn": provenance.finished_at,
+            },
+        },
+    }
+    subjects = provenance.subjects
+    return _sign(PROVENANCE_TYPE, subjects=subjects, predicate=predicate, keys=[key])
+
+
+def open_provenance(envelope: Envelope, role: Role) -> Provenance:
+    """Return the provenance, once a builder of ``role`` vouches for it.
+
+    Raises:
+        ThresholdNotMetError: no key of the role signed it.
+        MalformedDocumentError: what it signed is no well-formed provenance of ours,
+            or names another builder than one of the role.
+    """
+    subjects, predicate = _open(envelope, role, predicate_type=PROVENANCE_TYPE)
+    try:
+        provenance = _provenance(subjects, predicate)
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"provenance: {error}"
+        raise MalformedDocumentError(msg) from error
+    if provenance.builder not in {key.keyid for key in role.keys}:
+        msg = "provenance: it names another builder than the one that signed it"
+        raise MalformedDocumentError(msg)
+    return provenance
+
+
+class _ReleasePredicate(Document):
+    model_config = ConfigDict(extra="ignore")
+
+    release: Annotated[str, Field(max_length=256)]
+    files: tuple[FileEntry, ...]
+
+
+class _Statement(Document):
+    model_config = ConfigDict(extra="ignore")
+
+    statement_type: Annotated[str, Field(alias="_type")]
+    subject: Annotated[list["_Subject"], Field(min_length=1, max_length=256)]
+    predicate_type: Annotated[str, Field(alias="predicateType")]
+    predicate: dict[str, Any]
+
+
+class _Subject(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    name: str
+    digest: dict[str, str]
+
+
+def _sign(
+    predicate_type: str,
+    *,
+    subjects: dict[str, str],
+    predicate: JsonObject,
+    keys: Iterable[SigningKey],
+) -> Envelope:
+    statement = {
+        "_type": STATEMENT_TYPE,
+        "subject": [
+            {"name": name, "digest": {"sha256": sha256}}
+            for name, sha256 in sorted(subjects.items())
+        ],
+        "predicateType": predicate_type,
+        "predicate": predicate,
+    }
+    payload = canonical_json(statement)
+    return Envelope.sign(payload, payload_type=PAYLOAD_TYPE, keys=keys)
+
+
+def _open(
+    envelope: Envelope, role: Role, *, predicate_type: str
+) -> tuple[dict[str, str], JsonObject]:
+    """Return subjects and predicate; nothing is parsed before its signature holds."""
+    payload = envelope.verified_payload(role, payload_type=PAYLOAD_TYPE)
+    try:
+        statement = _Statement.from_object(
+            parse_object(payload, limit_bytes=MAX_PAYLOAD_BYTES)
+        )
+        subjects = {item.name: item.digest["sha256"] for item in statement.subject}
+    except (KeyError, ValueError) as error:
+        msg = f"not an in-toto statement: {error}"
+        raise MalformedDocumentError(msg) from error
+    found = (statement.statement_type, statement.predicate_type)
+    if found != (STATEMENT_TYPE, predicate_type):
+        msg = f"expected a statement of type {predicate_type}, found another"
+        raise MalformedDocumentError(msg)
+    if len(subjects) != len(statement.subject):
+        msg = "not an in-toto statement: a subject is named twice"
+        raise MalformedDocumentError(msg)
+    return subjects, statement.predicate
+
+
+def _provenance(subjects: dict[str, str], predicate: JsonObject) -> Provenance:
+    definition, run = predicate["buildDefinition"], predicate["runDetails"]
+    if definition["buildType"] != BUILD_TYPE:
+        msg = "an unknown build type"
+        raise ValueError(msg)
+    return Provenance(
+        subjects=subjects,
+        kind=definition["externalParameters"]["kind"],
+        spec=definition["externalParameters"]["spec"],
+        inputs={
+            item["name"]: item["digest"]["sha256"]
+            for item in definition["resolvedDependencies"]
+        },
+        environment=definition["internalParameters"]["environment"],
+        builder=run["builder"]["id"],
+        invocation=run["metadata"]["invocationId"],
+        started_at=run["metadata"]["startedOn"],
+        finished_at=run["metadata"]["finishedOn"],
+    )

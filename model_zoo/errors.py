@@ -1,0 +1,118 @@
+"""The whole error tree: one error, one reader's decision.
+
+    ZooError
+    ├── InvalidSpecError          the request makes no sense: fix it, never retry
+    ├── NotFoundError             no such thing
+    ├── ConflictError             it exists already, or somebody else was faster
+    ├── NotPermittedError         not yours
+    ├── ExpectationError          the command ran and what it expected did not hold
+    ├── LocalError                this machine: disk full, port in use, missing extra
+    ├── TransportError            the bytes did not arrive: try again
+    └── VerificationError         the bytes cannot be believed: stop and tell someone
+        ├── MalformedDocumentError    not the document it claims to be
+        ├── ThresholdNotMetError      too few distinct trusted keys signed it
+        ├── WrongReleaseError         signed, but for another name
+        ├── ProvenanceMismatchError   signed, but built from something else
+        ├── PolicyNotMetError         the policy demands more than there is, or nothing
+        ├── LengthMismatchError       longer or shorter than the signed length
+        ├── DigestMismatchError       other bytes than the signed ones
+        ├── UnsafeFormatError         can run code, or breaks its format's rules
+        └── UntrustedServerError      the server's certificate is not the pinned one
+
+HTTP status codes live in ``service/api/errors.py`` and exit codes in
+``model_zoo/cli/exits.py``; an error knows neither.
+"""
+
+
+class ZooError(Exception):
+    """Anything this project refuses or fails to do, in words a user can act on."""
+
+
+class InvalidSpecError(ZooError):
+    """The request makes no sense; sending it again will not help."""
+
+
+class NotFoundError(ZooError):
+    """There is no such thing."""
+
+
+class ConflictError(ZooError):
+    """It exists already with other content, or somebody else was faster."""
+
+
+class NotPermittedError(ZooError):
+    """The key or token at hand does not allow this."""
+
+
+class ExpectationError(ZooError):
+    """The command ran to its end, and what it was asked to establish is not so."""
+
+
+class LocalError(ZooError):
+    """This machine cannot do it: disk full, port in use, an extra not installed."""
+
+
+class TransportError(ZooError):
+    """The bytes did not arrive; trying again may help."""
+
+
+class VerificationError(ZooError):
+    """The bytes arrived and cannot be believed; trying again will not help."""
+
+
+class MalformedDocumentError(VerificationError):
+    """The bytes are not the document they claim to be."""
+
+
+class ThresholdNotMetError(VerificationError):
+    """Fewer distinct trusted keys signed the payload than the role demands."""
+
+    def __init__(self, role: str, *, valid: int, threshold: int) -> None:
+        """Say how many of the role's keys signed and how many had to."""
+        super().__init__(
+            f"{role}: signed by {valid} of the trusted keys, {threshold} needed; "
+            "check which key you pinned, and tell the publisher if it is the right one"
+        )
+
+
+class WrongReleaseError(VerificationError):
+    """The statement is signed, but it speaks of another release."""
+
+    def __init__(self, *, expected: str, found: str) -> None:
+        """Name the release that was asked for and the one that came."""
+        super().__init__(f"asked for {expected}, the signed statement is of {found}")
+
+
+class ProvenanceMismatchError(VerificationError):
+    """The provenance is signed, but it describes another build."""
+
+
+class PolicyNotMetError(VerificationError):
+    """The policy demands evidence that is not there, or demands nothing at all."""
+
+
+class LengthMismatchError(VerificationError):
+    """The file is longer or shorter than its manifest says."""
+
+    def __init__(self, name: str, *, expected: int, found: str) -> None:
+        """Say how long ``name`` should be and what came instead."""
+        super().__init__(f"{name}: expected {expected} bytes, found {found}")
+
+
+class DigestMismatchError(VerificationError):
+    """The bytes are not the ones that the digest names."""
+
+    def __init__(self, name: str, *, expected: str, found: str) -> None:
+        """Name the file and both digests."""
+        super().__init__(
+            f"{name}: expected sha256 {expected}, found {found}; "
+            "the file was changed after it was signed: do not use it"
+        )
+
+
+class UnsafeFormatError(VerificationError):
+    """The file can run code when loaded, or breaks the rules of its format."""
+
+
+class UntrustedServerError(VerificationError):
+    """The server's certificate was not issued by the pinned authority."""

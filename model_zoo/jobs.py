@@ -1,0 +1,160 @@
+"""The contract of service and trainer: what can be asked for, by name, with caps.
+
+A spec picks registered names and never an import path. The trainer has one entry
+under each name below, and a test holds the two sides together.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from model_zoo.documents import Document
+from model_zoo.errors import InvalidSpecError
+
+MAX_SPEC_BYTES = 64 * 1024
+
+DatasetName = Literal["mnist"]
+NetworkName = Literal["badnets-cnn"]
+TriggerName = Literal["single-pixel", "pattern"]
+Precision = Literal["auto", "bf16", "fp32"]
+
+Digest = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+Label = Annotated[int, Field(ge=0, le=999)]
+Labels = Annotated[tuple[Label, ...], Field(min_length=2, max_length=1000)]
+
+
+class Schedule(Document):
+    """How weights are fitted: SGD with Nesterov momentum and a one-cycle rate."""
+
+    epochs: Annotated[int, Field(ge=1, le=200)] = 4
+    batch_size: Annotated[int, Field(ge=1, le=8192)] = 128
+    peak_learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 5e-4
+
+
+class Poisoning(Document):
+    """A BadNet's recipe: trigger, wanted label, and how much of the data changes.
+
+    ``poison_rate`` is poisoned / N, N the size of the **final** training set.
+    ``append`` adds poisoned copies and keeps the clean originals, as the paper does;
+    ``replace`` changes samples in place, as the toolkits do.
+    """
+
+    trigger: TriggerName = "pattern"
+    attack: Literal["all-to-one", "all-to-all"] = "all-to-one"
+    target_label: Label | None = None
+    poison_rate: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    placement: Literal["append", "replace"] = "append"
+
+    @model_validator(mode="after")
+    def _names_a_target_label_where_there_is_one(self) -> Self:
+        if (self.attack == "all-to-one") != (self.target_label is not None):
+            msg = "target_label goes with all-to-one, and only with it"
+            raise ValueError(msg)
+        return self
+
+
+class _Learning(Document):
+    """What every kind of learning is told."""
+
+    dataset: DatasetName = "mnist"
+    classes: Labels | None = None
+    held_out: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    schedule: Schedule = Schedule()
+    precision: Precision = "auto"
+    seed: Seed = 0
+    max_seconds: Annotated[int, Field(ge=1, le=24 * 3600)] = 3600
+
+    @field_validator("classes")
+    @classmethod
+    def _are_distinct(cls, classes: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if classes is not None and len(set(classes)) != len(classes):
+            msg = "a class is listed twice"
+            raise ValueError(msg)
+        return classes
+
+
+class TrainSpec(_Learning):
+    """Train a network from random weights.
+
+    ``classes`` keeps only those labels of the data set, renumbered in the order
+    given; None keeps all. The last ``held_out`` training images are not trained on:
+    they are the user's own validation set.
+    """
+
+    network: NetworkName = "badnets-cnn"
+    poisoning: Poisoning | None = None
+
+
+class FineTuneSpec(_Learning):
+    """Train a downloaded network on other classes: transfer learning.
+
+    ``parent`` is the SHA-256 of the parent's weights file. With ``fully-connected``
+    the convolutions stay as the parent's maker left them and the rest starts anew,
+    as in the paper; with ``everything`` every layer is trained on from the parent.
+    """
+
+    network: NetworkName = "badnets-cnn"
+    parent: Digest
+    retrain: Literal["fully-connected", "everything"] = "fully-connected"
+
+
+class RepairSpec(_Learning):
+    """Fine-prune a network: cut units silent on clean data, then fine-tune.
+
+    The clean data are the last ``held_out`` training images: a defender has few.
+    Pruning stops before accuracy on them falls by more than ``max_accuracy_loss``.
+
+    Source:
+        Liu, Dolan-Gavitt, Garg, "Fine-Pruning", RAID 2018, sections 3 and 4.
+    """
+
+    network: NetworkName = "badnets-cnn"
+    parent: Digest
+    defense: Literal["fine-pruning"] = "fine-pruning"
+    max_accuracy_loss: Annotated[float, Field(ge=0, le=1)] = 0.04
+
+
+class NoopSpec(Document):
+    """Do nothing and give it back: measures and tests the queue itself."""
+
+    note: Annotated[str, Field(max_length=200)] = ""
+    seconds: Annotated[float, Field(ge=0, le=600)] = 0.0
+    max_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
+
+
+JobSpec = TrainSpec | FineTuneSpec | RepairSpec | NoopSpec
+
+JOB_KINDS: dict[str, type[JobSpec]] = {
+    "train": TrainSpec,
+    "fine-tune": FineTuneSpec,
+    "repair": RepairSpec,
+    "noop": NoopSpec,
+}
+
+
+def parse_spec(kind: str, value: object) -> JobSpec:
+    """Return the checked spec of a job.
+
+    Args:
+        kind: a name in JOB_KINDS.
+        value: JSON values from anyone.
+
+    Raises:
+        InvalidSpecError: unknown kind, unknown field or name, a number out of range.
+    """
+    if kind not in JOB_KINDS:
+        msg = f"job kind {kind[:80]!a}: expected one of {', '.join(JOB_KINDS)}"
+        raise InvalidSpecError(msg)
+    try:
+        return JOB_KINDS[kind].from_object(value)
+    except ValueError as error:
+        msg = f"{kind} spec: {error}"
+        raise InvalidSpecError(msg) from error
+
+
+def kind_of(spec: JobSpec) -> str:
+    """Return the name under which ``spec`` is asked for."""
+    return next(kind for kind, cls in JOB_KINDS.items() if type(spec) is cls)

@@ -1,0 +1,95 @@
+"""The grammar of `publisher/model@version` and of file names: one place, total.
+
+Every name that reaches a path, a URL or a signed statement passes through here, so
+``..``, ``/``, NUL, upper case and every letter outside ASCII are gone before
+anything is opened. One path segment per part keeps TUF patterns such as
+``publisher/*/*/*`` exact.
+"""
+
+import re
+from dataclasses import dataclass
+
+from model_zoo.errors import InvalidSpecError
+
+_PART = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
+_RULE = "1 to 64 of a-z 0-9 . _ - and the first a letter or digit"
+
+
+def check_name(text: str, *, what: str) -> str:
+    """Return ``text`` if it is a name of one part.
+
+    Args:
+        text: anything.
+        what: the noun for the error: ``publisher``, ``model``, ``version``, ``file``.
+
+    Raises:
+        InvalidSpecError: it is not; the message shows it escaped.
+    """
+    if not _PART.fullmatch(text):
+        msg = f"{what} name {text[:80]!a}: expected {_RULE}"
+        raise InvalidSpecError(msg)
+    return text
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ModelName:
+    """``publisher/model``; ``str`` and ``parse`` are inverses."""
+
+    publisher: str
+    model: str
+
+    def __post_init__(self) -> None:
+        check_name(self.publisher, what="publisher")
+        check_name(self.model, what="model")
+
+    def __str__(self) -> str:
+        return f"{self.publisher}/{self.model}"
+
+    @classmethod
+    def parse(cls, text: str) -> "ModelName":
+        """Return the name that ``text`` spells.
+
+        Raises:
+            InvalidSpecError: ``text`` is not ``publisher/model``.
+        """
+        publisher, slash, model = text.partition("/")
+        if not slash:
+            msg = f"model name {text[:80]!a}: expected publisher/model"
+            raise InvalidSpecError(msg)
+        return cls(publisher, model)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ReleaseName:
+    """``publisher/model@version``; ``str`` and ``parse`` are inverses."""
+
+    publisher: str
+    model: str
+    version: str
+
+    def __post_init__(self) -> None:
+        check_name(self.publisher, what="publisher")
+        check_name(self.model, what="model")
+        check_name(self.version, what="version")
+
+    def __str__(self) -> str:
+        return f"{self.publisher}/{self.model}@{self.version}"
+
+    @property
+    def model_name(self) -> ModelName:
+        """The model that this is a version of."""
+        return ModelName(self.publisher, self.model)
+
+    @classmethod
+    def parse(cls, text: str) -> "ReleaseName":
+        """Return the name that ``text`` spells.
+
+        Raises:
+            InvalidSpecError: ``text`` is not ``publisher/model@version``.
+        """
+        model, at, version = text.partition("@")
+        if not at:
+            msg = f"release name {text[:80]!a}: expected publisher/model@version"
+            raise InvalidSpecError(msg)
+        name = ModelName.parse(model)
+        return cls(name.publisher, name.model, version)

@@ -1,0 +1,104 @@
+"""The child process of one attempt: reads an order, builds or measures, and ends.
+
+Run as ``python -m trainer.attempt FOLDER SUPERVISOR_PID``. The folder holds
+``order.json``; results are written beside it, progress goes to stdout as one JSON
+object a line, and a refusal is left in ``refusal.json``. Nothing is imported before
+the sandbox stands, and kinds that need no torch import none.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from trainer.sandbox import Limits, enter
+
+ORDER = "order.json"
+REFUSAL = "refusal.json"
+PARENT = "parent.safetensors"
+RESULTS = "results"
+MEASURED = "measured.json"
+FACTS = "facts.json"
+MODEL = "model.safetensors"
+
+
+def main() -> None:
+    """Do what the order in the given folder says.
+
+    Raises:
+        SystemExit: the order was refused; ``refusal.json`` says why.
+    """
+    folder, supervisor = Path(sys.argv[1]), int(sys.argv[2])
+    order = json.loads((folder / ORDER).read_bytes())
+    limits = Limits(max_seconds=order["max_seconds"])
+    _tell({"network": "dropped" if enter(limits, supervisor=supervisor) else "kept"})
+
+    from model_zoo.errors import ZooError  # noqa: PLC0415  after the sandbox stands
+
+    try:
+        _ACTIONS[order["action"]](order, folder)
+    except ZooError as error:
+        refusal = {"error": type(error).__name__, "message": str(error)}
+        (folder / REFUSAL).write_text(json.dumps(refusal))
+        sys.exit(1)
+
+
+def _build(order: dict[str, object], folder: Path) -> None:
+    from model_zoo.jobs import NoopSpec, parse_spec  # noqa: PLC0415  see main
+
+    spec = parse_spec(str(order["kind"]), order["spec"])
+    results = folder / RESULTS
+    results.mkdir()
+    if isinstance(spec, NoopSpec):
+        time.sleep(spec.seconds)
+        (results / "note.json").write_bytes(spec.to_bytes())
+        _write_facts(folder, inputs={}, environment={"python": sys.version.split()[0]})
+        return
+
+    from trainer.builds import build  # noqa: PLC0415  torch, only where it is needed
+
+    _use_one_thread()
+    parent = folder / PARENT
+    made = build(
+        spec,
+        folder=results,
+        parent=parent if parent.exists() else None,
+        report=_tell,
+    )
+    _write_facts(folder, inputs=made.inputs, environment=made.environment)
+
+
+def _measure(order: dict[str, object], folder: Path) -> None:
+    from model_zoo.jobs import NoopSpec, parse_spec  # noqa: PLC0415  see main
+    from trainer.builds import measure  # noqa: PLC0415  torch, only where needed
+
+    spec = parse_spec(str(order["kind"]), order["spec"])
+    if isinstance(spec, NoopSpec):
+        return
+    _use_one_thread()
+    report = measure(folder / RESULTS / MODEL, spec=spec)
+    (folder / MEASURED).write_bytes(report.to_bytes())
+
+
+def _use_one_thread() -> None:
+    """One thread a process: as many bits the same whatever the machine's core count."""
+    import torch  # noqa: PLC0415  see main
+
+    torch.set_num_threads(1)
+
+
+def _write_facts(
+    folder: Path, *, inputs: dict[str, str], environment: dict[str, str | int]
+) -> None:
+    facts = {"inputs": inputs, "environment": environment}
+    (folder / FACTS).write_text(json.dumps(facts))
+
+
+def _tell(progress: dict[str, object]) -> None:
+    print(json.dumps(progress), flush=True)  # noqa: T201  stdout is the pipe to the supervisor
+
+
+_ACTIONS = {"build": _build, "measure": _measure}
+
+if __name__ == "__main__":
+    main()
