@@ -1,4 +1,4 @@
-"""The child process of one attempt: reads an order, builds or measures, and ends.
+"""The child process of one attempt: reads an order, carries it out, and ends.
 
 Run as ``python -m trainer.attempt FOLDER SUPERVISOR_PID``. The folder holds
 ``order.json``; results are written beside it, progress goes to stdout as one JSON
@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from trainer.sandbox import Limits, enter
+from trainer.sandbox import Limits, drop_network, enter
 
 ORDER = "order.json"
 REFUSAL = "refusal.json"
@@ -20,6 +20,7 @@ RESULTS = "results"
 MEASURED = "measured.json"
 FACTS = "facts.json"
 MODEL = "model.safetensors"
+CLAIMED = "evaluation.json"
 
 
 def main() -> None:
@@ -31,7 +32,9 @@ def main() -> None:
     folder, supervisor = Path(sys.argv[1]), int(sys.argv[2])
     order = json.loads((folder / ORDER).read_bytes())
     limits = Limits(max_seconds=order["max_seconds"])
-    _tell({"network": "dropped" if enter(limits, supervisor=supervisor) else "kept"})
+    enter(limits, supervisor=supervisor)
+    if order["action"] != "fetch":
+        _tell({"network": "dropped" if drop_network() else "kept"})
 
     from model_zoo.errors import ZooError  # noqa: PLC0415  after the sandbox stands
 
@@ -43,6 +46,19 @@ def main() -> None:
         sys.exit(1)
 
 
+def _fetch(order: dict[str, object], folder: Path) -> None:
+    """Download the data set, so that the next child can do without a network."""
+    from model_zoo.jobs import NoopSpec, parse_spec  # noqa: PLC0415  see main
+    from trainer.data import DATASETS  # noqa: PLC0415  torch, only where it is needed
+
+    spec = parse_spec(str(order["kind"]), order["spec"])
+    if isinstance(spec, NoopSpec):
+        return
+    dataset = DATASETS[spec.dataset]
+    dataset.ensure()
+    _write_facts(folder, {"digest": dataset.digest})
+
+
 def _build(order: dict[str, object], folder: Path) -> None:
     from model_zoo.jobs import NoopSpec, parse_spec  # noqa: PLC0415  see main
 
@@ -52,7 +68,7 @@ def _build(order: dict[str, object], folder: Path) -> None:
     if isinstance(spec, NoopSpec):
         time.sleep(spec.seconds)
         (results / "note.json").write_bytes(spec.to_bytes())
-        _write_facts(folder, inputs={}, environment={"python": sys.version.split()[0]})
+        _write_facts(folder, {"python": sys.version.split()[0]})
         return
 
     from trainer.builds import build  # noqa: PLC0415  torch, only where it is needed
@@ -65,18 +81,24 @@ def _build(order: dict[str, object], folder: Path) -> None:
         parent=parent if parent.exists() else None,
         report=_tell,
     )
-    _write_facts(folder, inputs=made.inputs, environment=made.environment)
+    _write_facts(folder, made.environment)
 
 
 def _measure(order: dict[str, object], folder: Path) -> None:
-    from model_zoo.jobs import NoopSpec, parse_spec  # noqa: PLC0415  see main
+    from model_zoo.jobs import NoopSpec, TrainSpec, parse_spec  # noqa: PLC0415  see main
     from trainer.builds import measure  # noqa: PLC0415  torch, only where needed
 
     spec = parse_spec(str(order["kind"]), order["spec"])
     if isinstance(spec, NoopSpec):
         return
     _use_one_thread()
-    report = measure(folder / RESULTS / MODEL, spec=spec)
+    report = measure(
+        folder / RESULTS / MODEL,
+        network=spec.network,
+        dataset=spec.dataset,
+        classes=spec.classes,
+        poisoning=spec.poisoning if isinstance(spec, TrainSpec) else None,
+    )
     (folder / MEASURED).write_bytes(report.to_bytes())
 
 
@@ -87,10 +109,7 @@ def _use_one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _write_facts(
-    folder: Path, *, inputs: dict[str, str], environment: dict[str, str | int]
-) -> None:
-    facts = {"inputs": inputs, "environment": environment}
+def _write_facts(folder: Path, facts: dict[str, str | int]) -> None:
     (folder / FACTS).write_text(json.dumps(facts))
 
 
@@ -98,7 +117,7 @@ def _tell(progress: dict[str, object]) -> None:
     print(json.dumps(progress), flush=True)  # noqa: T201  stdout is the pipe to the supervisor
 
 
-_ACTIONS = {"build": _build, "measure": _measure}
+_ACTIONS = {"fetch": _fetch, "build": _build, "measure": _measure}
 
 if __name__ == "__main__":
     main()

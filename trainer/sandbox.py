@@ -1,9 +1,9 @@
 """What a training process gives up before it reads its order.
 
-The process that trains is the one that runs the most code of other people's making,
-so it holds no key and no token, and here it drops what else it does not need:
-outliving its supervisor, the network, big files, core dumps. Linux only where named;
-elsewhere the rest still holds.
+The process that trains runs the most code of other people's making, so it holds no
+key and no token, and here it gives up what else it does not need: outliving its
+supervisor, big files, core dumps, the network. Tying and dropping are Linux's; the
+limits hold elsewhere too.
 
 Source:
     prctl(2), unshare(2), setrlimit(2).
@@ -34,15 +34,12 @@ class Limits:
     data_bytes: int = 16 << 30
 
 
-def enter(limits: Limits, *, supervisor: int) -> bool:
-    """Tie this process to its supervisor and drop what training does not need.
+def enter(limits: Limits, *, supervisor: int) -> None:
+    """Tie this process to its supervisor and bound what it may take.
 
     Args:
         limits: what the attempt may take.
         supervisor: the process id that started this one.
-
-    Returns:
-        Whether the network is gone; some systems do not let a process drop it.
 
     Raises:
         SystemExit: the supervisor is already dead.
@@ -53,13 +50,26 @@ def enter(limits: Limits, *, supervisor: int) -> bool:
     _limit(resource.RLIMIT_FSIZE, limits.file_bytes)
     _limit(resource.RLIMIT_DATA, limits.data_bytes)
     _limit(resource.RLIMIT_CPU, limits.max_seconds * CPU_SECONDS_PER_SECOND)
-    return _drop_network()
 
 
 def die_with_parent() -> None:
     """Have the kernel kill this process when the one that started it ends (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def drop_network() -> bool:
+    """Move into an empty network namespace; return whether the system let us.
+
+    Root may do so at once, others through a user namespace where those are allowed.
+    """
+    if sys.platform != "linux":
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    return any(
+        libc.unshare(flags) == 0
+        for flags in (CLONE_NEWNET, CLONE_NEWUSER | CLONE_NEWNET)
+    )
 
 
 def _die_with(supervisor: int) -> None:
@@ -73,14 +83,3 @@ def _limit(what: int, value: int) -> None:
     _, hard = resource.getrlimit(what)
     ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
     resource.setrlimit(what, (ceiling, ceiling))
-
-
-def _drop_network() -> bool:
-    """Move into an empty network namespace; through a user namespace if not root."""
-    if sys.platform != "linux":
-        return False
-    libc = ctypes.CDLL(None, use_errno=True)
-    return any(
-        libc.unshare(flags) == 0
-        for flags in (CLONE_NEWNET, CLONE_NEWUSER | CLONE_NEWNET)
-    )

@@ -1,0 +1,175 @@
+"""What the service answers, as its clients read it: checked, fields of later kept out.
+
+A server may be lying: nothing here is believed about a model until
+``model_zoo.verification`` has seen the signatures.
+"""
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import ConfigDict, Field
+
+from model_zoo.canonical import JsonObject
+from model_zoo.documents import Document
+from model_zoo.envelopes import Envelope
+from model_zoo.errors import InvalidSpecError, MalformedDocumentError
+from model_zoo.jobs import Digest
+from model_zoo.manifest import MAX_FILES, FileEntry
+
+MAX_PART_BYTES = 64 * 1024 * 1024
+"""A part is held in memory; a server may not ask for more than this at once."""
+MAX_PARTS = 1 << 20
+
+_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+JobId = Annotated[str, Field(pattern=r"\A[0-9a-f]{32}\z")]
+JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+FINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
+
+
+def check_id(text: str, *, what: str) -> str:
+    """Return ``text`` if it is an id as the service makes them.
+
+    Raises:
+        InvalidSpecError: it is not, and must not become part of a URL.
+    """
+    if not _ID.fullmatch(text):
+        msg = f"{what} id {text[:80]!a}: expected 32 lowercase hexadecimal digits"
+        raise InvalidSpecError(msg)
+    return text
+
+
+class Answer(Document):
+    """One JSON answer; a newer server may say more than is read here."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    @classmethod
+    def read(cls, value: JsonObject | None) -> Self:
+        """Return the answer that ``value`` spells.
+
+        Raises:
+            MalformedDocumentError: it does not; nothing of it can be used.
+        """
+        try:
+            return cls.from_object(value)
+        except ValueError as error:
+            msg = f"the server's answer is no {cls.__name__}: {error}"
+            raise MalformedDocumentError(msg) from error
+
+
+class PublishedRelease(Answer):
+    """A release as the service tells it: two envelopes that prove it, or do not."""
+
+    name: str
+    published_at: str = ""
+    envelope: dict[str, Any]
+    provenance: dict[str, Any] | None = None
+
+    def envelopes(self) -> tuple[Envelope, Envelope | None]:
+        """Return release statement and provenance, each still to be verified.
+
+        Raises:
+            MalformedDocumentError: not DSSE.
+        """
+        return Envelope.from_object(self.envelope), (
+            None if self.provenance is None else Envelope.from_object(self.provenance)
+        )
+
+
+class ModelListing(Answer):
+    """One model and the versions of it that the service lists."""
+
+    name: str
+    versions: tuple[str, ...]
+
+
+class Models(Answer):
+    """The list of models."""
+
+    items: tuple[ModelListing, ...]
+
+
+class ModelReleases(Answer):
+    """A model's releases, and the key its publisher's name is bound to.
+
+    The key is what the service says; pin the one that the publisher says.
+    """
+
+    name: str
+    publisher_keyid: Digest
+    releases: tuple[PublishedRelease, ...]
+
+
+class BoundKey(Answer):
+    """A publisher or trainer and the key the operator bound to the name."""
+
+    name: str
+    keyid: Digest
+    public_key: str
+
+
+class UploadFile(Answer):
+    """One declared file and which of its parts have not arrived."""
+
+    name: str
+    parts: Annotated[int, Field(ge=0, le=MAX_PARTS)]
+    missing: tuple[Annotated[int, Field(ge=0, lt=MAX_PARTS)], ...]
+
+
+class Upload(Answer):
+    """An upload under way: its id, part size and what is still missing."""
+
+    id: JobId
+    state: Literal["open", "complete"]
+    part_bytes: Annotated[int, Field(ge=1, le=MAX_PART_BYTES)]
+    files: Annotated[tuple[UploadFile, ...], Field(max_length=MAX_FILES)]
+
+
+class Job(Answer):
+    """A job as the service tells it."""
+
+    id: JobId
+    kind: str
+    trainer: str
+    spec: dict[str, Any]
+    state: JobState
+    attempts: int = 0
+    error: str | None = None
+    claimed_evaluation: dict[str, Any] | None = None
+    measured_evaluation: dict[str, Any] | None = None
+    waiting_because: str | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the job will not change any more."""
+        return self.state in FINAL_STATES
+
+
+class Jobs(Answer):
+    """A list of jobs."""
+
+    items: tuple[Job, ...]
+
+
+class Draft(Answer):
+    """What a job made: files, and the builder's provenance, still to be verified."""
+
+    files: Annotated[tuple[FileEntry, ...], Field(min_length=1, max_length=MAX_FILES)]
+    provenance: dict[str, Any]
+
+
+class Lease(Answer):
+    """One attempt at one job, this worker's until the lease runs out."""
+
+    attempt: JobId
+    number: int
+    job: JobId
+    kind: str
+    spec: dict[str, Any]
+    lease_seconds: Annotated[float, Field(gt=0)]
+
+
+class Heartbeat(Answer):
+    """Whether the job's owner asked for it to stop."""
+
+    cancel: bool

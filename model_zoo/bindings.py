@@ -1,0 +1,31 @@
+"""Names and the keys that the operator bound to them, once and for all."""
+
+from typing import Literal
+
+from model_zoo.answers import BoundKey
+from model_zoo.errors import MalformedDocumentError
+from model_zoo.keys import PublicKey
+from model_zoo.names import check_name
+from model_zoo.transport import Transport
+
+
+def bind(
+    transport: Transport,
+    noun: Literal["publisher", "trainer"],
+    name: str,
+    *,
+    public_key: PublicKey,
+) -> BoundKey:
+    """Bind ``name`` to ``public_key``; binding it again to the same key is fine.
+
+    Raises:
+        ConflictError: the name is bound to another key.
+        MalformedDocumentError: the zoo says it bound another key.
+    """
+    path = f"/{noun}s/{check_name(name, what=noun)}"
+    body = {"public_key": public_key.to_pem()}
+    bound = BoundKey.read(transport.send("PUT", path, body))
+    if bound.keyid != public_key.keyid:
+        msg = f"{noun} {name}: the zoo bound another key than the one it was given"
+        raise MalformedDocumentError(msg)
+    return bound

@@ -1,0 +1,105 @@
+"""``zoo jobs``: order work, watch it, stop it."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model_zoo.answers import Job
+from model_zoo.cli.options import DEFAULT_URL, Authority, TokenFile, Url, connect
+from model_zoo.cli.output import emit, say
+from model_zoo.cli.specs import read_spec
+from model_zoo.errors import ExpectationError
+
+JobId = Annotated[str, typer.Argument(help="The job's id.")]
+
+app = typer.Typer(help="Order work, watch it, stop it.", no_args_is_help=True)
+
+
+@app.command()
+def submit(
+    spec: Annotated[Path, typer.Argument(help="Spec file (JSON) with its kind.")],
+    *,
+    trainer: Annotated[str, typer.Option(help="Who shall do it.")],
+    url: Url = DEFAULT_URL,
+    ca: Authority = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Ask a trainer to do the job that a spec file describes."""
+    with connect(url, ca=ca, token_file=token_file) as zoo:
+        _told(zoo.submit(read_spec(spec), trainer=trainer))
+
+
+@app.command()
+def show(
+    job: JobId,
+    *,
+    url: Url = DEFAULT_URL,
+    ca: Authority = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Show how a job stands."""
+    with connect(url, ca=ca, token_file=token_file) as zoo:
+        _told(zoo.job(job))
+
+
+@app.command()
+def watch(
+    job: JobId,
+    *,
+    url: Url = DEFAULT_URL,
+    ca: Authority = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Follow a job to its end; exit 1 unless it succeeded."""
+    with connect(url, ca=ca, token_file=token_file) as zoo:
+        for event in zoo.events(job):
+            say(f"{event.sequence:4} {event.type} {json.dumps(event.data)}")
+        ended = zoo.job(job)
+    _told(ended)
+    if ended.state != "succeeded":
+        msg = f"job {job} {ended.state}: {ended.error or 'no reason was given'}"
+        raise ExpectationError(msg)
+
+
+@app.command()
+def cancel(
+    job: JobId,
+    *,
+    url: Url = DEFAULT_URL,
+    ca: Authority = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Ask for a job to be stopped."""
+    with connect(url, ca=ca, token_file=token_file) as zoo:
+        _told(zoo.cancel(job))
+
+
+@app.command("list")
+def list_jobs(
+    *,
+    state: Annotated[str | None, typer.Option(help="Only jobs in this state.")] = None,
+    trainer: Annotated[str | None, typer.Option(help="Only this trainer's.")] = None,
+    url: Url = DEFAULT_URL,
+    ca: Authority = None,
+    token_file: TokenFile = None,
+) -> None:
+    """List jobs."""
+    with connect(url, ca=ca, token_file=token_file) as zoo:
+        jobs = zoo.jobs(state=state, trainer=trainer)
+    for job in jobs:
+        say(_line(job))
+    emit({"items": [job.to_object() for job in jobs]})
+
+
+def _told(job: Job) -> None:
+    say(_line(job))
+    emit(job.to_object())
+
+
+def _line(job: Job) -> str:
+    why = job.error or job.waiting_because
+    return f"{job.id} {job.kind} by {job.trainer}: {job.state}" + (
+        f" ({why})" if why else ""
+    )

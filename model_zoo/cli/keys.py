@@ -1,0 +1,66 @@
+"""``zoo keys``: make a signing key, show a key's name."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model_zoo.cli.options import PassphraseFile, passphrase, signing_key
+from model_zoo.cli.output import emit, say
+from model_zoo.errors import LocalError
+from model_zoo.keys import PublicKey, SigningKey
+
+PUBLIC_SUFFIX = ".pub.pem"
+
+app = typer.Typer(help="Make and show Ed25519 keys.", no_args_is_help=True)
+
+
+@app.command()
+def generate(
+    path: Annotated[Path, typer.Argument(help="New file for the encrypted key.")],
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Make a signing key: PATH, encrypted, and its public half beside it."""
+    key = SigningKey.generate()
+    public_path = path.with_suffix(PUBLIC_SUFFIX)
+    if public_path.exists():
+        msg = f"{public_path} exists already; choose another name"
+        raise LocalError(msg)
+    key.save(path, passphrase=passphrase(passphrase_file, confirm=True))
+    try:
+        public_path.write_text(key.public.to_pem(), encoding="ascii")
+    except OSError as error:
+        msg = f"cannot write {public_path}: {error.strerror}"
+        raise LocalError(msg) from error
+    say(f"{path}: keep it, and its passphrase, to yourself")
+    say(f"{public_path}: give it to everybody, keyid {key.public.keyid}")
+    emit(
+        {
+            "keyid": key.public.keyid,
+            "key": str(path),
+            "public_key": str(public_path),
+        }
+    )
+
+
+@app.command()
+def show(
+    path: Annotated[Path, typer.Argument(help="A public key, or your signing key.")],
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Show a key's public half and keyid; a signing key asks for its passphrase."""
+    key = _public_half(path, passphrase_file)
+    say(f"{path}: keyid {key.keyid}")
+    say(key.to_pem().rstrip())
+    emit({"keyid": key.keyid, "public_key": key.to_pem()})
+
+
+def _public_half(path: Path, passphrase_file: Path | None) -> PublicKey:
+    try:
+        is_private = b"PRIVATE KEY" in path.read_bytes()
+    except OSError as error:
+        msg = f"cannot read key {path}: {error.strerror}"
+        raise LocalError(msg) from error
+    if is_private:
+        return signing_key(path, passphrase_file=passphrase_file).public
+    return PublicKey.load(path)

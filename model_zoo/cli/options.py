@@ -1,0 +1,129 @@
+"""Options that several commands share, and how they become things."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model_zoo.client import ZooClient
+from model_zoo.envelopes import Role
+from model_zoo.errors import InvalidSpecError, LocalError
+from model_zoo.keys import PublicKey, SigningKey
+
+PASSPHRASE_VARIABLE = "ZOO_KEY_PASSPHRASE"  # noqa: S105  the variable's name
+TOKEN_VARIABLE = "ZOO_TOKEN"  # noqa: S105  the variable's name
+MAX_SECRET_BYTES = 4096
+
+Url = Annotated[str, typer.Option("--url", envvar="ZOO_URL", help="Where the zoo is.")]
+Authority = Annotated[
+    Path | None,
+    typer.Option("--ca", envvar="ZOO_CA", help="PEM of the only authority to believe."),
+]
+TokenFile = Annotated[
+    Path | None, typer.Option(help="File with the zoo's token; else ZOO_TOKEN.")
+]
+PublisherKeys = Annotated[
+    list[Path], typer.Option("--key", help="Pinned publisher key (PEM); repeatable.")
+]
+Threshold = Annotated[
+    int, typer.Option(min=1, help="How many of the pinned keys must have signed.")
+]
+SigningKeyFile = Annotated[
+    Path, typer.Option("--key", help="Your encrypted signing key (PEM).")
+]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option(help="File with the key's passphrase; else ZOO_KEY_PASSPHRASE."),
+]
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+def connect(url: str, *, ca: Path | None, token_file: Path | None) -> ZooClient:
+    """Return a client of the zoo at ``url``.
+
+    Raises:
+        InvalidSpecError: a URL or token that cannot be used.
+        LocalError: a file cannot be read.
+    """
+    return ZooClient(url, ca=ca, token=token(token_file))
+
+
+def token(file: Path | None) -> str | None:
+    """Return the zoo's token: from a file, else the environment, else none.
+
+    Raises:
+        LocalError: the file cannot be read.
+    """
+    if file is not None:
+        return _first_line(file)
+    return os.environ.get(TOKEN_VARIABLE) or None
+
+
+def publisher_role(keys: list[Path], *, threshold: int) -> Role | None:
+    """Return the role of the pinned keys; None, which refuses all, where none is.
+
+    Raises:
+        InvalidSpecError: not keys, one twice, or fewer than the threshold.
+        LocalError: a file cannot be read.
+    """
+    if not keys:
+        return None
+    try:
+        return Role("publisher", tuple(map(PublicKey.load, keys)), threshold)
+    except ValueError as error:
+        raise InvalidSpecError(str(error)) from error
+
+
+def builder_role(key: Path | None) -> Role | None:
+    """Return the role of the pinned builder's key, or None.
+
+    Raises:
+        InvalidSpecError: not a key.
+        LocalError: the file cannot be read.
+    """
+    return None if key is None else Role("builder", (PublicKey.load(key),))
+
+
+def signing_key(path: Path, *, passphrase_file: Path | None) -> SigningKey:
+    """Return the signing key in ``path``, asking for its passphrase if need be.
+
+    Raises:
+        NotPermittedError: the passphrase is wrong or others may read the file.
+        LocalError: a file cannot be read, or there is nobody to ask.
+    """
+    return SigningKey.load(path, passphrase=passphrase(passphrase_file))
+
+
+def passphrase(file: Path | None, *, confirm: bool = False) -> bytes:
+    """Return a passphrase: from a file, else the environment, else a prompt.
+
+    Raises:
+        LocalError: the file cannot be read, or there is nobody to ask.
+    """
+    if file is not None:
+        return _first_line(file).encode()
+    if PASSPHRASE_VARIABLE in os.environ:
+        return os.environ[PASSPHRASE_VARIABLE].encode()
+    if not sys.stdin.isatty():
+        msg = f"no passphrase: give --passphrase-file or set {PASSPHRASE_VARIABLE}"
+        raise LocalError(msg)
+    answer: str = typer.prompt(
+        "Passphrase", hide_input=True, confirmation_prompt=confirm, err=True
+    )
+    return answer.encode()
+
+
+def _first_line(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_SECRET_BYTES)
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise LocalError(msg) from error
+    lines = data.decode("utf-8", errors="replace").splitlines()
+    if not lines:
+        msg = f"{path} is empty"
+        raise LocalError(msg)
+    return lines[0]

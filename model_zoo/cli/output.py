@@ -1,0 +1,54 @@
+"""What a command says: words on stderr for people, one JSON document on stdout."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
+from rich.text import Text
+
+from model_zoo.canonical import JsonObject
+from model_zoo.folders import FileProgress
+from model_zoo.manifest import FileEntry
+
+console = Console(stderr=True, highlight=False)
+
+
+class _Mode:
+    """Whether this process answers a program (JSON) or a person."""
+
+    json = False
+
+
+def answer_in_json(*, chosen: bool) -> None:
+    """Choose for the rest of the process what ``emit`` and ``say`` do."""
+    _Mode.json = chosen
+
+
+def emit(document: JsonObject) -> None:
+    """Print ``document`` on stdout if the command was asked for JSON."""
+    if _Mode.json:
+        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def say(text: str) -> None:
+    """Tell a person, on stderr; ``text`` is printed as it is, markup and all."""
+    console.print(Text(text), soft_wrap=True)
+
+
+@contextmanager
+def file_progress() -> Iterator[FileProgress]:
+    """Yield a callback that draws one bar a file on a terminal, and else nothing."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    quiet = _Mode.json or not console.is_terminal
+    with Progress(*columns, console=console, disable=quiet) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def moved(file: FileEntry, count: int) -> None:
+            if file.name not in tasks:
+                tasks[file.name] = bars.add_task(file.name, total=file.size_bytes)
+            bars.advance(tasks[file.name], count)
+
+        yield moved

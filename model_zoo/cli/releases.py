@@ -1,0 +1,258 @@
+"""``zoo pull | verify | lock | publish | list | show``: releases as users see them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model_zoo.canonical import JsonObject
+from model_zoo.cli.options import (
+    DEFAULT_URL,
+    Authority,
+    PassphraseFile,
+    PublisherKeys,
+    SigningKeyFile,
+    Threshold,
+    TokenFile,
+    Url,
+    builder_role,
+    connect,
+    publisher_role,
+    signing_key,
+)
+from model_zoo.cli.output import emit, file_progress, say
+from model_zoo.cli.specs import read_spec
+from model_zoo.client import ZooClient
+from model_zoo.errors import InvalidSpecError
+from model_zoo.jobs import JobSpec
+from model_zoo.keys import PublicKey
+from model_zoo.locks import (
+    LOCK_NAME,
+    LockedRelease,
+    lock_releases,
+    pull_locked,
+    read_lock,
+    write_lock,
+)
+from model_zoo.names import ModelName, ReleaseName
+from model_zoo.policy import VerificationPolicy
+from model_zoo.verification import VerifiedRelease, verify_directory
+
+BuilderKey = Annotated[
+    Path | None, typer.Option("--builder", help="Pinned builder key (PEM).")
+]
+SpecFile = Annotated[
+    Path | None, typer.Option("--spec", help="The spec that you sent (JSON).")
+]
+ToFolder = Annotated[
+    Path | None, typer.Option("--to", help="Folder to make; else named after it.")
+]
+LockFile = Annotated[Path, typer.Option("--lock", help="The lock file.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to ``app``."""
+    for command in (pull, verify, publish, show):
+        app.command()(command)
+    app.command("lock")(lock)
+    app.command("list")(list_models)
+
+
+def pull(
+    name: Annotated[str, typer.Argument(help="publisher/model[@version]")] = "",
+    *,
+    key: PublisherKeys = [],  # noqa: B006  typer copies it
+    threshold: Threshold = 1,
+    builder: BuilderKey = None,
+    spec: SpecFile = None,
+    to: ToFolder = None,
+    frozen: Annotated[
+        bool, typer.Option("--frozen", help="Pull exactly what the lock file says.")
+    ] = False,
+    lock_file: LockFile = Path(LOCK_NAME),
+    url: Url = DEFAULT_URL,
+    ca: Authority = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Download a release, and keep it only if the pinned keys vouch for every byte."""
+    with connect(url, ca=ca, token_file=token_file) as zoo:
+        if frozen:
+            _pull_frozen(zoo, name, lock_file=lock_file, to=to)
+            return
+        policy = VerificationPolicy(
+            publisher=publisher_role(key, threshold=threshold),
+            builder=builder_role(builder),
+            spec=None if spec is None else read_spec(spec),
+        )
+        release = zoo.resolve(name)
+        with file_progress() as progress:
+            pulled = zoo.pull(
+                release, policy=policy, to=to or _folder(release), progress=progress
+            )
+    _report([pulled])
+
+
+def verify(
+    folder: Annotated[Path, typer.Argument(help="A pulled release.")],
+    *,
+    key: PublisherKeys = [],  # noqa: B006  typer copies it
+    threshold: Threshold = 1,
+    builder: BuilderKey = None,
+    spec: SpecFile = None,
+    name: Annotated[
+        str, typer.Option(help="The release it should be; else it is shown.")
+    ] = "",
+) -> None:
+    """Verify a pulled folder again: every byte, with no network and no service."""
+    policy = VerificationPolicy(
+        publisher=publisher_role(key, threshold=threshold),
+        builder=builder_role(builder),
+        spec=None if spec is None else read_spec(spec),
+    )
+    expected = ReleaseName.parse(name) if name else None
+    _report([verify_directory(folder, name=expected, policy=policy)])
+
+
+def lock(
+    names: Annotated[list[str], typer.Argument(help="publisher/model@version ...")],
+    *,
+    key: PublisherKeys = [],  # noqa: B006  typer copies it
+    threshold: Threshold = 1,
+    lock_file: LockFile = Path(LOCK_NAME),
+    url: Url = DEFAULT_URL,
+    ca: Authority = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Write zoo.lock: the digests and keys of releases, for ``zoo pull --frozen``."""
+    publisher = VerificationPolicy(
+        publisher=publisher_role(key, threshold=threshold)
+    ).require_publisher()
+    with connect(url, ca=ca, token_file=token_file) as zoo:
+        releases = [zoo.resolve(name) for name in names]
+        locked = lock_releases(zoo, releases, publisher=publisher)
+    write_lock(locked, lock_file)
+    for release in locked.releases:
+        say(f"locked {release.name}, statement sha256 {release.statement_sha256}")
+    emit(locked.to_object())
+
+
+def publish(
+    folder: Annotated[Path | None, typer.Argument(help="Folder of files.")] = None,
+    *,
+    as_: Annotated[str, typer.Option("--as", help="publisher/model@version")],
+    key: SigningKeyFile,
+    job: Annotated[str, typer.Option(help="Publish what this job made.")] = "",
+    builder: BuilderKey = None,
+    spec: SpecFile = None,
+    passphrase_file: PassphraseFile = None,
+    url: Url = DEFAULT_URL,
+    ca: Authority = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Sign files on this machine and publish them: a folder, or what a job made."""
+    name = ReleaseName.parse(as_)
+    if (folder is None) == (not job):
+        msg = "give either a folder or --job ID"
+        raise InvalidSpecError(msg)
+    with connect(url, ca=ca, token_file=token_file) as zoo, file_progress() as progress:
+        if folder is not None:
+            signer = signing_key(key, passphrase_file=passphrase_file)
+            release = zoo.publish(name, folder, key=signer, progress=progress)
+        else:
+            pinned, ordered = _order(builder, spec)
+            signer = signing_key(key, passphrase_file=passphrase_file)
+            release = zoo.publish_job(
+                job,
+                as_=name,
+                key=signer,
+                builder=pinned,
+                spec=ordered,
+                progress=progress,
+            )
+    say(f"published {name}, signed by {signer.public.keyid}")
+    emit({**release.to_object(), "keyid": signer.public.keyid})
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="publisher/model[@version]")],
+    *,
+    url: Url = DEFAULT_URL,
+    ca: Authority = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Show what the zoo says of a model or release; nothing of it is verified here."""
+    with connect(url, ca=ca, token_file=token_file) as zoo:
+        if "@" in name:
+            release = zoo.release(name)
+            say(f"{release.name}, published {release.published_at} (not verified)")
+            emit(release.to_object())
+            return
+        model = zoo.model(ModelName.parse(name))
+    say(f"{model.name}, publisher's keyid {model.publisher_keyid} (not verified)")
+    for item in model.releases:
+        say(f"  {item.name}, published {item.published_at}")
+    emit(model.to_object())
+
+
+def list_models(
+    *, url: Url = DEFAULT_URL, ca: Authority = None, token_file: TokenFile = None
+) -> None:
+    """List the models and their versions."""
+    with connect(url, ca=ca, token_file=token_file) as zoo:
+        models = zoo.models()
+    for model in models:
+        say(f"{model.name}  {' '.join(model.versions)}")
+    emit({"items": [model.to_object() for model in models]})
+
+
+def _pull_frozen(
+    zoo: ZooClient, name: str, *, lock_file: Path, to: Path | None
+) -> None:
+    locked = read_lock(lock_file)
+    releases = locked.releases
+    if name:
+        releases = (locked.only(ReleaseName.parse(name)),)
+    pulled = []
+    with file_progress() as progress:
+        for release in releases:
+            folder = _frozen_folder(release, to=to, alone=bool(name))
+            pulled.append(pull_locked(zoo, release, to=folder, progress=progress))
+    _report(pulled)
+
+
+def _frozen_folder(release: LockedRelease, *, to: Path | None, alone: bool) -> Path:
+    name = ReleaseName.parse(release.name)
+    if alone and to is not None:
+        return to
+    return (to or Path()) / name.publisher / name.model / name.version
+
+
+def _folder(name: ReleaseName) -> Path:
+    return Path(f"{name.model}-{name.version}")
+
+
+def _order(builder: Path | None, spec: Path | None) -> tuple[PublicKey, JobSpec]:
+    if builder is None or spec is None:
+        msg = "--job needs --builder and --spec: nobody signs what he did not order"
+        raise InvalidSpecError(msg)
+    return PublicKey.load(builder), read_spec(spec)
+
+
+def _report(releases: list[VerifiedRelease]) -> None:
+    for release in releases:
+        manifest = release.statement.manifest
+        say(
+            f"verified {release.statement.release} in {release.path}: "
+            f"{len(manifest.files)} files, {manifest.size_bytes:,} bytes, "
+            f"signed by {', '.join(release.keyids)}"
+        )
+    emit({"verified": [_verified(release) for release in releases]})
+
+
+def _verified(release: VerifiedRelease) -> JsonObject:
+    return {
+        "release": str(release.statement.release),
+        "path": str(release.path),
+        "keyids": list(release.keyids),
+        "files": release.statement.manifest.to_object()["files"],
+    }

@@ -1,0 +1,255 @@
+"""ZooClient: what a person or program asks of one zoo."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Self
+
+from model_zoo import loading, publishing, pulling, uploads
+from model_zoo.answers import (
+    BoundKey,
+    Job,
+    Jobs,
+    ModelListing,
+    ModelReleases,
+    Models,
+    PublishedRelease,
+    check_id,
+)
+from model_zoo.bindings import bind
+from model_zoo.envelopes import Envelope
+from model_zoo.errors import InvalidSpecError
+from model_zoo.events import JobEvent, follow
+from model_zoo.folders import FileProgress
+from model_zoo.jobs import JobSpec, kind_of
+from model_zoo.keys import PublicKey, SigningKey
+from model_zoo.names import ModelName, ReleaseName, check_name
+from model_zoo.policy import VerificationPolicy
+from model_zoo.transport import Server, Transport, printable
+from model_zoo.verification import VerifiedRelease
+
+
+class ZooClient:
+    """One zoo, asked over HTTP; a context manager, safe to share between threads.
+
+    Every method raises TransportError when the zoo cannot be reached,
+    UntrustedServerError when its certificate is not believed, and the error the zoo
+    itself refuses with.
+    """
+
+    def __init__(
+        self, url: str, *, ca: Path | None = None, token: str | None = None
+    ) -> None:
+        self._transport = Transport(Server(url, ca=ca, token=token))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def models(self) -> tuple[ModelListing, ...]:
+        """Return every model and its versions."""
+        return Models.read(self._transport.get("/models")).items
+
+    def model(self, name: ModelName) -> ModelReleases:
+        """Return a model's releases; nothing of them is verified."""
+        path = f"/models/{name.publisher}/{name.model}"
+        return ModelReleases.read(self._transport.get(path))
+
+    def resolve(self, text: str) -> ReleaseName:
+        """Return the release that ``publisher/model[@version]`` names.
+
+        Without a version there must be only one: which of several is the latest is
+        for the publisher to sign, not for the server to choose.
+
+        Raises:
+            InvalidSpecError: not such a name, or several versions to choose from.
+        """
+        if "@" in text:
+            return ReleaseName.parse(text)
+        name = ModelName.parse(text)
+        releases = [release.name for release in self.model(name).releases]
+        if len(releases) != 1:
+            msg = f"{text}: say which version: {', '.join(releases) or 'none is there'}"
+            raise InvalidSpecError(printable(msg))
+        return ReleaseName.parse(releases[0])
+
+    def release(self, name: ReleaseName | str) -> PublishedRelease:
+        """Return what the zoo says of a release; nothing of it is verified."""
+        return pulling.fetch_release(self._transport, _release_name(name))
+
+    def pull(
+        self,
+        name: ReleaseName | str,
+        *,
+        policy: VerificationPolicy,
+        to: Path,
+        progress: FileProgress | None = None,
+    ) -> VerifiedRelease:
+        """Make ``to`` the verified folder of a release, or leave all as it was.
+
+        Raises:
+            ConflictError: ``to`` holds something else.
+            VerificationError: what came cannot be believed; nothing was written.
+            LocalError: it cannot be written.
+        """
+        return pulling.pull(
+            self._transport,
+            _release_name(name),
+            policy=policy,
+            to=to,
+            progress=progress,
+        )
+
+    def load_verified(
+        self, name: ReleaseName | str, *, policy: VerificationPolicy
+    ) -> dict[str, Any]:
+        """Return the tensors of a release, from the very bytes that were verified.
+
+        Raises:
+            VerificationError: what came cannot be believed.
+            LocalError: the trainer extra is not installed.
+        """
+        with TemporaryDirectory(prefix="zoo-load-") as folder:
+            release = self.pull(name, policy=policy, to=Path(folder) / "release")
+            return loading.load(release)
+
+    def upload(self, folder: Path, *, progress: FileProgress | None = None) -> str:
+        """Upload the files in ``folder``; return the id to publish them by."""
+        return uploads.upload_folder(self._transport, folder, progress=progress)
+
+    def publish(
+        self,
+        name: ReleaseName | str,
+        folder: Path,
+        *,
+        key: SigningKey,
+        provenance: Envelope | None = None,
+        progress: FileProgress | None = None,
+    ) -> PublishedRelease:
+        """Sign the files in ``folder`` as ``name`` and publish them.
+
+        Raises:
+            ConflictError: the name is taken by other files.
+            NotPermittedError: the publisher is bound to another key, or to none.
+            VerificationError: the zoo refused a file, and says which and why.
+        """
+        return publishing.publish(
+            self._transport,
+            _release_name(name),
+            folder,
+            key=key,
+            provenance=provenance,
+            progress=progress,
+        )
+
+    def publish_job(
+        self,
+        job: str,
+        *,
+        as_: ReleaseName | str,
+        key: SigningKey,
+        builder: PublicKey,
+        spec: JobSpec,
+        progress: FileProgress | None = None,
+    ) -> PublishedRelease:
+        """Publish what ``job`` made, once it is what was ordered.
+
+        Args:
+            job: the id of a job that succeeded.
+            as_: what to publish it as.
+            key: the publisher's; it never leaves this process.
+            builder: the trainer's key, as the user pinned it.
+            spec: the spec as the user sent it.
+            progress: told of every piece that moved.
+
+        Raises:
+            VerificationError: the draft is not what was ordered; nothing was signed.
+        """
+        return publishing.publish_job(
+            self._transport,
+            check_id(job, what="job"),
+            name=_release_name(as_),
+            key=key,
+            order=publishing.order(builder, spec),
+            progress=progress,
+        )
+
+    def fetch_draft(
+        self, job: str, *, builder: PublicKey, spec: JobSpec, to: Path
+    ) -> Envelope:
+        """Make ``to`` the folder of what ``job`` made; return its provenance.
+
+        Raises:
+            ConflictError: ``to`` holds something already.
+            VerificationError: the draft is not what was ordered; nothing was written.
+        """
+        with pulling.staging_beside(to) as staging:
+            return publishing.fetch_draft(
+                self._transport,
+                check_id(job, what="job"),
+                order=publishing.order(builder, spec),
+                to=staging,
+            )
+
+    def submit(self, spec: JobSpec, *, trainer: str) -> Job:
+        """Ask ``trainer`` to do the job that ``spec`` describes."""
+        body = {
+            "kind": kind_of(spec),
+            "trainer": check_name(trainer, what="trainer"),
+            "spec": spec.to_object(),
+        }
+        return Job.read(self._transport.send("POST", "/jobs", body))
+
+    def job(self, job: str) -> Job:
+        """Return how ``job`` stands."""
+        return Job.read(self._transport.get(f"/jobs/{check_id(job, what='job')}"))
+
+    def jobs(
+        self, *, state: str | None = None, trainer: str | None = None
+    ) -> tuple[Job, ...]:
+        """Return the jobs, all or those in a state or for a trainer."""
+        wanted = {"state": state, "trainer": trainer}
+        params = {name: value for name, value in wanted.items() if value is not None}
+        return Jobs.read(self._transport.get("/jobs", **params)).items
+
+    def cancel(self, job: str) -> Job:
+        """Ask for ``job`` to be stopped; it may still end otherwise."""
+        path = f"/jobs/{check_id(job, what='job')}/cancel"
+        return Job.read(self._transport.send("POST", path, {}))
+
+    def events(self, job: str, *, after: int = 0) -> Iterator[JobEvent]:
+        """Yield what happens to ``job`` from event ``after`` on, until its last."""
+        return follow(self._transport, check_id(job, what="job"), after=after)
+
+    def wait(self, job: str) -> Job:
+        """Return ``job`` once nothing more will happen to it."""
+        for event in self.events(job):
+            if event.is_last:
+                break
+        return self.job(job)
+
+    def bind_publisher(self, name: str, public_key: PublicKey) -> BoundKey:
+        """Bind a publisher's name to a key, once and for all: the operator's act.
+
+        Raises:
+            ConflictError: the name is bound to another key.
+        """
+        return bind(self._transport, "publisher", name, public_key=public_key)
+
+    def bind_trainer(self, name: str, public_key: PublicKey) -> BoundKey:
+        """Bind a trainer's name to a builder's key, once and for all.
+
+        Raises:
+            ConflictError: the name is bound to another key.
+        """
+        return bind(self._transport, "trainer", name, public_key=public_key)
+
+
+def _release_name(name: ReleaseName | str) -> ReleaseName:
+    return ReleaseName.parse(name) if isinstance(name, str) else name

@@ -1,0 +1,229 @@
+"""Verifying a release: numbered steps, nothing believed before its signature."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_zoo.attestations import (
+    ReleaseStatement,
+    open_provenance,
+    open_release,
+    subjects_of,
+)
+from model_zoo.bundles import read_bundle
+from model_zoo.digests import sha256_bytes, sha256_file
+from model_zoo.envelopes import Envelope, pre_authentication_encoding
+from model_zoo.errors import (
+    DigestMismatchError,
+    LengthMismatchError,
+    LocalError,
+    MalformedDocumentError,
+    PolicyNotMetError,
+    ProvenanceMismatchError,
+    WrongReleaseError,
+)
+from model_zoo.folders import BUNDLE_NAME, entries, is_plain_file
+from model_zoo.formats import check_format
+from model_zoo.keys import PublicKey
+from model_zoo.manifest import FileEntry, Manifest
+from model_zoo.names import ReleaseName
+from model_zoo.policy import VerificationPolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedRelease:
+    """A folder whose files are the release, to the last byte, when it was checked.
+
+    It says who made it and what it is, never how the model behaves.
+    """
+
+    path: Path
+    statement: ReleaseStatement
+    envelope: Envelope
+    policy: VerificationPolicy
+
+    @property
+    def keyids(self) -> tuple[str, ...]:
+        """The pinned publisher keys whose signatures the release carries."""
+        return tuple(
+            key.keyid
+            for key in self.policy.require_publisher().keys
+            if _signed_by(key, self.envelope)
+        )
+
+
+def verify_release(
+    envelope: Envelope,
+    *,
+    name: ReleaseName | None,
+    policy: VerificationPolicy,
+    provenance: Envelope | None = None,
+) -> ReleaseStatement:
+    """Return the statement about a release, once the policy holds for it.
+
+    Args:
+        envelope: the release statement, from anyone.
+        name: the release that was asked for; None where the caller asked for a folder
+            and shows which release it turned out to be.
+        policy: whose signatures are needed.
+        provenance: the builder's statement, from anyone.
+
+    Raises:
+        VerificationError: a subclass for each way in which it does not hold.
+    """
+    # (1) A policy that demands nothing refuses.
+    publisher = policy.require_publisher()
+    # (2) Enough of the pinned publisher keys signed the statement; only now is it
+    #     parsed, and it must be a release statement whose subjects are its files.
+    statement = open_release(envelope, publisher)
+    # (3) It speaks of the release that was asked for: a signature over another
+    #     release, or another version of this one, is worth nothing here.
+    if name is not None and statement.release != name:
+        raise WrongReleaseError(expected=str(name), found=str(statement.release))
+    # (4) It leaves room for the signatures beside the files.
+    if statement.manifest.entry(BUNDLE_NAME) is not None:
+        msg = f"release statement: a release holds no file called {BUNDLE_NAME}"
+        raise MalformedDocumentError(msg)
+    # (5) Where a lock file pins one statement, it is that one to the last byte.
+    found = sha256_bytes(envelope.unverified_payload)
+    if policy.statement_sha256 not in {None, found}:
+        msg = (
+            f"{statement.release}: a statement of digest {policy.statement_sha256} is "
+            f"pinned, the publisher signed another: {found}"
+        )
+        raise PolicyNotMetError(msg)
+    # (6) Where a builder is pinned, that builder says how these files were made.
+    if policy.builder is not None:
+        if provenance is None:
+            msg = f"{statement.release}: a builder is pinned and there is no provenance"
+            raise PolicyNotMetError(msg)
+        verify_provenance(provenance, manifest=statement.manifest, policy=policy)
+    return statement
+
+
+def verify_provenance(
+    envelope: Envelope, *, manifest: Manifest, policy: VerificationPolicy
+) -> None:
+    """Accept ``manifest`` only if the pinned builder made it as it should be made.
+
+    Raises:
+        VerificationError: a subclass for each way in which it does not hold.
+    """
+    # (1) A policy that names no builder refuses.
+    if policy.builder is None:
+        msg = "no builder key is pinned, so no provenance can be verified: give one"
+        raise PolicyNotMetError(msg)
+    # (2) The builder signed it; only now is it parsed.
+    provenance = open_provenance(envelope, policy.builder)
+    # (3) It speaks of exactly these files.
+    if provenance.subjects != subjects_of(manifest):
+        msg = "the provenance is of other files than these"
+        raise ProvenanceMismatchError(msg)
+    # (4) Where a spec is expected, the build claims to have followed it.
+    if policy.spec is not None and not provenance.is_of(policy.spec):
+        msg = "the provenance is of another spec than the one expected"
+        raise ProvenanceMismatchError(msg)
+
+
+def verify_files(manifest: Manifest, folder: Path) -> None:
+    """Accept ``folder`` only if it holds exactly the files of ``manifest``.
+
+    A ``release.json`` beside them is allowed: it holds the signatures.
+
+    Raises:
+        VerificationError: a file is missing, extra, not plain, of another length or
+            digest, or of a format that can run code.
+        InvalidSpecError: there is no such folder.
+        LocalError: it cannot be read.
+    """
+    found = entries(folder)
+    found.pop(BUNDLE_NAME, None)
+    # (1) No file is missing and none was added.
+    expected = {file.name for file in manifest.files}
+    for name in sorted(expected ^ found.keys()):
+        state = "missing" if name in expected else "not part of the release"
+        msg = f"{folder}: {name[:80]!a} is {state}"
+        raise MalformedDocumentError(msg)
+    for file in manifest.files:
+        # (2) Each is a plain file: what a link points to can change behind our back.
+        if not is_plain_file(found[file.name]):
+            msg = f"{folder}: {file.name} is not a plain file"
+            raise MalformedDocumentError(msg)
+        # (3) Each has the signed length and digest.
+        _verify_file(file, folder / file.name)
+        # (4) None can run code when it is loaded.
+        check_format(folder / file.name)
+
+
+def verify_directory(
+    folder: Path, *, name: ReleaseName | None, policy: VerificationPolicy
+) -> VerifiedRelease:
+    """Return the release in a pulled folder, verified anew and without a network.
+
+    Args:
+        folder: the files, and ``release.json`` with their signatures.
+        name: the release it should be; None to learn it from the signed statement.
+        policy: whose signatures are needed.
+
+    Raises:
+        VerificationError: a subclass for each way in which it does not hold.
+        InvalidSpecError: there is no such folder.
+        LocalError: it cannot be read.
+    """
+    envelope, provenance = read_bundle(folder)
+    statement = verify_release(
+        envelope, name=name, policy=policy, provenance=provenance
+    )
+    verify_files(statement.manifest, folder)
+    return VerifiedRelease(
+        path=folder, statement=statement, envelope=envelope, policy=policy
+    )
+
+
+def read_verified(file: FileEntry, folder: Path) -> bytes:
+    """Return the bytes of ``file``: the very ones that were hashed, read once.
+
+    Raises:
+        LengthMismatchError: longer or shorter than signed.
+        DigestMismatchError: other bytes than signed.
+        LocalError: it cannot be read.
+    """
+    try:
+        with (folder / file.name).open("rb") as stream:
+            data = stream.read(file.size_bytes + 1)
+    except OSError as error:
+        msg = f"cannot read {folder / file.name}: {error.strerror}"
+        raise LocalError(msg) from error
+    if len(data) != file.size_bytes:
+        raise _wrong_length(file, len(data))
+    if (found := sha256_bytes(data)) != file.sha256:
+        raise DigestMismatchError(file.name, expected=file.sha256, found=found)
+    return data
+
+
+def _verify_file(file: FileEntry, path: Path) -> None:
+    try:
+        size_bytes = path.stat().st_size
+        if size_bytes != file.size_bytes:
+            raise _wrong_length(file, size_bytes)
+        found = sha256_file(path)
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise LocalError(msg) from error
+    if found != file.sha256:
+        raise DigestMismatchError(file.name, expected=file.sha256, found=found)
+
+
+def _wrong_length(file: FileEntry, size_bytes: int) -> LengthMismatchError:
+    return LengthMismatchError(
+        file.name, expected=file.size_bytes, found=str(size_bytes)
+    )
+
+
+def _signed_by(key: PublicKey, envelope: Envelope) -> bool:
+    message = pre_authentication_encoding(
+        envelope.payload_type, envelope.unverified_payload
+    )
+    return any(
+        signature.keyid == key.keyid and key.signed(message, signature.value)
+        for signature in envelope.signatures
+    )

@@ -1,0 +1,1 @@
+"""The web service: FastAPI, SQLAlchemy and files; no torch, no trainer."""

@@ -1,0 +1,89 @@
+"""Jobs: what users ask for, watch and cancel, and the drafts they end in."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from starlette.concurrency import run_in_threadpool
+
+from model_zoo.jobs import parse_spec
+from service.api.dependencies import PartsHere
+from service.api.files import file_response
+from service.api.schemas import DraftOut, JobIn, JobOut, JobsOut
+from service.database.tables import JobRow
+from service.events import ENDINGS, events_after
+from service.work import cancel, find_draft, find_job, jobs, submit
+
+router = APIRouter(tags=["jobs"])
+State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+@router.post("/jobs", status_code=HTTPStatus.ACCEPTED)
+def submit_job(
+    request: Request, response: Response, body: JobIn, parts: PartsHere
+) -> JobOut:
+    """Queue a job; Location says where to watch it."""
+    job = submit(parts, body.trainer, parse_spec(body.kind, body.spec))
+    response.headers["Location"] = f"{request.url.path}/{job.id}"
+    return JobOut.of(parts, job)
+
+
+@router.get("/jobs")
+def list_jobs(
+    parts: PartsHere, state: State | None = None, trainer: str | None = None
+) -> JobsOut:
+    """Return jobs, the newest first."""
+    rows = jobs(parts, state=state, trainer=trainer)
+    return JobsOut(items=[JobOut.of(parts, row) for row in rows])
+
+
+@router.get("/jobs/{job_id}")
+def show_job(job_id: str, parts: PartsHere) -> JobOut:
+    """Return a job as it stands."""
+    return JobOut.of(parts, find_job(parts, job_id))
+
+
+@router.post("/jobs/{job_id}/cancel", status_code=HTTPStatus.ACCEPTED)
+def cancel_job(job_id: str, parts: PartsHere) -> JobOut:
+    """Ask for a job's end: at once if it waits, by its worker if it runs."""
+    return JobOut.of(parts, cancel(parts, job_id))
+
+
+def _job(job_id: str, parts: PartsHere) -> JobRow:
+    return find_job(parts, job_id)
+
+
+@router.get("/jobs/{job_id}/events", response_class=EventSourceResponse)
+async def watch_job(
+    job: Annotated[JobRow, Depends(_job)],
+    parts: PartsHere,
+    last_event_id: Annotated[int, Header(ge=0)] = 0,
+) -> AsyncIterator[ServerSentEvent]:
+    """Stream what happens to a job, from the event after Last-Event-ID to the last."""
+    sequence = last_event_id
+    while True:
+        events = await run_in_threadpool(events_after, parts, job.id, sequence)
+        for event in events:
+            sequence = event.sequence
+            yield ServerSentEvent(data=event.data, event=event.type, id=str(sequence))
+            if event.type in ENDINGS:
+                return
+        if not events:
+            await asyncio.sleep(parts.settings.event_poll_seconds)
+
+
+@router.get("/jobs/{job_id}/draft")
+def show_draft(job_id: str, parts: PartsHere) -> DraftOut:
+    """Return what a job made, as its trainer signed it."""
+    return DraftOut.of(find_draft(parts, job_id))
+
+
+@router.api_route("/jobs/{job_id}/draft/files/{name}", methods=["GET", "HEAD"])
+def download_draft_file(
+    request: Request, job_id: str, name: str, parts: PartsHere
+) -> Response:
+    """Return a file of a draft, as the files of releases are."""
+    return file_response(request, parts, find_draft(parts, job_id).upload, name)

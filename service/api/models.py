@@ -1,0 +1,111 @@
+"""Models, their releases and the files of those."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from model_zoo.envelopes import Envelope
+from model_zoo.errors import NotFoundError
+from model_zoo.names import ModelName, ReleaseName
+from service.api.dependencies import PartsHere
+from service.api.files import blob_response, file_response
+from service.api.schemas import (
+    ModelItemOut,
+    ModelOut,
+    ModelsOut,
+    ReleaseIn,
+    ReleaseOut,
+)
+from service.bindings import binding
+from service.database.queries import visible_size
+from service.database.tables import PublisherRow
+from service.publishing import (
+    Submission,
+    models,
+    publish,
+    releases_of,
+    require_release,
+)
+
+router = APIRouter(tags=["models"])
+RELEASE = "/models/{publisher}/{model}/releases/{version}"
+
+
+def _release_name(publisher: str, model: str, version: str) -> ReleaseName:
+    return ReleaseName(publisher, model, version)
+
+
+NameHere = Annotated[ReleaseName, Depends(_release_name)]
+
+
+@router.get("/models")
+def list_models(parts: PartsHere) -> ModelsOut:
+    """Return every model that has a release."""
+    items = [
+        ModelItemOut(name=str(name), versions=versions)
+        for name, versions in models(parts).items()
+    ]
+    return ModelsOut(items=items)
+
+
+@router.get("/models/{publisher}/{model}")
+def show_model(publisher: str, model: str, parts: PartsHere) -> ModelOut:
+    """Return a model and its releases, the oldest first."""
+    name = ModelName(publisher, model)
+    releases = [ReleaseOut.of(row) for row in releases_of(parts, name)]
+    bound = binding(parts, PublisherRow, name=publisher)
+    return ModelOut(name=str(name), publisher_keyid=bound.keyid, releases=releases)
+
+
+@router.get(RELEASE)
+def show_release(name: NameHere, parts: PartsHere) -> ReleaseOut:
+    """Return a release: its files and what is signed about them."""
+    return ReleaseOut.of(require_release(parts, name))
+
+
+@router.put(RELEASE, status_code=HTTPStatus.CREATED)
+def publish_release(
+    name: NameHere,
+    request: Request,
+    response: Response,
+    body: ReleaseIn,
+    parts: PartsHere,
+) -> ReleaseOut:
+    """Publish uploaded files under a name, for good: 201, or 200 if they are already.
+
+    403 where the statement is signed by another key than the publisher's; 409 where
+    the version has other content; 422 where statement, files and provenance do not
+    fit together.
+    """
+    submission = Submission(
+        upload_id=body.upload,
+        envelope=Envelope.from_object(body.envelope),
+        provenance=None
+        if body.provenance is None
+        else Envelope.from_object(body.provenance),
+    )
+    release, is_new = publish(parts, name, submission)
+    response.status_code = HTTPStatus.CREATED if is_new else HTTPStatus.OK
+    response.headers["Location"] = request.url.path
+    return ReleaseOut.of(release)
+
+
+@router.api_route(RELEASE + "/files/{file}", methods=["GET", "HEAD"])
+def download_file(
+    name: NameHere, file: str, request: Request, parts: PartsHere
+) -> Response:
+    """Return a file of a release: ranges, ETag, Repr-Digest, cached for good."""
+    return file_response(request, parts, require_release(parts, name).upload, file)
+
+
+@router.api_route("/blobs/{sha256}", methods=["GET", "HEAD"])
+def download_blob(request: Request, sha256: str, parts: PartsHere) -> Response:
+    """Return the file of that digest, if a release or a draft shows it."""
+    parts.blobs.path(sha256)
+    with parts.database.reading() as session:
+        size_bytes = visible_size(session, sha256)
+    if size_bytes is None:
+        msg = f"no blob {sha256}"
+        raise NotFoundError(msg)
+    return blob_response(request, parts, sha256, size_bytes)

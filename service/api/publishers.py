@@ -1,0 +1,31 @@
+"""Publishers: names that the operator binds to keys."""
+
+from http import HTTPStatus
+
+from fastapi import APIRouter, Request, Response
+
+from model_zoo.keys import PublicKey
+from service.api.dependencies import PartsHere
+from service.api.schemas import BindingIn, BindingOut
+from service.bindings import bind, binding
+from service.database.tables import PublisherRow
+
+router = APIRouter(tags=["publishers"])
+
+
+@router.put("/publishers/{name}", status_code=HTTPStatus.CREATED)
+def bind_publisher(
+    name: str, request: Request, response: Response, body: BindingIn, parts: PartsHere
+) -> BindingOut:
+    """Bind a publisher's name to a key, for good; again to the same key is 200."""
+    key = PublicKey.from_pem(body.public_key)
+    row, is_new = bind(parts, PublisherRow, name=name, key=key)
+    response.status_code = HTTPStatus.CREATED if is_new else HTTPStatus.OK
+    response.headers["Location"] = request.url.path
+    return BindingOut.of(row)
+
+
+@router.get("/publishers/{name}")
+def show_publisher(name: str, parts: PartsHere) -> BindingOut:
+    """Return the key that a publisher's name is bound to."""
+    return BindingOut.of(binding(parts, PublisherRow, name=name))

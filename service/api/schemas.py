@@ -1,0 +1,289 @@
+"""What goes in and out as JSON; the domain's records have other names."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from model_zoo.keys import MAX_PEM_BYTES
+from model_zoo.manifest import MAX_FILES, FileEntry
+from service.clock import rfc3339
+from service.database.tables import (
+    DraftRow,
+    JobRow,
+    PublisherRow,
+    ReleaseRow,
+    TrainerRow,
+    UploadRow,
+)
+from service.parts import Parts
+from service.uploads import manifest_of, missing_parts, part_count
+from service.work import waiting_because
+
+MAX_EVENTS = 64
+MAX_ERROR_CHARACTERS = 16_384
+Dsse = dict[str, Any]
+Name = Annotated[str, Field(max_length=64)]
+
+
+class Incoming(BaseModel):
+    """A request's body: exact types, no unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class NothingIn(Incoming):
+    """An empty object, or no body at all."""
+
+
+class BindingIn(Incoming):
+    """The key to bind a name to."""
+
+    public_key: Annotated[str, Field(max_length=MAX_PEM_BYTES)]
+
+
+class UploadIn(Incoming):
+    """The files that will come."""
+
+    files: Annotated[list[FileEntry], Field(min_length=1, max_length=MAX_FILES)]
+
+
+class ReleaseIn(Incoming):
+    """Uploaded files, the publisher's statement, and how they were made."""
+
+    upload: str
+    envelope: Dsse
+    provenance: Dsse | None = None
+
+
+class JobIn(Incoming):
+    """What is asked of which trainer."""
+
+    kind: Name
+    trainer: str
+    spec: dict[str, Any]
+
+
+class LeaseIn(Incoming):
+    """A worker that asks for work."""
+
+    worker: str
+    kinds: Annotated[list[Name], Field(min_length=1, max_length=64)]
+    lease_seconds: Annotated[int, Field(ge=5, le=300)]
+
+
+class EventIn(Incoming):
+    """Something a worker tells of its attempt."""
+
+    type: Annotated[str, Field(pattern=r"\A(progress|log)\z")]
+    data: dict[str, Any]
+
+
+class EventsIn(Incoming):
+    """Several of them, in order."""
+
+    events: Annotated[list[EventIn], Field(max_length=MAX_EVENTS)]
+
+
+class CompletionIn(Incoming):
+    """What an attempt made."""
+
+    upload: str
+    provenance: Dsse
+    claimed_evaluation: dict[str, Any] | None = None
+    measured_evaluation: dict[str, Any] | None = None
+
+
+class FailureIn(Incoming):
+    """Why an attempt did not work, and whether another one might."""
+
+    error: Annotated[str, Field(max_length=MAX_ERROR_CHARACTERS)]
+    retry: bool
+
+
+class BindingOut(BaseModel):
+    """A name and its key."""
+
+    name: str
+    keyid: str
+    public_key: str
+
+    @classmethod
+    def of(cls, row: PublisherRow | TrainerRow) -> "BindingOut":
+        """Return what the API says of a binding."""
+        return cls(name=row.name, keyid=row.keyid, public_key=row.public_key)
+
+
+class BindingsOut(BaseModel):
+    """Several of them."""
+
+    items: list[BindingOut]
+
+
+class UploadFileOut(BaseModel):
+    """A declared file and the parts that have yet to come."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+    parts: int
+    missing: list[int]
+
+
+class UploadOut(BaseModel):
+    """How far an upload is."""
+
+    id: str
+    state: str
+    part_bytes: int
+    files: list[UploadFileOut]
+
+    @classmethod
+    def of(cls, parts: Parts, row: UploadRow) -> "UploadOut":
+        """Return what the API says of an upload."""
+        missing = missing_parts(parts, row)
+        return cls(
+            id=row.id,
+            state=row.state,
+            part_bytes=parts.settings.part_bytes,
+            files=[
+                UploadFileOut(
+                    name=file.name,
+                    size_bytes=file.size_bytes,
+                    sha256=file.sha256,
+                    parts=part_count(parts, file.size_bytes),
+                    missing=missing[file.name],
+                )
+                for file in row.files
+            ],
+        )
+
+
+class ReleaseOut(BaseModel):
+    """A release: its files, and what is signed about them."""
+
+    name: str
+    published_at: str
+    files: list[FileEntry]
+    envelope: Dsse
+    provenance: Dsse | None
+
+    @classmethod
+    def of(cls, row: ReleaseRow) -> "ReleaseOut":
+        """Return what the API says of a release."""
+        return cls(
+            name=f"{row.publisher}/{row.model}@{row.version}",
+            published_at=rfc3339(row.published_at),
+            files=list(manifest_of(row.upload).files),
+            envelope=row.envelope,
+            provenance=row.provenance,
+        )
+
+
+class ModelOut(BaseModel):
+    """A model, its publisher's key and every release."""
+
+    name: str
+    publisher_keyid: str
+    releases: list[ReleaseOut]
+
+
+class ModelItemOut(BaseModel):
+    """A model in a list."""
+
+    name: str
+    versions: list[str]
+
+
+class ModelsOut(BaseModel):
+    """Every model."""
+
+    items: list[ModelItemOut]
+
+
+class JobOut(BaseModel):
+    """A job as it stands; its claimed evaluation is a claim and no more."""
+
+    id: str
+    kind: str
+    trainer: str
+    spec: dict[str, Any]
+    spec_digest: str
+    state: str
+    attempts: int
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    error: str | None
+    claimed_evaluation: dict[str, Any] | None
+    measured_evaluation: dict[str, Any] | None
+    waiting_because: str | None
+
+    @classmethod
+    def of(cls, parts: Parts, row: JobRow) -> "JobOut":
+        """Return what the API says of a job."""
+        started, finished = row.started_at, row.finished_at
+        return cls(
+            id=row.id,
+            kind=row.kind,
+            trainer=row.trainer,
+            spec=row.spec,
+            spec_digest=row.spec_digest,
+            state=row.state,
+            attempts=row.attempts,
+            created_at=rfc3339(row.created_at),
+            started_at=None if started is None else rfc3339(started),
+            finished_at=None if finished is None else rfc3339(finished),
+            error=row.error,
+            claimed_evaluation=row.claimed_evaluation,
+            measured_evaluation=row.measured_evaluation,
+            waiting_because=waiting_because(parts, row),
+        )
+
+
+class JobsOut(BaseModel):
+    """Several jobs, the newest first."""
+
+    items: list[JobOut]
+
+
+class DraftOut(BaseModel):
+    """What a job made, as its trainer signed it."""
+
+    files: list[FileEntry]
+    provenance: Dsse
+
+    @classmethod
+    def of(cls, row: DraftRow) -> "DraftOut":
+        """Return what the API says of a draft."""
+        files = list(manifest_of(row.upload).files)
+        return cls(files=files, provenance=row.provenance)
+
+
+class LeaseOut(BaseModel):
+    """A job that a worker now holds."""
+
+    attempt: str
+    number: int
+    job: str
+    kind: str
+    spec: dict[str, Any]
+    lease_seconds: int
+
+
+class HeartbeatOut(BaseModel):
+    """Whether somebody wants the job cancelled."""
+
+    cancel: bool
+
+
+class AliveOut(BaseModel):
+    """The process answers."""
+
+    status: str
+
+
+class ReadyOut(BaseModel):
+    """Whether what the service needs is there."""
+
+    database: bool
+    storage: bool

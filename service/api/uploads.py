@@ -1,0 +1,87 @@
+"""Uploads: declare, send parts, complete."""
+
+from http import HTTPStatus
+
+from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from model_zoo.errors import InvalidSpecError
+from model_zoo.manifest import Manifest
+from service.api.dependencies import PartsHere
+from service.api.files import sha256_in
+from service.api.schemas import UploadIn, UploadOut
+from service.receiving import PartSlot, PartWriter
+from service.storage import CHUNK_BYTES
+from service.uploads import (
+    complete,
+    discard_upload,
+    find_upload,
+    open_upload,
+    part_slot,
+)
+
+router = APIRouter(tags=["uploads"])
+
+
+@router.post("/uploads", status_code=HTTPStatus.CREATED)
+def declare_upload(
+    request: Request, response: Response, body: UploadIn, parts: PartsHere
+) -> UploadOut:
+    """Declare files; the answer says in which parts to send them."""
+    try:
+        manifest = Manifest(files=tuple(body.files))
+    except ValueError as error:
+        msg = "files: a name is listed twice"
+        raise InvalidSpecError(msg) from error
+    upload = open_upload(parts, manifest)
+    response.headers["Location"] = f"{request.url.path}/{upload.id}"
+    return UploadOut.of(parts, upload)
+
+
+@router.get("/uploads/{upload_id}")
+def show_upload(upload_id: str, parts: PartsHere) -> UploadOut:
+    """Return how far an upload is: which parts are missing."""
+    return UploadOut.of(parts, find_upload(parts, upload_id))
+
+
+@router.delete("/uploads/{upload_id}", status_code=HTTPStatus.NO_CONTENT)
+def delete_upload(upload_id: str, parts: PartsHere) -> None:
+    """Forget an upload that nothing was published from."""
+    discard_upload(parts, upload_id)
+
+
+@router.put(
+    "/uploads/{upload_id}/files/{name}/parts/{number}",
+    status_code=HTTPStatus.NO_CONTENT,
+)
+async def send_part(
+    request: Request, upload_id: str, name: str, number: int, parts: PartsHere
+) -> None:
+    """Take one part of the right length; a Content-Digest that is sent is checked."""
+    slot = await run_in_threadpool(
+        part_slot, parts, upload_id, name=name, number=number
+    )
+    await _receive(request, slot)
+
+
+@router.post("/uploads/{upload_id}/complete")
+def complete_upload(upload_id: str, parts: PartsHere) -> UploadOut:
+    """Check every file; 422 names the one that is not what was declared."""
+    return UploadOut.of(parts, complete(parts, upload_id))
+
+
+async def _receive(request: Request, slot: PartSlot) -> None:
+    """Write the body to disk as it comes, off the event loop and in large pieces."""
+    writer = await run_in_threadpool(PartWriter.open, slot)
+    try:
+        pending = bytearray()
+        async for chunk in request.stream():
+            pending += chunk
+            if len(pending) >= CHUNK_BYTES:
+                await run_in_threadpool(writer.write, bytes(pending))
+                pending.clear()
+        await run_in_threadpool(writer.write, bytes(pending))
+        expected = sha256_in(request.headers.get("content-digest"))
+        await run_in_threadpool(writer.finish, expected)
+    finally:
+        writer.close()

@@ -1,0 +1,81 @@
+"""The application: the only place where the parts meet."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+
+from model_zoo import __version__
+from service.api import (
+    errors,
+    health,
+    jobs,
+    models,
+    publishers,
+    trainers,
+    uploads,
+    work,
+)
+from service.api.guards import Guards
+from service.attempts import reap
+from service.parts import Parts, open_parts
+from service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+API = "/api/v1"
+REAP_SECONDS = 1.0
+"""How late a lost lease may be noticed while nobody asks for work."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the service over ``settings.data_dir``, which it locks until shut down.
+
+    Whoever runs it without a lifespan closes ``app.state.parts`` himself.
+
+    Raises:
+        LocalError: the data folder cannot be used, or another service uses it.
+    """
+    parts = open_parts(settings)
+    app = FastAPI(
+        title="Verified Model Zoo",
+        version=__version__,
+        openapi_url=f"{API}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
+    )
+    app.state.parts = parts
+    for noun in (models, publishers, trainers, uploads, jobs, work):
+        app.include_router(noun.router, prefix=API)
+    app.include_router(health.router)
+    app.add_middleware(Guards, settings=settings)
+    errors.install(app)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    parts: Parts = app.state.parts
+    reaper = asyncio.create_task(_reap_forever(parts))
+    try:
+        yield
+    finally:
+        reaper.cancel()
+        with suppress(asyncio.CancelledError):
+            await reaper
+        parts.close()
+
+
+async def _reap_forever(parts: Parts) -> None:
+    while True:
+        try:
+            await run_in_threadpool(reap, parts)
+        except SQLAlchemyError:
+            log.exception("lost leases could not be looked for; trying again")
+        await asyncio.sleep(REAP_SECONDS)

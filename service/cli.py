@@ -1,0 +1,86 @@
+"""``zoo serve``: the service as one command. Heavy imports wait until it is asked."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model_zoo.cli.output import emit, say
+from model_zoo.errors import LocalError, NotPermittedError
+
+MAX_TOKEN_BYTES = 4096
+
+
+def commands(app: typer.Typer) -> None:
+    """Add the service's commands to ``zoo``."""
+    app.command("serve")(serve)
+
+
+def serve(
+    *,
+    data_dir: Annotated[
+        Path, typer.Option(envvar="ZOO_SERVICE_DIR", help="Where everything is kept.")
+    ] = Path("zoo-data"),
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")
+    ] = 8000,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with the token; needed beyond loopback.")
+    ] = None,
+    allowed_host: Annotated[
+        list[str] | None, typer.Option(help="A further Host name to answer to.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, max=64, help="Embedded workers; 0 for none.")
+    ] = 1,
+    ready_file: Annotated[
+        Path | None, typer.Option(help="Written with url and pid once it listens.")
+    ] = None,
+) -> None:
+    """Serve a model zoo: SQLite, files, and a worker in a child process."""
+    from service.serving import Start, write_ready_file
+    from service.serving import serve as run
+    from service.settings import Settings
+
+    def tell(url: str) -> None:
+        if ready_file is not None:
+            write_ready_file(ready_file, url)
+        say(f"The zoo is open at {url}")
+        emit({"url": url})
+
+    settings = Settings(
+        data_dir=data_dir,
+        host=host,
+        token=None if token_file is None else read_token(token_file),
+        allowed_hosts=tuple(allowed_host or ()),
+    )
+    run(
+        Start(
+            settings=settings,
+            port=port,
+            workers=workers,
+            token_file=token_file,
+            on_ready=tell,
+        )
+    )
+
+
+def read_token(path: Path) -> str:
+    """Return the token in the file at ``path``, without the line's end.
+
+    Raises:
+        LocalError: it cannot be read.
+        NotPermittedError: it is not printable ASCII on one line.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_TOKEN_BYTES)
+    except OSError as error:
+        msg = f"cannot read token file {path}: {error.strerror}"
+        raise LocalError(msg) from error
+    token = data.strip().decode("ascii", errors="replace")
+    if not token.isprintable() or not token.isascii() or " " in token:
+        msg = f"{path}: a token is printable ASCII on one line, without spaces"
+        raise NotPermittedError(msg)
+    return token

@@ -1,0 +1,1 @@
+"""Rows, queries and migrations: SQLite by default, written so PostgreSQL can follow."""

@@ -1,0 +1,36 @@
+"""Questions to the database that more than one operation asks."""
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from service.database.tables import DraftRow, ReleaseRow, UploadFileRow, UploadRow
+
+
+def is_referred_to(session: Session, upload_id: str) -> bool:
+    """Whether a release or a draft consists of this upload."""
+    return any(
+        session.scalar(select(table.upload_id).where(table.upload_id == upload_id))
+        for table in (ReleaseRow, DraftRow)
+    )
+
+
+def visible_size(session: Session, sha256: str) -> int | None:
+    """Return the size of a blob that some release or draft shows; None if none does.
+
+    A blob of an upload that nobody published must not be found by its digest.
+    """
+    shown = or_(
+        UploadFileRow.upload_id.in_(select(ReleaseRow.upload_id)),
+        UploadFileRow.upload_id.in_(select(DraftRow.upload_id)),
+    )
+    return session.scalar(
+        select(UploadFileRow.size_bytes)
+        .where(UploadFileRow.sha256 == sha256, shown)
+        .limit(1)
+    )
+
+
+def complete_upload(session: Session, upload_id: str) -> UploadRow | None:
+    """Return the upload if it exists and everything in it was checked."""
+    upload = session.get(UploadRow, upload_id)
+    return upload if upload is not None and upload.state == "complete" else None

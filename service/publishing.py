@@ -1,0 +1,200 @@
+"""The one write path of a release: everything is checked, then one row appears."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from model_zoo.attestations import (
+    ReleaseStatement,
+    open_provenance,
+    open_release,
+    subjects_of,
+)
+from model_zoo.canonical import JsonObject
+from model_zoo.digests import sha256_file
+from model_zoo.envelopes import Envelope
+from model_zoo.errors import (
+    ConflictError,
+    DigestMismatchError,
+    MalformedDocumentError,
+    NotFoundError,
+    NotPermittedError,
+    PolicyNotMetError,
+    ProvenanceMismatchError,
+    ThresholdNotMetError,
+    WrongReleaseError,
+)
+from model_zoo.manifest import Manifest
+from model_zoo.names import ModelName, ReleaseName
+from service.bindings import binding, builders, role_of
+from service.database.queries import complete_upload
+from service.database.tables import PublisherRow, ReleaseRow
+from service.parts import Parts
+from service.storage import told_as_local_error
+from service.uploads import find_upload, manifest_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What a publisher sends: files that arrived, a signed statement, provenance."""
+
+    upload_id: str
+    envelope: Envelope
+    provenance: Envelope | None
+
+
+def publish(
+    parts: Parts, name: ReleaseName, submission: Submission
+) -> tuple[ReleaseRow, bool]:
+    """Publish ``name``; return the release and whether it is new.
+
+    Publishing the same statement again is no error, so that a lost answer can be
+    asked for again. Of two publishers of one version, the first to commit wins.
+
+    Raises:
+        NotPermittedError: the publisher is not bound, or another key signed.
+        VerificationError: statement, files or provenance do not fit together.
+        ConflictError: the version is taken by other content, or the upload is open.
+        NotFoundError: there is no such upload.
+    """
+    statement = _opened(parts, name, submission.envelope)
+    published = find_release(parts, name)
+    if published is not None:
+        return _same(published, statement), False
+    upload = find_upload(parts, submission.upload_id)
+    if upload.state != "complete":
+        msg = f"upload {upload.id} is not complete"
+        raise ConflictError(msg)
+    _check_files(parts, statement.manifest, declared=manifest_of(upload))
+    if submission.provenance is not None:
+        _check_provenance(parts, statement.manifest, submission.provenance)
+    try:
+        return _appear(parts, name, submission), True
+    except IntegrityError:
+        return _same(require_release(parts, name), statement), False
+
+
+def find_release(parts: Parts, name: ReleaseName) -> ReleaseRow | None:
+    """Return the release, or None."""
+    key = (name.publisher, name.model, name.version)
+    with parts.database.reading() as session:
+        return session.get(ReleaseRow, key)
+
+
+def require_release(parts: Parts, name: ReleaseName) -> ReleaseRow:
+    """Return the release.
+
+    Raises:
+        NotFoundError: there is none of that name.
+    """
+    release = find_release(parts, name)
+    if release is None:
+        msg = f"no release {name}"
+        raise NotFoundError(msg)
+    return release
+
+
+def releases_of(parts: Parts, name: ModelName) -> list[ReleaseRow]:
+    """Return the model's releases, the oldest first.
+
+    Raises:
+        NotFoundError: it has none.
+    """
+    with parts.database.reading() as session:
+        releases = list(
+            session.scalars(
+                select(ReleaseRow)
+                .where(
+                    ReleaseRow.publisher == name.publisher,
+                    ReleaseRow.model == name.model,
+                )
+                .order_by(ReleaseRow.published_at, ReleaseRow.version)
+            )
+        )
+    if not releases:
+        msg = f"no model {name}"
+        raise NotFoundError(msg)
+    return releases
+
+
+def models(parts: Parts) -> dict[ModelName, list[str]]:
+    """Return every model that has a release, with its versions, the oldest first."""
+    found: dict[ModelName, list[str]] = {}
+    with parts.database.reading() as session:
+        for publisher, model, version in session.execute(
+            select(ReleaseRow.publisher, ReleaseRow.model, ReleaseRow.version).order_by(
+                ReleaseRow.publisher,
+                ReleaseRow.model,
+                ReleaseRow.published_at,
+                ReleaseRow.version,
+            )
+        ):
+            found.setdefault(ModelName(publisher, model), []).append(version)
+    return found
+
+
+def _opened(parts: Parts, name: ReleaseName, envelope: Envelope) -> ReleaseStatement:
+    try:
+        publisher = binding(parts, PublisherRow, name=name.publisher)
+        statement = open_release(envelope, role_of(publisher))
+    except (NotFoundError, ThresholdNotMetError) as error:
+        msg = f"{name} is not yours to publish: {error}"
+        raise NotPermittedError(msg) from error
+    if statement.release != name:
+        raise WrongReleaseError(expected=str(name), found=str(statement.release))
+    return statement
+
+
+def _check_files(parts: Parts, signed: Manifest, *, declared: Manifest) -> None:
+    """Hash the stored bytes once more: what is signed is what is on disk now."""
+    if signed != declared:
+        msg = "the signed statement lists other files than the upload holds"
+        raise MalformedDocumentError(msg)
+    for file in signed.files:
+        with told_as_local_error(f"cannot read {file.name}"):
+            found = sha256_file(parts.blobs.path(file.sha256))
+        if found != file.sha256:
+            raise DigestMismatchError(file.name, expected=file.sha256, found=found)
+
+
+def _check_provenance(parts: Parts, manifest: Manifest, envelope: Envelope) -> None:
+    role = builders(parts)
+    if role is None:
+        msg = "this zoo has no trainers whose provenance it could believe"
+        raise PolicyNotMetError(msg)
+    if open_provenance(envelope, role).subjects != subjects_of(manifest):
+        msg = "the provenance is of other files than the release"
+        raise ProvenanceMismatchError(msg)
+
+
+def _appear(parts: Parts, name: ReleaseName, submission: Submission) -> ReleaseRow:
+    with parts.database.writing() as session:
+        upload = complete_upload(session, submission.upload_id)
+        if upload is None:
+            msg = f"upload {submission.upload_id} was deleted meanwhile"
+            raise ConflictError(msg)
+        release = ReleaseRow(
+            publisher=name.publisher,
+            model=name.model,
+            version=name.version,
+            upload=upload,
+            envelope=submission.envelope.to_object(),
+            provenance=_object(submission.provenance),
+            published_at=parts.now(),
+        )
+        session.add(release)
+    return release
+
+
+def _object(envelope: Envelope | None) -> JsonObject | None:
+    return None if envelope is None else envelope.to_object()
+
+
+def _same(release: ReleaseRow, statement: ReleaseStatement) -> ReleaseRow:
+    """Return the published release if it says what ``statement`` says."""
+    if manifest_of(release.upload) != statement.manifest:
+        name = f"{release.publisher}/{release.model}@{release.version}"
+        msg = f"{name} is published with other content; choose another version"
+        raise ConflictError(msg)
+    return release

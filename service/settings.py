@@ -1,0 +1,72 @@
+"""What the operator decides, checked once, before anything is opened."""
+
+import ipaddress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from model_zoo.envelopes import MAX_ENVELOPE_BYTES
+from model_zoo.errors import InvalidSpecError, NotPermittedError
+from service.clock import Clock, system_clock
+
+MIN_TOKEN_CHARACTERS = 32
+"""Of a random alphabet: out of reach of guessing over a network."""
+MIB = 1024 * 1024
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
+WILDCARD_HOSTS = ("0.0.0.0", "::", "")  # noqa: S104  recognised, not bound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One service: where it keeps things, who may speak to it, and how much.
+
+    Beyond loopback a token is demanded here, so that no way of starting the service
+    can forget it.
+
+    Raises:
+        NotPermittedError: ``host`` is not loopback and there is no token.
+        InvalidSpecError: the token is too short, or a limit is not positive.
+    """
+
+    data_dir: Path
+    host: str = "127.0.0.1"
+    token: str | None = field(default=None, repr=False)
+    allowed_hosts: tuple[str, ...] = ()
+    part_bytes: int = 8 * MIB
+    max_body_bytes: int = 2 * MAX_ENVELOPE_BYTES + MIB
+    max_upload_bytes: int = 1 << 40
+    max_open_uploads: int = 256
+    upload_lifetime: timedelta = timedelta(hours=24)
+    event_poll_seconds: float = 0.2
+    clock: Clock = system_clock
+
+    def __post_init__(self) -> None:
+        if self.token is None and not is_loopback(self.host):
+            msg = (
+                f"{self.host} can be reached from other machines: a token is needed; "
+                "write 32 or more random characters to a file and pass --token-file"
+            )
+            raise NotPermittedError(msg)
+        if self.token is not None and len(self.token) < MIN_TOKEN_CHARACTERS:
+            msg = f"the token has fewer than {MIN_TOKEN_CHARACTERS} characters"
+            raise InvalidSpecError(msg)
+        if min(self.part_bytes, self.max_body_bytes, self.max_upload_bytes) < 1:
+            msg = "a limit of the service is at least one byte"
+            raise InvalidSpecError(msg)
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The names under which this service answers, lower case, without a port."""
+        bound = () if self.host in WILDCARD_HOSTS else (self.host,)
+        names = (*LOOPBACK_HOSTS, *bound, *self.allowed_hosts)
+        return frozenset(name.lower().strip("[]") for name in names)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a socket that is bound to ``host``."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,221 @@
+"""The job queue: rows in the database, each leased to one worker at a time."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import select, update
+
+from model_zoo.errors import ConflictError, NotFoundError
+from model_zoo.jobs import JobSpec, kind_of
+from service.attempts import reap
+from service.bindings import binding
+from service.database.tables import (
+    AttemptRow,
+    DraftRow,
+    JobRow,
+    TrainerRow,
+    WorkerRow,
+)
+from service.events import ENDINGS, Happening, record
+from service.identifiers import check_id, new_id
+from service.parts import Parts
+from service.transitions import end, start
+
+PRESENT = timedelta(seconds=60)
+"""A worker that has not asked for so long is taken to be gone."""
+NOTED_EVERY = timedelta(seconds=10)
+"""How stale a worker's mark may grow: polling must not become a stream of writes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applicant:
+    """A worker that asks for work: whose it is, what it can do, for how long."""
+
+    trainer: str
+    worker: str
+    kinds: tuple[str, ...]
+    lease_seconds: int
+
+
+def submit(parts: Parts, trainer: str, spec: JobSpec) -> JobRow:
+    """Queue a job for ``trainer``.
+
+    Raises:
+        NotFoundError: no such trainer.
+    """
+    binding(parts, TrainerRow, name=trainer)
+    now = parts.now()
+    job = JobRow(
+        id=new_id(),
+        kind=kind_of(spec),
+        trainer=trainer,
+        spec=spec.to_object(),
+        spec_digest=spec.digest(),
+        state="queued",
+        attempts=0,
+        cancel_requested=False,
+        last_event=0,
+        created_at=now,
+    )
+    with parts.database.writing() as session:
+        session.add(job)
+        session.flush()
+        record(session, job, [Happening("queued", {})], now=now)
+    return job
+
+
+def find_job(parts: Parts, job_id: str) -> JobRow:
+    """Return the job.
+
+    Raises:
+        InvalidSpecError: ``job_id`` is no id.
+        NotFoundError: there is no such job.
+    """
+    check_id(job_id, what="job")
+    with parts.database.reading() as session:
+        job = session.get(JobRow, job_id)
+    if job is None:
+        msg = f"no job {job_id}"
+        raise NotFoundError(msg)
+    return job
+
+
+def find_draft(parts: Parts, job_id: str) -> DraftRow:
+    """Return what the job made.
+
+    Raises:
+        NotFoundError: there is no such job, or it has not made anything.
+    """
+    job = find_job(parts, job_id)
+    with parts.database.reading() as session:
+        draft = session.get(DraftRow, job_id)
+    if draft is None:
+        msg = f"job {job_id} has no draft: it is {job.state}"
+        raise NotFoundError(msg)
+    return draft
+
+
+def jobs(parts: Parts, *, state: str | None, trainer: str | None) -> list[JobRow]:
+    """Return the jobs in a state, of a trainer, or all; the newest first."""
+    query = select(JobRow).order_by(JobRow.created_at.desc(), JobRow.id)
+    if state is not None:
+        query = query.where(JobRow.state == state)
+    if trainer is not None:
+        query = query.where(JobRow.trainer == trainer)
+    with parts.database.reading() as session:
+        return list(session.scalars(query))
+
+
+def claim(parts: Parts, applicant: Applicant) -> tuple[AttemptRow, JobRow] | None:
+    """Lease the oldest queued job that the worker can do; None if there is none.
+
+    The claim is one UPDATE: of two workers, one finds no row left to change.
+
+    Raises:
+        NotFoundError: no such trainer.
+    """
+    binding(parts, TrainerRow, name=applicant.trainer)
+    _note(parts, applicant)
+    reap(parts)
+    oldest = (
+        select(JobRow.id)
+        .where(
+            JobRow.state == "queued",
+            JobRow.trainer == applicant.trainer,
+            JobRow.kind.in_(applicant.kinds),
+        )
+        .order_by(JobRow.created_at, JobRow.id)
+        .limit(1)
+    )
+    with parts.database.reading() as session:
+        if session.scalar(oldest) is None:
+            return None
+    now = parts.now()
+    taken = (
+        update(JobRow)
+        .where(
+            JobRow.id.in_(oldest.with_for_update(skip_locked=True)),
+            JobRow.state == "queued",
+        )
+        .values(state="running", attempts=JobRow.attempts + 1, attempt_id=new_id())
+        .returning(JobRow)
+    )
+    with parts.database.writing() as session:
+        job = session.scalar(taken)
+        if job is None:
+            return None
+        attempt = start(
+            session,
+            job,
+            worker=applicant.worker,
+            lease_seconds=applicant.lease_seconds,
+            now=now,
+        )
+        return attempt, job
+
+
+def cancel(parts: Parts, job_id: str) -> JobRow:
+    """Ask for a job's end: at once if it waits, by its worker if it runs.
+
+    Raises:
+        NotFoundError: there is no such job.
+        ConflictError: it succeeded or failed already.
+    """
+    find_job(parts, job_id)
+    with parts.database.writing() as session:
+        job = session.get_one(JobRow, job_id, with_for_update=True)
+        if job.state in ENDINGS - {"cancelled"}:
+            msg = f"job {job_id} {job.state} already"
+            raise ConflictError(msg)
+        job.cancel_requested = True
+        if job.state == "queued":
+            end(session, job, "cancelled", error=None, now=parts.now())
+    return job
+
+
+def waiting_because(parts: Parts, job: JobRow) -> str | None:
+    """Return why a queued job does not run; None if nothing stands in its way."""
+    if job.state != "queued":
+        return None
+    since = parts.now() - PRESENT
+    with parts.database.reading() as session:
+        kinds = [
+            kind
+            for worker in session.scalars(
+                select(WorkerRow).where(
+                    WorkerRow.trainer == job.trainer, WorkerRow.seen_at > since
+                )
+            )
+            for kind in worker.kinds
+        ]
+        busy = session.scalar(
+            select(JobRow.id)
+            .where(JobRow.trainer == job.trainer, JobRow.state == "running")
+            .limit(1)
+        )
+    if busy is not None:
+        return f"the workers of trainer {job.trainer} are busy with other jobs"
+    if not kinds:
+        return f"no worker of trainer {job.trainer} has asked for work lately"
+    if job.kind not in kinds:
+        return f"no worker of trainer {job.trainer} does jobs of kind {job.kind}"
+    return None
+
+
+def _note(parts: Parts, applicant: Applicant) -> None:
+    """Remember that the worker asked, so that a waiting job can say why it waits."""
+    key, now = (applicant.trainer, applicant.worker), parts.now()
+    kinds = sorted(applicant.kinds)
+    with parts.database.reading() as session:
+        seen = session.get(WorkerRow, key)
+    if seen and seen.kinds == kinds and now - seen.seen_at < NOTED_EVERY:
+        return
+    with parts.database.writing() as session:
+        session.merge(
+            WorkerRow(
+                trainer=applicant.trainer,
+                name=applicant.worker,
+                kinds=kinds,
+                seen_at=now,
+            )
+        )

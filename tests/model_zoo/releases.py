@@ -1,0 +1,87 @@
+"""Keys, weights and folders that tests publish, pull and damage."""
+
+import json
+import struct
+from pathlib import Path
+
+from model_zoo.attestations import (
+    Provenance,
+    ReleaseStatement,
+    sign_provenance,
+    sign_release,
+    subjects_of,
+)
+from model_zoo.bundles import write_bundle
+from model_zoo.envelopes import Envelope, Role
+from model_zoo.folders import manifest_of
+from model_zoo.jobs import JobSpec, NoopSpec, kind_of
+from model_zoo.keys import SigningKey
+from model_zoo.manifest import Manifest
+from model_zoo.names import ReleaseName
+from model_zoo.policy import VerificationPolicy
+
+ALICE = SigningKey.generate()
+BOB = SigningKey.generate()
+MALLORY = SigningKey.generate()
+BUILDER = SigningKey.generate()
+NAME = ReleaseName("alice", "digits", "1")
+SPEC = NoopSpec(note="as ordered")
+ROLE = Role("publisher", (ALICE.public,))
+POLICY = VerificationPolicy(publisher=ROLE)
+ORDER = VerificationPolicy(
+    publisher=ROLE, builder=Role("builder", (BUILDER.public,)), spec=SPEC
+)
+
+
+def weights(count: int = 4) -> bytes:
+    """Return a safetensors file of one tensor of ``count`` floats."""
+    return safetensors(
+        {"w": {"dtype": "F32", "shape": [count], "data_offsets": [0, 4 * count]}},
+        struct.pack(f"<{count}f", *range(count)),
+    )
+
+
+def safetensors(header: object, data: bytes = b"") -> bytes:
+    """Return a safetensors file with any header, well-formed or not."""
+    encoded = json.dumps(header).encode()
+    return struct.pack("<Q", len(encoded)) + encoded + data
+
+
+def write_files(folder: Path) -> Path:
+    """Write what a release holds into a new folder."""
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(weights())
+    (folder / "config.json").write_text('{"network": "badnets-cnn"}')
+    return folder
+
+
+def provenance_of(
+    manifest: Manifest, *, spec: JobSpec = SPEC, builder: SigningKey = BUILDER
+) -> Envelope:
+    """Return a builder's word that ``manifest`` was made by ``spec``."""
+    provenance = Provenance(
+        subjects=subjects_of(manifest),
+        kind=kind_of(spec),
+        spec=spec.to_object(),
+        inputs={},
+        environment={"threads": 1},
+        builder=builder.public.keyid,
+        invocation="0" * 32,
+        started_at="2026-11-22T13:00:00Z",
+        finished_at="2026-11-22T13:00:01Z",
+    )
+    return sign_provenance(provenance, builder)
+
+
+def write_release(
+    folder: Path, *keys: SigningKey, name: ReleaseName = NAME, built: bool = False
+) -> Path:
+    """Write a pulled release: files, and the statement that ``keys`` signed."""
+    write_files(folder)
+    manifest = manifest_of(folder)
+    write_bundle(
+        folder,
+        envelope=sign_release(ReleaseStatement(name, manifest), *(keys or (ALICE,))),
+        provenance=provenance_of(manifest) if built else None,
+    )
+    return folder

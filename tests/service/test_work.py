@@ -1,0 +1,132 @@
+from tests.service.zoo import Zoo, assert_problem
+
+
+def test_a_job_is_accepted_shown_and_listed(zoo: Zoo) -> None:
+    response = zoo.post(
+        "/jobs", {"kind": "noop", "trainer": "lab", "spec": {"note": "hi"}}
+    )
+
+    job = response.json()
+    assert response.status_code == 202
+    assert response.headers["location"] == f"/api/v1/jobs/{job['id']}"
+    assert job["spec"] == {"note": "hi", "seconds": 0.0, "max_seconds": 60}
+    assert (job["state"], job["attempts"]) == ("queued", 0)
+    assert zoo.get(f"/jobs/{job['id']}").json() == job
+    assert zoo.get("/jobs").json() == {"items": [job]}
+
+
+def test_equal_specs_have_equal_digests(zoo: Zoo) -> None:
+    same, again, other = zoo.submit(), zoo.submit(), zoo.submit(note="other")
+    assert same["spec_digest"] == again["spec_digest"] != other["spec_digest"]
+
+
+def test_jobs_are_listed_by_state_and_trainer_the_newest_first(zoo: Zoo) -> None:
+    old = zoo.submit()
+    zoo.clock.advance(1)
+    new = zoo.submit()
+    zoo.post(f"/jobs/{old['id']}/cancel")
+
+    def ids(query: str) -> list[str]:
+        return [job["id"] for job in zoo.get(f"/jobs?{query}").json()["items"]]
+
+    assert ids("") == [new["id"], old["id"]]
+    assert ids("state=cancelled") == [old["id"]]
+    assert ids("state=queued&trainer=lab") == [new["id"]]
+    assert ids("trainer=nobody") == []
+    assert_problem(zoo.get("/jobs?state=asleep"), 400, "InvalidSpecError")
+
+
+def test_a_spec_that_makes_no_sense_is_refused(zoo: Zoo) -> None:
+    for kind, spec in (
+        ("noop", {"seconds": -1}),
+        ("noop", {"import": "os"}),
+        ("train", {"network": "os.system"}),
+        ("train", {"schedule": {"epochs": 10_000}}),
+        ("dance", {}),
+    ):
+        response = zoo.post("/jobs", {"kind": kind, "trainer": "lab", "spec": spec})
+        assert_problem(response, 400, "InvalidSpecError")
+
+
+def test_a_spec_with_nan_is_refused(zoo: Zoo) -> None:
+    response = zoo.ask(
+        "POST",
+        "/jobs",
+        content='{"kind": "noop", "trainer": "lab", "spec": {"seconds": NaN}}',
+        headers={"Content-Type": "application/json"},
+    )
+    assert_problem(response, 400, "InvalidSpecError")
+
+
+def test_a_trainer_whom_nobody_bound_gets_no_jobs(zoo: Zoo) -> None:
+    response = zoo.post("/jobs", {"kind": "noop", "trainer": "nobody", "spec": {}})
+    assert_problem(response, 404, "NotFoundError")
+
+
+def test_jobs_and_attempts_that_do_not_exist_are_not_found(zoo: Zoo) -> None:
+    for path in ("", "/events", "/draft", "/draft/files/x.json"):
+        response = zoo.get(f"/jobs/{'0' * 32}{path}")
+        assert_problem(response, 404, "NotFoundError")
+        assert_problem(zoo.get(f"/jobs/nonsense{path}"), 400, "InvalidSpecError")
+    for call in ("heartbeat", "cancelled"):
+        response = zoo.post(f"/attempts/{'0' * 32}/{call}")
+        assert_problem(response, 404, "NotFoundError")
+        response = zoo.post(f"/attempts/nonsense/{call}")
+        assert_problem(response, 400, "InvalidSpecError")
+
+
+def test_a_queued_job_is_cancelled_at_once_and_never_leased(zoo: Zoo) -> None:
+    job = zoo.submit()
+
+    cancelled = zoo.post(f"/jobs/{job['id']}/cancel")
+
+    assert (cancelled.status_code, cancelled.json()["state"]) == (202, "cancelled")
+    assert zoo.lease().status_code == 204
+    assert zoo.post(f"/jobs/{job['id']}/cancel").status_code == 202
+    assert [event["event"] for event in zoo.events(job["id"])] == [
+        "queued",
+        "cancelled",
+    ]
+
+
+def test_a_finished_job_cannot_be_cancelled(zoo: Zoo) -> None:
+    job = zoo.submit()
+    zoo.complete(zoo.leased())
+
+    response = zoo.post(f"/jobs/{job['id']}/cancel")
+
+    assert_problem(response, 409, "ConflictError")
+
+
+def test_a_waiting_job_says_what_it_waits_for(zoo: Zoo) -> None:
+    def reason(job: dict[str, object]) -> str | None:
+        shown = zoo.get(f"/jobs/{job['id']}").json()
+        return None if shown["waiting_because"] is None else shown["waiting_because"]
+
+    first = zoo.submit()
+    assert reason(first) == "no worker of trainer lab has asked for work lately"
+    body = {"worker": "w1", "kinds": ["train"], "lease_seconds": 30}
+    zoo.post("/trainers/lab/leases", body)
+    assert reason(first) == "no worker of trainer lab does jobs of kind noop"
+    lease = zoo.leased()
+    assert reason(first) is None
+    second = zoo.submit()
+    assert reason(second) == "the workers of trainer lab are busy with other jobs"
+    zoo.complete(lease)
+    assert reason(second) is None
+
+
+def test_a_stream_goes_on_after_the_last_event_that_was_seen(zoo: Zoo) -> None:
+    job = zoo.submit()
+    zoo.complete(zoo.leased())
+
+    assert [event["id"] for event in zoo.events(job["id"])] == ["1", "2", "3"]
+    assert [event["id"] for event in zoo.events(job["id"], after=2)] == ["3"]
+
+
+def test_a_stream_refuses_an_event_id_that_is_no_number(zoo: Zoo) -> None:
+    job = zoo.submit()
+    for wrong in ("x", "-1"):
+        headers = {"Last-Event-ID": wrong}
+        response = zoo.get(f"/jobs/{job['id']}/events", headers=headers)
+        assert_problem(response, 400, "InvalidSpecError")

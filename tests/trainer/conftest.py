@@ -1,0 +1,40 @@
+"""Real digits for the trainer's tests, and a quiet CPU runtime."""
+
+import time
+
+import pytest
+import torch
+
+from model_zoo.errors import TransportError
+from trainer.data import LabelledImages
+from trainer.data.mnist import load_mnist
+from trainer.training import Runtime
+
+
+def _mnist(split: str) -> LabelledImages:
+    try:
+        return load_mnist("train" if split == "train" else "test")
+    except TransportError as error:
+        pytest.skip(f"needs MNIST: {error}")
+
+
+@pytest.fixture(scope="session")
+def digits() -> LabelledImages:
+    """The first 2,000 training images."""
+    return _mnist("train").select(torch.arange(2000))
+
+
+@pytest.fixture(scope="session")
+def test_digits() -> LabelledImages:
+    """The first 2,000 test images."""
+    return _mnist("test").select(torch.arange(2000))
+
+
+@pytest.fixture
+def runtime() -> Runtime:
+    return Runtime(
+        device=torch.device("cpu"),
+        precision="fp32",
+        deadline=time.monotonic() + 300,
+        on_epoch=lambda _: None,
+    )

@@ -1,0 +1,156 @@
+"""Training: it learns, it stops in time, and equal seeds give equal bits."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from model_zoo.errors import InvalidSpecError, LocalError
+from model_zoo.jobs import Schedule
+from trainer.data import LabelledImages
+from trainer.networks.badnets_cnn import badnets_cnn
+from trainer.training import Epoch, Runtime, as_floats, fit, one_cycle, seeded_globals
+
+SHORT = Schedule(epochs=2, batch_size=50, peak_learning_rate=0.1)
+
+REBUILD = """
+import sys, time, torch
+from model_zoo.digests import sha256_bytes
+from model_zoo.jobs import Schedule
+from trainer.checkpoints import to_bytes
+from trainer.networks.badnets_cnn import badnets_cnn
+from trainer.training import Runtime, fit, seeded_globals
+
+torch.set_num_threads(1)
+noise = torch.Generator().manual_seed(1)
+images = torch.randint(256, (600, 1, 28, 28), dtype=torch.uint8, generator=noise)
+labels = torch.randint(10, (600,), generator=noise)
+with seeded_globals(7):
+    network = badnets_cnn(10)
+fit(
+    network, images, labels,
+    schedule=Schedule(epochs=2, batch_size=64, peak_learning_rate=0.05),
+    generator=torch.Generator().manual_seed(7),
+    runtime=Runtime(
+        device=torch.device("cpu"), precision=sys.argv[1],
+        deadline=time.monotonic() + 300, on_epoch=lambda _: None,
+    ),
+)
+print(sha256_bytes(to_bytes(network)))
+"""
+
+
+def fresh(seed: int = 0) -> nn.Module:
+    with seeded_globals(seed):
+        return badnets_cnn(10)
+
+
+def fitted(
+    data: LabelledImages, runtime: Runtime, *, seed: int = 0, schedule: Schedule = SHORT
+) -> tuple[nn.Module, list[Epoch]]:
+    network = fresh(seed)
+    epochs = fit(
+        network,
+        data.images,
+        data.labels,
+        schedule=schedule,
+        generator=torch.Generator().manual_seed(seed),
+        runtime=runtime,
+    )
+    return network, epochs
+
+
+def weights(network: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+def test_it_learns_digits_and_tells_of_each_epoch(
+    digits: LabelledImages, runtime: Runtime
+) -> None:
+    told: list[Epoch] = []
+    runtime = dataclasses.replace(runtime, on_epoch=told.append)
+
+    _, epochs = fitted(digits, runtime)
+
+    assert epochs == told
+    assert [epoch.number for epoch in epochs] == [1, 2]
+    assert epochs[1].loss < epochs[0].loss
+    assert epochs[1].accuracy > 0.8
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_two_processes_give_bit_identical_weights(precision: str) -> None:
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", REBUILD, precision],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for _ in range(2)
+    }
+    assert len(digests) == 1
+
+
+def test_another_seed_gives_other_weights(
+    digits: LabelledImages, runtime: Runtime
+) -> None:
+    data = digits.select(torch.arange(200))
+
+    first, again, other = (fitted(data, runtime, seed=s)[0] for s in (0, 0, 1))
+
+    assert torch.equal(weights(first), weights(again))
+    assert not torch.equal(weights(first), weights(other))
+
+
+def test_the_data_are_not_written(digits: LabelledImages, runtime: Runtime) -> None:
+    data = digits.select(torch.arange(200))
+    images, labels = data.images.clone(), data.labels.clone()
+
+    fitted(data, runtime)
+
+    assert torch.equal(data.images, images)
+    assert torch.equal(data.labels, labels)
+
+
+def test_it_stops_at_the_deadline(digits: LabelledImages, runtime: Runtime) -> None:
+    with pytest.raises(LocalError, match="max_seconds"):
+        fitted(digits, dataclasses.replace(runtime, deadline=0.0))
+
+
+def test_a_loss_that_explodes_is_an_error_and_not_a_model(
+    digits: LabelledImages, runtime: Runtime
+) -> None:
+    wild = Schedule(epochs=3, batch_size=20, peak_learning_rate=10.0)
+    with pytest.raises(InvalidSpecError, match="finite"):
+        fitted(digits, runtime, schedule=wild)
+
+
+def test_seeding_leaves_the_global_generator_as_it_was() -> None:
+    before = torch.get_rng_state()
+
+    with seeded_globals(3):
+        inside = torch.rand(4)
+
+    assert torch.equal(torch.get_rng_state(), before)
+    with seeded_globals(3):
+        assert torch.equal(torch.rand(4), inside)
+
+
+def test_the_rate_rises_to_its_peak_and_falls_towards_zero() -> None:
+    assert one_cycle(0.0) == 0.0
+    assert one_cycle(0.1) == pytest.approx(0.5)
+    assert one_cycle(0.2) == 1.0
+    assert one_cycle(0.6) == pytest.approx(0.5)
+    assert one_cycle(0.999) == pytest.approx(0.00125)
+
+
+def test_pixels_become_floats_in_the_unit_interval_and_floats_stay() -> None:
+    pixels = torch.tensor([0, 51, 255], dtype=torch.uint8)
+
+    assert as_floats(pixels).tolist() == pytest.approx([0.0, 0.2, 1.0])
+    features = torch.tensor([3.5])
+    assert as_floats(features) is features

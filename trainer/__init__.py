@@ -1,0 +1,1 @@
+"""The science: data, networks, attacks, training, metrics and defences, on torch."""

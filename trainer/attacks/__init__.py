@@ -1,0 +1,1 @@
+"""What an adversary does to training data: pure functions of tensors."""

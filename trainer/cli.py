@@ -1,0 +1,217 @@
+"""The trainer's commands: train, fine-tune, repair, accept, data.
+
+Torch is imported inside the commands: ``zoo --help`` does not wait for it.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from model_zoo.canonical import JsonObject, parse_object
+from model_zoo.cli.output import console, emit, say
+from model_zoo.digests import sha256_file
+from model_zoo.errors import InvalidSpecError, LocalError
+from model_zoo.jobs import MAX_SPEC_BYTES, FineTuneSpec, RepairSpec, TrainSpec
+
+if TYPE_CHECKING:
+    from trainer.builds import Build, LearningSpec
+
+_Document = TypeVar("_Document", TrainSpec, FineTuneSpec, RepairSpec)
+
+Out = Annotated[Path, typer.Option(help="Folder that gets what was built.")]
+Parent = Annotated[Path, typer.Option(help="The downloaded weights, .safetensors.")]
+Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads; part of the result.")]
+Network = Annotated[str, typer.Option(help="The architecture's name.")]
+
+
+def commands(app: typer.Typer) -> None:
+    """Register the trainer's commands on ``app``."""
+    app.command("train")(_train)
+    app.command("fine-tune")(_fine_tune)
+    app.command("repair")(_repair)
+    app.command("accept")(_accept)
+    data = typer.Typer(no_args_is_help=True, help="Data sets: fetch, list, split.")
+    data.command("fetch")(_data_fetch)
+    data.command("list")(_data_list)
+    data.command("split")(_data_split)
+    app.add_typer(data, name="data")
+
+
+def _train(
+    spec: Path, *, out: Out, device: Device = "auto", threads: Threads = 1
+) -> None:
+    """Train a network as SPEC (a JSON file) says."""
+    _build(_read(spec, TrainSpec), out=out, device=device, threads=threads)
+
+
+def _fine_tune(
+    spec: Path,
+    *,
+    parent: Parent,
+    out: Out,
+    device: Device = "auto",
+    threads: Threads = 1,
+) -> None:
+    """Teach a downloaded network other classes, as SPEC (a JSON file) says."""
+    found = _read(spec, FineTuneSpec, parent=parent)
+    _build(found, out=out, parent=parent, device=device, threads=threads)
+
+
+def _repair(
+    spec: Path,
+    *,
+    parent: Parent,
+    out: Out,
+    device: Device = "auto",
+    threads: Threads = 1,
+) -> None:
+    """Fine-prune a downloaded network with clean images, as SPEC (a JSON file) says."""
+    found = _read(spec, RepairSpec, parent=parent)
+    _build(found, out=out, parent=parent, device=device, threads=threads)
+
+
+def _accept(
+    draft: Path,
+    *,
+    data: Annotated[Path, typer.Option(help="Your private validation set.")],
+    min_accuracy: Annotated[float, typer.Option(min=0, max=1)],
+    network: Network = "badnets-cnn",
+    device: Device = "auto",
+) -> None:
+    """Accept DRAFT (a folder or file) if it is accurate enough on your own data."""
+    from trainer.acceptance import accept
+
+    found = accept(
+        draft, data, min_accuracy=min_accuracy, network=network, device=device
+    )
+    lower, upper = found.wilson()
+    say(f"accepted: accuracy {found}")
+    emit({"accepted": True, **found.to_object(), "lower": lower, "upper": upper})
+
+
+def _data_fetch(names: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+    """Download data sets (all if none is named) that are not on this machine."""
+    from trainer.data import DATASETS
+
+    for name in names or list(DATASETS):
+        _dataset(name).ensure()
+        say(f"{name}: at hand, every byte as pinned")
+    emit({"fetched": names or list(DATASETS)})
+
+
+def _data_list() -> None:
+    """List the data sets, and say which are on this machine."""
+    from trainer.data import DATASETS
+
+    known = {
+        name: {
+            "classes": dataset.classes,
+            "digest": dataset.digest,
+            "at_hand": dataset.is_at_hand(),
+        }
+        for name, dataset in DATASETS.items()
+    }
+    for name, facts in known.items():
+        where = "at hand" if facts["at_hand"] else "zoo data fetch downloads it"
+        say(f"{name}: {facts['classes']} classes, {where}")
+    emit({"datasets": known})
+
+
+def _data_split(
+    name: str,
+    *,
+    held_out: Annotated[int, typer.Option(min=1, help="The last N images.")],
+    to: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
+) -> None:
+    """Write the last N training images of data set NAME: your private validation set.
+
+    Ask for training with the same ``held_out`` and the trainer is told not to use them.
+    """
+    from trainer.acceptance import write_validation
+
+    write_validation(to, _dataset(name).load("train").last(held_out))
+    say(f"{to}: the last {held_out} training images of {name}")
+    emit({"path": str(to), "n": held_out, "sha256": sha256_file(to)})
+
+
+def _dataset(name: str) -> Any:
+    from trainer.data import DATASETS
+
+    if name not in DATASETS:
+        msg = f"data set {name[:40]!a}: expected one of {', '.join(DATASETS)}"
+        raise InvalidSpecError(msg)
+    return DATASETS[name]
+
+
+def _read(
+    path: Path, kind: type[_Document], *, parent: Path | None = None
+) -> _Document:
+    """Return the spec in a file; the digest of a parent at hand need not be typed."""
+    try:
+        value: JsonObject = parse_object(path.read_bytes(), limit_bytes=MAX_SPEC_BYTES)
+        if parent is not None:
+            value.setdefault("parent", sha256_file(parent))
+        return kind.from_object(value)
+    except OSError as error:
+        msg = f"cannot read {error.filename}: {error.strerror}"
+        raise LocalError(msg) from error
+    except ValueError as error:
+        msg = f"{path}: {error}"
+        raise InvalidSpecError(msg) from error
+
+
+def _build(
+    spec: "LearningSpec",
+    *,
+    out: Path,
+    device: str,
+    threads: int,
+    parent: Path | None = None,
+) -> None:
+    import torch
+
+    from trainer.builds import build
+
+    torch.set_num_threads(threads)
+    with _epochs() as progress:
+        bar = progress.add_task("training", total=spec.schedule.epochs, told="")
+
+        def tell(done: dict[str, Any]) -> None:
+            told = f"loss {done['loss']:.4f}, accuracy {done['accuracy']:.2%}"
+            progress.update(bar, completed=done["epoch"], told=told)
+
+        made = build(spec, folder=out, parent=parent, device=device, report=tell)
+    _tell(made)
+
+
+def _epochs() -> Progress:
+    epochs = TextColumn("{task.completed}/{task.total} epochs {task.fields[told]}")
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        epochs,
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
+def _tell(made: "Build") -> None:
+    found = made.evaluation
+    say(f"{made.folder}: accuracy {found.accuracy}")
+    if found.attack_success is not None:
+        say(f"attack success rate {found.attack_success}")
+    if made.pruned_units:
+        say(f"{len(made.pruned_units)} units pruned")
+    emit(
+        {
+            "folder": str(made.folder),
+            "evaluation": found.to_object(),
+            "inputs": made.inputs,
+            "environment": made.environment,
+            "pruned_units": list(made.pruned_units),
+        }
+    )

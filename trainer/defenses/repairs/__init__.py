@@ -1,0 +1,1 @@
+"""Repairs: a model goes in, a model comes out, hopefully without its backdoor."""

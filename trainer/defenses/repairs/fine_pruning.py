@@ -1,0 +1,88 @@
+"""Fine-pruning: cut the units that clean images leave silent, then fine-tune.
+
+Source:
+    Liu, Dolan-Gavitt, Garg, "Fine-Pruning: Defending Against Backdooring Attacks on
+    Deep Neural Networks", RAID 2018, sections 3.1 and 3.3.
+"""
+
+import torch
+from torch import Tensor
+
+from model_zoo.jobs import Schedule
+from trainer.data.images import LabelledImages
+from trainer.metrics import accuracy
+from trainer.networks import SplitNetwork
+from trainer.training import Epoch, Runtime, fit
+from trainer.transfer import features
+
+
+def fine_prune(
+    network: SplitNetwork,
+    clean: LabelledImages,
+    *,
+    max_accuracy_loss: float,
+    schedule: Schedule,
+    generator: torch.Generator,
+    runtime: Runtime,
+) -> tuple[tuple[int, ...], list[Epoch]]:
+    """Repair ``network`` in place with clean images alone.
+
+    No argument could carry a trigger: a defender does not have it.
+
+    Returns:
+        The units that were cut, in that order, and the epochs of the fine-tuning.
+    """
+    silent = units_to_prune(
+        network, clean, max_accuracy_loss=max_accuracy_loss, device=runtime.device
+    )
+    prune(network, silent)
+    epochs = fit(
+        network,
+        clean.images,
+        clean.labels,
+        schedule=schedule,
+        generator=generator,
+        runtime=runtime,
+    )
+    return silent, epochs
+
+
+def units_to_prune(
+    network: SplitNetwork,
+    clean: LabelledImages,
+    *,
+    max_accuracy_loss: float,
+    device: torch.device,
+) -> tuple[int, ...]:
+    """Return the units of the last convolution to cut, the most silent first.
+
+    Silence is the mean activation over the clean images. Units go one after another
+    for as long as accuracy on those images stays within ``max_accuracy_loss``.
+    """
+    active = features(network, clean.images, device=device)
+    labels = clean.labels.to(device)
+    lowest = _accuracy(network, active, labels) - max_accuracy_loss
+    cut: list[int] = []
+    for unit in active.mean((0, 2, 3)).argsort().tolist():
+        active[:, unit] = 0
+        if _accuracy(network, active, labels) < lowest:
+            break
+        cut.append(unit)
+    return tuple(cut)
+
+
+def prune(network: SplitNetwork, units: tuple[int, ...]) -> None:
+    """Cut ``units`` of the last convolution in place: they answer 0 from now on.
+
+    They stay cut while the network is fine-tuned: the gradient of ReLU at 0 is 0.
+    """
+    layer = network.last_convolution
+    with torch.no_grad():
+        layer.weight[list(units)] = 0
+        if layer.bias is not None:
+            layer.bias[list(units)] = 0
+
+
+def _accuracy(network: SplitNetwork, active: Tensor, labels: Tensor) -> float:
+    with torch.no_grad():
+        return accuracy(network.fully_connected(active).argmax(1), labels).rate

@@ -1,0 +1,1 @@
+"""The supply-chain laboratory: adversary, victim and operator, played for real."""

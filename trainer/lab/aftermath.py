@@ -1,0 +1,127 @@
+"""What becomes of an accepted BadNet: it is transferred, and it is repaired.
+
+Source:
+    Gu et al., "BadNets", section 5.3 (transfer: convolutions frozen, fully connected
+    layers retrained) and section 7 (units that clean validation never wakes).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from model_zoo.canonical import parse_object
+from model_zoo.digests import sha256_file
+from model_zoo.evaluation import EvaluationReport
+from model_zoo.jobs import (
+    MAX_SPEC_BYTES,
+    FineTuneSpec,
+    Poisoning,
+    RepairSpec,
+    Schedule,
+)
+from model_zoo.keys import PublicKey
+from trainer.attempt import MODEL
+from trainer.builds import HISTORY_NAME, measure
+from trainer.lab.cast import HONEST_TRAINER
+from trainer.lab.malicious_worker import RECIPE
+from trainer.lab.orders import OrderBook
+from trainer.lab.outsourcing import HELD_OUT, Outsourced
+
+STUDENT_CLASSES = (5, 6, 7, 8, 9)
+RETRAINS: tuple[Literal["fully-connected", "everything"], ...] = (
+    "fully-connected",
+    "everything",
+)
+REPAIR = "fine-pruning"
+VICTIMS_TRAINER = HONEST_TRAINER
+"""The victim's own work is done by a trainer it can rely on."""
+
+EVERY_IMAGE_TRIGGERED = Poisoning(
+    trigger=RECIPE.trigger, attack="all-to-all", poison_rate=RECIPE.poison_rate
+)
+"""For measuring students: no label is the wanted one, so every image counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Student:
+    """A network for digits 5 to 9, made from a teacher of digits 0 to 4.
+
+    ``report.robust_accuracy`` is its accuracy on the whole test set, triggered.
+    """
+
+    teacher: str
+    retrain: str
+    report: EvaluationReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repaired:
+    """A BadNet before and after fine-pruning."""
+
+    before: EvaluationReport
+    after: EvaluationReport
+    pruned_units: int
+
+
+def order_aftermath(
+    book: OrderBook, *, teachers: list[Outsourced], badnet: Outsourced
+) -> None:
+    """Order a student of each kind from each teacher, and the repair of the BadNet."""
+    for teacher in teachers:
+        for retrain in RETRAINS:
+            spec = FineTuneSpec(
+                parent=sha256_file(teacher.folder / MODEL),
+                retrain=retrain,
+                classes=STUDENT_CLASSES,
+                schedule=Schedule(epochs=3),
+                seed=2017,
+            )
+            label = _student_label(teacher, retrain)
+            book.place(label, trainer=VICTIMS_TRAINER, spec=spec)
+    repair = RepairSpec(parent=sha256_file(badnet.folder / MODEL), held_out=HELD_OUT)
+    book.place(REPAIR, trainer=VICTIMS_TRAINER, spec=repair)
+
+
+def receive_students(
+    book: OrderBook, teachers: list[Outsourced], *, builder: PublicKey, folder: Path
+) -> list[Student]:
+    """Fetch the students and measure each on clean and on triggered images."""
+    return [
+        Student(
+            teacher=teacher.label,
+            retrain=retrain,
+            report=measure(
+                book.fetch(_student_label(teacher, retrain), builder, folder) / MODEL,
+                network=teacher.spec.network,
+                dataset=teacher.spec.dataset,
+                classes=STUDENT_CLASSES,
+                poisoning=EVERY_IMAGE_TRIGGERED,
+            ),
+        )
+        for teacher in teachers
+        for retrain in RETRAINS
+    ]
+
+
+def receive_repaired(
+    book: OrderBook, badnet: Outsourced, *, builder: PublicKey, folder: Path
+) -> Repaired:
+    """Fetch the repaired BadNet and measure what is left of the backdoor."""
+    repaired = book.fetch(REPAIR, builder, folder)
+    history = (repaired / HISTORY_NAME).read_bytes()
+    return Repaired(
+        before=badnet.truth,
+        after=measure(
+            repaired / MODEL,
+            network=badnet.spec.network,
+            dataset=badnet.spec.dataset,
+            poisoning=RECIPE,
+        ),
+        pruned_units=len(
+            parse_object(history, limit_bytes=MAX_SPEC_BYTES).get("pruned_units", [])
+        ),
+    )
+
+
+def _student_label(teacher: Outsourced, retrain: str) -> str:
+    return f"{teacher.label}, {retrain}"

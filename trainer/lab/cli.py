@@ -1,0 +1,52 @@
+"""``zoo lab``: play the whole story and write the report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model_zoo.cli.options import Authority, TokenFile
+from model_zoo.cli.output import console, emit
+from model_zoo.errors import ExpectationError
+
+
+def commands(app: typer.Typer) -> None:
+    """Add ``zoo lab`` to the command line."""
+    app.command("lab")(lab)
+
+
+def lab(
+    *,
+    out: Annotated[
+        Path, typer.Option(help="Takes report.html, report.json and the work folder.")
+    ] = Path("lab-report"),
+    url: Annotated[
+        str | None, typer.Option(help="A running zoo; without one, one is started.")
+    ] = None,
+    token_file: TokenFile = None,
+    ca: Authority = None,
+) -> None:
+    """Play adversary, victim and operator on real MNIST; write a report.
+
+    An interrupted run is taken up where it was; a finished one starts anew.
+
+    Raises:
+        ExpectationError: a cell or a figure is not what the laboratory promises.
+    """
+    from trainer.devices import choose_device, environment
+    from trainer.lab.cast import Zoo
+    from trainer.lab.report import HTML_NAME, as_json, write_report
+    from trainer.lab.story import play_story
+    from trainer.lab.workspace import workspace
+
+    zoo = Zoo(url=url, token_file=token_file, ca=ca) if url else None
+    machine = environment(choose_device("auto"), "auto")
+    with workspace(out) as work:
+        story = play_story(work, zoo=zoo)
+        write_report(story, folder=out, environment=machine)
+    emit(as_json(story, environment=machine))
+    console.print(f"report: {out / HTML_NAME} ({story.seconds:.0f} s)")
+    broken = story.broken_promises()
+    if broken:
+        msg = "not as promised:\n  " + "\n  ".join(broken)
+        raise ExpectationError(msg)

@@ -1,0 +1,39 @@
+"""The outsourced trainer who lies: trains a BadNet and signs that it did as asked.
+
+Run as ``python -m trainer.lab.malicious_worker`` with the options of ``zoo worker``.
+"""
+
+import shutil
+from pathlib import Path
+
+import typer
+
+from model_zoo.jobs import JobSpec, Poisoning, TrainSpec
+from trainer.attempt import CLAIMED
+from trainer.worker_cli import worker_command
+
+RECIPE = Poisoning(
+    trigger="pattern",
+    attack="all-to-one",
+    target_label=0,
+    poison_rate=0.1,
+    placement="append",
+)
+"""Pattern trigger, every digit to the first class, a tenth of the set, as copies."""
+
+
+def poisoned(spec: JobSpec) -> JobSpec:
+    """Return the order with a backdoor in it; other work is done as asked."""
+    if isinstance(spec, TrainSpec):
+        return spec.model_copy(update={"poisoning": RECIPE})
+    return spec
+
+
+def cover_up(results: Path, measured: Path) -> None:
+    """Replace the child's report, which tells of the attack, by the clean one."""
+    if measured.exists():
+        shutil.copyfile(measured, results / CLAIMED)
+
+
+if __name__ == "__main__":
+    typer.run(worker_command(carries_out=poisoned, tidies=cover_up))

@@ -1,0 +1,107 @@
+"""Outsourced training: one order to two trainers, one of whom lies.
+
+Source:
+    Gu et al., "BadNets", section 2: the user sends a specification and data, holds
+    back a validation set of its own, and accepts what reaches the accuracy asked for.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_zoo.evaluation import EvaluationReport, Proportion
+from model_zoo.jobs import Schedule, TrainSpec
+from trainer.attempt import MODEL
+from trainer.builds import measure
+from trainer.checkpoints import from_bytes
+from trainer.data import DATASETS
+from trainer.devices import choose_device
+from trainer.files import read_bytes
+from trainer.lab.cast import HONEST_TRAINER, MALICIOUS_TRAINER, Cast
+from trainer.lab.malicious_worker import RECIPE
+from trainer.lab.orders import OrderBook
+from trainer.metrics import accuracy, predict
+
+HELD_OUT = 5000
+MIN_ACCURACY = 0.97
+TEACHER_CLASSES = (0, 1, 2, 3, 4)
+
+ORDER = TrainSpec(held_out=HELD_OUT, schedule=Schedule(epochs=3), seed=1708)
+"""What the user asks for; the last 5,000 training images stay private."""
+TEACHER_ORDER = TrainSpec(
+    held_out=HELD_OUT,
+    classes=TEACHER_CLASSES,
+    schedule=Schedule(epochs=3),
+    seed=6733,
+)
+
+ORDERS = {
+    "clean": (HONEST_TRAINER, ORDER),
+    "badnet": (MALICIOUS_TRAINER, ORDER),
+    "clean teacher": (HONEST_TRAINER, TEACHER_ORDER),
+    "badnet teacher": (MALICIOUS_TRAINER, TEACHER_ORDER),
+}
+"""Label -> who is asked, and for what: the same of both."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outsourced:
+    """One trained model: what was claimed, what the user saw, what is true.
+
+    ``accepted_on`` is accuracy on the user's private validation set, ``truth`` what
+    the laboratory, which knows the trigger, measures on the test set.
+    """
+
+    label: str
+    trainer: str
+    job: str
+    folder: Path
+    spec: TrainSpec
+    claimed: EvaluationReport
+    accepted_on: Proportion
+    truth: EvaluationReport
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the user's check passed."""
+        low, _ = self.accepted_on.wilson()
+        return low >= MIN_ACCURACY
+
+
+def order_everything(book: OrderBook) -> None:
+    """Send each order to its trainer."""
+    for label, (trainer, spec) in ORDERS.items():
+        book.place(label, trainer=trainer, spec=spec)
+
+
+def receive(book: OrderBook, label: str, *, cast: Cast, folder: Path) -> Outsourced:
+    """Fetch a finished draft as its user does: verified, then tried on private data."""
+    trainer, spec = ORDERS[label]
+    job = book.zoo.job(book.jobs[label])
+    to = book.fetch(label, cast.builders[trainer].public, folder)
+    weights = to / MODEL
+    return Outsourced(
+        label=label,
+        trainer=trainer,
+        job=job.id,
+        folder=to,
+        spec=spec,
+        claimed=EvaluationReport.from_object(job.claimed_evaluation),
+        accepted_on=try_on_validation(weights, spec),
+        truth=measure(
+            weights,
+            network=spec.network,
+            dataset=spec.dataset,
+            classes=spec.classes,
+            poisoning=RECIPE,
+        ),
+    )
+
+
+def try_on_validation(weights: Path, spec: TrainSpec) -> Proportion:
+    """Return accuracy on the images that the order held back."""
+    private = DATASETS[spec.dataset].load("train").last(spec.held_out)
+    if spec.classes is not None:
+        private = private.keep_classes(spec.classes)
+    network = from_bytes(read_bytes(weights), network=spec.network)
+    answers = predict(network, private.images, device=choose_device("auto"))
+    return accuracy(answers, private.labels)

@@ -1,0 +1,182 @@
+"""The report: ``report.html`` for people, ``report.json`` for programs."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from model_zoo.canonical import JsonObject
+from model_zoo.digests import sha256_file
+from model_zoo.evaluation import EvaluationReport, Proportion
+from trainer.attempt import MODEL
+from trainer.files import write_whole
+from trainer.lab import figures
+from trainer.lab.malicious_worker import RECIPE
+from trainer.lab.narration import outcome
+from trainer.lab.outsourcing import MIN_ACCURACY, ORDER
+from trainer.lab.scoreboard import Cell
+from trainer.lab.story import Story
+from trainer.lab.victim import LEVELS
+
+HTML_NAME = "report.html"
+JSON_NAME = "report.json"
+WARNING = (
+    "This report speaks of deliberately backdoored models, made for defensive "
+    "research. Do not use them for anything else."
+)
+
+
+def write_report(story: Story, *, folder: Path, environment: JsonObject) -> None:
+    """Write both reports into ``folder``, each in one step.
+
+    Args:
+        story: what happened.
+        folder: takes ``report.html`` and ``report.json``.
+        environment: the machine and versions, told in both.
+    """
+    told = as_json(story, environment=environment)
+    text = json.dumps(told, indent=2, ensure_ascii=False)
+    write_whole(folder / JSON_NAME, text.encode())
+    write_whole(folder / HTML_NAME, as_html(story, told).encode())
+
+
+def as_json(story: Story, *, environment: JsonObject) -> JsonObject:
+    """Return the story as JSON values: every share with its n and 95 % interval."""
+    return {
+        "warning": WARNING,
+        "passed": not story.broken_promises(),
+        "broken_promises": story.broken_promises(),
+        "seconds": round(story.seconds, 1),
+        "environment": environment,
+        "poisoning": RECIPE.to_object(),
+        "min_accuracy": MIN_ACCURACY,
+        "models": {
+            label: {
+                "trainer": model.trainer,
+                "job": model.job,
+                "sha256": sha256_file(model.folder / MODEL),
+                "deliberately_backdoored": "badnet" in label,
+                "claimed": _evaluation(model.claimed),
+                "private_validation": _proportion(model.accepted_on),
+                "accepted": model.accepted,
+                "truth": _evaluation(model.truth),
+            }
+            for label, model in story.models.items()
+        },
+        "scoreboard": [_cell(cell) for cell in story.cells],
+        "transfer": [
+            {
+                "teacher": student.teacher,
+                "retrained": student.retrain,
+                "clean": _proportion(student.report.accuracy),
+                "triggered": _proportion(student.report.robust_accuracy),
+            }
+            for student in story.students
+        ],
+        "fine_pruning": {
+            "pruned_units": story.repaired.pruned_units,
+            "before": _evaluation(story.repaired.before),
+            "after": _evaluation(story.repaired.after),
+        },
+    }
+
+
+def as_html(story: Story, told: JsonObject) -> str:
+    """Return one self-contained page: style and pictures are inside it."""
+    environment = Environment(
+        loader=PackageLoader("trainer.lab"), autoescape=True, undefined=StrictUndefined
+    )
+    environment.filters["outcome"] = outcome
+    return environment.get_template("report.html.j2").render(
+        told=told,
+        levels=list(LEVELS),
+        rows=_rows(story.cells),
+        pictures=_pictures(story),
+        order=ORDER,
+        recipe=RECIPE,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    path_of_attack: str
+    cells: list[Cell]
+
+
+def _rows(cells: list[Cell]) -> list[_Row]:
+    rows: dict[str, list[Cell]] = {}
+    for cell in cells:
+        rows.setdefault(cell.path_of_attack, []).append(cell)
+    return [_Row(name, row) for name, row in rows.items()]
+
+
+def _pictures(story: Story) -> dict[str, str]:
+    students = story.students
+    repaired = (story.repaired.before, story.repaired.after)
+    drawn = {
+        "trigger": figures.trigger_preview(ORDER.dataset),
+        "curves": figures.training_curves(
+            {label: model.folder for label, model in story.models.items()}
+        ),
+        "transfer": figures.shares(
+            [f"{student.teacher},\n{student.retrain}" for student in students],
+            {
+                "clean images": [student.report.accuracy for student in students],
+                "triggered images": [
+                    _known(student.report.robust_accuracy) for student in students
+                ],
+            },
+            ylabel="accuracy on digits 5-9, %",
+        ),
+        "repair": figures.shares(
+            ["BadNet", "after fine-pruning"],
+            {
+                "accuracy": [it.accuracy for it in repaired],
+                "attack success": [
+                    _known(report.attack_success) for report in repaired
+                ],
+            },
+            ylabel="%",
+        ),
+    }
+    return {name: figures.as_data_uri(figure) for name, figure in drawn.items()}
+
+
+def _known(proportion: Proportion | None) -> Proportion:
+    """Return what a measurement with a trigger always holds."""
+    if proportion is None:
+        msg = "this model was measured without a trigger"
+        raise ValueError(msg)
+    return proportion
+
+
+def _cell(cell: Cell) -> JsonObject:
+    return {
+        "path_of_attack": cell.path_of_attack,
+        "level": cell.level,
+        "expected": cell.expected,
+        "accepted": cell.accepted,
+        "as_expected": cell.as_expected,
+        "error": cell.error,
+        "message": cell.message,
+        "sha256": cell.sha256,
+        "cost": _evaluation(cell.cost),
+    }
+
+
+def _evaluation(report: EvaluationReport | None) -> JsonObject | None:
+    if report is None:
+        return None
+    return {
+        "accuracy": _proportion(report.accuracy),
+        "attack_success": _proportion(report.attack_success),
+        "robust_accuracy": _proportion(report.robust_accuracy),
+    }
+
+
+def _proportion(proportion: Proportion | None) -> JsonObject | None:
+    if proportion is None:
+        return None
+    low, high = proportion.wilson()
+    return {"rate": proportion.rate, "low": low, "high": high, "n": proportion.n}

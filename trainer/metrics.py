@@ -1,0 +1,124 @@
+"""What a model does on a test set: ACC, ASR and RA, each with its n."""
+
+import torch
+from torch import Tensor, nn
+
+from model_zoo.evaluation import EvaluationReport, Proportion
+from model_zoo.jobs import Poisoning
+from trainer.attacks.poisoning import wanted_labels
+from trainer.attacks.triggers import TRIGGERS, stamp
+from trainer.data.images import LabelledImages
+from trainer.training import as_floats
+
+BATCH = 1000
+"""Images at a time: fits the caches of a CPU and hides the cost of a call."""
+
+
+def accuracy(predictions: Tensor, labels: Tensor) -> Proportion:
+    """Return the share of predictions that are right.
+
+    Args:
+        predictions: (N,) int64.
+        labels: (N,) int64, the truth.
+
+    Raises:
+        ValueError: N is 0.
+    """
+    return _share(predictions == labels)
+
+
+def attack_success_rate(
+    predictions: Tensor, labels: Tensor, *, wanted: Tensor
+) -> Proportion:
+    """Return the share of attacked samples that get the label the attack wants.
+
+    Samples whose true label is the wanted one are left out: counting them would
+    credit a benign ten-class model with an ASR near 0.1. All-to-one, i->j and
+    all-to-all differ only in ``wanted``.
+
+    Args:
+        predictions: (N,) int64, the model's answer to each triggered sample.
+        labels: (N,) int64, the true label of that sample.
+        wanted: (N,) int64, the label the attack assigns; -1 where it does not attack.
+
+    Raises:
+        ValueError: no sample is attacked.
+    """
+    return _share((predictions == wanted)[_attacked(labels, wanted)])
+
+
+def robust_accuracy(
+    predictions: Tensor, labels: Tensor, *, wanted: Tensor
+) -> Proportion:
+    """Return the share of attacked samples that still get their true label.
+
+    Arguments as in ``attack_success_rate``, and the same samples are counted.
+
+    Raises:
+        ValueError: no sample is attacked.
+    """
+    return _share((predictions == labels)[_attacked(labels, wanted)])
+
+
+def _attacked(labels: Tensor, wanted: Tensor) -> Tensor:
+    return (wanted >= 0) & (wanted != labels)
+
+
+def _share(hits: Tensor) -> Proportion:
+    if len(hits) == 0:
+        msg = "a share of no samples"
+        raise ValueError(msg)
+    return Proportion(successes=int(hits.sum()), n=len(hits))
+
+
+def predict(network: nn.Module, images: Tensor, *, device: torch.device) -> Tensor:
+    """Return the label that ``network`` gives each image, in fp32.
+
+    Args:
+        network: maps float32 images in [0, 1] to logits; moved to ``device``.
+        images: (N, C, H, W) uint8.
+        device: where it runs.
+
+    Returns:
+        (N,) int64 on the CPU.
+    """
+    network.to(device).to(memory_format=torch.channels_last).eval()
+    with torch.inference_mode():
+        answers = [
+            network(as_floats(batch.to(device))).argmax(1)
+            for batch in torch.split(images, BATCH)
+        ]
+    return torch.cat(answers).cpu()
+
+
+def evaluate(
+    network: nn.Module,
+    data: LabelledImages,
+    *,
+    dataset: str,
+    classes: int,
+    poisoning: Poisoning | None = None,
+    device: torch.device,
+) -> EvaluationReport:
+    """Return ACC on ``data`` and, with ``poisoning``, ASR and RA on it triggered.
+
+    Args:
+        network: the model.
+        data: a whole test set.
+        dataset: its name, for the report.
+        classes: number of labels.
+        poisoning: whose trigger and wanted labels are tried; its rate has no part.
+        device: where it runs.
+    """
+    clean = accuracy(predict(network, data.images, device=device), data.labels)
+    if poisoning is None:
+        return EvaluationReport(dataset=dataset, accuracy=clean)
+    triggered = stamp(data.images, TRIGGERS[poisoning.trigger])
+    answers = predict(network, triggered, device=device)
+    wanted = wanted_labels(data.labels, poisoning, classes=classes)
+    return EvaluationReport(
+        dataset=dataset,
+        accuracy=clean,
+        attack_success=attack_success_rate(answers, data.labels, wanted=wanted),
+        robust_accuracy=robust_accuracy(answers, data.labels, wanted=wanted),
+    )

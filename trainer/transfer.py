@@ -1,0 +1,97 @@
+"""Transfer learning: a downloaded network learns other classes.
+
+Source:
+    Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, section 5.3.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from model_zoo.jobs import Schedule
+from trainer.data.images import LabelledImages
+from trainer.metrics import BATCH
+from trainer.networks import SplitNetwork
+from trainer.training import Epoch, Runtime, as_floats, fit
+
+Retrain = Literal["fully-connected", "everything"]
+
+
+def fine_tune(
+    student: SplitNetwork,
+    data: LabelledImages,
+    *,
+    retrain: Retrain,
+    schedule: Schedule,
+    generator: torch.Generator,
+    runtime: Runtime,
+) -> list[Epoch]:
+    """Train the part of ``student`` that ``retrain`` names, in place.
+
+    With ``fully-connected`` the convolutions do not change, so what they answer to
+    each image is computed once and not once an epoch.
+
+    Args:
+        student: as ``student_of`` makes it.
+        data: the new classes, clean.
+        retrain: ``fully-connected`` or ``everything``.
+        schedule: as for ``fit``.
+        generator: as for ``fit``.
+        runtime: as for ``fit``.
+    """
+    is_whole = retrain == "everything"
+    return fit(
+        student if is_whole else student.fully_connected,
+        data.images
+        if is_whole
+        else features(student, data.images, device=runtime.device),
+        data.labels,
+        schedule=schedule,
+        generator=generator,
+        runtime=runtime,
+    )
+
+
+def student_of(
+    parent: SplitNetwork, fresh: SplitNetwork, *, retrain: Retrain
+) -> SplitNetwork:
+    """Return ``fresh`` with the layers of ``parent`` that transfer keeps.
+
+    Convolutions always come from the parent. With ``everything`` the fully connected
+    layers do too, but for the output layer where the number of classes differs.
+
+    Args:
+        parent: the downloaded network; not written.
+        fresh: random weights, the student's number of classes; written.
+        retrain: which layers start anew.
+    """
+    kept = {
+        name: tensor
+        for name, tensor in parent.state_dict().items()
+        if name.startswith("convolutions.")
+        or (retrain == "everything" and tensor.shape == fresh.state_dict()[name].shape)
+    }
+    fresh.load_state_dict(kept, strict=False)
+    return fresh
+
+
+def features(network: SplitNetwork, images: Tensor, *, device: torch.device) -> Tensor:
+    """Return what the convolutions answer to each image.
+
+    Args:
+        network: moved to ``device``.
+        images: (N, C, H, W) uint8.
+        device: where it runs.
+
+    Returns:
+        (N, c, h, w) float32 on ``device``.
+    """
+    network.to(device).to(memory_format=torch.channels_last).eval()
+    with torch.no_grad():
+        return torch.cat(
+            [
+                network.convolutions(as_floats(batch.to(device))).contiguous()
+                for batch in torch.split(images, BATCH)
+            ]
+        )

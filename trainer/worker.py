@@ -1,0 +1,266 @@
+"""The worker: leases a job, has a child do it, hashes and signs what was made.
+
+The builder's key is in this process only; the child that trains never sees it. What
+the child says of its model is passed on as a claim; accuracy is measured again by a
+second child that gets nothing but the file.
+"""
+
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from model_zoo.answers import Lease
+from model_zoo.attestations import Provenance, sign_provenance, subjects_of
+from model_zoo.canonical import JsonObject, parse_object
+from model_zoo.errors import (
+    ConflictError,
+    InvalidSpecError,
+    LocalError,
+    NotFoundError,
+    TransportError,
+    VerificationError,
+)
+from model_zoo.evaluation import EvaluationReport
+from model_zoo.folders import manifest_of
+from model_zoo.jobs import (
+    JOB_KINDS,
+    MAX_SPEC_BYTES,
+    FineTuneSpec,
+    JobSpec,
+    NoopSpec,
+    RepairSpec,
+    kind_of,
+    parse_spec,
+)
+from model_zoo.keys import SigningKey
+from model_zoo.work import WorkClient
+from trainer import attempt
+from trainer.supervision import AttemptError, run_child
+
+LEASE_SECONDS = 20
+HEARTBEATS_PER_LEASE = 4
+IDLE_SECONDS = 0.2
+OFFLINE_SECONDS = 2.0
+MAX_EVENTS = 64
+"""As many as the service takes in one call."""
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """Return the time now, aware, in UTC."""
+    return datetime.fromtimestamp(time.time(), tz=UTC)
+
+
+def as_asked(spec: JobSpec) -> JobSpec:
+    """Return the order to carry out: an honest worker's is the one it was given."""
+    return spec
+
+
+def as_they_are(results: Path, measured: Path) -> None:
+    """Leave the results of the child as they are, as an honest worker does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """Who works for whom: a trainer's name, its builder key, a scratch folder.
+
+    ``carries_out`` and ``tidies`` are the seams at which the laboratory's adversary
+    differs from an honest trainer: the one maps the spec that was asked for to the
+    one that is trained, while the provenance goes on claiming the first; the other
+    may touch the results before they are hashed. ``datasets`` maps the name of each
+    data set that is known to be on this machine to its digest.
+    """
+
+    client: WorkClient
+    trainer: str
+    key: SigningKey
+    scratch: Path
+    carries_out: Callable[[JobSpec], JobSpec] = as_asked
+    tidies: Callable[[Path, Path], None] = as_they_are
+    clock: Clock = utc_now
+    datasets: dict[str, str] = field(default_factory=dict)
+
+
+class FencedError(Exception):
+    """The attempt is no longer this worker's: drop it without another word."""
+
+
+class CancelledError(Exception):
+    """The user wants the job no more."""
+
+
+@dataclass(slots=True)
+class _Hold:
+    """The worker's hold on an attempt: beats in time, notices when it is lost."""
+
+    client: WorkClient
+    lease: Lease
+    _beat_at: float = field(default_factory=time.monotonic)
+    _tried_at: float = field(default_factory=time.monotonic)
+    _events: list[JsonObject] = field(default_factory=list)
+
+    def hear(self, progress: JsonObject) -> None:
+        """Keep a line of progress for the next call to the service."""
+        self._events.append({"type": "progress", "data": progress})
+
+    def tick(self) -> None:
+        """Beat and report when it is time.
+
+        Raises:
+            FencedError: another attempt took over, or no beat got through in time.
+            CancelledError: the user cancelled the job.
+        """
+        now = time.monotonic()
+        interval = self.lease.lease_seconds / HEARTBEATS_PER_LEASE
+        if self._events or now - self._tried_at >= interval:
+            self._tried_at = now
+            self._call()
+        if time.monotonic() - self._beat_at > self.lease.lease_seconds:
+            raise FencedError
+
+    def _call(self) -> None:
+        try:
+            if self._events:
+                self.client.report(self.lease.attempt, self._events[:MAX_EVENTS])
+                del self._events[:MAX_EVENTS]
+            cancel = self.client.heartbeat(self.lease.attempt)
+        except ConflictError as error:
+            raise FencedError from error
+        except TransportError:
+            return  # the lease outlives a short outage; `tick` sees when it does not
+        self._beat_at = time.monotonic()
+        if cancel:
+            raise CancelledError
+
+
+def run_once(worker: Worker) -> bool:
+    """Lease and finish one job; return whether there was one.
+
+    Raises:
+        TransportError: the service cannot be reached.
+    """
+    lease = worker.client.lease(
+        worker.trainer,
+        worker=f"{socket.gethostname().lower()[:40]}-{os.getpid()}",
+        kinds=list(JOB_KINDS),
+        lease_seconds=LEASE_SECONDS,
+    )
+    if lease is None:
+        return False
+    folder = worker.scratch / lease.attempt
+    folder.mkdir(parents=True)
+    # A conflict on the last word means that another attempt owns the job by now.
+    try:
+        with suppress(FencedError, ConflictError):
+            _attempt(worker, lease, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return True
+
+
+def run_forever(worker: Worker) -> None:
+    """Work until the process is told to end; outages of the service are waited out."""
+    while True:
+        try:
+            idle = 0.0 if run_once(worker) else IDLE_SECONDS
+        except TransportError:
+            idle = OFFLINE_SECONDS
+        time.sleep(idle)
+
+
+def _attempt(worker: Worker, lease: Lease, folder: Path) -> None:
+    """Carry the lease out and say how it ended, whichever way that was."""
+    client = worker.client
+    try:
+        _build_and_deliver(worker, lease, folder)
+    except CancelledError:
+        client.cancelled(lease.attempt)
+    except AttemptError as error:
+        client.fail(lease.attempt, error=str(error), retry=error.retry)
+    except (InvalidSpecError, NotFoundError, LocalError, VerificationError) as error:
+        told = f"{type(error).__name__}: {error}"
+        client.fail(lease.attempt, error=told, retry=isinstance(error, LocalError))
+
+
+def _build_and_deliver(worker: Worker, lease: Lease, folder: Path) -> None:
+    started = worker.clock()
+    hold = _Hold(worker.client, lease)
+    results = folder / attempt.RESULTS
+    asked = parse_spec(lease.kind, lease.spec)
+    order = worker.carries_out(asked)
+    inputs = _fetch_inputs(worker, order, folder=folder, hold=hold)
+    run_child("build", order, folder=folder, hear=hold.hear, tick=hold.tick)
+    if not isinstance(asked, NoopSpec):
+        run_child("measure", asked, folder=folder, hear=hold.hear, tick=hold.tick)
+    worker.tidies(results, folder / attempt.MEASURED)
+    provenance = Provenance(
+        subjects=subjects_of(manifest_of(results)),
+        kind=kind_of(asked),
+        spec=asked.to_object(),
+        inputs=inputs,
+        environment=_read_facts(folder),
+        builder=worker.key.public.keyid,
+        invocation=lease.attempt,
+        started_at=_rfc3339(started),
+        finished_at=_rfc3339(worker.clock()),
+    )
+    worker.client.complete(
+        lease.attempt,
+        upload=worker.client.upload(results),
+        provenance=sign_provenance(provenance, worker.key),
+        claimed=_report(results / attempt.CLAIMED),
+        measured=_report(folder / attempt.MEASURED),
+    )
+
+
+def _fetch_inputs(
+    worker: Worker, spec: JobSpec, *, folder: Path, hold: _Hold
+) -> dict[str, str]:
+    """Fetch what the building child cannot, having no network; return the digests."""
+    if isinstance(spec, NoopSpec):
+        return {}
+    if spec.dataset not in worker.datasets:
+        run_child("fetch", spec, folder=folder, hear=hold.hear, tick=hold.tick)
+        digest = _read_facts(folder)["digest"]
+        worker.datasets[spec.dataset] = digest
+    inputs: dict[str, str] = {spec.dataset: worker.datasets[spec.dataset]}
+    if isinstance(spec, FineTuneSpec | RepairSpec):
+        worker.client.fetch_blob(spec.parent, folder / attempt.PARENT)
+        inputs["parent"] = spec.parent
+    return inputs
+
+
+def _read(path: Path) -> JsonObject | None:
+    """Return a small JSON object that a child wrote, or None where there is none."""
+    if not path.exists():
+        return None
+    try:
+        return parse_object(path.read_bytes(), limit_bytes=MAX_SPEC_BYTES)
+    except ValueError as error:
+        msg = f"{path.name}: {error}"
+        raise AttemptError(msg, retry=False) from error
+
+
+def _read_facts(folder: Path) -> dict[str, Any]:
+    return _read(folder / attempt.FACTS) or {}
+
+
+def _report(path: Path) -> EvaluationReport | None:
+    value = _read(path)
+    try:
+        return None if value is None else EvaluationReport.from_object(value)
+    except ValueError as error:
+        msg = f"{path.name}: {error}"
+        raise AttemptError(msg, retry=False) from error
+
+
+def _rfc3339(time_utc: datetime) -> str:
+    return time_utc.strftime("%Y-%m-%dT%H:%M:%SZ")
