@@ -1,6 +1,7 @@
 """JSON with one spelling: RFC 8785 out, strict and bounded in."""
 
 import json
+import math
 from typing import Any, NoReturn
 
 import rfc8785
@@ -49,6 +50,7 @@ def parse_object(data: bytes, *, limit_bytes: int) -> JsonObject:
             data.decode("utf-8"),
             object_pairs_hook=_unique_names,
             parse_constant=_refuse_constant,
+            parse_float=_finite,
         )
     except RecursionError as error:
         msg = f"JSON nested deeper than {MAX_DEPTH} levels"
@@ -68,6 +70,14 @@ def _unique_names(pairs: list[tuple[str, Any]]) -> JsonObject:
         msg = "a name stands twice in one JSON object"
         raise ValueError(msg)
     return names
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        msg = f"{text[:20]} is no JSON number that a float can hold"
+        raise ValueError(msg)
+    return number
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -22,6 +22,7 @@ from service.api import (
 )
 from service.api.guards import Guards
 from service.attempts import reap
+from service.housekeeping import sweep
 from service.parts import Parts, open_parts
 from service.settings import Settings
 
@@ -41,6 +42,7 @@ def create_app(settings: Settings) -> FastAPI:
         LocalError: the data folder cannot be used, or another service uses it.
     """
     parts = open_parts(settings)
+    sweep(parts)
     app = FastAPI(
         title="Verified Model Zoo",
         version=__version__,
@@ -48,6 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        responses=errors.DESCRIPTION,
         lifespan=_lifespan,
     )
     app.state.parts = parts

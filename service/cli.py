@@ -28,6 +28,12 @@ def serve(
     token_file: Annotated[
         Path | None, typer.Option(help="File with the token; needed beyond loopback.")
     ] = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(help="Certificate chain (PEM): serve https.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="The certificate's private key (PEM).")
+    ] = None,
     allowed_host: Annotated[
         list[str] | None, typer.Option(help="A further Host name to answer to.")
     ] = None,
@@ -42,6 +48,7 @@ def serve(
     from service.serving import Start, write_ready_file
     from service.serving import serve as run
     from service.settings import Settings
+    from service.tls import TlsFiles
 
     def tell(url: str) -> None:
         if ready_file is not None:
@@ -61,6 +68,7 @@ def serve(
             port=port,
             workers=workers,
             token_file=token_file,
+            tls=TlsFiles.of(tls_certificate, tls_key),
             on_ready=tell,
         )
     )

@@ -1,11 +1,12 @@
 """What the operations share: settings, database, blobs."""
 
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from model_zoo.errors import LocalError
 from service.data_dir import lock_data_dir
@@ -45,23 +46,24 @@ def open_parts(settings: Settings) -> Parts:
     Raises:
         LocalError: the folder cannot be used: in use, unwritable or full.
     """
-    lock = lock_data_dir(settings.data_dir)
-    try:
-        database = Database.open(f"sqlite:///{settings.data_dir / 'zoo.db'}")
-        with told_as_local_error(f"cannot use data folder {settings.data_dir}"):
-            (settings.data_dir / "uploads").mkdir(exist_ok=True)
-            (settings.data_dir / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
-        upgrade(database)
-    except OperationalError as error:
-        os.close(lock)
-        msg = f"cannot use the database in {settings.data_dir}: {error.orig}"
-        raise LocalError(msg) from error
-    except LocalError:
-        os.close(lock)
-        raise
+    folder = settings.data_dir
+    with ExitStack() as undone:
+        lock = lock_data_dir(folder)
+        undone.callback(os.close, lock)
+        with told_as_local_error(f"cannot use data folder {folder}"):
+            (folder / "uploads").mkdir(exist_ok=True)
+            (folder / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+        database = Database.open(f"sqlite:///{folder / 'zoo.db'}")
+        undone.callback(database.close)
+        try:
+            upgrade(database)
+        except DatabaseError as error:
+            msg = f"cannot use the database in {folder}: {error.orig}"
+            raise LocalError(msg) from error
+        undone.pop_all()
     return Parts(
         settings=settings,
         database=database,
-        blobs=BlobStore(settings.data_dir / "blobs"),
+        blobs=BlobStore(folder / "blobs"),
         lock=lock,
     )

@@ -18,6 +18,7 @@ from model_zoo.errors import LocalError
 from service.app import create_app
 from service.settings import WILDCARD_HOSTS, Settings, is_loopback
 from service.storage import told_as_local_error
+from service.tls import TlsFiles
 from service.workers import Workers, can_train, embedded_key, worker_command
 
 log = logging.getLogger(__name__)
@@ -29,12 +30,13 @@ DRAIN_SECONDS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """How to start: the settings, where to listen, how many workers, whom to tell."""
+    """How to start: the settings, where to listen and how, workers, whom to tell."""
 
     settings: Settings
     port: int
     workers: int
     token_file: Path | None
+    tls: TlsFiles | None
     on_ready: Callable[[str], None]
 
 
@@ -47,7 +49,7 @@ def serve(start: Start) -> None:
     settings = start.settings
     _log_to_stderr()
     with listen(settings.host, start.port) as listener:
-        url = url_of(listener)
+        url = url_of(listener, scheme="http" if start.tls is None else "https")
         app = create_app(settings)
         try:
             workers = _workers(app, start, url=url)
@@ -60,6 +62,8 @@ def serve(start: Start) -> None:
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=DRAIN_SECONDS,
+            ssl_certfile=None if start.tls is None else start.tls.certificate,
+            ssl_keyfile=None if start.tls is None else start.tls.key,
         )
         server = _Server(config, workers=workers, on_ready=lambda: start.on_ready(url))
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -84,12 +88,12 @@ def listen(host: str, port: int) -> socket.socket:
         raise LocalError(msg) from error
 
 
-def url_of(listener: socket.socket) -> str:
+def url_of(listener: socket.socket, *, scheme: str) -> str:
     """Return the URL under which this machine reaches the socket."""
     host, port = listener.getsockname()[:2]
     if host in WILDCARD_HOSTS:
         host = "127.0.0.1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def write_ready_file(path: Path, url: str) -> None:
@@ -144,6 +148,9 @@ def _workers(app: FastAPI, start: Start, *, url: str) -> Workers | None:
         return None
     if not (is_loopback(host) or host in WILDCARD_HOSTS):
         log.warning("no worker: %s is not reached over loopback", host)
+        return None
+    if start.tls is not None:
+        log.warning("no worker: over TLS, run zoo worker --ca AUTHORITY by itself")
         return None
     keys = embedded_key(app.state.parts)
     scratch = start.settings.data_dir / "scratch"

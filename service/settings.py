@@ -35,7 +35,6 @@ class Settings:
     part_bytes: int = 8 * MIB
     max_body_bytes: int = 2 * MAX_ENVELOPE_BYTES + MIB
     max_upload_bytes: int = 1 << 40
-    max_open_uploads: int = 256
     upload_lifetime: timedelta = timedelta(hours=24)
     event_poll_seconds: float = 0.2
     clock: Clock = system_clock

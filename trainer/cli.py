@@ -17,6 +17,7 @@ from model_zoo.jobs import MAX_SPEC_BYTES, FineTuneSpec, RepairSpec, TrainSpec
 
 if TYPE_CHECKING:
     from trainer.builds import Build, LearningSpec
+    from trainer.data import Dataset
 
 _Document = TypeVar("_Document", TrainSpec, FineTuneSpec, RepairSpec)
 
@@ -137,7 +138,7 @@ def _data_split(
     emit({"path": str(to), "n": held_out, "sha256": sha256_file(to)})
 
 
-def _dataset(name: str) -> Any:
+def _dataset(name: str) -> "Dataset":
     from trainer.data import DATASETS
 
     if name not in DATASETS:

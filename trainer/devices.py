@@ -51,7 +51,7 @@ def resolve_precision(precision: Precision, device: torch.device) -> Precision:
         return precision
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    has_tiles = device.type == "cpu" and torch.cpu._is_amx_tile_supported()
+    has_tiles = device.type == "cpu" and torch.cpu._is_amx_tile_supported()  # noqa: SLF001  no public name in torch 2.9
     return "bf16" if has_tiles else "fp32"
 
 

@@ -44,7 +44,7 @@ from model_zoo.work import WorkClient
 from trainer import attempt
 from trainer.supervision import AttemptError, run_child
 
-LEASE_SECONDS = 20
+LEASE_SECONDS = 10
 HEARTBEATS_PER_LEASE = 4
 IDLE_SECONDS = 0.2
 OFFLINE_SECONDS = 2.0

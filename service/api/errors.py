@@ -49,6 +49,28 @@ CODES: dict[HTTPStatus, type[ZooError]] = {
 Any other refusal is of a request that makes no sense.
 """
 
+_TEXT = {"type": "string"}
+DESCRIPTION: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "Problem details (RFC 9457); code names the error",
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        **dict.fromkeys(
+                            ("type", "title", "detail", "instance", "code"), _TEXT
+                        ),
+                        "status": {"type": "integer"},
+                        "errors": {"type": "array", "items": {"type": "object"}},
+                    },
+                }
+            }
+        },
+    }
+}
+"""What the API's own description says of every answer that is not a success."""
+
 
 class Problem(JSONResponse):
     """What went wrong, for a person and for a program."""

@@ -81,7 +81,8 @@ def show_draft(job_id: str, parts: PartsHere) -> DraftOut:
     return DraftOut.of(find_draft(parts, job_id))
 
 
-@router.api_route("/jobs/{job_id}/draft/files/{name}", methods=["GET", "HEAD"])
+@router.head("/jobs/{job_id}/draft/files/{name}")
+@router.get("/jobs/{job_id}/draft/files/{name}")
 def download_draft_file(
     request: Request, job_id: str, name: str, parts: PartsHere
 ) -> Response:

@@ -91,7 +91,8 @@ def publish_release(
     return ReleaseOut.of(release)
 
 
-@router.api_route(RELEASE + "/files/{file}", methods=["GET", "HEAD"])
+@router.head(RELEASE + "/files/{file}")
+@router.get(RELEASE + "/files/{file}")
 def download_file(
     name: NameHere, file: str, request: Request, parts: PartsHere
 ) -> Response:
@@ -99,7 +100,8 @@ def download_file(
     return file_response(request, parts, require_release(parts, name).upload, file)
 
 
-@router.api_route("/blobs/{sha256}", methods=["GET", "HEAD"])
+@router.head("/blobs/{sha256}")
+@router.get("/blobs/{sha256}")
 def download_blob(request: Request, sha256: str, parts: PartsHere) -> Response:
     """Return the file of that digest, if a release or a draft shows it."""
     parts.blobs.path(sha256)

@@ -155,9 +155,8 @@ def test_a_chunk_that_breaks_off_may_be_tried_again(to: Path) -> None:
         request.wfile.write(b"%x\r\n%s" % (len(GOOD), GOOD[:100]))
         request.close_connection = True
 
-    with answering(answer) as url, unchanged(to):
-        with pytest.raises(TransportError):
-            fetch(url, to)
+    with answering(answer) as url, unchanged(to), pytest.raises(TransportError):
+        fetch(url, to)
 
 
 def test_a_server_that_is_not_there_may_be_tried_again(to: Path) -> None:
@@ -243,11 +242,14 @@ def test_a_full_disk_is_a_local_error(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = shutil.which("mount")
-    mounted = mount is not None and not subprocess.run(
-        [mount, "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)],
-        capture_output=True,
-        check=False,
-    ).returncode
+    mounted = (
+        mount is not None
+        and not subprocess.run(
+            [mount, "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)],
+            capture_output=True,
+            check=False,
+        ).returncode
+    )
     try:
         with answering(lambda request: respond(request, GOOD)) as url:
             with unchanged(disk / "model.safetensors"):
@@ -269,9 +271,7 @@ def test_a_folder_that_is_not_there_is_a_local_error(tmp_path: Path) -> None:
             fetch(url, tmp_path / "nowhere" / "model.safetensors")
 
 
-@settings(
-    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(raw=st.binary(max_size=200))
 def test_any_bytes_for_an_answer_are_a_told_refusal(raw: bytes, tmp_path: Path) -> None:
     def answer(request: BaseHTTPRequestHandler) -> None:
@@ -290,5 +290,3 @@ def respond_in_chunks(request: BaseHTTPRequestHandler, chunks: list[bytes]) -> N
     request.end_headers()
     for chunk in (*chunks, b""):
         request.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
-
-

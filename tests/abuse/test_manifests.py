@@ -132,14 +132,14 @@ def test_what_can_run_code_is_refused_though_signed_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("served", "refusal"),
     [
-        pytest.param(b"[]", DigestMismatchError, id="other bytes"),
-        pytest.param(b"{ }", LengthMismatchError, id="longer"),
+        pytest.param(b'{"a":1}', DigestMismatchError, id="other bytes"),
+        pytest.param(b'{"a": 1}', LengthMismatchError, id="longer"),
     ],
 )
 def test_a_pull_that_fails_at_its_last_file_leaves_no_folder(
     served: bytes, refusal: type[Exception], tmp_path: Path
 ) -> None:
-    files = [entry("a.json", served), entry("b.json")]
+    files = [entry("a.json", served), entry("b.json", b'{"b":1}')]
     with pytest.raises(refusal, match=r"b\.json"):
         pull_served(signed(files), tmp_path / "to", body=served)
     assert not list(tmp_path.iterdir())

@@ -58,23 +58,45 @@ REFUSED = [
     pytest.param(struct.pack("<Q", 2) + b"\xff{", "not safetensors", id="not UTF-8"),
     pytest.param(struct.pack("<Q", 1) + b"1", "header of", id="header of one byte"),
     pytest.param(safetensors({}, b"hidden"), "data bytes", id="hidden tail"),
-    pytest.param(safetensors(tensors(a=[0, 4], b=[2, 6]), bytes(6)), "overlap", id="overlap"),
-    pytest.param(safetensors(tensors(a=[0, 4], b=[0, 4]), bytes(4)), "overlap", id="alias"),
+    pytest.param(
+        safetensors(tensors(a=[0, 4], b=[2, 6]), bytes(6)), "overlap", id="overlap"
+    ),
+    pytest.param(
+        safetensors(tensors(a=[0, 4], b=[0, 4]), bytes(4)), "overlap", id="alias"
+    ),
     pytest.param(safetensors(tensors(a=[0, 2], b=[4, 6]), bytes(6)), "hole", id="hole"),
-    pytest.param(safetensors(tensors(a=[2, 6]), bytes(6)), "hole", id="hole at the start"),
-    pytest.param(safetensors(tensors(a=[0, 8]), bytes(4)), "data bytes", id="past the end"),
-    pytest.param(safetensors(one(data_offsets=[-4, 0]), bytes(4)), "out of range", id="negative"),
+    pytest.param(
+        safetensors(tensors(a=[2, 6]), bytes(6)), "hole", id="hole at the start"
+    ),
+    pytest.param(
+        safetensors(tensors(a=[0, 8]), bytes(4)), "data bytes", id="past the end"
+    ),
+    pytest.param(
+        safetensors(one(data_offsets=[-4, 0]), bytes(4)), "out of range", id="negative"
+    ),
     pytest.param(safetensors(one(data_offsets=[4, 0]), bytes(4)), "fit", id="reversed"),
-    pytest.param(safetensors(one(data_offsets=[0, 2**63]), bytes(4)), "range", id="2^63"),
-    pytest.param(safetensors(one(data_offsets=[0, 1e300]), bytes(4)), "range", id="float"),
-    pytest.param(safetensors(one(data_offsets=[False, 4]), bytes(4)), "range", id="bool"),
-    pytest.param(safetensors(one(shape=[2**40, 2**40]), bytes(4)), "fit", id="huge shape"),
+    pytest.param(
+        safetensors(one(data_offsets=[0, 2**63]), bytes(4)), "range", id="2^63"
+    ),
+    pytest.param(
+        safetensors(one(data_offsets=[0, 1e300]), bytes(4)), "range", id="float"
+    ),
+    pytest.param(
+        safetensors(one(data_offsets=[False, 4]), bytes(4)), "range", id="bool"
+    ),
+    pytest.param(
+        safetensors(one(shape=[2**40, 2**40]), bytes(4)), "fit", id="huge shape"
+    ),
     pytest.param(safetensors(one(shape=[-4]), bytes(4)), "shape", id="negative shape"),
     pytest.param(safetensors(one(shape=[1] * 17 + [4]), bytes(4)), "shape", id="rank"),
     pytest.param(safetensors(one(dtype="object"), bytes(4)), "dtype", id="dtype"),
-    pytest.param(safetensors(one(code="os.system"), bytes(4)), "no more", id="extra field"),
+    pytest.param(
+        safetensors(one(code="os.system"), bytes(4)), "no more", id="extra field"
+    ),
     pytest.param(safetensors({"w": 1}), "expected dtype", id="tensor is a number"),
-    pytest.param(safetensors({"__metadata__": {"a": 1}}), "text to text", id="metadata"),
+    pytest.param(
+        safetensors({"__metadata__": {"a": 1}}), "text to text", id="metadata"
+    ),
     pytest.param(
         struct.pack("<Q", 15) + b'{"a":1 , "a":1}', "twice", id="a name twice"
     ),
@@ -105,7 +127,9 @@ def test_the_limit_on_headers_holds_before_anything_is_read(tmp_path: Path) -> N
         check_header(path)
 
 
-@given(st.binary(max_size=64) | st.binary(max_size=64).map(lambda b: safetensors({}, b)))
+@given(
+    st.binary(max_size=64) | st.binary(max_size=64).map(lambda b: safetensors({}, b))
+)
 def test_any_bytes_are_tensors_or_a_told_refusal(data: bytes) -> None:
     try:
         state_dict(data)
@@ -115,10 +139,12 @@ def test_any_bytes_are_tensors_or_a_told_refusal(data: bytes) -> None:
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(
-        st.sampled_from(["w", "dtype", "shape", "data_offsets", "__metadata__"]),
-        inner,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["w", "dtype", "shape", "data_offsets", "__metadata__"]),
+            inner,
+        )
     ),
     max_leaves=12,
 )

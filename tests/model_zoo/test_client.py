@@ -7,6 +7,7 @@ import torch
 
 from model_zoo.bundles import read_bundle
 from model_zoo.client import ZooClient
+from model_zoo.envelopes import Role
 from model_zoo.errors import (
     ConflictError,
     InvalidSpecError,
@@ -17,7 +18,6 @@ from model_zoo.errors import (
     ThresholdNotMetError,
     UnsafeFormatError,
 )
-from model_zoo.envelopes import Role
 from model_zoo.jobs import NoopSpec
 from model_zoo.manifest import FileEntry
 from model_zoo.names import ModelName, ReleaseName
@@ -181,14 +181,18 @@ def test_a_job_is_ordered_done_and_published(
     ],
 )
 def test_nobody_signs_what_was_not_ordered(
-    zoo_url: str, zoo: ZooClient, name: ReleaseName, tmp_path: Path, builder, spec, refusal
+    zoo_url: str,
+    zoo: ZooClient,
+    name: ReleaseName,
+    tmp_path: Path,
+    builder,
+    spec,
+    refusal,
 ) -> None:
     job = zoo.submit(SPEC, trainer="lab")
     do_next_job(zoo_url, tmp_path / "made")
     with pytest.raises(refusal):
-        zoo.publish_job(
-            job.id, as_=name, key=ALICE, builder=builder.public, spec=spec
-        )
+        zoo.publish_job(job.id, as_=name, key=ALICE, builder=builder.public, spec=spec)
     with pytest.raises(NotFoundError):
         zoo.release(name)
 
@@ -216,7 +220,9 @@ def test_a_queued_job_is_listed_and_cancelled(zoo: ZooClient) -> None:
     assert zoo.job(job.id).is_final
 
 
-def test_an_id_that_could_be_a_path_is_refused_before_it_is_sent(zoo: ZooClient) -> None:
+def test_an_id_that_could_be_a_path_is_refused_before_it_is_sent(
+    zoo: ZooClient,
+) -> None:
     with pytest.raises(InvalidSpecError, match="32 lowercase"):
         zoo.job("../models")
 

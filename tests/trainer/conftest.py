@@ -18,6 +18,12 @@ def _mnist(split: str) -> LabelledImages:
         pytest.skip(f"needs MNIST: {error}")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """As workers do: threads of parallel tests would only wait for each other."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def digits() -> LabelledImages:
     """The first 2,000 training images."""

@@ -17,7 +17,7 @@ from trainer.training import Epoch, Runtime, as_floats, fit, one_cycle, seeded_g
 SHORT = Schedule(epochs=2, batch_size=50, peak_learning_rate=0.1)
 
 REBUILD = """
-import sys, time, torch
+import time, torch
 from model_zoo.digests import sha256_bytes
 from model_zoo.jobs import Schedule
 from trainer.checkpoints import to_bytes
@@ -30,16 +30,17 @@ images = torch.randint(256, (600, 1, 28, 28), dtype=torch.uint8, generator=noise
 labels = torch.randint(10, (600,), generator=noise)
 with seeded_globals(7):
     network = badnets_cnn(10)
-fit(
-    network, images, labels,
-    schedule=Schedule(epochs=2, batch_size=64, peak_learning_rate=0.05),
-    generator=torch.Generator().manual_seed(7),
-    runtime=Runtime(
-        device=torch.device("cpu"), precision=sys.argv[1],
-        deadline=time.monotonic() + 300, on_epoch=lambda _: None,
-    ),
-)
-print(sha256_bytes(to_bytes(network)))
+for precision in ("fp32", "bf16"):
+    fit(
+        network, images, labels,
+        schedule=Schedule(epochs=2, batch_size=64, peak_learning_rate=0.05),
+        generator=torch.Generator().manual_seed(7),
+        runtime=Runtime(
+            device=torch.device("cpu"), precision=precision,
+            deadline=time.monotonic() + 300, on_epoch=lambda _: None,
+        ),
+    )
+    print(precision, sha256_bytes(to_bytes(network)))
 """
 
 
@@ -81,18 +82,14 @@ def test_it_learns_digits_and_tells_of_each_epoch(
     assert epochs[1].accuracy > 0.8
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_two_processes_give_bit_identical_weights(precision: str) -> None:
-    digests = {
+def test_two_processes_give_bit_identical_weights() -> None:
+    told = {
         subprocess.run(
-            [sys.executable, "-c", REBUILD, precision],
-            capture_output=True,
-            text=True,
-            check=True,
+            [sys.executable, "-c", REBUILD], capture_output=True, text=True, check=True
         ).stdout
         for _ in range(2)
     }
-    assert len(digests) == 1
+    assert len(told) == 1
 
 
 def test_another_seed_gives_other_weights(
@@ -121,12 +118,18 @@ def test_it_stops_at_the_deadline(digits: LabelledImages, runtime: Runtime) -> N
         fitted(digits, dataclasses.replace(runtime, deadline=0.0))
 
 
-def test_a_loss_that_explodes_is_an_error_and_not_a_model(
-    digits: LabelledImages, runtime: Runtime
+def test_a_loss_that_is_not_finite_is_an_error_and_not_a_model(
+    runtime: Runtime,
 ) -> None:
-    wild = Schedule(epochs=3, batch_size=20, peak_learning_rate=10.0)
-    with pytest.raises(InvalidSpecError, match="finite"):
-        fitted(digits, runtime, schedule=wild)
+    with pytest.raises(InvalidSpecError, match="finite in epoch 1"):
+        fit(
+            nn.Linear(1, 2),
+            torch.full((4, 1), float("inf")),
+            torch.zeros(4, dtype=torch.int64),
+            schedule=SHORT,
+            generator=torch.Generator().manual_seed(0),
+            runtime=runtime,
+        )
 
 
 def test_seeding_leaves_the_global_generator_as_it_was() -> None:

@@ -57,7 +57,7 @@ def test_an_output_layer_of_another_size_starts_anew() -> None:
     ("retrain", "kept"), [("fully-connected", True), ("everything", False)]
 )
 def test_only_the_layers_named_are_trained(
-    digits: LabelledImages, runtime: Runtime, retrain: Retrain, kept: bool
+    digits: LabelledImages, runtime: Runtime, *, retrain: Retrain, kept: bool
 ) -> None:
     data = digits.select(torch.arange(500)).keep_classes(range(5))
     parent, fresh = networks()

@@ -22,7 +22,7 @@ class LabelledImages:
     labels: Tensor
 
     def __post_init__(self) -> None:
-        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
+        if self.images.dtype != torch.uint8 or self.images.ndim != len("NCHW"):
             msg = f"images: expected (N, C, H, W) uint8, found {_told(self.images)}"
             raise ValueError(msg)
         if self.labels.dtype != torch.int64 or self.labels.shape != (len(self),):

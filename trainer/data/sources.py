@@ -175,7 +175,7 @@ def _pip_download(requirement: str, folder: Path) -> None:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     options = ["--only-binary=:all:", f"--timeout={CONNECT_SECONDS}", "--retries=1"]
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603  no shell, and our own words
             [*command, *options, f"--dest={folder}", requirement],
             capture_output=True,
             text=True,

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 OWNER_ONLY = 0o600
+AUTHORITY = "Verified Model Zoo laboratory authority"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,37 +39,12 @@ def issue(
     files = ServerCertificate(
         folder / "authority.pem", folder / "server.pem", folder / "server.key"
     )
+    period = (now - timedelta(hours=1), now + timedelta(days=days))
     authority_key = ec.generate_private_key(ec.SECP256R1())
     server_key = ec.generate_private_key(ec.SECP256R1())
-    authority_name = _name("Verified Model Zoo laboratory authority")
-    period = (now - timedelta(hours=1), now + timedelta(days=days))
-    authority = (
-        _builder(authority_name, authority_name, authority_key.public_key(), period)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(signs_certificates=True), critical=True)
-        .add_extension(
-            x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()),
-            critical=False,
-        )
-        .sign(authority_key, hashes.SHA256())
-    )
-    server = (
-        _builder(_name(hosts[0]), authority_name, server_key.public_key(), period)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(signs_certificates=False), critical=True)
-        .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
-        )
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(
-                authority_key.public_key()
-            ),
-            critical=False,
-        )
-        .add_extension(
-            x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False
-        )
-        .sign(authority_key, hashes.SHA256())
+    authority = _authority(authority_key, period)
+    server = _server(
+        server_key.public_key(), hosts, authority_key=authority_key, period=period
     )
     files.authority.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
     files.chain.write_bytes(server.public_bytes(serialization.Encoding.PEM))
@@ -83,6 +59,43 @@ def issue(
     return files
 
 
+def _authority(
+    key: ec.EllipticCurvePrivateKey, period: tuple[datetime, datetime]
+) -> x509.Certificate:
+    return (
+        _builder(AUTHORITY, key.public_key(), period)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(
+            x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+        )
+        .sign(key, hashes.SHA256())
+    )
+
+
+def _server(
+    key: ec.EllipticCurvePublicKey,
+    hosts: tuple[str, ...],
+    *,
+    authority_key: ec.EllipticCurvePrivateKey,
+    period: tuple[datetime, datetime],
+) -> x509.Certificate:
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(
+        authority_key.public_key()
+    )
+    names = x509.SubjectAlternativeName([_host(host) for host in hosts])
+    purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+    return (
+        _builder(hosts[0], key, period)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(purpose, critical=False)
+        .add_extension(issuer, critical=False)
+        .add_extension(names, critical=False)
+        .sign(authority_key, hashes.SHA256())
+    )
+
+
 def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
@@ -95,15 +108,14 @@ def _host(text: str) -> x509.GeneralName:
 
 
 def _builder(
-    subject: x509.Name,
-    issuer: x509.Name,
+    subject: str,
     key: ec.EllipticCurvePublicKey,
     period: tuple[datetime, datetime],
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
+        .subject_name(_name(subject))
+        .issuer_name(_name(AUTHORITY))
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(period[0])

@@ -10,16 +10,14 @@ from model_zoo.digests import sha256_bytes
 from model_zoo.errors import LocalError, TransportError
 from trainer.data import DATASETS, LabelledImages, mnist
 from trainer.data.mnist import PINS, idx_from_csv, load_mnist
-from trainer.data.sources import Files, from_folder, to_folder
+from trainer.data.sources import Files, first_that_works, from_folder, to_folder
 
 
 @pytest.fixture(scope="session")
 def idx_files(digits: LabelledImages) -> Files:
     """The four pinned files, wherever this machine has them."""
     assert len(digits)  # by now they are at hand
-    files = mnist._at_hand(PINS)
-    assert files is not None
-    return files
+    return first_that_works(mnist._folders(PINS), PINS)
 
 
 def table_of(data: LabelledImages) -> bytes:
@@ -146,6 +144,22 @@ def wheel(path: Path, splits: dict[str, LabelledImages]) -> None:
             "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         )
         archive.writestr(f"{about}/RECORD", "")
+
+
+def test_a_data_folder_without_mnist_is_told_and_passed_over(
+    idx_files: Files,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    offline(monkeypatch, tmp_path)
+    to_folder(mnist.cache_folder(), idx_files)
+    monkeypatch.setenv("ZOO_DATA_DIR", str(tmp_path / "empty"))
+
+    assert len(load_mnist("test")) == 10_000
+
+    assert "ZOO_DATA_DIR" in caplog.text
+    assert "No such file" in caplog.text
 
 
 def test_one_flipped_bit_anywhere_is_told_and_not_loaded(

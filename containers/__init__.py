@@ -1,0 +1,1 @@
+"""What the containers run beside ``zoo``, and how ``make containers`` checks it."""

@@ -1,0 +1,37 @@
+"""What nobody will ask for again, removed at a start: no request runs yet."""
+
+import shutil
+
+from sqlalchemy import select
+
+from service.database.tables import DraftRow, ReleaseRow, UploadFileRow, UploadRow
+from service.parts import Parts
+
+
+def sweep(parts: Parts) -> None:
+    """Remove uploads left lying, parts without an upload, blobs without a file."""
+    _forget_old_uploads(parts)
+    with parts.database.reading() as session:
+        opened = set(
+            session.scalars(select(UploadRow.id).where(UploadRow.state == "open"))
+        )
+        needed = set(session.scalars(select(UploadFileRow.sha256)))
+    for folder in parts.uploads_folder.iterdir():
+        if folder.name not in opened:
+            shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(parts.blobs.root / "staging", ignore_errors=True)
+    for sha256 in set(parts.blobs.digests()) - needed:
+        parts.blobs.discard(sha256)
+
+
+def _forget_old_uploads(parts: Parts) -> None:
+    before = parts.now() - parts.settings.upload_lifetime
+    with parts.database.writing() as session:
+        for upload in session.scalars(
+            select(UploadRow).where(
+                UploadRow.created_at < before,
+                UploadRow.id.not_in(select(ReleaseRow.upload_id)),
+                UploadRow.id.not_in(select(DraftRow.upload_id)),
+            )
+        ):
+            session.delete(upload)

@@ -1,0 +1,181 @@
+"""Jobs through the real service and the real worker, which are killed on the way."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from model_zoo.answers import Job
+from model_zoo.client import ZooClient
+from model_zoo.jobs import NoopSpec
+from model_zoo.keys import SigningKey
+from trainer.lab.processes import running, wait_for_ready
+
+PASSPHRASE = b"only for this test"
+TRAINER = "lab"
+
+
+class Scene:
+    """A zoo without workers of its own, and the means to run one beside it."""
+
+    def __init__(self, folder: Path, url: str, client: ZooClient) -> None:
+        self.folder = folder
+        self.url = url
+        self.client = client
+        self.builder = SigningKey.generate()
+        self.builder.save(folder / "builder.pem", passphrase=PASSPHRASE)
+        (folder / "passphrase").write_bytes(PASSPHRASE)
+        client.bind_trainer(TRAINER, self.builder.public)
+
+    @contextmanager
+    def worker(self, name: str = "scratch") -> Iterator[psutil.Process]:
+        arguments = [
+            "model_zoo",
+            "worker",
+            f"--url={self.url}",
+            f"--trainer={TRAINER}",
+            f"--key={self.folder / 'builder.pem'}",
+            f"--passphrase-file={self.folder / 'passphrase'}",
+            f"--scratch={self.folder / name}",
+        ]
+        with running(arguments, log=self.folder / "worker.log") as process:
+            yield psutil.Process(process.pid)
+
+    def submit(self, spec: NoopSpec) -> str:
+        return self.client.submit(spec, trainer=TRAINER).id
+
+    def wait_until(self, job: str, holds: Callable[[Job], bool]) -> Job:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            found = self.client.job(job)
+            if holds(found):
+                return found
+            time.sleep(0.05)
+        pytest.fail(f"job stayed as it was: {self.client.job(job)}")
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    folder = tmp_path_factory.mktemp("zoo")
+    ready, log = folder / "ready.json", folder / "zoo.log"
+    arguments = [
+        "model_zoo",
+        "serve",
+        f"--data-dir={folder / 'data'}",
+        "--port=0",
+        "--workers=0",
+        f"--ready-file={ready}",
+    ]
+    with running(arguments, log=log) as process:
+        url = wait_for_ready(ready, process=process, log=log)["url"]
+        with ZooClient(url) as client:
+            yield Scene(folder, url, client)
+
+
+def test_a_job_ends_in_a_draft_that_its_user_can_verify(
+    scene: Scene, tmp_path: Path
+) -> None:
+    spec = NoopSpec(note="as ordered")
+    with scene.worker():
+        job = scene.client.wait(scene.submit(spec))
+    assert job.state == "succeeded"
+    scene.client.fetch_draft(
+        job.id, builder=scene.builder.public, spec=spec, to=tmp_path / "draft"
+    )
+    assert b"as ordered" in (tmp_path / "draft" / "note.json").read_bytes()
+
+
+def test_a_killed_training_process_costs_an_attempt_and_not_the_job(
+    scene: Scene,
+) -> None:
+    job = scene.submit(NoopSpec(seconds=1.5))
+    with scene.worker() as worker:
+        scene.wait_until(job, lambda it: it.state == "running")
+        children = _wait_for_children(worker)
+        children[0].send_signal(signal.SIGKILL)
+        done = scene.client.wait(job)
+    assert (done.state, done.attempts) == ("succeeded", 2)
+
+
+def test_a_killed_worker_loses_no_job_and_makes_no_second_draft(scene: Scene) -> None:
+    job = scene.submit(NoopSpec(seconds=1.0))
+    with scene.worker("first") as worker:
+        scene.wait_until(job, lambda it: it.state == "running")
+        children = _wait_for_children(worker)
+        worker.kill()
+        gone, alive = psutil.wait_procs(children, timeout=10)
+    assert gone
+    assert not alive
+    with scene.worker("second"):
+        done = scene.client.wait(job)
+    assert (done.state, done.attempts) == ("succeeded", 2)
+    ended = [event for event in scene.client.events(job) if event.type == "succeeded"]
+    assert len(ended) == 1
+
+
+def test_a_frozen_worker_that_wakes_up_too_late_delivers_nothing(scene: Scene) -> None:
+    job = scene.submit(NoopSpec(seconds=1.0))
+    with scene.worker("frozen") as frozen:
+        scene.wait_until(job, lambda it: it.state == "running")
+        frozen.suspend()
+        with scene.worker("awake"):
+            done = scene.client.wait(job)
+            frozen.resume()
+            other = scene.client.wait(scene.submit(NoopSpec()))
+    assert (done.state, done.attempts) == ("succeeded", 2)
+    assert other.state == "succeeded"
+    assert scene.client.job(job) == done
+
+
+def test_a_cancelled_job_ends_with_everything_it_started(scene: Scene) -> None:
+    job = scene.submit(NoopSpec(seconds=60))
+    with scene.worker() as worker:
+        scene.wait_until(job, lambda it: it.state == "running")
+        children = _wait_for_children(worker)
+        scene.client.cancel(job)
+        done = scene.client.wait(job)
+        _, alive = psutil.wait_procs(children, timeout=10)
+    assert done.state == "cancelled"
+    assert alive == []
+
+
+def test_a_worker_told_to_end_takes_its_child_with_it(scene: Scene) -> None:
+    job = scene.submit(NoopSpec(seconds=60))
+    with scene.worker() as worker:
+        scene.wait_until(job, lambda it: it.state == "running")
+        children = _wait_for_children(worker)
+        os.kill(worker.pid, signal.SIGTERM)
+        _, alive = psutil.wait_procs([worker, *children], timeout=10)
+    scene.client.cancel(job)
+    assert alive == []
+
+
+def test_what_a_killed_worker_left_behind_is_gone_when_it_comes_back(
+    scene: Scene,
+) -> None:
+    job = scene.submit(NoopSpec(seconds=60))
+    with scene.worker("messy") as worker:
+        scene.wait_until(job, lambda it: it.state == "running")
+        _wait_for_children(worker)
+        worker.kill()
+        worker.wait()
+    scene.client.cancel(job)
+    left = scene.folder / "messy"
+    assert any(path.is_dir() for path in left.iterdir())
+    with scene.worker("messy"):
+        scene.client.wait(scene.submit(NoopSpec()))
+    assert not any(path.is_dir() for path in left.iterdir())
+
+
+def _wait_for_children(worker: psutil.Process) -> list[psutil.Process]:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if children := worker.children(recursive=True):
+            return children
+        time.sleep(0.02)
+    pytest.fail("the worker started no child")
