@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+CONTAINER_ENGINE ?= docker
+COMPOSE ?= $(CONTAINER_ENGINE) compose
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab test gates format containers bench clean
+.PHONY: help install lab test soak gates format containers bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
@@ -30,12 +32,15 @@ gates: $(STAMP) ## style, types and import arrows
 test: gates ## the gates, then every test
 	$(BIN)/pytest
 
+soak: $(STAMP) ## what takes many minutes: the lab under ten kills
+	$(BIN)/pytest -m soak
+
 format: $(STAMP) ## rewrite the sources as the gates want them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 containers: $(STAMP) ## build the images, run the lab through them, take them down
-	$(BIN)/python -m benchmarks.containers
+	CONTAINER_ENGINE='$(CONTAINER_ENGINE)' COMPOSE='$(COMPOSE)' $(BIN)/python -m containers.check
 
 bench: $(STAMP) ## measure every claim; JSON in bench-results/
 	$(BIN)/python -m benchmarks all

@@ -27,9 +27,9 @@ Labels = Annotated[tuple[Label, ...], Field(min_length=2, max_length=1000)]
 class Schedule(Document):
     """How weights are fitted: SGD with Nesterov momentum and a one-cycle rate."""
 
-    epochs: Annotated[int, Field(ge=1, le=200)] = 4
-    batch_size: Annotated[int, Field(ge=1, le=8192)] = 128
-    peak_learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.1
+    epochs: Annotated[int, Field(ge=1, le=200)] = 2
+    batch_size: Annotated[int, Field(ge=1, le=8192)] = 64
+    peak_learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.2
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 5e-4
 
@@ -114,7 +114,8 @@ class RepairSpec(_Learning):
     network: NetworkName = "badnets-cnn"
     parent: Digest
     defense: Literal["fine-pruning"] = "fine-pruning"
-    max_accuracy_loss: Annotated[float, Field(ge=0, le=1)] = 0.04
+    max_accuracy_loss: Annotated[float, Field(ge=0, le=1)] = 0.1
+    schedule: Schedule = Schedule(epochs=8, peak_learning_rate=0.05)
 
 
 class NoopSpec(Document):

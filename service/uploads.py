@@ -148,15 +148,26 @@ def complete(parts: Parts, upload_id: str) -> UploadRow:
         LocalError: the disk refuses, or is full.
     """
     upload = find_upload(parts, upload_id)
-    if upload.state == "open":
-        missing = missing_parts(parts, upload)
-        for file in upload.files:
-            _take(parts, file, missing[file.name])
-        with parts.database.writing() as session:
-            upload = _get(session, upload_id)
-            upload.state = "complete"
-        shutil.rmtree(_folder(parts, upload_id), ignore_errors=True)
+    if upload.state == "complete":
+        return upload
+    try:
+        _take_all(parts, upload)
+    except (LengthMismatchError, NotFoundError):
+        upload = find_upload(parts, upload_id)
+        if upload.state != "complete":
+            raise
+        return upload  # a second request, sent while the first was still at work
+    with parts.database.writing() as session:
+        upload = _get(session, upload_id)
+        upload.state = "complete"
+    shutil.rmtree(_folder(parts, upload_id), ignore_errors=True)
     return upload
+
+
+def _take_all(parts: Parts, upload: UploadRow) -> None:
+    missing = missing_parts(parts, upload)
+    for file in upload.files:
+        _take(parts, file, missing[file.name])
 
 
 def _take(parts: Parts, file: UploadFileRow, missing: list[int]) -> None:

@@ -109,7 +109,9 @@ def jobs(parts: Parts, *, state: str | None, trainer: str | None) -> list[JobRow
 def claim(parts: Parts, applicant: Applicant) -> tuple[AttemptRow, JobRow] | None:
     """Lease the oldest queued job that the worker can do; None if there is none.
 
-    The claim is one UPDATE: of two workers, one finds no row left to change.
+    The claim is one UPDATE: of two workers, one finds no row left to change. It asks
+    for the state twice, because a database with row locks may find the job in the
+    subquery, wait for its lock, and get it after another worker has changed it.
 
     Raises:
         NotFoundError: no such trainer.

@@ -10,6 +10,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from model_zoo.jobs import parse_spec
+from model_zoo.names import check_name
 from service.api.dependencies import PartsHere
 from service.api.files import file_response
 from service.api.schemas import DraftOut, JobIn, JobOut, JobsOut
@@ -18,6 +19,8 @@ from service.events import ENDINGS, events_after
 from service.work import cancel, find_draft, find_job, jobs, submit
 
 router = APIRouter(tags=["jobs"])
+MAX_EVENT_ID = 2**31 - 1
+"""What the column of event numbers can hold."""
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
@@ -36,6 +39,8 @@ def list_jobs(
     parts: PartsHere, state: State | None = None, trainer: str | None = None
 ) -> JobsOut:
     """Return jobs, the newest first."""
+    if trainer is not None:
+        check_name(trainer, what="trainer")
     rows = jobs(parts, state=state, trainer=trainer)
     return JobsOut(items=[JobOut.of(parts, row) for row in rows])
 
@@ -60,7 +65,7 @@ def _job(job_id: str, parts: PartsHere) -> JobRow:
 async def watch_job(
     job: Annotated[JobRow, Depends(_job)],
     parts: PartsHere,
-    last_event_id: Annotated[int, Header(ge=0)] = 0,
+    last_event_id: Annotated[int, Header(ge=0, le=MAX_EVENT_ID)] = 0,
 ) -> AsyncIterator[ServerSentEvent]:
     """Stream what happens to a job, from the event after Last-Event-ID to the last."""
     sequence = last_event_id

@@ -58,7 +58,7 @@ def fetch(url: str, to: Path, *, size_bytes: int = len(GOOD)) -> None:
 
 
 def test_the_right_bytes_arrive(to: Path) -> None:
-    moved = []
+    moved: list[int] = []
     with answering(lambda request: respond(request, GOOD)) as url:
         download(
             Server(url),
@@ -84,9 +84,12 @@ def test_an_empty_file_arrives(tmp_path: Path) -> None:
 def test_one_flipped_bit_is_refused(to: Path, position: int) -> None:
     flipped = bytearray(GOOD)
     flipped[position] ^= 1
-    with answering(lambda request: respond(request, bytes(flipped))) as url:
-        with unchanged(to), pytest.raises(DigestMismatchError, match=to.name):
-            fetch(url, to)
+    with (
+        answering(lambda request: respond(request, bytes(flipped))) as url,
+        unchanged(to),
+        pytest.raises(DigestMismatchError, match=to.name),
+    ):
+        fetch(url, to)
 
 
 @pytest.mark.parametrize(
@@ -107,15 +110,18 @@ def test_a_complete_body_of_another_length_is_refused(
         else:
             respond(request, body)
 
-    with answering(answer) as url, unchanged(to):
-        with pytest.raises(LengthMismatchError, match=to.name):
-            fetch(url, to)
+    with (
+        answering(answer) as url,
+        unchanged(to),
+        pytest.raises(LengthMismatchError, match=to.name),
+    ):
+        fetch(url, to)
 
 
 def test_an_endless_body_is_cut_off_one_buffer_past_the_signed_length(
     to: Path,
 ) -> None:
-    sent = []
+    sent: list[int] = []
     hung_up = threading.Event()
 
     def answer(request: BaseHTTPRequestHandler) -> None:
@@ -142,9 +148,12 @@ def test_a_connection_that_breaks_off_may_be_tried_again(to: Path, kept: int) ->
     def answer(request: BaseHTTPRequestHandler) -> None:
         respond(request, GOOD[:kept], length=len(GOOD))
 
-    with answering(answer) as url, unchanged(to):
-        with pytest.raises(TransportError, match=f"{kept} of {len(GOOD)} bytes"):
-            fetch(url, to)
+    with (
+        answering(answer) as url,
+        unchanged(to),
+        pytest.raises(TransportError, match=f"{kept} of {len(GOOD)} bytes"),
+    ):
+        fetch(url, to)
 
 
 def test_a_chunk_that_breaks_off_may_be_tried_again(to: Path) -> None:
@@ -172,32 +181,41 @@ def test_a_redirect_is_never_followed(to: Path) -> None:
         def answer(request: BaseHTTPRequestHandler) -> None:
             respond(request, b"", status=302, headers={"Location": elsewhere})
 
-        with answering(answer) as url, unchanged(to):
-            with pytest.raises(InvalidSpecError, match="redirect"):
-                fetch(url, to)
+        with (
+            answering(answer) as url,
+            unchanged(to),
+            pytest.raises(InvalidSpecError, match="redirect"),
+        ):
+            fetch(url, to)
 
 
 def test_the_server_s_refusal_is_told(to: Path) -> None:
     problem = b'{"code": "NotFoundError", "detail": "no such file"}'
-    with answering(lambda request: respond(request, problem, status=404)) as url:
-        with unchanged(to), pytest.raises(NotFoundError, match="no such file"):
-            fetch(url, to)
+    with (
+        answering(lambda request: respond(request, problem, status=404)) as url,
+        unchanged(to),
+        pytest.raises(NotFoundError, match="no such file"),
+    ):
+        fetch(url, to)
 
 
 def test_ctrl_c_leaves_nothing_behind(to: Path) -> None:
     def interrupt(_: int) -> None:
         raise KeyboardInterrupt
 
-    with answering(lambda request: respond(request, GOOD)) as url, unchanged(to):
-        with pytest.raises(KeyboardInterrupt):
-            download(
-                Server(url),
-                "/file",
-                to,
-                size_bytes=len(GOOD),
-                sha256=SHA256,
-                progress=interrupt,
-            )
+    with (
+        answering(lambda request: respond(request, GOOD)) as url,
+        unchanged(to),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        download(
+            Server(url),
+            "/file",
+            to,
+            size_bytes=len(GOOD),
+            sha256=SHA256,
+            progress=interrupt,
+        )
 
 
 CHILD = """
@@ -251,13 +269,15 @@ def test_a_full_disk_is_a_local_error(tmp_path: Path) -> None:
         ).returncode
     )
     try:
-        with answering(lambda request: respond(request, GOOD)) as url:
-            with unchanged(disk / "model.safetensors"):
-                said = fetch_in_a_child(
-                    url,
-                    disk / "model.safetensors",
-                    limit_bytes=0 if mounted else BUFFER_BYTES,
-                )
+        with (
+            answering(lambda request: respond(request, GOOD)) as url,
+            unchanged(disk / "model.safetensors"),
+        ):
+            said = fetch_in_a_child(
+                url,
+                disk / "model.safetensors",
+                limit_bytes=0 if mounted else BUFFER_BYTES,
+            )
     finally:
         if mounted:
             subprocess.run(["umount", str(disk)], check=True)  # noqa: S607  as mount
@@ -266,9 +286,11 @@ def test_a_full_disk_is_a_local_error(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_a_local_error(tmp_path: Path) -> None:
-    with answering(lambda request: respond(request, GOOD)) as url:
-        with pytest.raises(LocalError, match="No such file"):
-            fetch(url, tmp_path / "nowhere" / "model.safetensors")
+    with (
+        answering(lambda request: respond(request, GOOD)) as url,
+        pytest.raises(LocalError, match="No such file"),
+    ):
+        fetch(url, tmp_path / "nowhere" / "model.safetensors")
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

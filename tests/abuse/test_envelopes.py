@@ -1,4 +1,4 @@
-"""Signatures that are missing, borrowed, doubled, forged or moved to another payload."""
+"""Signatures that are missing, borrowed, doubled, forged, or of something else."""
 
 import json
 from dataclasses import replace
@@ -31,7 +31,7 @@ from model_zoo.errors import (
     WrongReleaseError,
 )
 from model_zoo.folders import BUNDLE_NAME, manifest_of
-from model_zoo.keys import _SMALL_ORDER_Y, PublicKey
+from model_zoo.keys import _SMALL_ORDER_Y, PublicKey, SigningKey
 from model_zoo.names import ReleaseName
 from model_zoo.policy import VerificationPolicy
 from model_zoo.verification import verify_directory, verify_release
@@ -53,7 +53,7 @@ MESSAGE = pre_authentication_encoding("text/plain", PAYLOAD)
 PAIR = Role("publisher", (ALICE.public, BOB.public), threshold=2)
 
 
-def sign(*keys, message: bytes = MESSAGE) -> list[Signature]:
+def sign(*keys: SigningKey, message: bytes = MESSAGE) -> list[Signature]:
     return [Signature(key.public.keyid, key.sign(message)) for key in keys]
 
 

@@ -1,6 +1,8 @@
 """Manifests and folders that try to reach beyond the folder they are pulled into."""
 
 import os
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,8 @@ from tests.model_zoo.releases import (
     write_release,
 )
 from tests.model_zoo.servers import answering, respond
+
+Damage = Callable[[Path], None]
 
 EVIL_NAMES = [
     pytest.param("../x", id="parent folder"),
@@ -73,7 +77,7 @@ def pull_served(envelope: Envelope, to: Path, *, body: bytes = b"{}") -> None:
     """Pull from a server that serves ``envelope``, and ``body`` for every file."""
     release = canonical_json({"name": str(NAME), "envelope": envelope.to_object()})
 
-    def answer(request):
+    def answer(request: BaseHTTPRequestHandler) -> None:
         respond(request, body if "/files/" in request.path else release)
 
     with answering(answer) as url, ZooClient(url) as zoo:
@@ -193,7 +197,7 @@ def _flip(folder: Path) -> None:
     ],
 )
 def test_a_damaged_folder_is_refused_by_name(
-    damage, refusal, told, tmp_path: Path
+    damage: Damage, refusal: type[Exception], told: str, tmp_path: Path
 ) -> None:
     folder = write_release(tmp_path / "digits")
     verify_directory(folder, name=NAME, policy=POLICY)
@@ -212,7 +216,7 @@ def test_signatures_behind_a_link_are_not_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [_link, _pipe, _add_folder])
 def test_what_is_no_plain_file_is_never_hashed_into_a_manifest(
-    damage, tmp_path: Path
+    damage: Damage, tmp_path: Path
 ) -> None:
     folder = write_files(tmp_path / "digits")
     damage(folder)

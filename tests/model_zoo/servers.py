@@ -26,7 +26,7 @@ def answering(answer: Answering, *, tls: ssl.SSLContext | None = None) -> Iterat
         def do(self) -> None:
             answer(self)
 
-        do_GET = do_HEAD = do_PUT = do_POST = do
+        do_GET = do_HEAD = do_PUT = do_POST = do  # noqa: N815  http.server's names
 
         def log_message(self, *_: object) -> None:
             pass

@@ -1,5 +1,7 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,10 +15,12 @@ from model_zoo.attestations import (
     sign_provenance,
     sign_release,
 )
+from model_zoo.canonical import JsonObject
 from model_zoo.envelopes import Envelope, Role
 from model_zoo.errors import MalformedDocumentError
 from model_zoo.folders import manifest_of
 from model_zoo.jobs import NoopSpec, TrainSpec
+from model_zoo.keys import SigningKey
 from model_zoo.manifest import FileEntry, Manifest
 from tests.model_zoo.releases import (
     ALICE,
@@ -29,6 +33,7 @@ from tests.model_zoo.releases import (
     write_files,
 )
 
+Change = Callable[[JsonObject], None]
 BUILDERS = Role("builder", (BUILDER.public,))
 
 
@@ -37,7 +42,9 @@ def manifest(tmp_path: Path) -> Manifest:
     return manifest_of(write_files(tmp_path / "files"))
 
 
-def resigned(envelope: Envelope, change, *, key=ALICE) -> Envelope:
+def resigned(
+    envelope: Envelope, change: Change, *, key: SigningKey = ALICE
+) -> Envelope:
     """Return ``envelope`` with its statement changed and signed again."""
     statement = json.loads(envelope.unverified_payload)
     change(statement)
@@ -88,11 +95,12 @@ def test_nobody_signs_in_another_builder_s_name(manifest: Manifest) -> None:
         )
 
 
-def _set(*path: str | int, value: object):
-    def change(statement: dict) -> None:
+def _set(*path: str | int, value: object) -> Change:
+    def change(statement: JsonObject) -> None:
+        node: Any = statement
         for step in path[:-1]:
-            statement = statement[step]
-        statement[path[-1]] = value
+            node = node[step]
+        node[path[-1]] = value
 
     return change
 

@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from securesystemslib import dsse
 from securesystemslib.exceptions import VerificationError as TheirError
-from securesystemslib.signer import CryptoSigner, SSlibKey
+from securesystemslib.signer._crypto_signer import CryptoSigner
+from securesystemslib.signer._key import SSlibKey
 
+from model_zoo.canonical import JsonObject
 from model_zoo.envelopes import Envelope, Role, pre_authentication_encoding
 from model_zoo.errors import ThresholdNotMetError
-from model_zoo.keys import PublicKey
+from model_zoo.keys import PublicKey, SigningKey
 from tests.model_zoo.releases import ALICE, BOB, MALLORY
 
 TYPE = "application/vnd.in-toto+json"
@@ -51,7 +53,7 @@ def test_the_signed_bytes_are_those_of_securesystemslib(
 )
 @pytest.mark.parametrize("flipped", [False, True])
 def test_securesystemslib_accepts_what_we_accept(
-    signers, keys, threshold: int, *, flipped: bool
+    signers: list[SigningKey], keys: list[SigningKey], threshold: int, *, flipped: bool
 ) -> None:
     envelope = Envelope.sign(b"payload", payload_type=TYPE, keys=signers)
     wire = envelope.to_object()
@@ -67,7 +69,7 @@ def test_securesystemslib_accepts_what_we_accept(
         their_verdict(wire, keys, threshold)
 
 
-def their_verdict(wire, keys, threshold: int) -> None:
+def their_verdict(wire: JsonObject, keys: list[SigningKey], threshold: int) -> None:
     theirs = dsse.Envelope.from_dict(dict(wire))
     theirs.verify([their_key(key.public) for key in keys], threshold)
 

@@ -1,5 +1,6 @@
 """Server-sent events: parsed however they are cut, followed across broken lines."""
 
+import itertools
 from http.server import BaseHTTPRequestHandler
 
 import pytest
@@ -25,7 +26,7 @@ STREAM = (
 @given(cuts=st.lists(st.integers(0, len(STREAM)), max_size=20))
 def test_a_stream_is_the_same_events_however_it_is_cut(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(STREAM)]
-    pieces = [STREAM[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [STREAM[a:b] for a, b in itertools.pairwise(edges)]
     found = [(event.sequence, event.type, event.data) for event in parse_events(pieces)]
     assert found == [
         (1, "started", {"number": 1}),
@@ -98,9 +99,12 @@ def test_a_story_without_an_end_is_given_up(
         asked.append(request.path)
         respond(request, b": ping\n\n", length=length)
 
-    with answering(answer) as url, Transport(Server(url)) as transport:
-        with pytest.raises(TransportError):
-            list(follow(transport, JOB))
+    with (
+        answering(answer) as url,
+        Transport(Server(url)) as transport,
+        pytest.raises(TransportError),
+    ):
+        list(follow(transport, JOB))
     assert len(asked) == events.RECONNECTS + 1
 
 
@@ -108,6 +112,9 @@ def test_a_refusal_is_told_at_once() -> None:
     def answer(request: BaseHTTPRequestHandler) -> None:
         respond(request, b"{}", status=404)
 
-    with answering(answer) as url, Transport(Server(url)) as transport:
-        with pytest.raises(ZooError, match="404"):
-            list(follow(transport, JOB))
+    with (
+        answering(answer) as url,
+        Transport(Server(url)) as transport,
+        pytest.raises(ZooError, match="404"),
+    ):
+        list(follow(transport, JOB))

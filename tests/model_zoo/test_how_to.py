@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
@@ -11,11 +12,14 @@ import pytest
 from model_zoo.attestations import ReleaseStatement, sign_release
 from model_zoo.canonical import canonical_json
 from model_zoo.folders import manifest_of
+from model_zoo.keys import SigningKey
 from model_zoo.names import ReleaseName
 from tests.model_zoo.releases import ALICE, MALLORY, NAME, write_files
 from tests.model_zoo.servers import answering, open_zoo, respond
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "verify-a-release-yourself.md"
+
+Done = subprocess.CompletedProcess[str]
 
 LIES = {
     "tampered file": "was changed after it was signed",
@@ -32,11 +36,11 @@ def lines(tmp_path: Path) -> Path:
     return tmp_path / "verify.py"
 
 
-def run(lines: Path, url: str, *, key=ALICE, name: str = str(NAME)):
+def run(lines: Path, url: str, *, key: SigningKey = ALICE) -> Done:
     pem = lines.with_name("key.pub.pem")
     pem.write_text(key.public.to_pem())
     return subprocess.run(
-        [sys.executable, lines, url, name, pem],
+        [sys.executable, lines, url, str(NAME), pem],
         capture_output=True,
         text=True,
         check=False,
@@ -72,10 +76,10 @@ def test_they_accept_a_release_of_the_real_service(lines: Path, tmp_path: Path) 
             assert told in refused.stderr
 
 
-def run_against_a_liar(lines: Path, url: str, kind: str):
+def run_against_a_liar(lines: Path, url: str, kind: str) -> Done:
     """Run them against a proxy that changes what the real service says."""
 
-    def answer(request):
+    def answer(request: BaseHTTPRequestHandler) -> None:
         body = httpx.get(url + request.path.replace("@", "")).content
         if kind == "tampered file" and "/files/" in request.path:
             body = body.replace(b"badnets", b"BADNETS").replace(b"\x3f", b"\x40")

@@ -6,6 +6,7 @@ from model_zoo.errors import InvalidSpecError
 from model_zoo.jobs import (
     JOB_KINDS,
     FineTuneSpec,
+    JobSpec,
     NoopSpec,
     Poisoning,
     RepairSpec,
@@ -27,7 +28,7 @@ PARENT = "0" * 64
         NoopSpec(),
     ],
 )
-def test_a_spec_sent_and_read_is_the_same_spec(spec) -> None:
+def test_a_spec_sent_and_read_is_the_same_spec(spec: JobSpec) -> None:
     assert parse_spec(kind_of(spec), spec.to_object()) == spec
 
 

@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, x25519
 from hypothesis import given
 from hypothesis import strategies as st
-from securesystemslib.signer import SSlibKey
+from securesystemslib.signer._key import SSlibKey
 
 from model_zoo.errors import InvalidSpecError, LocalError, NotPermittedError
 from model_zoo.keys import MAX_PEM_BYTES, PublicKey, SigningKey

@@ -1,3 +1,6 @@
+from pathlib import Path
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +28,9 @@ def test_a_manifest_written_and_read_is_the_same_manifest(manifest: Manifest) ->
 @given(
     st.lists(files, min_size=1, max_size=5, unique_by=lambda f: f.name), st.randoms()
 )
-def test_the_order_of_files_does_not_matter(found: list[FileEntry], random) -> None:
+def test_the_order_of_files_does_not_matter(
+    found: list[FileEntry], random: Random
+) -> None:
     shuffled = random.sample(found, len(found))
     first, second = Manifest(files=tuple(found)), Manifest(files=tuple(shuffled))
     assert first.digest() == second.digest()
@@ -82,7 +87,7 @@ def test_a_manifest_of_no_file_or_too_many_is_refused(count: int) -> None:
         Manifest.from_object({"files": entries})
 
 
-def test_a_digest_is_lowercase_hexadecimal(tmp_path) -> None:
+def test_a_digest_is_lowercase_hexadecimal(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
     known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert sha256_file(tmp_path / "file") == sha256_bytes(b"abc") == known

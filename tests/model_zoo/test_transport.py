@@ -109,7 +109,7 @@ def test_a_token_is_sent_and_never_shown() -> None:
         respond(request, b"no", status=500)
 
     with answering(answer) as url:
-        server = Server(url, token="very-secret")
+        server = Server(url, token="very-secret")  # noqa: S106  not one of ours
         with Transport(server) as transport, pytest.raises(TransportError) as failed:
             transport.send("POST", "/jobs", {})
     assert seen == ["Bearer very-secret"]
@@ -128,9 +128,11 @@ def test_only_the_pinned_authority_is_believed(tmp_path: Path) -> None:
     with answering(answer, tls=tls) as url:
         for distrusted in (other, None):
             server = Server(url, ca=distrusted)
-            with Transport(server) as transport:
-                with pytest.raises(UntrustedServerError, match="not trusted"):
-                    transport.get("/models")
+            with (
+                Transport(server) as transport,
+                pytest.raises(UntrustedServerError, match="not trusted"),
+            ):
+                transport.get("/models")
             with pytest.raises(UntrustedServerError, match="not trusted"):
                 download(server, "/f", tmp_path / "f", size_bytes=2, sha256="0" * 64)
         assert not reached
@@ -150,14 +152,17 @@ def test_a_redirect_is_never_followed(status: int) -> None:
             request, b"", status=status, headers={"Location": "http://evil.example"}
         )
 
-    with answering(answer) as url, Transport(Server(url)) as transport:
-        with pytest.raises(InvalidSpecError, match="redirect, never followed"):
-            transport.get("/models")
+    with (
+        answering(answer) as url,
+        Transport(Server(url)) as transport,
+        pytest.raises(InvalidSpecError, match="redirect, never followed"),
+    ):
+        transport.get("/models")
 
 
 def test_an_endless_answer_is_cut_off() -> None:
     piece = bytes(1024 * 1024)
-    sent = []
+    sent: list[int] = []
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)
@@ -167,9 +172,12 @@ def test_an_endless_answer_is_cut_off() -> None:
             request.wfile.write(piece)
             sent.append(len(piece))
 
-    with answering(answer) as url, Transport(Server(url)) as transport:
-        with pytest.raises(MalformedDocumentError, match=str(MAX_RESPONSE_BYTES)):
-            transport.get("/models")
+    with (
+        answering(answer) as url,
+        Transport(Server(url)) as transport,
+        pytest.raises(MalformedDocumentError, match=str(MAX_RESPONSE_BYTES)),
+    ):
+        transport.get("/models")
     assert len(sent) < 1000
 
 
@@ -185,9 +193,12 @@ def test_only_what_cannot_happen_twice_is_tried_again(
         seen.append(request.path)
         respond(request, b"", status=503)
 
-    with answering(answer) as url, Transport(Server(url)) as transport:
-        with pytest.raises(TransportError, match="503"):
-            transport.send(method, "/thing", {})
+    with (
+        answering(answer) as url,
+        Transport(Server(url)) as transport,
+        pytest.raises(TransportError, match="503"),
+    ):
+        transport.send(method, "/thing", {})
     assert len(seen) == attempts
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,7 @@ from model_zoo.manifest import FileEntry, Manifest
 from model_zoo.names import ReleaseName
 from model_zoo.policy import VerificationPolicy
 from model_zoo.verification import (
+    VerifiedRelease,
     read_verified,
     verify_directory,
     verify_provenance,
@@ -50,7 +52,7 @@ from tests.model_zoo.releases import (
 PAIR = Role("publisher", (ALICE.public, BOB.public), threshold=2)
 
 
-def verified(folder: Path, policy: VerificationPolicy):
+def verified(folder: Path, policy: VerificationPolicy) -> VerifiedRelease:
     return verify_directory(folder, name=NAME, policy=policy)
 
 
@@ -103,7 +105,10 @@ def test_a_pinned_builder_needs_a_provenance(folder: Path) -> None:
     ids=["other builder", "other spec", "other files"],
 )
 def test_a_provenance_of_something_else_is_refused(
-    provenance, refusal: type[VerificationError], told: str, folder: Path
+    provenance: dict[str, Any],
+    refusal: type[VerificationError],
+    told: str,
+    folder: Path,
 ) -> None:
     write_release(folder)
     envelope, _ = read_bundle(folder)

@@ -38,7 +38,9 @@ tensors = st.dictionaries(
 
 
 @given(tensors)
-def test_what_the_reference_writes_is_read_with_the_same_shapes(described) -> None:
+def test_what_the_reference_writes_is_read_with_the_same_shapes(
+    described: dict[str, tuple[torch.dtype, list[int]]],
+) -> None:
     written = {
         name: torch.zeros(shape).to(dtype) for name, (dtype, shape) in described.items()
     }

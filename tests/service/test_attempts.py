@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from service.attempts import reap
+from service.database.tables import JobRow
 from tests.service.zoo import (
     JSON,
     MALLORY,
@@ -172,6 +173,17 @@ def test_a_completion_whose_answer_was_lost_may_be_sent_again(zoo: Zoo) -> None:
 
     assert (first.status_code, again.status_code) == (200, 200)
     assert first.json() == again.json()
+
+
+def test_an_attempt_that_no_longer_holds_its_job_is_fenced_off(zoo: Zoo) -> None:
+    job = zoo.submit()
+    lease = zoo.leased()
+    with zoo.app.state.parts.database.writing() as session:
+        session.get_one(JobRow, job["id"]).attempt_id = "f" * 32
+
+    response = zoo.post(f"/attempts/{lease['attempt']}/heartbeat")
+
+    assert_problem(response, 409, "ConflictError")
 
 
 def test_a_job_that_loses_three_workers_fails(zoo: Zoo) -> None:

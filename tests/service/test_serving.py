@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -198,7 +198,7 @@ def children_of(pid: int, marker: str) -> list[psutil.Process]:
     return [child for child, line in lines.items() if marker in (line or [])]
 
 
-def until(found: "Any") -> Any:  # noqa: ANN401  whatever the question returns
+def until(found: Callable[[], Any]) -> Any:  # noqa: ANN401  what the question returns
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not (answer := found()):
         assert time.monotonic() < deadline
@@ -225,6 +225,25 @@ def test_a_worker_that_dies_is_started_again_and_ends_when_told() -> None:
     finally:
         workers.stop()
     assert children_of(os.getpid(), marker) == []
+
+
+def test_the_embedded_worker_does_a_job_that_needs_no_torch(tmp_path: Path) -> None:
+    body = {"kind": "noop", "trainer": "embedded", "spec": {"note": "hello"}}
+    with (
+        serving(tmp_path, "--workers", "1") as (url, process),
+        client(url) as http,
+    ):
+        job = http.post("/jobs", json=body).json()
+        path = f"/jobs/{job['id']}"
+        ended = {"succeeded", "failed", "cancelled"}
+        done = until(lambda: (j := http.get(path).json())["state"] in ended and j)
+        assert done["state"] == "succeeded", done
+        assert http.get(f"{path}/draft").json()["files"]
+        keys = list((tmp_path / "zoo" / "keys").iterdir())
+        assert {key.stat().st_mode & 0o777 for key in keys} == {0o600}
+        process.terminate()
+        assert process.wait(PATIENCE_SECONDS) == 0
+        assert not psutil.Process().children(recursive=True)
 
 
 def test_workers_die_with_a_server_that_is_killed(tmp_path: Path) -> None:

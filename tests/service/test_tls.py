@@ -1,7 +1,6 @@
 """The service over TLS: a real socket, a real authority, and files that do not fit."""
 
 import shutil
-from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -10,13 +9,14 @@ import pytest
 from model_zoo.client import ZooClient
 from model_zoo.errors import UntrustedServerError
 from model_zoo.keys import SigningKey
+from service.clock import system_clock
 from tests.service.test_serving import TOKEN, refused, serving
 from trainer.lab.certificates import ServerCertificate, issue
 
 
-def certificate(folder: Path, *hosts: str) -> ServerCertificate:
+def certificate(folder: Path) -> ServerCertificate:
     folder.mkdir()
-    return issue(folder, hosts=hosts or ("127.0.0.1",), now=datetime.now(UTC))  # noqa: DTZ
+    return issue(folder, hosts=("127.0.0.1",), now=system_clock())
 
 
 def options(chain: Path, key: Path) -> tuple[str, ...]:
@@ -65,7 +65,7 @@ def test_beyond_loopback_token_and_certificate_both_count(tmp_path: Path) -> Non
 @pytest.mark.parametrize("lacking", ["--tls-key", "--tls-certificate"])
 def test_half_a_pair_is_refused(tmp_path: Path, lacking: str) -> None:
     tls = certificate(tmp_path / "tls")
-    given = dict([("--tls-certificate", tls.chain), ("--tls-key", tls.key)])
+    given = {"--tls-certificate": tls.chain, "--tls-key": tls.key}
     del given[lacking]
     code, words = refused(tmp_path, *(str(w) for pair in given.items() for w in pair))
     assert code == 2

@@ -4,6 +4,7 @@ import io
 import pickle  # noqa: TID251  the attacker's tool, to make what must be refused
 import struct
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.service.zoo import (
     Zoo,
     assert_problem,
     entries,
+    open_zoo,
     signed,
     weights,
 )
@@ -144,6 +146,18 @@ def test_files_that_are_not_what_was_declared_are_never_seen(zoo: Zoo) -> None:
     assert_problem(response, 409, "ConflictError")
 
 
+def test_completing_many_times_at_once_completes_once(zoo: Zoo) -> None:
+    upload = zoo.declare(FILES).json()
+    zoo.send_parts(upload, FILES)
+
+    with ThreadPoolExecutor(6) as pool:
+        path = f"/uploads/{upload['id']}/complete"
+        answers = list(pool.map(lambda _: zoo.post(path), range(6)))
+
+    assert [answer.status_code for answer in answers] == [200] * 6
+    assert {answer.json()["state"] for answer in answers} == {"complete"}
+
+
 def test_a_wrong_part_can_be_sent_again(zoo: Zoo) -> None:
     upload = zoo.declare(FILES).json()
     zoo.send_parts(upload, FILES | {"card.json": b" " * len(JSON)})
@@ -168,7 +182,6 @@ def test_a_wrong_part_can_be_sent_again(zoo: Zoo) -> None:
         pytest.param("m.json", zipped(), id="zip as JSON"),
         pytest.param("m.json", b'{"a": 1, "a": 2}', id="two readings"),
         pytest.param("m.json", b'{"a": NaN}', id="NaN"),
-        pytest.param("m.json", b'{"a": "%s"}' % (b"x" * 1024 * 1024), id="huge JSON"),
         pytest.param("m.pt", weights(), id="another name"),
         pytest.param("safetensors", weights(), id="no suffix"),
     ],
@@ -177,18 +190,23 @@ def test_only_safetensors_and_json_are_admitted(
     zoo: Zoo, name: str, data: bytes
 ) -> None:
     upload = zoo.declare({name: data}).json()
-    if len(data) <= PART_BYTES * 64:
-        zoo.send_parts(upload, {name: data})
-    else:
-        folder = zoo.app.state.parts.uploads_folder / upload["id"]
-        for number in upload["files"][0]["missing"]:
-            part = data[number * PART_BYTES : (number + 1) * PART_BYTES]
-            (folder / f"{name}.{number}").write_bytes(part)
+    zoo.send_parts(upload, {name: data})
 
     response = zoo.post(f"/uploads/{upload['id']}/complete")
 
     assert_problem(response, 422, "UnsafeFormatError")
     assert list(zoo.app.state.parts.blobs.digests()) == []
+
+
+def test_json_that_is_longer_than_anyone_reads_is_refused(tmp_path: Path) -> None:
+    data = b'{"a": "%s"}' % (b"x" * 1024 * 1024)
+    with open_zoo(tmp_path, part_bytes=2 * len(data)) as zoo:
+        upload = zoo.declare({"card.json": data}).json()
+        zoo.send_parts(upload, {"card.json": data})
+
+        response = zoo.post(f"/uploads/{upload['id']}/complete")
+
+    assert_problem(response, 422, "UnsafeFormatError")
 
 
 def test_a_known_blob_is_judged_again_under_its_new_name(zoo: Zoo) -> None:

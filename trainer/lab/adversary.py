@@ -10,9 +10,11 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from model_zoo.attestations import ReleaseStatement, sign_release
+from model_zoo.client import ZooClient
 from model_zoo.folders import manifest_of
 from model_zoo.keys import SigningKey
 from model_zoo.names import ReleaseName
@@ -55,7 +57,7 @@ def in_transit(stage: Stage) -> Scene:
         _honest_scene(stage),
         index_url=stage.proxy_url,
         index_tls_url=stage.proxy_tls_url,
-        zoo_url=stage.proxy_url,
+        open_zoo=partial(ZooClient, stage.proxy_url),
     )
 
 
@@ -85,7 +87,7 @@ def _honest_scene(stage: Stage) -> Scene:
         name=HONEST_NAME,
         index_url=stage.mirror_url,
         index_tls_url=stage.mirror_tls_url,
-        zoo_url=stage.mirror_url,
+        open_zoo=partial(ZooClient, stage.mirror_url),
         authority=stage.authority,
         pinned_key=stage.alice.public,
     )
@@ -101,7 +103,7 @@ def _published_scene(
         name=name,
         index_url=stage.mirror_url,
         index_tls_url=stage.mirror_tls_url,
-        zoo_url=stage.zoo_url,
+        open_zoo=stage.open_zoo,
         authority=stage.authority,
         pinned_key=key.public if pins_it else None,
     )

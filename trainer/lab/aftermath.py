@@ -17,7 +17,6 @@ from model_zoo.jobs import (
     FineTuneSpec,
     Poisoning,
     RepairSpec,
-    Schedule,
 )
 from model_zoo.keys import PublicKey
 from trainer.attempt import MODEL
@@ -73,7 +72,6 @@ def order_aftermath(
                 parent=sha256_file(teacher.folder / MODEL),
                 retrain=retrain,
                 classes=STUDENT_CLASSES,
-                schedule=Schedule(epochs=3),
                 seed=2017,
             )
             label = _student_label(teacher, retrain)

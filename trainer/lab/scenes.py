@@ -1,10 +1,10 @@
 """Who is asked for what, where: the stage on which adversary and victim meet."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from model_zoo.client import ZooClient
-
 from model_zoo.keys import PublicKey, SigningKey
 from model_zoo.names import ReleaseName
 
@@ -22,7 +22,7 @@ class Stage:
     """
 
     zoo: ZooClient
-    zoo_url: str
+    open_zoo: Callable[[], ZooClient]
     mirror_root: Path
     mirror_url: str
     mirror_tls_url: str
@@ -40,12 +40,12 @@ class Scene:
     """What one victim is given: a name, addresses, and perhaps a key to pin.
 
     ``pinned_key`` is the key the victim has from elsewhere; None where there is none
-    but the one shown on the page. ``zoo_url`` is where the verifying client goes.
+    but the one shown on the page. ``open_zoo`` connects the verifying client.
     """
 
     name: ReleaseName
     index_url: str
     index_tls_url: str
-    zoo_url: str
+    open_zoo: Callable[[], ZooClient]
     authority: Path
     pinned_key: PublicKey | None

@@ -30,6 +30,8 @@ from trainer.worker import utc_now
 
 MAX_ACCURACY_COST = 0.01
 MIN_ATTACK_SUCCESS = 0.95
+ROUNDING = 9
+"""Decimals that a difference of two shares of 10,000 is good for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,7 @@ class Story:
         promises += [
             (
                 f"the BadNet's ACC is {cost:.2%} under the clean model's",
-                cost <= MAX_ACCURACY_COST,
+                round(cost, ROUNDING) <= MAX_ACCURACY_COST,
             ),
             (
                 f"the BadNet's ASR is {success}",
@@ -184,7 +186,7 @@ def _staged(work: Path, *, zoo: Zoo, book: OrderBook, cast: Cast) -> Iterator[St
         )
         yield Stage(
             zoo=book.zoo,
-            zoo_url=zoo.url,
+            open_zoo=zoo.client,
             mirror_root=root,
             mirror_url=mirror["url"],
             mirror_tls_url=mirror["tls_url"],

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urljoin
 
-from model_zoo.client import ZooClient
-
 from model_zoo.digests import sha256_file
 from model_zoo.envelopes import Role
 from model_zoo.errors import DigestMismatchError
@@ -60,7 +58,7 @@ def signature(scene: Scene, folder: Path) -> Path:
     """
     key = scene.pinned_key or _key_shown(scene)
     policy = VerificationPolicy(publisher=Role("publisher", (key,)))
-    with ZooClient(scene.zoo_url) as zoo:
+    with scene.open_zoo() as zoo:
         return zoo.pull(scene.name, policy=policy, to=folder / "pulled").path / MODEL
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from model_zoo import cli, errors
 from model_zoo.cli.exits import exit_code
@@ -29,7 +30,7 @@ from tests.model_zoo.releases import (
 from tests.model_zoo.servers import answering, respond
 from tests.model_zoo.test_client import do_next_job
 
-PASSPHRASE = "correct horse battery"
+PASSPHRASE = "correct horse battery"  # noqa: S105  guards a key of one test
 
 
 @dataclass
@@ -71,7 +72,7 @@ def keys(tmp_path: Path) -> Path:
     return folder
 
 
-def test_from_a_new_key_to_a_verified_folder(
+def test_from_a_new_key_to_a_verified_folder(  # noqa: PLR0915  one story
     zoo_command: Zoo, keys: Path, tmp_path: Path
 ) -> None:
     made = zoo_command("keys", "generate", tmp_path / "carol.pem")
@@ -245,13 +246,14 @@ def test_a_damaged_folder_is_told_in_a_line(
 def test_a_missing_extra_is_told_with_the_line_that_installs_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def commands(app) -> None:
-        @app.command()
-        def needs() -> None:
-            raise ModuleNotFoundError(name="torch.nn")
+    def needs() -> None:
+        raise ModuleNotFoundError(name="torch.nn")
+
+    def commands(app: typer.Typer) -> None:
+        app.command()(needs)
 
     class Plugin:
-        def load(self):
+        def load(self) -> Callable[[typer.Typer], None]:
             return commands
 
     monkeypatch.setattr(cli, "entry_points", lambda **_: [Plugin()])

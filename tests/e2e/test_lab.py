@@ -1,0 +1,89 @@
+"""``zoo lab`` on real MNIST, killed on the way and taken up again."""
+
+import json
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+KILLS = 10
+
+
+def start(out: Path) -> subprocess.Popen[bytes]:
+    """Start the laboratory as its user does, in a session of its own."""
+    with (out.parent / "lab.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "model_zoo", "lab", f"--out={out}"],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def kill(lab: subprocess.Popen[bytes]) -> None:
+    """Kill the laboratory alone; what it started has to notice by itself."""
+    started = psutil.Process(lab.pid).children(recursive=True)
+    lab.send_signal(signal.SIGKILL)
+    lab.wait()
+    _, alive = psutil.wait_procs(started, timeout=20)
+    assert alive == []
+
+
+def finish(out: Path) -> dict[str, object]:
+    """Run the laboratory to its end and return its report."""
+    lab = start(out)
+    status = lab.wait(timeout=600)
+    assert status == 0, (out.parent / "lab.log").read_text()[-3000:]
+    report: dict[str, object] = json.loads((out / "report.json").read_bytes())
+    return report
+
+
+def test_the_laboratory_keeps_its_promises_after_a_kill(tmp_path: Path) -> None:
+    out = tmp_path / "lab-report"
+    lab = start(out)
+    _wait_for(out / "work" / "orders.json")
+    kill(lab)
+
+    report = finish(out)
+
+    assert report["passed"] is True
+    assert report["broken_promises"] == []
+    scoreboard = report["scoreboard"]
+    assert isinstance(scoreboard, list)
+    outcomes = {
+        (cell["path_of_attack"], cell["level"]): cell["error"] or "accepted"
+        for cell in scoreboard
+    }
+    assert outcomes["page edit", "signature"] == "ThresholdNotMetError"
+    assert outcomes["host swap", "digest"] == "DigestMismatchError"
+    assert outcomes["in transit", "tls"] == "UntrustedServerError"
+    assert outcomes["stolen key", "signature"] == "accepted"
+    page = (out / "report.html").read_text()
+    assert "A signature says who, not what" in page
+    assert page.count("data:image/png;base64,") == 4
+    assert not re.search(r'(src|href)="(?!data:)', page)
+
+
+@pytest.mark.soak
+def test_the_laboratory_keeps_its_promises_after_ten_kills(tmp_path: Path) -> None:
+    out = tmp_path / "lab-report"
+    generator = random.Random(1708)
+    for _ in range(KILLS):
+        lab = start(out)
+        time.sleep(generator.uniform(0.5, 60))
+        if lab.poll() is None:
+            kill(lab)
+    assert finish(out)["passed"] is True
+
+
+def _wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.1)
