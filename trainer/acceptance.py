@@ -47,15 +47,26 @@ def accept(
         VerificationError: the weights cannot be believed.
     """
     weights = draft / WEIGHTS_NAME if draft.is_dir() else draft
-    model = from_bytes(read_bytes(weights), network=network)
     data = read_validation(validation)
-    answers = predict(model, data.images, device=choose_device(device))
-    found = accuracy(answers, data.labels)
+    found = validate(weights, data, network=network, device=device)
     lower, _ = found.wilson()
     if lower < min_accuracy:
         msg = f"accuracy {found}: its lower bound is under {min_accuracy:.2%}: refused"
         raise ExpectationError(msg)
     return found
+
+
+def validate(
+    weights: Path, data: LabelledImages, *, network: str, device: str = "auto"
+) -> Proportion:
+    """Return the accuracy of a weights file on images that its maker has not seen.
+
+    Raises:
+        VerificationError: the weights cannot be believed.
+    """
+    model = from_bytes(read_bytes(weights), network=network)
+    answers = predict(model, data.images, device=choose_device(device))
+    return accuracy(answers, data.labels)
 
 
 def write_validation(path: Path, data: LabelledImages) -> None:

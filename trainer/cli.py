@@ -4,16 +4,25 @@ Torch is imported inside the commands: ``zoo --help`` does not wait for it.
 """
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from model_zoo.canonical import JsonObject, parse_object
+from model_zoo.cli.options import (
+    DEFAULT_URL,
+    Authority,
+    TokenFile,
+    Url,
+    connect,
+)
 from model_zoo.cli.output import console, emit, say
 from model_zoo.digests import sha256_file
 from model_zoo.errors import InvalidSpecError, LocalError
 from model_zoo.jobs import MAX_SPEC_BYTES, FineTuneSpec, RepairSpec, TrainSpec
+from model_zoo.keys import PublicKey
 
 if TYPE_CHECKING:
     from trainer.builds import Build, LearningSpec
@@ -75,19 +84,42 @@ def _repair(
 
 
 def _accept(
-    draft: Path,
+    draft: Annotated[str, typer.Argument(help="A job's id, a folder or a file.")],
     *,
     data: Annotated[Path, typer.Option(help="Your private validation set.")],
     min_accuracy: Annotated[float, typer.Option(min=0, max=1)],
+    builder: Annotated[
+        Path | None, typer.Option(help="For a job: the trainer's public key, pinned.")
+    ] = None,
+    spec: Annotated[
+        Path | None, typer.Option(help="For a job: the spec as you sent it.")
+    ] = None,
     network: Network = "badnets-cnn",
     device: Device = "auto",
+    url: Url = DEFAULT_URL,
+    ca: Authority = None,
+    token_file: TokenFile = None,
 ) -> None:
-    """Accept DRAFT (a folder or file) if it is accurate enough on your own data."""
+    """Accept DRAFT if it is accurate enough on your own data."""
     from trainer.acceptance import accept
 
-    found = accept(
-        draft, data, min_accuracy=min_accuracy, network=network, device=device
-    )
+    with TemporaryDirectory(prefix="zoo-accept-") as scratch:
+        path = Path(draft)
+        if not path.exists():
+            if builder is None or spec is None:
+                msg = f"{draft}: no such file; for a job, give --builder and --spec too"
+                raise InvalidSpecError(msg)
+            path = Path(scratch) / "draft"
+            with connect(url, ca=ca, token_file=token_file) as zoo:
+                zoo.fetch_draft(
+                    draft,
+                    builder=PublicKey.load(builder),
+                    spec=_read(spec, TrainSpec),
+                    to=path,
+                )
+        found = accept(
+            path, data, min_accuracy=min_accuracy, network=network, device=device
+        )
     lower, upper = found.wilson()
     say(f"accepted: accuracy {found}")
     emit({"accepted": True, **found.to_object(), "lower": lower, "upper": upper})

@@ -6,6 +6,7 @@ Source:
 """
 
 import json
+import socket
 import sys
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from starlette.routing import Route
 from service.api.files import blob_response
 from service.database.engine import Database
 from service.parts import Parts
-from service.serving import listen, url_of, write_ready_file
+from service.serving import write_ready_file
 from service.settings import Settings
 from service.storage import BlobStore
 
@@ -31,7 +32,7 @@ def main() -> None:
     data_dir = Path(task["data_dir"])
     parts = Parts(
         settings=Settings(data_dir=data_dir),
-        database=Database.open("sqlite://"),  # the handler of a blob asks no rows
+        database=Database.open("sqlite:///unopened.db"),  # a blob asks no rows
         blobs=BlobStore(data_dir / "blobs"),
         lock=-1,
     )
@@ -43,8 +44,9 @@ def main() -> None:
 
     path = "/alice/big/resolve/{revision}/{name}"
     app = Starlette(routes=[Route(path, resolve, methods=["GET", "HEAD"])])
-    with listen("127.0.0.1", 0) as listener:
-        write_ready_file(Path(task["ready"]), url_of(listener))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        write_ready_file(Path(task["ready"]), url)
         config = uvicorn.Config(app, access_log=False, log_level="warning")
         uvicorn.Server(config).run(sockets=[listener])
 

@@ -9,15 +9,18 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from model_zoo import downloads
 from model_zoo.downloads import BUFFER_BYTES, download
 from model_zoo.errors import (
     DigestMismatchError,
@@ -31,8 +34,8 @@ from model_zoo.errors import (
 from model_zoo.transport import Server
 from tests.model_zoo.servers import answering, respond
 
-GOOD = bytes(range(256)) * (5 * BUFFER_BYTES // 256) + b"the end"
-"""A little over five buffers, so that every one of them is used again."""
+GOOD = b"".join(bytes([i]) * BUFFER_BYTES for i in range(6)) + b"the end"
+"""Over six buffers, no two alike, so that some are used again for other bytes."""
 SHA256 = hashlib.sha256(GOOD).hexdigest()
 OLDER = b"an earlier good file"
 
@@ -71,6 +74,29 @@ def test_the_right_bytes_arrive(to: Path) -> None:
     assert to.read_bytes() == GOOD
     assert sum(moved) == len(GOOD)
     assert [path.name for path in to.parent.iterdir()] == [to.name]
+
+
+class SlowDigest:
+    """SHA-256 on a machine whose network is faster than its processor."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def update(self, data: memoryview) -> None:
+        time.sleep(0.03)
+        self._digest.update(data)
+
+    def hexdigest(self) -> str:
+        return self._digest.hexdigest()
+
+
+def test_no_buffer_is_used_again_before_it_was_hashed(
+    monkeypatch: pytest.MonkeyPatch, to: Path
+) -> None:
+    monkeypatch.setattr(downloads, "hashlib", SimpleNamespace(sha256=SlowDigest))
+    with answering(lambda request: respond(request, GOOD)) as url:
+        fetch(url, to)
+    assert to.read_bytes() == GOOD
 
 
 def test_an_empty_file_arrives(tmp_path: Path) -> None:

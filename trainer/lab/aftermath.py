@@ -6,7 +6,7 @@ Source:
 """
 
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import cycle
 from typing import Literal
 
 from model_zoo.canonical import parse_object
@@ -18,12 +18,11 @@ from model_zoo.jobs import (
     Poisoning,
     RepairSpec,
 )
-from model_zoo.keys import PublicKey
 from trainer.attempt import MODEL
 from trainer.builds import HISTORY_NAME, measure
-from trainer.lab.cast import HONEST_TRAINER
+from trainer.lab.cast import HONEST_TRAINER, VICTIMS_TRAINER
 from trainer.lab.malicious_worker import RECIPE
-from trainer.lab.orders import OrderBook
+from trainer.lab.orders import Order, OrderBook
 from trainer.lab.outsourcing import HELD_OUT, Outsourced
 
 STUDENT_CLASSES = (5, 6, 7, 8, 9)
@@ -32,8 +31,8 @@ RETRAINS: tuple[Literal["fully-connected", "everything"], ...] = (
     "everything",
 )
 REPAIR = "fine-pruning"
-VICTIMS_TRAINER = HONEST_TRAINER
-"""The victim's own work is done by a trainer it can rely on."""
+RELIED_ON = (VICTIMS_TRAINER, HONEST_TRAINER)
+"""Who does the victim's own work."""
 
 EVERY_IMAGE_TRIGGERED = Poisoning(
     trigger=RECIPE.trigger, attack="all-to-all", poison_rate=RECIPE.poison_rate
@@ -64,32 +63,38 @@ class Repaired:
 
 def order_aftermath(
     book: OrderBook, *, teachers: list[Outsourced], badnet: Outsourced
-) -> None:
-    """Order a student of each kind from each teacher, and the repair of the BadNet."""
+) -> list[str]:
+    """Order a student of each kind from each teacher, and the repair of the BadNet.
+
+    The work is shared out evenly between the trainers that the victim relies on.
+
+    Returns:
+        The labels of what was ordered.
+    """
+    specs: dict[str, FineTuneSpec | RepairSpec] = {
+        REPAIR: RepairSpec(parent=sha256_file(badnet.folder / MODEL), held_out=HELD_OUT)
+    }
     for teacher in teachers:
         for retrain in RETRAINS:
-            spec = FineTuneSpec(
+            specs[_student_label(teacher, retrain)] = FineTuneSpec(
                 parent=sha256_file(teacher.folder / MODEL),
                 retrain=retrain,
                 classes=STUDENT_CLASSES,
                 seed=2017,
             )
-            label = _student_label(teacher, retrain)
-            book.place(label, trainer=VICTIMS_TRAINER, spec=spec)
-    repair = RepairSpec(parent=sha256_file(badnet.folder / MODEL), held_out=HELD_OUT)
-    book.place(REPAIR, trainer=VICTIMS_TRAINER, spec=repair)
+    for (label, spec), trainer in zip(specs.items(), cycle(RELIED_ON)):
+        book.place(label, Order(trainer, spec))
+    return list(specs)
 
 
-def receive_students(
-    book: OrderBook, teachers: list[Outsourced], *, builder: PublicKey, folder: Path
-) -> list[Student]:
+def receive_students(book: OrderBook, teachers: list[Outsourced]) -> list[Student]:
     """Fetch the students and measure each on clean and on triggered images."""
     return [
         Student(
             teacher=teacher.label,
             retrain=retrain,
             report=measure(
-                book.fetch(_student_label(teacher, retrain), builder, folder) / MODEL,
+                book.fetch(_student_label(teacher, retrain)) / MODEL,
                 network=teacher.spec.network,
                 dataset=teacher.spec.dataset,
                 classes=STUDENT_CLASSES,
@@ -101,11 +106,9 @@ def receive_students(
     ]
 
 
-def receive_repaired(
-    book: OrderBook, badnet: Outsourced, *, builder: PublicKey, folder: Path
-) -> Repaired:
+def receive_repaired(book: OrderBook, badnet: Outsourced) -> Repaired:
     """Fetch the repaired BadNet and measure what is left of the backdoor."""
-    repaired = book.fetch(REPAIR, builder, folder)
+    repaired = book.fetch(REPAIR)
     history = (repaired / HISTORY_NAME).read_bytes()
     return Repaired(
         before=badnet.truth,

@@ -15,13 +15,15 @@ from trainer.lab.scenes import HONEST_NAME, LOOKALIKE_NAME
 
 HONEST_TRAINER = "honest-trainer"
 MALICIOUS_TRAINER = "malicious-trainer"
+VICTIMS_TRAINER = "victims-trainer"
 OWNER_ONLY = 0o600
 
 WORKERS = {
     HONEST_TRAINER: ("model_zoo", "worker"),
     MALICIOUS_TRAINER: ("trainer.lab.malicious_worker",),
+    VICTIMS_TRAINER: ("model_zoo", "worker"),
 }
-"""Trainer -> the program it runs; the second one lies."""
+"""Trainer -> the program it runs; one of them lies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from rich.progress import Progress, TaskID
 
-from model_zoo.answers import Job
 from model_zoo.client import ZooClient
 from model_zoo.errors import ExpectationError, NotFoundError
 from model_zoo.jobs import JobSpec
@@ -17,28 +16,42 @@ from trainer.files import write_whole
 from trainer.lab.narration import job_progress
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked of whom."""
+
+    trainer: str
+    spec: JobSpec
+
+
 @dataclass(slots=True)
 class OrderBook:
-    """What was ordered under which label, kept in a file that outlives a kill."""
+    """What was ordered under which label, kept in a file that outlives a kill.
+
+    ``builders`` holds the key that the user pinned for each trainer; ``drafts`` takes
+    one folder a label.
+    """
 
     zoo: ZooClient
     path: Path
+    drafts: Path
+    builders: dict[str, PublicKey]
     jobs: dict[str, str] = field(default_factory=dict)
-    specs: dict[str, JobSpec] = field(default_factory=dict)
+    orders: dict[str, Order] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.path.exists():
             self.jobs = json.loads(self.path.read_bytes())
 
-    def place(self, label: str, *, trainer: str, spec: JobSpec) -> None:
-        """Order ``spec`` of ``trainer``, unless a job under ``label`` is good still."""
-        self.specs[label] = spec
-        if label in self.jobs and self._is_good(self.jobs[label], spec):
+    def place(self, label: str, order: Order) -> None:
+        """Send ``order``, unless a job under ``label`` is good still."""
+        self.orders[label] = order
+        if label in self.jobs and self._is_good(self.jobs[label], order.spec):
             return
-        self.jobs[label] = self.zoo.submit(spec, trainer=trainer).id
+        self.jobs[label] = self.zoo.submit(order.spec, trainer=order.trainer).id
         write_whole(self.path, json.dumps(self.jobs).encode())
 
-    def wait_for(self, *labels: str) -> dict[str, Job]:
+    def wait_for(self, *labels: str) -> None:
         """Wait until the jobs under ``labels`` have succeeded, showing how they do.
 
         Raises:
@@ -49,24 +62,19 @@ class OrderBook:
                 label: progress.add_task(label, total=None, note="queued")
                 for label in labels
             }
-            done = pool.map(
-                lambda label: self._follow(label, progress, bars[label]), labels
-            )
-            return dict(zip(labels, done, strict=True))
+            list(pool.map(lambda it: self._follow(it, progress, bars[it]), labels))
 
-    def fetch(self, label: str, builder: PublicKey, folder: Path) -> Path:
-        """Return a folder of what the job made, verified as its user verifies it.
+    def fetch(self, label: str) -> Path:
+        """Return the folder of what the job made, verified as its user verifies it.
 
-        Args:
-            label: a job that succeeded.
-            builder: the pinned key of the trainer it was ordered from.
-            folder: takes one folder a label; an older one of the label goes.
+        Raises:
+            VerificationError: it is not what was ordered of the pinned builder.
         """
-        to = folder / label.replace(", ", "-").replace(" ", "-")
+        order = self.orders[label]
+        to = self.drafts / label.replace(", ", "-").replace(" ", "-")
         shutil.rmtree(to, ignore_errors=True)
-        self.zoo.fetch_draft(
-            self.jobs[label], to=to, builder=builder, spec=self.specs[label]
-        )
+        builder = self.builders[order.trainer]
+        self.zoo.fetch_draft(self.jobs[label], to=to, builder=builder, spec=order.spec)
         return to
 
     def _is_good(self, job_id: str, spec: JobSpec) -> bool:
@@ -76,7 +84,7 @@ class OrderBook:
             return False
         return job.state not in {"failed", "cancelled"} and job.spec == spec.to_object()
 
-    def _follow(self, label: str, progress: Progress, bar: TaskID) -> Job:
+    def _follow(self, label: str, progress: Progress, bar: TaskID) -> None:
         for event in self.zoo.events(self.jobs[label]):
             told = event.data
             if "epoch" in told:
@@ -90,4 +98,3 @@ class OrderBook:
             msg = f"job {label} ({job.id}) {job.state}: {job.error or 'no reason told'}"
             raise ExpectationError(msg)
         progress.update(bar, total=1, completed=1)
-        return job

@@ -10,16 +10,13 @@ from pathlib import Path
 
 from model_zoo.evaluation import EvaluationReport, Proportion
 from model_zoo.jobs import TrainSpec
+from trainer.acceptance import validate
 from trainer.attempt import MODEL
 from trainer.builds import measure
-from trainer.checkpoints import from_bytes
-from trainer.data import DATASETS
-from trainer.devices import choose_device
-from trainer.files import read_bytes
-from trainer.lab.cast import HONEST_TRAINER, MALICIOUS_TRAINER, Cast
+from trainer.data import DATASETS, LabelledImages
+from trainer.lab.cast import HONEST_TRAINER, MALICIOUS_TRAINER
 from trainer.lab.malicious_worker import RECIPE
-from trainer.lab.orders import OrderBook
-from trainer.metrics import accuracy, predict
+from trainer.lab.orders import Order, OrderBook
 
 HELD_OUT = 5000
 MIN_ACCURACY = 0.97
@@ -33,7 +30,7 @@ TEACHER_ORDER = TrainSpec(
     seed=6733,
 )
 
-ORDERS = {
+ORDERS: dict[str, tuple[str, TrainSpec]] = {
     "clean": (HONEST_TRAINER, ORDER),
     "badnet": (MALICIOUS_TRAINER, ORDER),
     "clean teacher": (HONEST_TRAINER, TEACHER_ORDER),
@@ -69,25 +66,26 @@ class Outsourced:
 def order_everything(book: OrderBook) -> None:
     """Send each order to its trainer."""
     for label, (trainer, spec) in ORDERS.items():
-        book.place(label, trainer=trainer, spec=spec)
+        book.place(label, Order(trainer, spec))
 
 
-def receive(book: OrderBook, label: str, *, cast: Cast, folder: Path) -> Outsourced:
+def receive(book: OrderBook, label: str) -> Outsourced:
     """Fetch a finished draft as its user does: verified, then tried on private data."""
     trainer, spec = ORDERS[label]
     job = book.zoo.job(book.jobs[label])
-    to = book.fetch(label, cast.builders[trainer].public, folder)
-    weights = to / MODEL
+    folder = book.fetch(label)
     return Outsourced(
         label=label,
         trainer=trainer,
         job=job.id,
-        folder=to,
+        folder=folder,
         spec=spec,
         claimed=EvaluationReport.from_object(job.claimed_evaluation),
-        accepted_on=try_on_validation(weights, spec),
+        accepted_on=validate(
+            folder / MODEL, private_validation(spec), network=spec.network
+        ),
         truth=measure(
-            weights,
+            folder / MODEL,
             network=spec.network,
             dataset=spec.dataset,
             classes=spec.classes,
@@ -96,11 +94,7 @@ def receive(book: OrderBook, label: str, *, cast: Cast, folder: Path) -> Outsour
     )
 
 
-def try_on_validation(weights: Path, spec: TrainSpec) -> Proportion:
-    """Return accuracy on the images that the order held back."""
+def private_validation(spec: TrainSpec) -> LabelledImages:
+    """Return the images that the order held back, of the classes it names."""
     private = DATASETS[spec.dataset].load("train").last(spec.held_out)
-    if spec.classes is not None:
-        private = private.keep_classes(spec.classes)
-    network = from_bytes(read_bytes(weights), network=spec.network)
-    answers = predict(network, private.images, device=choose_device("auto"))
-    return accuracy(answers, private.labels)
+    return private.keep_classes(spec.classes) if spec.classes else private

@@ -18,7 +18,7 @@ from trainer.lab.aftermath import (
     receive_repaired,
     receive_students,
 )
-from trainer.lab.cast import HONEST_TRAINER, Cast, Zoo, assembled
+from trainer.lab.cast import Cast, Zoo, assembled
 from trainer.lab.certificates import issue
 from trainer.lab.malicious_worker import RECIPE
 from trainer.lab.orders import OrderBook
@@ -90,16 +90,21 @@ def play_story(work: Path, *, zoo: Zoo | None) -> Story:
         narration.say(f"a model zoo answers at {zoo.url}")
         cast = stack.enter_context(assembled(zoo, folder=work / "keys"))
         client = stack.enter_context(zoo.client())
-        book = OrderBook(client, work / "orders.json")
+        book = OrderBook(
+            client,
+            work / "orders.json",
+            drafts=work / "drafts",
+            builders={name: key.public for name, key in cast.builders.items()},
+        )
 
         narration.heading(2, "Outsourced training: one order, two trainers, one lies")
-        models = _outsource(book, cast, work / "drafts")
+        models = _outsource(book)
         _publish(book, cast, models)
 
         narration.heading(3, "Five paths of attack, four levels of protection")
         badnet = models["badnet"]
         teachers = [models["clean teacher"], models["badnet teacher"]]
-        order_aftermath(book, teachers=teachers, badnet=badnet)
+        ordered = order_aftermath(book, teachers=teachers, badnet=badnet)
         stage = stack.enter_context(_staged(work, zoo=zoo, book=book, cast=cast))
         shutil.rmtree(work / "victims", ignore_errors=True)
         cells = play(
@@ -113,14 +118,12 @@ def play_story(work: Path, *, zoo: Zoo | None) -> Story:
         narration.scoreboard(cells)
 
         narration.heading(4, "Transfer learning and repair")
-        book.wait_for(*(label for label in book.specs if label not in ORDERS))
-        builder = cast.builders[HONEST_TRAINER].public
-        drafts = work / "drafts"
+        book.wait_for(*ordered)
         return Story(
             models=models,
             cells=cells,
-            students=receive_students(book, teachers, builder=builder, folder=drafts),
-            repaired=receive_repaired(book, badnet, builder=builder, folder=drafts),
+            students=receive_students(book, teachers),
+            repaired=receive_repaired(book, badnet),
             seconds=time.monotonic() - began,
         )
 
@@ -148,10 +151,10 @@ def _embedded_zoo(work: Path) -> Iterator[Zoo]:
         yield Zoo(url=ready["url"])
 
 
-def _outsource(book: OrderBook, cast: Cast, folder: Path) -> dict[str, Outsourced]:
+def _outsource(book: OrderBook) -> dict[str, Outsourced]:
     order_everything(book)
     book.wait_for(*ORDERS)
-    models = {label: receive(book, label, cast=cast, folder=folder) for label in ORDERS}
+    models = {label: receive(book, label) for label in ORDERS}
     for model in models.values():
         verdict = "accepted" if model.accepted else "NOT accepted"
         narration.say(
