@@ -23,9 +23,9 @@ fails when the two differ.
 it tells people goes to stderr either way. [Exit codes](errors.md#exit-codes) say what
 to do next. Environment variables are listed in [Settings](settings.md).
 
-`zoo serve` needs the `service` extra. `zoo worker`, `zoo lab`, `zoo train`,
-`zoo fine-tune`, `zoo repair`, `zoo accept` and `zoo data` need the `trainer` extra.
-Without it they exit 1 and print the pip line that installs it.
+`zoo serve` needs the `service` extra. `zoo worker`, `zoo train`, `zoo fine-tune`,
+`zoo repair`, `zoo accept`, `zoo data` and `zoo lab` need the `trainer` extra; `zoo lab`
+without `--url` needs both. Without it they exit 1 and print the pip line.
 """
 
 

@@ -103,7 +103,7 @@ def download_files(
             sha256=file.sha256,
             progress=None if progress is None else partial(progress, file),
         )
-        check_format(to / file.name)
+        check_format(to / file.name, name=file.name)
 
 
 @contextlib.contextmanager

@@ -151,7 +151,7 @@ def verify_files(manifest: Manifest, folder: Path) -> None:
         # (3) Each has the signed length and digest.
         _verify_file(file, folder / file.name)
         # (4) None can run code when it is loaded.
-        check_format(folder / file.name)
+        check_format(folder / file.name, name=file.name)
 
 
 def verify_directory(

@@ -14,8 +14,8 @@ from model_zoo.errors import (
     LengthMismatchError,
     NotFoundError,
 )
+from model_zoo.formats import check_format
 from model_zoo.manifest import FileEntry, Manifest
-from service.admission import check_admissible
 from service.database.queries import is_referred_to, visible_size
 from service.database.tables import UploadFileRow, UploadRow
 from service.identifiers import check_id, new_id
@@ -176,7 +176,7 @@ def _take(parts: Parts, file: UploadFileRow, missing: list[int]) -> None:
         raise LengthMismatchError(file.name, expected=file.size_bytes, found=found)
     slots = _slots(parts, file)
     if not all(slot.is_filled() for slot in slots):
-        check_admissible(file.name, parts.blobs.path(file.sha256))
+        check_format(parts.blobs.path(file.sha256), name=file.name)
         return
     with parts.blobs.staged(_chunks(slots)) as blob:
         if blob.size_bytes != file.size_bytes:
@@ -187,7 +187,7 @@ def _take(parts: Parts, file: UploadFileRow, missing: list[int]) -> None:
             raise DigestMismatchError(
                 file.name, expected=file.sha256, found=blob.sha256
             )
-        check_admissible(file.name, blob.path)
+        check_format(blob.path, name=file.name)
         parts.blobs.keep(blob)
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from model_zoo.canonical import JsonObject, parse_object
 from model_zoo.cli.options import (
     DEFAULT_URL,
     Authority,
@@ -19,9 +18,10 @@ from model_zoo.cli.options import (
     connect,
 )
 from model_zoo.cli.output import console, emit, say
+from model_zoo.cli.specs import read_spec
 from model_zoo.digests import sha256_file
 from model_zoo.errors import InvalidSpecError, LocalError
-from model_zoo.jobs import MAX_SPEC_BYTES, FineTuneSpec, RepairSpec, TrainSpec
+from model_zoo.jobs import JOB_KINDS, FineTuneSpec, RepairSpec, TrainSpec, kind_of
 from model_zoo.keys import PublicKey
 
 if TYPE_CHECKING:
@@ -180,20 +180,26 @@ def _dataset(name: str) -> "Dataset":
 
 
 def _read(
-    path: Path, kind: type[_Document], *, parent: Path | None = None
+    path: Path, wanted: type[_Document], *, parent: Path | None = None
 ) -> _Document:
-    """Return the spec in a file; the digest of a parent at hand need not be typed."""
+    """Return the spec in a file; kind and digest of a parent need not be typed."""
+    kind = next(name for name, spec in JOB_KINDS.items() if spec is wanted)
+    defaults = {"kind": kind}
+    if parent is not None:
+        defaults["parent"] = _sha256_of(parent)
+    spec = read_spec(path, defaults=defaults)
+    if not isinstance(spec, wanted):
+        msg = f"{path}: expected a spec of kind {kind}, found {kind_of(spec)}"
+        raise InvalidSpecError(msg)
+    return spec
+
+
+def _sha256_of(path: Path) -> str:
     try:
-        value: JsonObject = parse_object(path.read_bytes(), limit_bytes=MAX_SPEC_BYTES)
-        if parent is not None:
-            value.setdefault("parent", sha256_file(parent))
-        return kind.from_object(value)
+        return sha256_file(path)
     except OSError as error:
-        msg = f"cannot read {error.filename}: {error.strerror}"
+        msg = f"cannot read {path}: {error.strerror}"
         raise LocalError(msg) from error
-    except ValueError as error:
-        msg = f"{path}: {error}"
-        raise InvalidSpecError(msg) from error
 
 
 def _build(

@@ -34,8 +34,21 @@ def emit(document: JsonObject) -> None:
 
 
 def say(text: str) -> None:
-    """Tell a person, on stderr; ``text`` is printed as it is, markup and all."""
-    console.print(Text(text), soft_wrap=True)
+    """Tell a person, on stderr; whatever could steer a terminal is shown escaped."""
+    console.print(Text(printable(text)), soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with every character that is not to be seen written out.
+
+    Names, errors and logs come from servers and workers that may be hostile.
+    """
+    return "".join(
+        character
+        if character.isprintable() or character == "\n"
+        else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
 
 
 @contextmanager

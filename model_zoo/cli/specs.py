@@ -1,5 +1,6 @@
 """Spec files: a job's kind and its spec in one JSON object."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from model_zoo.canonical import parse_object
@@ -7,11 +8,15 @@ from model_zoo.errors import InvalidSpecError, LocalError
 from model_zoo.jobs import MAX_SPEC_BYTES, JobSpec, parse_spec
 
 
-def read_spec(path: Path) -> JobSpec:
+def read_spec(path: Path, *, defaults: Mapping[str, str] | None = None) -> JobSpec:
     """Return the spec in the file at ``path``: ``{"kind": "train", "seed": 1, ...}``.
 
     The kind stands in the user's file, since a server that could choose it could
     have one kind of job checked against the spec of another.
+
+    Args:
+        path: the file.
+        defaults: what need not be typed, as a command knows it already.
 
     Raises:
         InvalidSpecError: not JSON, no kind, or not a spec of that kind.
@@ -20,13 +25,14 @@ def read_spec(path: Path) -> JobSpec:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_SPEC_BYTES + 1)
-        fields = parse_object(data, limit_bytes=MAX_SPEC_BYTES)
+        typed = parse_object(data, limit_bytes=MAX_SPEC_BYTES)
     except OSError as error:
         msg = f"cannot read {path}: {error.strerror}"
         raise LocalError(msg) from error
     except ValueError as error:
         msg = f"{path}: not a spec: {error}"
         raise InvalidSpecError(msg) from error
+    fields = {**(defaults or {}), **typed}
     kind = fields.pop("kind", None)
     if not isinstance(kind, str):
         msg = f'{path}: a spec file names its "kind", such as "train"'

@@ -180,4 +180,4 @@ def test_other_formats_are_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     path.write_bytes(weights())
     with pytest.raises(UnsafeFormatError, match=r"model\.pt"):
-        check_format(path)
+        check_format(path, name=path.name)

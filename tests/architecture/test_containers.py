@@ -162,6 +162,12 @@ def test_what_one_waits_for_comes_to_pass() -> None:
             assert "profiles" not in SERVICES[name]
 
 
+def test_what_ends_waits_for_nothing_that_stays() -> None:
+    """podman-compose could start nothing after it; the lab is waited for by nobody."""
+    for name in set(ONE_SHOT) - {"lab"}:
+        assert not waited_for(name) & set(STAYING), name
+
+
 def test_who_trains_has_no_way_out_and_who_serves_is_on_loopback() -> None:
     assert COMPOSE["networks"]["zoo"] == {"internal": True}
     assert SERVICES["worker"]["networks"] == SERVICES["lab"]["networks"] == ["zoo"]

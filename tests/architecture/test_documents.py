@@ -1,5 +1,6 @@
 """The documents are promises, too: each is held against what the program does."""
 
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,14 @@ import pytest
 
 from model_zoo import errors
 from model_zoo.cli.exits import exit_code
+from model_zoo.jobs import (
+    FineTuneSpec,
+    NoopSpec,
+    Poisoning,
+    RepairSpec,
+    Schedule,
+    TrainSpec,
+)
 from service.api.errors import STATUS
 from service.app import create_app
 from service.settings import Settings
@@ -125,6 +134,25 @@ def test_every_error_is_documented_with_its_exit_code() -> None:
         name: str(exit_code(kind.__new__(kind, "told"))) for name, kind in kinds.items()
     }
     assert documented == told
+
+
+def test_every_field_of_a_spec_is_documented_with_its_default() -> None:
+    text = (REFERENCE / "file-formats.md").read_text(encoding="utf-8")
+    documented = dict(re.findall(r"^\| `(\w+)` \| (?:`([^`]*)`)? ?\|", text, re.M))
+    learning = {**FineTuneSpec.model_fields, **TrainSpec.model_fields}
+    fields = {
+        **NoopSpec.model_fields,
+        **RepairSpec.model_fields,
+        **learning,
+        **Schedule.model_fields,
+        **Poisoning.model_fields,
+    }
+    for name, field in fields.items():
+        shown = documented.get(name)
+        if field.is_required():
+            assert shown == "", name
+        elif name != "schedule":
+            assert shown == json.dumps(field.default), name
 
 
 def test_every_environment_variable_is_documented_and_no_other() -> None:

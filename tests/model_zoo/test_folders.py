@@ -71,7 +71,7 @@ def test_a_bundle_that_cannot_be_written_is_a_local_error(tmp_path: Path) -> Non
 
 def test_a_file_that_is_gone_is_a_local_error_and_not_a_format(tmp_path: Path) -> None:
     with pytest.raises(LocalError, match="cannot read"):
-        check_format(tmp_path / "config.json")
+        check_format(tmp_path / "config.json", name="config.json")
 
 
 @pytest.mark.parametrize("text", ["[]", '{"a":1,"a":2}', '{"a":NaN}', "{", ""])
@@ -79,7 +79,7 @@ def test_what_is_not_one_strict_object_is_no_json(text: str, tmp_path: Path) -> 
     path = tmp_path / "config.json"
     path.write_text(text)
     with pytest.raises(UnsafeFormatError, match=r"config\.json: expected one JSON"):
-        check_format(path)
+        check_format(path, name=path.name)
 
 
 def upload_answer(*missing: int, name: str = "config.json") -> bytes:

@@ -22,11 +22,6 @@ def heading(number: int, text: str) -> None:
     console.rule(f"[bold]{number}. {text}", align="left")
 
 
-def say(text: str) -> None:
-    """Tell one line."""
-    console.print(f"  {text}", highlight=False)
-
-
 @contextmanager
 def job_progress() -> Iterator[Progress]:
     """Show one bar a job while the block runs."""

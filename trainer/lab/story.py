@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from model_zoo.cli.output import say
 from model_zoo.evaluation import EvaluationReport
 from trainer.attempt import MODEL
 from trainer.builds import measure
@@ -87,7 +88,7 @@ def play_story(work: Path, *, zoo: Zoo | None) -> Story:
     with ExitStack() as stack:
         narration.heading(1, "The operator opens the zoo")
         zoo = zoo or stack.enter_context(_embedded_zoo(work))
-        narration.say(f"a model zoo answers at {zoo.url}")
+        say(f"a model zoo answers at {zoo.url}")
         cast = stack.enter_context(assembled(zoo, folder=work / "keys"))
         client = stack.enter_context(zoo.client())
         book = OrderBook(
@@ -111,7 +112,7 @@ def play_story(work: Path, *, zoo: Zoo | None) -> Story:
             stage,
             folder=work / "victims",
             measure=measure_digits,
-            tell=lambda cell: narration.say(
+            tell=lambda cell: say(
                 f"{cell.path_of_attack} / {cell.level}: {narration.outcome(cell)}"
             ),
         )
@@ -157,7 +158,7 @@ def _outsource(book: OrderBook) -> dict[str, Outsourced]:
     models = {label: receive(book, label) for label in ORDERS}
     for model in models.values():
         verdict = "accepted" if model.accepted else "NOT accepted"
-        narration.say(
+        say(
             f"{model.label}: {verdict}, {model.accepted_on} on the user's own images; "
             f"the laboratory knows: ASR {model.truth.attack_success}"
         )
@@ -173,7 +174,7 @@ def _publish(book: OrderBook, cast: Cast, models: dict[str, Outsourced]) -> None
         builder=cast.builders[clean.trainer].public,
         spec=clean.spec,
     )
-    narration.say(f"alice checked the draft, signed it and published {release.name}")
+    say(f"alice checked the draft, signed it and published {release.name}")
 
 
 @contextmanager
