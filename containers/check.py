@@ -7,9 +7,9 @@ machine is touched. COMPOSE and CONTAINER_ENGINE name the commands to use.
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]  # its types are no requirement
@@ -53,26 +53,24 @@ print(json.dumps([find_spec("torch") is not None, os.getuid(), root]))
 
 def main() -> None:
     """Play it; whatever happens, leave no container, network or volume behind."""
-    began = time.monotonic()
+    for variable in COMMANDS:
+        if shutil.which(command(variable)[0]) is None:
+            sys.exit(f"no {command(variable)[0]} here: set {variable} to what there is")
     try:
         for image in BUILDERS:
             compose("build", image)
-        say(f"built after {time.monotonic() - began:.0f} s")
         compose("up", "--detach")
-        check_lab()
-        check_health()
-        check_confinement()
-        check_worker()
+        seen = [check_lab(), check_health(), *check_confinement(), check_worker()]
     except (ZooError, subprocess.SubprocessError) as error:
         say(last_words())
         sys.exit(f"make containers: {error}")
     finally:
         compose("down", "--volumes")
-    say(f"all taken down after {time.monotonic() - began:.0f} s")
+    say("\n".join(seen))
 
 
-def check_lab() -> None:
-    """Wait for the lab to end well and bring its report here.
+def check_lab() -> str:
+    """Wait for the lab to end well, bring its report here, and tell.
 
     Raises:
         ExpectationError: it exits with another status than 0.
@@ -87,11 +85,11 @@ def check_lab() -> None:
     facts = json.loads((REPORT / "report.json").read_bytes())
     require(facts["passed"], f"the lab's promises: {facts['broken_promises']}")
     cells = len(facts["scoreboard"])
-    say(f"lab: exit 0, {cells} cells as expected; {REPORT / 'report.html'}")
+    return f"lab: exit 0, {cells} cells as expected; {REPORT / 'report.html'}"
 
 
-def check_health() -> None:
-    """Run every health check that the compose file declares, inside its container.
+def check_health() -> str:
+    """Run every health check of the compose file inside its container, and tell.
 
     Asked here and not of the engine: some run them only on a host with systemd.
 
@@ -106,32 +104,34 @@ def check_health() -> None:
     }
     for name, (_, *test) in checks.items():
         inside(name, *test)
-    say(f"healthy: {', '.join(checks)}")
+    return f"healthy: {', '.join(checks)}"
 
 
-def check_confinement() -> None:
-    """Look from inside: no torch where it serves, no root, no writable root.
+def check_confinement() -> list[str]:
+    """Look from inside: no torch where it serves, no root, no writable root; tell.
 
     Raises:
         ExpectationError: a container is not as it should be.
     """
+    seen = []
     for name, trains in {"service": False, "worker": True}.items():
         torch, uid, root = json.loads(inside(name, "python", "-c", FACTS))
-        say(f"{name}: torch {torch}, user {uid}, root file system: {root}")
+        seen.append(f"{name}: torch {torch}, user {uid}, root file system: {root}")
         require(torch is trains, f"{name}: torch installed is {torch}")
         require(uid != 0, f"{name} runs as root")
         require(root != "writable", f"{name}: its root file system is writable")
+    return seen
 
 
-def check_worker() -> None:
-    """Have the resident worker do a job.
+def check_worker() -> str:
+    """Have the resident worker do a job, and tell.
 
     Raises:
         ExpectationError: the job did not succeed.
     """
     state = inside("worker", "python", "-c", NOOP).strip()
     require(state == "succeeded", f"the worker's job {state}")
-    say("worker: a job submitted, leased, done and signed")
+    return "worker: a job submitted, leased, done and signed"
 
 
 def require(kept: object, broken: str) -> None:

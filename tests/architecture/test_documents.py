@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -11,8 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
 from model_zoo import errors
+from model_zoo.cli import build
 from model_zoo.cli.exits import exit_code
 from model_zoo.jobs import (
     FineTuneSpec,
@@ -36,9 +39,10 @@ PAGES = sorted(
 )
 METHODS = {"get", "head", "put", "post", "delete"}
 START_SECONDS = 60.0
+FIRST_PICTOGRAM = 0x2600
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _VARIABLE = re.compile(r"\bZOO_[A-Z_]+\b")
 _RANDOM = re.compile(r"[0-9a-f]{32,}|MCow[A-Za-z0-9+/=]+")
 
@@ -138,7 +142,9 @@ def test_every_error_is_documented_with_its_exit_code() -> None:
 
 def test_every_field_of_a_spec_is_documented_with_its_default() -> None:
     text = (REFERENCE / "file-formats.md").read_text(encoding="utf-8")
-    documented = dict(re.findall(r"^\| `(\w+)` \| (?:`([^`]*)`)? ?\|", text, re.M))
+    documented = dict(
+        re.findall(r"^\| `(\w+)` \| (?:`([^`]*)`)? ?\|", text, re.MULTILINE)
+    )
     learning = {**FineTuneSpec.model_fields, **TrainSpec.model_fields}
     fields = {
         **NoopSpec.model_fields,
@@ -181,6 +187,14 @@ def test_every_variable_that_a_document_names_exists() -> None:
     assert named <= known
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_prose_has_no_emoji_and_says_defence(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert [letter for letter in text if ord(letter) >= FIRST_PICTOGRAM] == []
+    prose = re.sub(r"`[^`]*`", "", _FENCE.sub("", text))
+    assert re.findall(r"(?i)\bdefenses?\b", prose) == []
+
+
 def test_a_number_of_a_decision_is_given_once() -> None:
     numbers = [path.name[:4] for path in sorted((DOCS / "adr").glob("[0-9]*.md"))]
     assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]
@@ -196,6 +210,34 @@ def test_every_test_that_a_document_cites_exists(path: Path) -> None:
         or f"def {name}" not in (ROOT / file).read_text(encoding="utf-8")
     ]
     assert missing == []
+
+
+def zoo_lines() -> list[str]:
+    """Return every line of a page or of the lab's report that calls the command."""
+    report = ROOT / "trainer" / "lab" / "templates" / "report.html.j2"
+    code = "".join(re.findall(r"<pre>.*?</pre>", report.read_text("utf-8"), re.DOTALL))
+    for page in PAGES:
+        code += "".join(
+            f"\n{body}" for _, body in _FENCE.findall(page.read_text("utf-8"))
+        )
+    return re.findall(r"(?:^|<pre>)\s*(?:\$ )?(zoo [^<\n]*)", code, re.MULTILINE)
+
+
+def test_every_command_line_that_is_shown_names_what_exists() -> None:
+    script = runpy.run_path(str(DOCS / "command_line.py"))
+    root = typer.main.get_command(build())
+    options = {
+        words: {name for it in command.params for name in it.opts} | {"--json"}
+        for words, command in script["commands"](root, ("zoo",))
+    }
+    unknown = []
+    for line in zoo_lines():
+        words = line.replace("[", " ").replace("]", " ").split()
+        known = [name for name in options if tuple(words[: len(name)]) == name]
+        given = {word.partition("=")[0] for word in words if word.startswith("--")}
+        if not known or given - options[known[0]]:
+            unknown.append(line)
+    assert unknown == []
 
 
 @pytest.fixture
