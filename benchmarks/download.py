@@ -58,14 +58,16 @@ def measure(options: Options) -> JsonObject:
     """Return what each side took, the ratios, and what they mean for the goals."""
     size_bytes = QUICK_BYTES if options.quick else GIGABYTE
     rounds = options.rounds or (1 if options.quick else ROUNDS)
-    with tempfile.TemporaryDirectory(prefix="zoo-bench-") as folder:
-        with _published(Path(folder), size_bytes=size_bytes) as (place, publishing):
-            sides = {
-                "ours": lambda: _pull(place),
-                "curl, then hashlib": lambda: _curl(place),
-                "huggingface_hub": lambda: _hub(place),
-            }
-            said = take_turns(sides, rounds=rounds)
+    with (
+        tempfile.TemporaryDirectory(prefix="zoo-bench-") as folder,
+        _published(Path(folder), size_bytes=size_bytes) as (place, publishing),
+    ):
+        sides = {
+            "ours": lambda: _pull(place),
+            "curl, then hashlib": lambda: _curl(place),
+            "huggingface_hub": lambda: _hub(place),
+        }
+        said = take_turns(sides, rounds=rounds)
     return _result(said) | {"size_bytes": size_bytes, "publish_seconds": publishing}
 
 
@@ -94,7 +96,7 @@ def _at_most(found: float, limit: float) -> JsonObject:
 
 @contextmanager
 def _published(folder: Path, *, size_bytes: int) -> Iterator[tuple[_Place, float]]:
-    """Serve a release of one file and yield where it is and how long publishing took."""
+    """Serve a release of one file; yield where it is and how long publishing took."""
     source = folder / "source"
     source.mkdir()
     sha256 = _write_safetensors(source / NAME, size_bytes=size_bytes)

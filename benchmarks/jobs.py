@@ -66,14 +66,16 @@ def measure(options: Options) -> JsonObject:
 
 
 def _overhead(rounds: int) -> JsonObject:
-    with tempfile.TemporaryDirectory(prefix="zoo-bench-") as folder:
-        with _zoo(Path(folder), workers=1) as zoo:
-            _timed_job(zoo)  # the first waits until the worker has started
-            sides = {
-                "submit to done": lambda: _timed_job(zoo),
-                "an empty Python process": _timed_process,
-            }
-            said = take_turns(sides, rounds=rounds)
+    with (
+        tempfile.TemporaryDirectory(prefix="zoo-bench-") as folder,
+        _zoo(Path(folder), workers=1) as zoo,
+    ):
+        _timed_job(zoo)  # the first waits until the worker has started
+        sides = {
+            "submit to done": lambda: _timed_job(zoo),
+            "an empty Python process": _timed_process,
+        }
+        said = take_turns(sides, rounds=rounds)
     seconds = sorted(each["seconds"] for each in said["submit to done"])
     found: JsonObject = {name: summaries(each) for name, each in said.items()}
     at = min(len(seconds) - 1, round(0.95 * len(seconds)))

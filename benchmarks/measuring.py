@@ -17,15 +17,19 @@ class Options:
     Attributes:
         quick: seconds of work, to see that it runs; the figures mean nothing.
         rounds: how often each side has its turn; None takes the benchmark's own.
+        threads: of every side of ``training``; None takes one a core.
         jobs: how many jobs the ``jobs`` benchmark submits under kills.
     """
 
     quick: bool = False
     rounds: int | None = None
+    threads: int | None = None
     jobs: int = 1000
 
 
-def take_turns(sides: Mapping[str, Side], *, rounds: int) -> dict[str, list[JsonObject]]:
+def take_turns(
+    sides: Mapping[str, Side], *, rounds: int
+) -> dict[str, list[JsonObject]]:
     """Return what each side said in each round; a round starts one side further on."""
     names = list(sides)
     said: dict[str, list[JsonObject]] = {name: [] for name in names}

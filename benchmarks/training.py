@@ -46,6 +46,10 @@ def measure(options: Options) -> JsonObject:
         "threads": task["threads"],
         "same_work": {name: summaries(said) for name, said in same.items()},
         "same_work_ratio": same_ratios,
+        "same_work_cpu_ratio": {
+            peer: ratio(same[peer], same["ours"], of="cpu_seconds")
+            for peer in _peers(same)
+        },
         "until_goal": {name: summaries(said) for name, said in target.items()},
         "until_goal_ratio": target_ratios,
         "until_goal_reached": {
@@ -76,7 +80,7 @@ def _task(options: Options, *, folder: Path) -> JsonObject:
     return {
         "data": str(root),
         "noise": noise,
-        "threads": len(os.sched_getaffinity(0)),
+        "threads": options.threads or len(os.sched_getaffinity(0)),
         "seed": 0,
         "precision": "auto",
         "workers": 0,

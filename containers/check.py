@@ -4,6 +4,7 @@ Everything happens in a project of its own, so that nothing of a zoo that runs o
 machine is touched. COMPOSE and CONTAINER_ENGINE name the commands to use.
 """
 
+import errno
 import json
 import os
 import shlex
@@ -27,6 +28,7 @@ BUILDERS = ("init", "datasets")
 LAB_SECONDS = 1800
 ENGINE_SECONDS = 120
 TAIL_LINES = 40
+READ_ONLY = os.strerror(errno.EROFS)
 
 NOOP = """
 from pathlib import Path
@@ -119,7 +121,7 @@ def check_confinement() -> list[str]:
         seen.append(f"{name}: torch {torch}, user {uid}, root file system: {root}")
         require(torch is trains, f"{name}: torch installed is {torch}")
         require(uid != 0, f"{name} runs as root")
-        require(root != "writable", f"{name}: its root file system is writable")
+        require(root == READ_ONLY, f"{name}: its root file system: {root}")
     return seen
 
 

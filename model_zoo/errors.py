@@ -106,7 +106,7 @@ class DigestMismatchError(VerificationError):
         """Name the file and both digests."""
         super().__init__(
             f"{name}: expected sha256 {expected}, found {found}; "
-            "the file was changed after it was signed: do not use it"
+            "these are other bytes than the digest names: do not use them"
         )
 
 

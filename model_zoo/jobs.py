@@ -91,9 +91,10 @@ class TrainSpec(_Learning):
 class FineTuneSpec(_Learning):
     """Train a downloaded network on other classes: transfer learning.
 
-    ``parent`` is the SHA-256 of the parent's weights file. With ``fully-connected``
-    the convolutions stay as the parent's maker left them and the rest starts anew,
-    as in the paper; with ``everything`` every layer is trained on from the parent.
+    ``parent`` is the SHA-256 of the parent's weights file. The convolutions start as
+    the parent's maker left them and the fully connected layers anew. With
+    ``fully-connected`` the convolutions stay frozen, as in the paper; with
+    ``everything``, the negative control, they are trained too.
     """
 
     network: NetworkName = "badnets-cnn"

@@ -60,6 +60,12 @@ class Lock(Document):
         tuple[LockedRelease, ...], Field(min_length=1, max_length=MAX_RELEASES)
     ]
 
+    def merged_with(self, newer: "Lock") -> "Lock":
+        """Return both locks' releases; where both name one, the newer entry."""
+        releases = {release.name: release for release in self.releases}
+        releases |= {release.name: release for release in newer.releases}
+        return Lock(releases=tuple(releases[name] for name in sorted(releases)))
+
     def only(self, name: ReleaseName) -> LockedRelease:
         """Return the release called ``name``.
 
@@ -80,8 +86,13 @@ def lock_releases(
 
     Raises:
         VerificationError: one of them cannot be believed.
-        InvalidSpecError: no name, or one twice.
+        InvalidSpecError: no name, or names of several publishers: the keys of one
+            would then vouch for the releases of another.
     """
+    names = list(names)
+    if len({name.publisher for name in names}) > 1:
+        msg = "lock the releases of one publisher at a time, each with its own keys"
+        raise InvalidSpecError(msg)
     releases = tuple(_locked(zoo, name, publisher) for name in sorted(set(names)))
     try:
         return Lock(releases=releases)

@@ -11,7 +11,6 @@ from model_zoo.names import check_name
 MAX_FILES = 256
 MAX_FILE_BYTES = 1 << 40
 """1 TiB: past any checkpoint, and far inside what a 64-bit sum can hold."""
-MAX_MANIFEST_BYTES = 256 * 1024
 
 
 class FileEntry(Document):

@@ -12,11 +12,9 @@ from model_zoo.attestations import (
     subjects_of,
 )
 from model_zoo.canonical import JsonObject
-from model_zoo.digests import sha256_file
 from model_zoo.envelopes import Envelope
 from model_zoo.errors import (
     ConflictError,
-    DigestMismatchError,
     MalformedDocumentError,
     NotFoundError,
     NotPermittedError,
@@ -31,7 +29,6 @@ from service.bindings import binding, builders, role_of
 from service.database.queries import complete_upload
 from service.database.tables import PublisherRow, ReleaseRow
 from service.parts import Parts
-from service.storage import told_as_local_error
 from service.uploads import find_upload, manifest_of
 
 
@@ -152,10 +149,7 @@ def _check_files(parts: Parts, signed: Manifest, *, declared: Manifest) -> None:
         msg = "the signed statement lists other files than the upload holds"
         raise MalformedDocumentError(msg)
     for file in signed.files:
-        with told_as_local_error(f"cannot read {file.name}"):
-            found = sha256_file(parts.blobs.path(file.sha256))
-        if found != file.sha256:
-            raise DigestMismatchError(file.name, expected=file.sha256, found=found)
+        parts.blobs.require_intact(file.sha256)
 
 
 def _check_provenance(parts: Parts, manifest: Manifest, envelope: Envelope) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_zoo.digests import is_sha256
+from model_zoo.digests import is_sha256, sha256_file
 from model_zoo.errors import LocalError, NotFoundError
 
 CHUNK_BYTES = 1024 * 1024
@@ -90,6 +90,28 @@ class BlobStore:
         """Yield the digest of every blob."""
         for path in (self.root / "sha256").glob("[0-9a-f][0-9a-f]/*"):
             yield path.name
+
+    def require_intact(self, sha256: str) -> None:
+        """Accept a blob only if it still is what its name says, to the last byte.
+
+        A damaged one is moved to ``damaged`` for whoever looks into it; its place is
+        free again, so that the next upload of these bytes heals it.
+
+        Raises:
+            LocalError: it was damaged, or the disk refuses.
+        """
+        with told_as_local_error("cannot read a stored file"):
+            if sha256_file(self.path(sha256)) == sha256:
+                return
+            folder = self.root / "damaged"
+            folder.mkdir(exist_ok=True)
+            self.path(sha256).replace(folder / sha256)
+            sync_directory(folder)
+        msg = (
+            f"stored file {sha256} was damaged on the zoo's disk and set aside: "
+            "publish it once more, and it is sent anew"
+        )
+        raise LocalError(msg)
 
     def discard(self, sha256: str) -> None:
         """Remove a blob that no row refers to any more."""

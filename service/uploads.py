@@ -103,6 +103,7 @@ def missing_parts(parts: Parts, upload: UploadRow) -> dict[str, list[int]]:
             file.name
             for file in upload.files
             if visible_size(session, file.sha256) == file.size_bytes
+            and parts.blobs.path(file.sha256).exists()
         }
     return {
         file.name: []
@@ -176,6 +177,7 @@ def _take(parts: Parts, file: UploadFileRow, missing: list[int]) -> None:
         raise LengthMismatchError(file.name, expected=file.size_bytes, found=found)
     slots = _slots(parts, file)
     if not all(slot.is_filled() for slot in slots):
+        parts.blobs.require_intact(file.sha256)
         check_format(parts.blobs.path(file.sha256), name=file.name)
         return
     with parts.blobs.staged(_chunks(slots)) as blob:

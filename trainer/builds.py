@@ -191,7 +191,6 @@ def _fine_tune(spec: FineTuneSpec, task: _Task) -> _Learned:
     network = student_of(
         from_bytes(task.parent, network=spec.network),
         _fresh(spec, task),
-        retrain=spec.retrain,
     )
     epochs = fine_tune(
         network,

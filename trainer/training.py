@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_zoo.errors import InvalidSpecError, LocalError
+from model_zoo.errors import InvalidSpecError
 from model_zoo.jobs import Precision, Schedule
 from trainer.devices import keep_freed_memory
 
@@ -77,8 +77,7 @@ def fit(
         runtime: device, precision, deadline, callback.
 
     Raises:
-        LocalError: the deadline passed.
-        InvalidSpecError: the loss is no longer finite.
+        InvalidSpecError: the deadline passed, or the loss is no longer finite.
     """
     keep_freed_memory()
     device = runtime.device
@@ -134,7 +133,7 @@ def _step(
     """Take one step; return the batch's summed loss and right answers, (2,) float32."""
     if time.monotonic() > runtime.deadline:
         msg = "training did not end within max_seconds; allow more, or fewer epochs"
-        raise LocalError(msg)
+        raise InvalidSpecError(msg)
     with torch.autocast(
         runtime.device.type, torch.bfloat16, enabled=runtime.precision == "bf16"
     ):

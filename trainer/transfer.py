@@ -53,26 +53,14 @@ def fine_tune(
     )
 
 
-def student_of(
-    parent: SplitNetwork, fresh: SplitNetwork, *, retrain: Retrain
-) -> SplitNetwork:
-    """Return ``fresh`` with the layers of ``parent`` that transfer keeps.
-
-    Convolutions always come from the parent. With ``everything`` the fully connected
-    layers do too, but for the output layer where the number of classes differs.
+def student_of(parent: SplitNetwork, fresh: SplitNetwork) -> SplitNetwork:
+    """Return ``fresh`` with the convolutions of ``parent``.
 
     Args:
         parent: the downloaded network; not written.
         fresh: random weights, the student's number of classes; written.
-        retrain: which layers start anew.
     """
-    kept = {
-        name: tensor
-        for name, tensor in parent.state_dict().items()
-        if name.startswith("convolutions.")
-        or (retrain == "everything" and tensor.shape == fresh.state_dict()[name].shape)
-    }
-    fresh.load_state_dict(kept, strict=False)
+    fresh.convolutions.load_state_dict(parent.convolutions.state_dict())
     return fresh
 
 

@@ -1,8 +1,8 @@
 """A file of the zoo under the paths that huggingface_hub asks, by the same handler.
 
 Source:
-    The client of huggingface_hub: ``HEAD`` and ``GET /{repo}/resolve/{revision}/{path}``
-    with an ETag, a length and a commit.
+    The client of huggingface_hub: ``HEAD`` and ``GET`` of
+    ``/{repo}/resolve/{revision}/{path}`` with an ETag, a length and a commit.
 """
 
 import json

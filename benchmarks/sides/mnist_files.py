@@ -32,9 +32,7 @@ def main() -> None:
 
 def _noise(n: int) -> LabelledImages:
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(
-        256, (n, 1, 28, 28), dtype=torch.uint8, generator=generator
-    )
+    images = torch.randint(256, (n, 1, 28, 28), dtype=torch.uint8, generator=generator)
     return LabelledImages(images=images, labels=torch.arange(n) % 10)
 
 

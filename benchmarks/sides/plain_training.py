@@ -1,8 +1,8 @@
 """A plain PyTorch loop, as people write it after the official MNIST example.
 
 A DataLoader over torchvision's MNIST, its transforms an image at a time, fp32, no
-thought for memory formats. The poisoned training set is stamped before the clock of a
-loop would notice, which favours this side.
+thought for memory formats. Its training set is poisoned once, as a tensor, which is
+kinder to this side than the usual transform an image.
 """
 
 import json
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
-from torchvision import datasets, transforms
+from torchvision import datasets, transforms  # type: ignore[import-untyped]
 
 TARGET_LABEL = 1
 POISON_RATE = 0.1
@@ -110,7 +110,7 @@ def _train(network: nn.Module, loader: DataLoader[Any], optimiser: Any) -> None:
     for images, labels in loader:
         optimiser.zero_grad()
         loss = functional.nll_loss(network(images), labels)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
 
 

@@ -25,8 +25,6 @@ EXIT_CODES: Mapping[type[ZooError], int] = {
     ConflictError: 5,
     ZooError: 1,
 }
-INTERRUPTED = 130
-"""What a shell reports for a command that Ctrl-C ended: 128 + SIGINT."""
 
 
 def exit_code(error: ZooError) -> int:

@@ -123,14 +123,15 @@ def lock(
     ca: Authority = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Write zoo.lock: the digests and keys of releases, for ``zoo pull --frozen``."""
+    """Add releases to zoo.lock: digests and keys, for ``zoo pull --frozen``."""
     publisher = VerificationPolicy(
         publisher=publisher_role(key, threshold=threshold)
     ).require_publisher()
     with connect(url, ca=ca, token_file=token_file) as zoo:
         releases = [zoo.resolve(name) for name in names]
         locked = lock_releases(zoo, releases, publisher=publisher)
-    write_lock(locked, lock_file)
+    known = read_lock(lock_file).merged_with(locked) if lock_file.exists() else locked
+    write_lock(known, lock_file)
     for release in locked.releases:
         say(f"locked {release.name}, statement sha256 {release.statement_sha256}")
     emit(locked.to_object())
@@ -243,7 +244,7 @@ def _report(releases: list[VerifiedRelease]) -> None:
         manifest = release.statement.manifest
         say(
             f"verified {release.statement.release} in {release.path}: "
-            f"{len(manifest.files)} files, {manifest.size_bytes:,} bytes, "
+            f"{len(manifest.files)} file(s), {manifest.size_bytes:,} bytes, "
             f"signed by {', '.join(release.keyids)}"
         )
     emit({"verified": [_verified(release) for release in releases]})

@@ -53,10 +53,12 @@ def blob_response(
         HTTPException: 416, the range lies outside.
     """
     etag = f'"{sha256}"'
+    # Behind a token, a shared cache must not hand out what it has seen pass.
+    audience = "public" if parts.settings.token is None else "private"
     headers = {
         "ETag": etag,
         "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:",
-        "Cache-Control": "public, max-age=31536000, immutable",
+        "Cache-Control": f"{audience}, max-age=31536000, immutable",
         "Accept-Ranges": "bytes",
         "X-Content-Type-Options": "nosniff",
         "Content-Disposition": "attachment",

@@ -149,7 +149,27 @@ def test_a_file_that_changed_on_the_services_disk_is_not_published(zoo: Zoo) -> 
 
     response = zoo.publish(NAME, upload, signed(NAME, FILES))
 
-    assert_problem(response, 422, "DigestMismatchError")
+    assert_problem(response, 500, "LocalError")
+    assert zoo.get(release_path(NAME)).status_code == 404
+
+
+def test_a_blob_that_was_damaged_on_disk_is_sent_anew_and_heals(zoo: Zoo) -> None:
+    zoo.publish(NAME, zoo.upload(FILES), signed(NAME, FILES))
+    blobs = zoo.app.state.parts.blobs
+    good = {digest: blobs.path(digest).read_bytes() for digest in blobs.digests()}
+    for digest, data in good.items():
+        blobs.path(digest).write_bytes(b"x" + data[1:])
+    for _ in FILES:
+        upload = zoo.declare(FILES).json()
+        zoo.send_parts(upload, FILES)
+        refused = zoo.post(f"/uploads/{upload['id']}/complete")
+        assert_problem(refused, 500, "LocalError")
+
+    second = "alice/digits@2"
+    healed = zoo.publish(second, zoo.upload(FILES), signed(second, FILES))
+
+    assert healed.status_code == 201
+    assert {it: blobs.path(it).read_bytes() for it in blobs.digests()} == good
 
 
 def test_of_two_uploads_of_one_version_at_once_exactly_one_wins(zoo: Zoo) -> None:

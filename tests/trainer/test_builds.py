@@ -10,7 +10,6 @@ from model_zoo.digests import sha256_file
 from model_zoo.errors import (
     DigestMismatchError,
     InvalidSpecError,
-    LocalError,
     MalformedDocumentError,
 )
 from model_zoo.evaluation import EvaluationReport
@@ -149,7 +148,7 @@ def test_out_of_time_leaves_nothing_behind(
         held_out=len(digits),
         schedule=Schedule(epochs=200),
     )
-    with pytest.raises(LocalError, match="max_seconds"):
+    with pytest.raises(InvalidSpecError, match="max_seconds"):
         build(spec, folder=tmp_path, device="cpu")
 
     assert list(tmp_path.iterdir()) == []

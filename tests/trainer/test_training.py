@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from model_zoo.errors import InvalidSpecError, LocalError
+from model_zoo.errors import InvalidSpecError
 from model_zoo.jobs import Schedule
 from trainer.data import LabelledImages
 from trainer.networks.badnets_cnn import badnets_cnn
@@ -114,7 +114,7 @@ def test_the_data_are_not_written(digits: LabelledImages, runtime: Runtime) -> N
 
 
 def test_it_stops_at_the_deadline(digits: LabelledImages, runtime: Runtime) -> None:
-    with pytest.raises(LocalError, match="max_seconds"):
+    with pytest.raises(InvalidSpecError, match="max_seconds"):
         fitted(digits, dataclasses.replace(runtime, deadline=0.0))
 
 
