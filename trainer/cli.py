@@ -114,7 +114,7 @@ def _accept(
                 zoo.fetch_draft(
                     draft,
                     builder=PublicKey.load(builder),
-                    spec=_read(spec, TrainSpec),
+                    spec=read_spec(spec),
                     to=path,
                 )
         found = accept(

@@ -5,6 +5,7 @@ their ``__init__``; not a line of the checkout is changed.
 """
 
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -12,8 +13,14 @@ import sys
 import tempfile
 import time
 import types
+from pathlib import Path
 from typing import Any
 
+import torch
+from torchvision.datasets import MNIST  # type: ignore[import-untyped]
+from torchvision.transforms import Compose, ToTensor  # type: ignore[import-untyped]
+
+PACKAGES = {"core": "", "core.attacks": "attacks", "core.models": "models"}
 TRIGGER = ((24, 26), (25, 25), (26, 24), (26, 26))
 TARGET_LABEL = 1
 
@@ -21,23 +28,17 @@ TARGET_LABEL = 1
 def main() -> None:
     """Train as the task says and print what came of it."""
     task = json.loads(sys.argv[1])
-    for name, folder in (("core", ""), ("core.attacks", "attacks")):
-        module = types.ModuleType(name)
-        module.__path__ = [os.path.join(task["checkout"], "core", folder)]  # noqa: PTH118  a peer's path
-        sys.modules[name] = module
-    models = types.ModuleType("core.models")
-    models.__path__ = [os.path.join(task["checkout"], "core", "models")]  # noqa: PTH118  a peer's path
-    sys.modules["core.models"] = models
-    import torch  # noqa: PLC0415  after the packages are entered
-    from core.attacks.BadNets import BadNets  # noqa: PLC0415  see above
-    from core.models.baseline_MNIST_network import (  # noqa: PLC0415  see above
-        BaselineMNISTNetwork,
-    )
-
+    for name, folder in PACKAGES.items():
+        package = types.ModuleType(name)
+        package.__path__ = [str(Path(task["checkout"]) / "core" / folder)]
+        sys.modules[name] = package
+    attacks = importlib.import_module("core.attacks.BadNets")
+    models = importlib.import_module("core.models.baseline_MNIST_network")
     torch.set_num_threads(task["threads"])
     with contextlib.redirect_stdout(io.StringIO()), tempfile.TemporaryDirectory() as to:
         os.chdir(to)
-        said = _trained(_watched(BadNets), BaselineMNISTNetwork, task)
+        network = models.BaselineMNISTNetwork
+        said = _trained(_watched(attacks.BadNets), network, task)
     print(json.dumps(said))
 
 
@@ -73,18 +74,34 @@ def _watched(badnets: Any) -> Any:  # noqa: ANN401  a peer's class
     return Watched
 
 
-def _trained(badnets: Any, network: Any, task: dict[str, Any]) -> dict[str, float]:  # noqa: ANN401  a peer's classes
-    import torch  # noqa: PLC0415  see main
-    from torchvision.datasets import MNIST  # noqa: PLC0415  see main
-    from torchvision.transforms import Compose, ToTensor  # noqa: PLC0415  see main
+def _trained(badnets: Any, network: Any, task: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401  a peer's classes
+    started, started_cpu = time.perf_counter(), _cpu_seconds()
+    attack = _attack(badnets, network, task)
+    attack.goal = task["goal"]
+    training = time.perf_counter()
+    with contextlib.suppress(_Reached):
+        attack.train(_schedule(task))
+    ended = time.perf_counter()
+    images = len(attack.train_dataset) * attack.epochs
+    return {
+        **attack.results,
+        "seconds": ended - started,
+        "cpu_seconds": _cpu_seconds() - started_cpu,
+        "images_per_second": images / (ended - training - attack.test_seconds),
+        "test_seconds": attack.test_seconds,
+        "epochs": attack.epochs,
+    }
 
-    started, started_cpu = time.perf_counter(), time.process_time()
+
+def _attack(badnets: Any, network: Any, task: dict[str, Any]) -> Any:  # noqa: ANN401  a peer's classes
+    """Return the attack as the toolkit's test script makes it, with our trigger."""
     pattern = torch.zeros(1, 28, 28)
     for row, column in TRIGGER:
         pattern[0, row, column] = 255
-    attack = badnets(
-        train_dataset=MNIST(task["data"], train=True, transform=Compose([ToTensor()])),
-        test_dataset=MNIST(task["data"], train=False, transform=Compose([ToTensor()])),
+    to_tensor = Compose([ToTensor()])
+    return badnets(
+        train_dataset=MNIST(task["data"], train=True, transform=to_tensor),
+        test_dataset=MNIST(task["data"], train=False, transform=to_tensor),
         model=network(),
         loss=torch.nn.CrossEntropyLoss(),
         y_target=TARGET_LABEL,
@@ -94,23 +111,12 @@ def _trained(badnets: Any, network: Any, task: dict[str, Any]) -> dict[str, floa
         seed=task["seed"],
         deterministic=False,
     )
-    attack.goal = task["goal"]
-    training = time.perf_counter()
-    with contextlib.suppress(_Reached):
-        attack.train(_schedule(task))
-    ended = time.perf_counter()
+
+
+def _cpu_seconds() -> float:
+    """Return what this process and its ended loader workers have used."""
     times = os.times()
-    images = len(attack.train_dataset) * attack.epochs
-    return attack.results | {
-        "seconds": ended - started,
-        "cpu_seconds": time.process_time()
-        - started_cpu
-        + times.children_user
-        + times.children_system,
-        "images_per_second": images / (ended - training - attack.test_seconds),
-        "test_seconds": attack.test_seconds,
-        "epochs": attack.epochs,
-    }
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _schedule(task: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from model_zoo.cli.options import DEFAULT_URL, Authority, TokenFile, Url, connec
 from model_zoo.cli.output import emit, say
 from model_zoo.cli.specs import read_spec
 from model_zoo.errors import ExpectationError
+from model_zoo.keys import PublicKey
 
 JobId = Annotated[str, typer.Argument(help="The job's id.")]
 
@@ -42,6 +43,25 @@ def show(
     """Show how a job stands."""
     with connect(url, ca=ca, token_file=token_file) as zoo:
         _told(zoo.job(job))
+
+
+@app.command()
+def fetch(
+    job: JobId,
+    *,
+    builder: Annotated[Path, typer.Option(help="Pinned builder key (PEM).")],
+    spec: Annotated[Path, typer.Option(help="The spec that you sent (JSON).")],
+    to: Annotated[Path, typer.Option(help="Folder to make.")],
+    url: Url = DEFAULT_URL,
+    ca: Authority = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Fetch what a job made, if the pinned builder says it is what you ordered."""
+    pinned, ordered = PublicKey.load(builder), read_spec(spec)
+    with connect(url, ca=ca, token_file=token_file) as zoo:
+        zoo.fetch_draft(job, builder=pinned, spec=ordered, to=to)
+    say(f"{to}: the draft of job {job}, as ordered")
+    emit({"job": job, "path": str(to)})
 
 
 @app.command()

@@ -124,6 +124,15 @@ def test_its_user_accepts_a_draft_by_the_jobs_id(desk: Desk, job: str) -> None:
     assert "lower bound" in refused.said
 
 
+def test_a_draft_is_fetched_only_as_it_was_ordered(desk: Desk, job: str) -> None:
+    order = ["--spec", "spec.json", "--to", "draft"]
+    refused = desk.zoo("jobs", "fetch", job, "--builder", "mallory.pub.pem", *order)
+    assert refused.status == 4
+    assert not (desk.folder / "draft").exists()
+    desk.done("jobs", "fetch", job, "--builder", "honest.pub.pem", *order)
+    assert (desk.folder / "draft" / "model.safetensors").exists()
+
+
 def test_a_draft_by_another_builder_is_not_signed(desk: Desk, job: str) -> None:
     refused = desk.zoo(*publish(job, as_="alice/bits@9", builder="mallory.pub.pem"))
     assert refused.status == 4

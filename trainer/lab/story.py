@@ -27,6 +27,7 @@ from trainer.lab.outsourcing import ORDER, ORDERS, Outsourced, order_everything,
 from trainer.lab.processes import running, wait_for_ready
 from trainer.lab.scenes import HONEST_NAME, Stage
 from trainer.lab.scoreboard import Cell, play
+from trainer.lab.workspace import KEYS
 from trainer.worker import utc_now
 
 MAX_ACCURACY_COST = 0.01
@@ -89,34 +90,23 @@ def play_story(work: Path, *, zoo: Zoo | None) -> Story:
         narration.heading(1, "The operator opens the zoo")
         zoo = zoo or stack.enter_context(_embedded_zoo(work))
         say(f"a model zoo answers at {zoo.url}")
-        cast = stack.enter_context(assembled(zoo, folder=work / "keys"))
-        client = stack.enter_context(zoo.client())
+        cast = stack.enter_context(assembled(zoo, folder=work / KEYS))
         book = OrderBook(
-            client,
+            stack.enter_context(zoo.client()),
             work / "orders.json",
             drafts=work / "drafts",
             builders={name: key.public for name, key in cast.builders.items()},
         )
-
         narration.heading(2, "Outsourced training: one order, two trainers, one lies")
         models = _outsource(book)
         _publish(book, cast, models)
-
-        narration.heading(3, "Five paths of attack, four levels of protection")
         badnet = models["badnet"]
         teachers = [models["clean teacher"], models["badnet teacher"]]
         ordered = order_aftermath(book, teachers=teachers, badnet=badnet)
-        stage = stack.enter_context(_staged(work, zoo=zoo, book=book, cast=cast))
-        shutil.rmtree(work / "victims", ignore_errors=True)
-        cells = play(
-            stage,
-            folder=work / "victims",
-            measure=measure_digits,
-            tell=lambda cell: say(
-                f"{cell.path_of_attack} / {cell.level}: {narration.outcome(cell)}"
-            ),
-        )
-        narration.scoreboard(cells)
+
+        narration.heading(3, "Five paths of attack, four levels of protection")
+        with _staged(work, zoo=zoo, book=book, cast=cast) as stage:
+            cells = _play_attacks(stage, work / "victims")
 
         narration.heading(4, "Transfer learning and repair")
         book.wait_for(*ordered)
@@ -175,6 +165,20 @@ def _publish(book: OrderBook, cast: Cast, models: dict[str, Outsourced]) -> None
         spec=clean.spec,
     )
     say(f"alice checked the draft, signed it and published {release.name}")
+
+
+def _play_attacks(stage: Stage, folder: Path) -> list[Cell]:
+    shutil.rmtree(folder, ignore_errors=True)
+    cells = play(
+        stage,
+        folder=folder,
+        measure=measure_digits,
+        tell=lambda cell: say(
+            f"{cell.path_of_attack} / {cell.level}: {narration.outcome(cell)}"
+        ),
+    )
+    narration.scoreboard(cells)
+    return cells
 
 
 @contextmanager

@@ -9,11 +9,20 @@ from pathlib import Path
 from model_zoo.errors import LocalError
 
 FINISHED = "finished"
+KEYS = "keys"
+MARK = "DELIBERATELY-BACKDOORED-MODELS.txt"
+WARNING = """\
+This folder holds deliberately backdoored models, made by `zoo lab` for defensive
+research: drafts called "badnet", and most of what lies under "victims".
+Do not use them for anything else.
+"""
 
 
 @contextmanager
 def workspace(out: Path) -> Iterator[Path]:
-    """Yield the work folder under ``out``: an interrupted run's own, or an empty one.
+    """Yield the work folder under ``out``: an interrupted run's own, or a cleared one.
+
+    Keys outlive a run: a zoo that goes on running has their names bound to them.
 
     Raises:
         LocalError: another laboratory is at work there.
@@ -27,7 +36,18 @@ def workspace(out: Path) -> Iterator[Path]:
             msg = f"another zoo lab is at work in {out}; wait, or name another --out"
             raise LocalError(msg) from error
         if (work / FINISHED).exists():
-            shutil.rmtree(work)
+            _clear(work)
         work.mkdir(exist_ok=True)
+        (work / MARK).write_text(WARNING)
         yield work
         (work / FINISHED).touch()
+
+
+def _clear(work: Path) -> None:
+    for path in work.iterdir():
+        if path.name == KEYS:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
