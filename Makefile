@@ -27,10 +27,10 @@ gates: $(STAMP) ## style, types and import arrows
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs model_zoo service trainer tests benchmarks
+	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs model_zoo service trainer containers tests benchmarks
 
 test: gates ## the gates, then every test
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=2 --dist=loadfile
 
 soak: $(STAMP) ## what takes many minutes: the lab under ten kills
 	$(BIN)/pytest -m soak

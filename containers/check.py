@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import yaml  # type: ignore[import-untyped]  # its types are no requirement
+import yaml
 
 from model_zoo.cli.output import say
 from model_zoo.errors import ExpectationError, ZooError

@@ -128,7 +128,7 @@ def _gradients(
     """
     if time.monotonic() > runtime.deadline:
         msg = "training did not end within max_seconds; allow more, or fewer epochs"
-        raise LocalError(msg)
+        raise InvalidSpecError(msg)
     with torch.autocast(
         runtime.device.type, torch.bfloat16, enabled=runtime.precision == "bf16"
     ):
@@ -141,15 +141,21 @@ def _gradients(
 
 @torch.no_grad()
 def _descend(
-    parameters: list[Tensor], momenta: list[Tensor], *, rate: float, schedule: Schedule
+    parameters: list[nn.Parameter],
+    momenta: list[Tensor],
+    *,
+    rate: float,
+    schedule: Schedule,
 ) -> None:
     """Take one step of SGD with Nesterov momentum and drop the gradients.
 
-    The arithmetic is ``torch.optim.SGD``'s; that class imports torch's compiler on its
-    first use, which takes as long as 20,000 images (2 s of processor time a job).
+    The arithmetic is ``torch.optim.SGD``'s. That class imports torch's compiler on its
+    first use: 2 s of processor time a job, as much as 15,000 images.
     """
     for parameter, momentum in zip(parameters, momenta, strict=True):
-        gradient = torch.add(parameter.grad, parameter, alpha=schedule.weight_decay)
+        if parameter.grad is None:
+            continue
+        gradient = parameter.grad.add_(parameter, alpha=schedule.weight_decay)
         momentum.mul_(schedule.momentum).add_(gradient)
         parameter.sub_(gradient.add_(momentum, alpha=schedule.momentum), alpha=rate)
         parameter.grad = None

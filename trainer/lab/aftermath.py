@@ -27,9 +27,10 @@ from trainer.lab.outsourcing import HELD_OUT, Outsourced
 
 STUDENT_CLASSES = (5, 6, 7, 8, 9)
 RETRAINS: tuple[Literal["fully-connected", "everything"], ...] = (
-    "fully-connected",
     "everything",
+    "fully-connected",
 )
+"""The long work first, so that it is shared out evenly."""
 REPAIR = "fine-pruning"
 RELIED_ON = (VICTIMS_TRAINER, HONEST_TRAINER)
 """Who does the victim's own work."""
@@ -74,8 +75,8 @@ def order_aftermath(
     specs: dict[str, FineTuneSpec | RepairSpec] = {
         REPAIR: RepairSpec(parent=sha256_file(badnet.folder / MODEL), held_out=HELD_OUT)
     }
-    for teacher in teachers:
-        for retrain in RETRAINS:
+    for retrain in RETRAINS:
+        for teacher in teachers:
             specs[_student_label(teacher, retrain)] = FineTuneSpec(
                 parent=sha256_file(teacher.folder / MODEL),
                 retrain=retrain,
