@@ -107,6 +107,8 @@ class RepairSpec(_Learning):
 
     The clean data are the last ``held_out`` training images: a defender has few.
     Pruning stops before accuracy on them falls by more than ``max_accuracy_loss``.
+    The defaults were chosen on BadNets of six seeds (0 to 5) with the pattern trigger;
+    smaller losses left the backdoor in one of the six.
 
     Source:
         Liu, Dolan-Gavitt, Garg, "Fine-Pruning", RAID 2018, sections 3 and 4.
@@ -115,8 +117,8 @@ class RepairSpec(_Learning):
     network: NetworkName = "badnets-cnn"
     parent: Digest
     defense: Literal["fine-pruning"] = "fine-pruning"
-    max_accuracy_loss: Annotated[float, Field(ge=0, le=1)] = 0.1
-    schedule: Schedule = Schedule(epochs=8, peak_learning_rate=0.05)
+    max_accuracy_loss: Annotated[float, Field(ge=0, le=1)] = 0.2
+    schedule: Schedule = Schedule(epochs=8, peak_learning_rate=0.1)
 
 
 class NoopSpec(Document):

@@ -21,8 +21,9 @@ def test_a_quick_run_prints_the_json_it_keeps(name: str, tmp_path: Path) -> None
     environment = {
         key: value for key, value in os.environ.items() if key != "BACKDOORBOX"
     }
+    options = ["--quick", "--threads=1", f"--out={tmp_path}"]
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", name, "--quick", "--out", str(tmp_path)],
+        [sys.executable, "-m", "benchmarks", name, *options],
         cwd=ROOT,
         env=environment,
         capture_output=True,
