@@ -11,6 +11,7 @@ from model_zoo.cli.output import say
 from model_zoo.evaluation import EvaluationReport
 from trainer.attempt import MODEL
 from trainer.builds import measure
+from trainer.data import DATASETS
 from trainer.lab import narration
 from trainer.lab.aftermath import (
     Repaired,
@@ -86,6 +87,8 @@ def play_story(work: Path, *, zoo: Zoo | None) -> Story:
         ZooError: a step could not be played.
     """
     began = time.monotonic()
+    # Fetched once and here: three workers at once would fetch it three times.
+    DATASETS[ORDER.dataset].ensure()
     with ExitStack() as stack:
         narration.heading(1, "The operator opens the zoo")
         zoo = zoo or stack.enter_context(_embedded_zoo(work))
