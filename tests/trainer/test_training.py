@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from model_zoo.errors import InvalidSpecError
 from model_zoo.jobs import Schedule
@@ -157,3 +158,46 @@ def test_pixels_become_floats_in_the_unit_interval_and_floats_stay() -> None:
     assert as_floats(pixels).tolist() == pytest.approx([0.0, 0.2, 1.0])
     features = torch.tensor([3.5])
     assert as_floats(features) is features
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_step_is_that_of_torchs_own_sgd(runtime: Runtime, momentum: float) -> None:
+    schedule = Schedule(
+        epochs=2, batch_size=16, peak_learning_rate=0.1, momentum=momentum
+    )
+    noise = torch.Generator().manual_seed(3)
+    inputs = torch.rand(64, 8, generator=noise)
+    labels = torch.randint(4, (64,), generator=noise)
+    with seeded_globals(5):
+        ours = nn.Linear(8, 4)
+    theirs = nn.Linear(8, 4)
+    theirs.load_state_dict(ours.state_dict())
+
+    fit(
+        ours,
+        inputs,
+        labels,
+        schedule=schedule,
+        generator=torch.Generator().manual_seed(9),
+        runtime=runtime,
+    )
+
+    optimiser = torch.optim.SGD(
+        theirs.parameters(),
+        lr=schedule.peak_learning_rate,
+        momentum=momentum,
+        nesterov=momentum > 0,
+        weight_decay=schedule.weight_decay,
+    )
+    order = torch.Generator().manual_seed(9)
+    steps = iter(range(8))
+    for _ in range(schedule.epochs):
+        for batch in torch.split(torch.randperm(64, generator=order), 16):
+            rate = schedule.peak_learning_rate * one_cycle(next(steps) / 8)
+            optimiser.param_groups[0]["lr"] = rate
+            optimiser.zero_grad()
+            loss = functional.cross_entropy(theirs(inputs[batch]), labels[batch])
+            torch.autograd.backward(loss)
+            optimiser.step()
+    torch.testing.assert_close(ours.weight, theirs.weight, rtol=0, atol=1e-7)
+    torch.testing.assert_close(ours.bias, theirs.bias, rtol=0, atol=1e-7)
