@@ -18,7 +18,7 @@ from cryptography import x509
 
 from model_zoo.cli.output import say
 from model_zoo.keys import SigningKey
-from service.clock import system_clock
+from model_zoo.clock import system_clock
 from trainer.files import read_bytes, write_whole
 from trainer.lab.certificates import issue
 

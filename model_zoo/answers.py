@@ -76,6 +76,13 @@ class PublishedRelease(Answer):
         )
 
 
+class Holders(Answer):
+    """Releases that hold a file, and those made from it: hints, to be verified."""
+
+    releases: Annotated[tuple[str, ...], Field(max_length=256)]
+    children: Annotated[tuple[str, ...], Field(max_length=256)]
+
+
 class ModelListing(Answer):
     """One model and the versions of it that the service lists."""
 

@@ -86,7 +86,34 @@ def open_release(envelope: Envelope, role: Role) -> ReleaseStatement:
         ThresholdNotMetError: too few of them signed it.
         MalformedDocumentError: what they signed is no well-formed release statement.
     """
-    subjects, predicate = _open(envelope, role, predicate_type=RELEASE_TYPE)
+    payload = envelope.verified_payload(role, payload_type=PAYLOAD_TYPE)
+    return _release(payload)
+
+
+def vouched_release(envelope: Envelope) -> ReleaseStatement:
+    """Return the release statement in an envelope whose bytes a TUF role vouches for.
+
+    The role's signatures over the envelope's digest take the place of its own.
+
+    Raises:
+        MalformedDocumentError: it is no well-formed release statement.
+    """
+    return _release(envelope.unverified_payload)
+
+
+def vouched_provenance(envelope: Envelope) -> Provenance:
+    """Return the provenance in an envelope whose bytes a TUF role vouches for.
+
+    The publisher says so; whether a builder does is ``open_provenance``'s question.
+
+    Raises:
+        MalformedDocumentError: it is no well-formed provenance of ours.
+    """
+    return _provenance_in(envelope.unverified_payload)
+
+
+def _release(payload: bytes) -> ReleaseStatement:
+    subjects, predicate = _parse(payload, predicate_type=RELEASE_TYPE)
     try:
         fields = _ReleasePredicate.from_object(predicate)
         release = ReleaseName.parse(fields.release)
@@ -140,12 +167,8 @@ def open_provenance(envelope: Envelope, role: Role) -> Provenance:
         MalformedDocumentError: what it signed is no well-formed provenance of ours,
             or names another builder than one of the role.
     """
-    subjects, predicate = _open(envelope, role, predicate_type=PROVENANCE_TYPE)
-    try:
-        provenance = _provenance(subjects, predicate)
-    except (KeyError, TypeError, ValueError) as error:
-        msg = f"provenance: {error}"
-        raise MalformedDocumentError(msg) from error
+    payload = envelope.verified_payload(role, payload_type=PAYLOAD_TYPE)
+    provenance = _provenance_in(payload)
     if provenance.builder not in {key.keyid for key in role.keys}:
         msg = "provenance: it names another builder than the one that signed it"
         raise MalformedDocumentError(msg)
@@ -195,11 +218,17 @@ def _sign(
     return Envelope.sign(payload, payload_type=PAYLOAD_TYPE, keys=keys)
 
 
-def _open(
-    envelope: Envelope, role: Role, *, predicate_type: str
-) -> tuple[dict[str, str], JsonObject]:
-    """Return subjects and predicate; nothing is parsed before its signature holds."""
-    payload = envelope.verified_payload(role, payload_type=PAYLOAD_TYPE)
+def _provenance_in(payload: bytes) -> Provenance:
+    subjects, predicate = _parse(payload, predicate_type=PROVENANCE_TYPE)
+    try:
+        return _provenance(subjects, predicate)
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"provenance: {error}"
+        raise MalformedDocumentError(msg) from error
+
+
+def _parse(payload: bytes, *, predicate_type: str) -> tuple[dict[str, str], JsonObject]:
+    """Return subjects and predicate of a payload that somebody vouches for."""
     try:
         statement = _Statement.from_object(
             parse_object(payload, limit_bytes=MAX_PAYLOAD_BYTES)

@@ -23,17 +23,39 @@ def write_bundle(
     Raises:
         LocalError: it cannot be written.
     """
-    data = canonical_json(
-        {
-            "envelope": envelope.to_object(),
-            "provenance": None if provenance is None else provenance.to_object(),
-        }
-    )
+    data = bundle_bytes(envelope=envelope, provenance=provenance)
     try:
         (folder / BUNDLE_NAME).write_bytes(data)
     except OSError as error:
         msg = f"cannot write {folder / BUNDLE_NAME}: {error.strerror}"
         raise LocalError(msg) from error
+
+
+def bundle_bytes(*, envelope: Envelope, provenance: Envelope | None) -> bytes:
+    """Return ``release.json``: the same envelopes give the same bytes."""
+    return canonical_json(
+        {
+            "envelope": envelope.to_object(),
+            "provenance": None if provenance is None else provenance.to_object(),
+        }
+    )
+
+
+def parse_bundle(data: bytes) -> tuple[Envelope, Envelope | None]:
+    """Return release statement and provenance in the bytes of ``release.json``.
+
+    Raises:
+        MalformedDocumentError: it is no such document.
+    """
+    try:
+        bundle = _Bundle.from_bytes(data, limit_bytes=2 * MAX_ENVELOPE_BYTES)
+    except ValueError as error:
+        msg = f"{BUNDLE_NAME}: {error}"
+        raise MalformedDocumentError(msg) from error
+    provenance = bundle.provenance
+    return Envelope.from_object(bundle.envelope), (
+        None if provenance is None else Envelope.from_object(provenance)
+    )
 
 
 def read_bundle(folder: Path) -> tuple[Envelope, Envelope | None]:
@@ -51,14 +73,7 @@ def read_bundle(folder: Path) -> tuple[Envelope, Envelope | None]:
     try:
         with (folder / BUNDLE_NAME).open("rb") as file:
             data = file.read(2 * MAX_ENVELOPE_BYTES + 1)
-        bundle = _Bundle.from_bytes(data, limit_bytes=2 * MAX_ENVELOPE_BYTES)
     except OSError as error:
         msg = f"cannot read {folder / BUNDLE_NAME}: {error.strerror}"
         raise LocalError(msg) from error
-    except ValueError as error:
-        msg = f"{folder / BUNDLE_NAME}: {error}"
-        raise MalformedDocumentError(msg) from error
-    provenance = bundle.provenance
-    return Envelope.from_object(bundle.envelope), (
-        None if provenance is None else Envelope.from_object(provenance)
-    )
+    return parse_bundle(data)

@@ -24,8 +24,11 @@ from model_zoo.folders import FileProgress
 from model_zoo.jobs import JobSpec, kind_of
 from model_zoo.keys import PublicKey, SigningKey
 from model_zoo.names import ModelName, ReleaseName, check_name
-from model_zoo.policy import VerificationPolicy
+from model_zoo.policy import TrustPolicy, VerificationPolicy
 from model_zoo.transport import Server, Transport, printable
+from model_zoo.trust import pulling as trusted
+from model_zoo.trust.anchor import ROOT_VARIABLE, Anchor
+from model_zoo.trust.yanks import YankNotice
 from model_zoo.verification import VerifiedRelease
 
 
@@ -38,15 +41,36 @@ class ZooClient:
     """
 
     def __init__(
-        self, url: str, *, ca: Path | None = None, token: str | None = None
+        self,
+        url: str,
+        *,
+        ca: Path | None = None,
+        token: str | None = None,
+        anchor: Anchor | None = None,
     ) -> None:
         self._transport = Transport(Server(url, ca=ca, token=token))
+        self._anchor = anchor
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def anchor(self) -> Anchor:
+        """The pinned root.
+
+        Raises:
+            InvalidSpecError: none was given.
+        """
+        if self._anchor is None:
+            msg = (
+                "no trust root is pinned: give --trust ROOT.json or set "
+                f"{ROOT_VARIABLE}; take the root from the operator, not from the server"
+            )
+            raise InvalidSpecError(msg)
+        return self._anchor
 
     def close(self) -> None:
         """Close the connections."""
@@ -87,17 +111,33 @@ class ZooClient:
         self,
         name: ReleaseName | str,
         *,
-        policy: VerificationPolicy,
+        policy: VerificationPolicy | TrustPolicy,
         to: Path,
         progress: FileProgress | None = None,
     ) -> VerifiedRelease:
         """Make ``to`` the verified folder of a release, or leave all as it was.
 
+        Args:
+            name: which release.
+            policy: pinned keys, or what to demand beside the pinned root.
+            to: the folder to make.
+            progress: told of every piece that arrived.
+
         Raises:
             ConflictError: ``to`` holds something else.
+            InvalidSpecError: a trust policy, and no root is pinned.
             VerificationError: what came cannot be believed; nothing was written.
             LocalError: it cannot be written.
         """
+        if isinstance(policy, TrustPolicy):
+            return trusted.pull(
+                self._transport,
+                _release_name(name),
+                anchor=self.anchor,
+                policy=policy,
+                to=to,
+                progress=progress,
+            )
         return pulling.pull(
             self._transport,
             _release_name(name),
@@ -106,8 +146,20 @@ class ZooClient:
             progress=progress,
         )
 
+    def load_folder(self, folder: Path, *, policy: TrustPolicy) -> dict[str, Any]:
+        """Return the tensors in a pulled folder, if nothing was withdrawn since.
+
+        Raises:
+            YankedError: the release was withdrawn, or was made from one that was.
+            VerificationError: the folder cannot be believed.
+        """
+        return trusted.load(self._transport, folder, anchor=self.anchor, policy=policy)
+
     def load_verified(
-        self, name: ReleaseName | str, *, policy: VerificationPolicy
+        self,
+        name: ReleaseName | str,
+        *,
+        policy: VerificationPolicy | TrustPolicy,
     ) -> dict[str, Any]:
         """Return the tensors of a release, from the very bytes that were verified.
 
@@ -118,6 +170,23 @@ class ZooClient:
         with TemporaryDirectory(prefix="zoo-load-") as folder:
             release = self.pull(name, policy=policy, to=Path(folder) / "release")
             return loading.load(release)
+
+    def yank(
+        self, name: ReleaseName | str, *, reason: str, key: SigningKey
+    ) -> YankNotice:
+        """Withdraw a release of one's own, for good.
+
+        Raises:
+            NotFoundError: no such release, or it is withdrawn already.
+            InvalidSpecError: no reason, or no root is pinned.
+            NotPermittedError: the publisher's role is not this key's.
+        """
+        return publishing.yank(
+            self._transport,
+            _release_name(name),
+            author=publishing.Author(key=key, anchor=self.anchor),
+            reason=reason,
+        )
 
     def upload(self, folder: Path, *, progress: FileProgress | None = None) -> str:
         """Upload the files in ``folder``; return the id to publish them by."""
@@ -143,7 +212,7 @@ class ZooClient:
             self._transport,
             _release_name(name),
             folder,
-            key=key,
+            author=publishing.Author(key=key, anchor=self.anchor),
             provenance=provenance,
             progress=progress,
         )
@@ -175,7 +244,7 @@ class ZooClient:
             self._transport,
             check_id(job, what="job"),
             name=_release_name(as_),
-            key=key,
+            author=publishing.Author(key=key, anchor=self.anchor),
             order=publishing.order(builder, spec),
             progress=progress,
         )

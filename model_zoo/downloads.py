@@ -3,36 +3,38 @@
 A download without a digest is not offered. The bytes go by ``readinto`` into a few
 reused buffers that are hashed and written, so memory does not grow with the file;
 hashing has a thread of its own, since SHA-256 lets go of the interpreter's lock.
+What breaks off is gone on with, in this call, the next one or another process.
 """
 
 import contextlib
-import hashlib
 import http.client
-import io
 import itertools
-import os
-import secrets
 import ssl
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 
 from model_zoo.errors import (
     DigestMismatchError,
     LengthMismatchError,
-    LocalError,
+    MalformedDocumentError,
     TransportError,
 )
-from model_zoo.transport import READ_SECONDS, Server, refusal, untrusted
+from model_zoo.pacing import Patience, paced_response
+from model_zoo.partials import PARTIAL_SUFFIX as PARTIAL_SUFFIX  # noqa: PLC0414
+from model_zoo.partials import Partial, open_partial, told_as_local_error
+from model_zoo.transport import Server, printable, refusal, untrusted
 
 BUFFER_BYTES = 1024 * 1024
 BUFFERS = 4
-PARTIAL_SUFFIX = ".part"
 MAX_REFUSAL_BYTES = 64 * 1024
 
 Progress = Callable[[int], None]
-"""Told how many more bytes have arrived."""
+"""Told how many more bytes are here; negative where a download starts again."""
 
 
 def download(
@@ -44,61 +46,138 @@ def download(
     sha256: str,
     progress: Progress | None = None,
 ) -> None:
-    """Write the file at ``path`` to ``to``, if it is exactly the one named.
+    """Write the file at ``path`` to ``to``: see ``Downloader.fetch``."""
+    Downloader(server).fetch(
+        path, to, size_bytes=size_bytes, sha256=sha256, progress=progress
+    )
 
-    On any failure, Ctrl-C included, what was at ``to`` before is untouched and the
-    partial file beside it is gone.
 
-    Args:
-        server: whom to ask, and whose certificate to believe.
-        path: absolute, below the server's base path.
-        to: the file to make or replace; its folder exists.
-        size_bytes: its signed length; not one byte more is read.
-        sha256: its signed digest, 64 lowercase hexadecimal digits.
-        progress: told of every piece that arrived.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """A file, as those who signed for it describe it."""
 
-    Raises:
-        LengthMismatchError: longer or shorter; a longer one is not read to its end.
-        DigestMismatchError: the right length, other bytes.
-        TransportError: the connection failed or broke off.
-        LocalError: it cannot be written, such as on a full disk.
-        UntrustedServerError: the server's certificate is not believed.
-        ZooError: what the server refused with.
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Downloader:
+    """Whom to ask, where to keep what broke off, and how slow is too slow.
+
+    ``partials`` is a folder of this user's that outlives the process; None keeps a
+    partial file beside the file that it will be.
     """
-    with _partial_beside(to) as (partial, file):
-        with _response(server, path) as response:
-            pieces = _pieces(response, name=to.name, size_bytes=size_bytes)
-            found = _copy(pieces, file, progress=progress or _untold)
-        if found != sha256:
-            raise DigestMismatchError(to.name, expected=sha256, found=found)
-        with _local(to):
-            os.fsync(file.fileno())
-            partial.replace(to)
+
+    server: Server
+    partials: Path | None = None
+    patience: Patience = field(default_factory=Patience)
+
+    def fetch(
+        self,
+        path: str,
+        to: Path,
+        *,
+        size_bytes: int,
+        sha256: str,
+        progress: Progress | None = None,
+    ) -> None:
+        """Write the file at ``path`` to ``to``, if it is exactly the one named.
+
+        On any failure, Ctrl-C included, what was at ``to`` before is untouched. What
+        had arrived stays where the next call for the same digest finds it, unless it
+        cannot be believed or this disk is full.
+
+        Args:
+            path: absolute, below the server's base path.
+            to: the file to make or replace; its folder exists.
+            size_bytes: its signed length; not one byte more is kept.
+            sha256: its signed digest, 64 lowercase hexadecimal digits.
+            progress: told of every piece, first of what an earlier call left.
+
+        Raises:
+            LengthMismatchError: longer or shorter; a longer one is not read to its end.
+            DigestMismatchError: the right length, other bytes.
+            MalformedDocumentError: the answer is of another range than was asked for.
+            TransportError: the connection failed, broke off more often than the
+                patience allows, or was too slow.
+            LocalError: it cannot be written, such as on a full disk.
+            UntrustedServerError: the server's certificate is not believed.
+            ZooError: what the server refused with.
+        """
+        wanted = _Wanted(name=to.name, size_bytes=size_bytes, sha256=sha256)
+        told = progress or _untold
+        with open_partial(self._folder(to), sha256=sha256) as partial:
+            told(partial.length_bytes)
+            if not self._is_completed(path, partial, wanted, told):
+                # What an earlier process left was damaged since: without it, then.
+                _restart(partial, told)
+                self._is_completed(path, partial, wanted, told)
+            found = partial.digest.hexdigest()
+            if found != sha256:
+                raise DigestMismatchError(to.name, expected=sha256, found=found)
+            partial.move(to)
+
+    def _folder(self, to: Path) -> Path:
+        if self.partials is None:
+            return to.parent
+        with told_as_local_error(self.partials):
+            self.partials.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self.partials
+
+    def _is_completed(
+        self, path: str, partial: Partial, wanted: _Wanted, told: Progress
+    ) -> bool:
+        """Get what is missing; return False if recalled bytes spoil the whole."""
+        if partial.length_bytes > wanted.size_bytes:
+            return False
+        for pause in self.patience.pauses_seconds:
+            try:
+                self._go_on(path, partial, wanted, told)
+                break
+            except TransportError:
+                time.sleep(pause)
+        else:
+            self._go_on(path, partial, wanted, told)
+        is_right = partial.digest.hexdigest() == wanted.sha256
+        return is_right or not partial.recalled_bytes
+
+    def _go_on(
+        self, path: str, partial: Partial, wanted: _Wanted, told: Progress
+    ) -> None:
+        """Ask once for what is missing, and take what comes of it."""
+        if 0 < partial.length_bytes == wanted.size_bytes:
+            return
+        start = partial.length_bytes
+        with _response(self.server, path, wanted, start, self.patience) as response:
+            if start and response.status == HTTPStatus.OK:
+                _restart(partial, told)
+            if response.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                _restart(partial, told)
+                msg = f"{wanted.name}: the server has no byte {start}"
+                raise TransportError(msg)
+            _copy(_pieces(response, partial, wanted), partial, told=told)
+
+
+def _restart(partial: Partial, told: Progress) -> None:
+    told(-partial.length_bytes)
+    partial.restart()
 
 
 @contextlib.contextmanager
-def _partial_beside(to: Path) -> Iterator[tuple[Path, io.FileIO]]:
-    partial = to.with_name(f".{to.name}.{secrets.token_hex(8)}{PARTIAL_SUFFIX}")
-    with _local(to):
-        file = io.FileIO(partial, "x")
-    try:
-        with file:
-            yield partial, file
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _response(server: Server, path: str) -> Iterator[http.client.HTTPResponse]:
-    """Yield a successful response; raise what went wrong on the way as ours."""
+def _response(
+    server: Server, path: str, wanted: _Wanted, start: int, patience: Patience
+) -> Iterator[http.client.HTTPResponse]:
+    """Yield a response with bytes, or 416; raise what went wrong as our errors."""
     url = server.url.rstrip("/") + path
-    connection = _connection(server)
+    headers = dict(server.headers)
+    if start:
+        headers |= {"Range": f"bytes={start}-", "If-Range": f'"{wanted.sha256}"'}
+    connection = _connection(server, patience)
     try:
-        connection.request("GET", server.base_path + path, headers=server.headers)
-        response = connection.getresponse()
-        if response.status != http.HTTPStatus.OK:
-            body = response.read(MAX_REFUSAL_BYTES)
-            raise refusal(response.status, body, url=url)
+        connection.request("GET", server.base_path + path, headers=headers)
+        response = paced_response(connection.sock, patience, url=url)
+        _check_status(response, wanted, start, url=url)
         yield response
     except ssl.SSLCertVerificationError as error:
         raise untrusted(url, error) from error
@@ -109,23 +188,43 @@ def _response(server: Server, path: str) -> Iterator[http.client.HTTPResponse]:
         connection.close()
 
 
-def _connection(server: Server) -> http.client.HTTPConnection:
+def _connection(server: Server, patience: Patience) -> http.client.HTTPConnection:
     host, port = server.parts.hostname or "", server.parts.port
+    seconds = patience.connect_seconds
     if server.parts.scheme == "http":
-        return http.client.HTTPConnection(host, port, timeout=READ_SECONDS)
+        return http.client.HTTPConnection(host, port, timeout=seconds)
     return http.client.HTTPSConnection(
-        host, port, timeout=READ_SECONDS, context=server.tls()
+        host, port, timeout=seconds, context=server.tls()
     )
 
 
+def _check_status(
+    response: http.client.HTTPResponse, wanted: _Wanted, start: int, *, url: str
+) -> None:
+    """Accept the whole file, or exactly the rest of it where that was asked for."""
+    if response.status == HTTPStatus.OK:
+        return
+    if start and response.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        return
+    if response.status != HTTPStatus.PARTIAL_CONTENT:
+        body = response.read(MAX_REFUSAL_BYTES)
+        raise refusal(response.status, body, url=url)
+    expected = f"bytes {start}-{wanted.size_bytes - 1}/{wanted.size_bytes}"
+    found = response.getheader("Content-Range", "")
+    if not start or found != expected:
+        msg = f"{wanted.name}: expected {expected}, found {printable(found)!a}"
+        raise MalformedDocumentError(msg)
+
+
 def _pieces(
-    response: http.client.HTTPResponse, *, name: str, size_bytes: int
+    response: http.client.HTTPResponse, partial: Partial, wanted: _Wanted
 ) -> Iterator[memoryview]:
     """Yield the body in pieces, each in a buffer that is reused BUFFERS pieces on."""
+    name, size_bytes, arrived = wanted.name, wanted.size_bytes, partial.length_bytes
     announced = response.length
-    if announced is not None and announced != size_bytes:
-        raise LengthMismatchError(name, expected=size_bytes, found=str(announced))
-    arrived = 0
+    if announced is not None and arrived + announced != size_bytes:
+        found = str(arrived + announced)
+        raise LengthMismatchError(name, expected=size_bytes, found=found)
     for buffer in itertools.cycle([bytearray(BUFFER_BYTES) for _ in range(BUFFERS)]):
         count = response.readinto(buffer)
         if not count:
@@ -134,41 +233,30 @@ def _pieces(
         if arrived > size_bytes:
             raise LengthMismatchError(name, expected=size_bytes, found="more")
         yield memoryview(buffer)[:count]
-    if announced is not None and arrived < announced:
-        msg = f"{name}: the connection broke off after {arrived} of {announced} bytes"
+    if arrived < size_bytes and not response.chunked:  # chunks have an end; this broke
+        msg = f"{name}: the connection broke off after {arrived} of {size_bytes} bytes"
         raise TransportError(msg)
     if arrived < size_bytes:
         raise LengthMismatchError(name, expected=size_bytes, found=str(arrived))
 
 
-def _copy(pieces: Iterator[memoryview], file: io.FileIO, *, progress: Progress) -> str:
-    """Write ``pieces`` to ``file`` and return their SHA-256."""
-    digest = hashlib.sha256()
+def _copy(pieces: Iterator[memoryview], partial: Partial, *, told: Progress) -> None:
+    """Add ``pieces`` to the file and the digest of ``partial``."""
     hashed: deque[Future[None]] = deque()
     with ThreadPoolExecutor(max_workers=1) as hashing:
         for piece in pieces:
-            hashed.append(hashing.submit(digest.update, piece))
-            _write(file, piece)
-            progress(len(piece))
+            hashed.append(hashing.submit(partial.digest.update, piece))
+            _write(partial, piece)
+            told(len(piece))
             if len(hashed) == BUFFERS:  # the next piece overwrites the oldest buffer
                 hashed.popleft().result()
-    return digest.hexdigest()
 
 
-def _write(file: io.FileIO, piece: memoryview) -> None:
-    with _local(Path(str(file.name))):
+def _write(partial: Partial, piece: memoryview) -> None:
+    partial.length_bytes += len(piece)
+    with told_as_local_error(partial.path):
         while piece:
-            piece = piece[file.write(piece) :]
-
-
-@contextlib.contextmanager
-def _local(path: Path) -> Iterator[None]:
-    """Raise this machine's failures as ours: they are not the network's."""
-    try:
-        yield
-    except OSError as error:
-        msg = f"cannot write {path}: {error.strerror}"
-        raise LocalError(msg) from error
+            piece = piece[partial.file.write(piece) :]
 
 
 def _untold(_: int) -> None:

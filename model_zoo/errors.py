@@ -17,6 +17,10 @@
         ├── LengthMismatchError       longer or shorter than the signed length
         ├── DigestMismatchError       other bytes than the signed ones
         ├── UnsafeFormatError         can run code, or breaks its format's rules
+        ├── ExpiredMetadataError      true once; too old to say what is true now
+        ├── RollbackError             older than what this client has seen already
+        ├── SplitViewError            two histories signed by one log
+        ├── YankedError               withdrawn, or made from what was withdrawn
         └── UntrustedServerError      the server's certificate is not the pinned one
 
 HTTP status codes live in ``service/api/errors.py`` and exit codes in
@@ -69,6 +73,7 @@ class ThresholdNotMetError(VerificationError):
 
     def __init__(self, role: str, *, valid: int, threshold: int) -> None:
         """Say how many of the role's keys signed and how many had to."""
+        self.valid = valid
         super().__init__(
             f"{role}: signed by {valid} of the trusted keys, {threshold} needed; "
             "check which key you pinned, and tell the publisher if it is the right one"
@@ -112,6 +117,22 @@ class DigestMismatchError(VerificationError):
 
 class UnsafeFormatError(VerificationError):
     """The file can run code when loaded, or breaks the rules of its format."""
+
+
+class ExpiredMetadataError(VerificationError):
+    """It was true once and is too old to count now, or the clock is wrong."""
+
+
+class RollbackError(VerificationError):
+    """It is older than what this client has seen from the same zoo already."""
+
+
+class SplitViewError(VerificationError):
+    """The log signed two histories that do not fit: keep both, tell someone."""
+
+
+class YankedError(VerificationError):
+    """The release was withdrawn, or was made from one that was."""
 
 
 class UntrustedServerError(VerificationError):

@@ -11,7 +11,11 @@ from model_zoo.manifest import MAX_FILES, FileEntry, Manifest
 from model_zoo.names import check_name
 
 BUNDLE_NAME = "release.json"
-"""The envelopes beside a pulled release's files; no release may hold this name."""
+"""The envelopes beside a pulled release's files."""
+EVIDENCE_NAME = "trust.json"
+"""What a pinned root vouched for, so that it can be checked without a network."""
+RESERVED_NAMES = frozenset({BUNDLE_NAME, EVIDENCE_NAME, "yanked.json"})
+"""No release may hold a file of these names."""
 
 FileProgress = Callable[[FileEntry, int], None]
 """Told a file and how many more of its bytes have been moved."""
@@ -29,7 +33,7 @@ def entries(folder: Path) -> dict[str, os.stat_result]:
             statuses = {}
             for item in found:
                 statuses[item.name] = item.stat(follow_symlinks=False)
-                if len(statuses) > MAX_FILES + 1:
+                if len(statuses) > MAX_FILES + len(RESERVED_NAMES):
                     msg = f"{folder}: more than {MAX_FILES} files"
                     raise InvalidSpecError(msg)
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -55,7 +59,7 @@ def manifest_of(folder: Path) -> Manifest:
     """
     files = []
     for name, status in sorted(entries(folder).items()):
-        if name == BUNDLE_NAME:
+        if name in RESERVED_NAMES:
             msg = f"{name}: this name is kept for the signatures of a pulled release"
             raise InvalidSpecError(msg)
         check_name(name, what="file")

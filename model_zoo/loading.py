@@ -6,8 +6,6 @@ from model_zoo.errors import InvalidSpecError
 from model_zoo.verification import VerifiedRelease, read_verified
 from model_zoo.weights import state_dict
 
-WEIGHTS_SUFFIX = ".safetensors"
-
 
 def load(release: VerifiedRelease) -> dict[str, Any]:
     """Return the tensors of the one weights file in ``release``.
@@ -20,11 +18,7 @@ def load(release: VerifiedRelease) -> dict[str, Any]:
         InvalidSpecError: the release holds no weights file or more than one.
         LocalError: it cannot be read, or the trainer extra is not installed.
     """
-    files = [
-        file
-        for file in release.statement.manifest.files
-        if file.name.endswith(WEIGHTS_SUFFIX)
-    ]
+    files = release.statement.manifest.weights()
     if len(files) != 1:
         msg = f"{release.statement.release} holds {len(files)} weights files, not one"
         raise InvalidSpecError(msg)

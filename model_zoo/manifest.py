@@ -12,6 +12,10 @@ MAX_FILES = 256
 MAX_FILE_BYTES = 1 << 40
 """1 TiB: past any checkpoint, and far inside what a 64-bit sum can hold."""
 
+WEIGHTS_SUFFIX = ".safetensors"
+CHECKPOINT_PREFIX = "checkpoint-"
+"""What a build leaves of its way, so that a segment of it can be trained again."""
+
 
 class FileEntry(Document):
     """One file: its name (one path segment), length and SHA-256."""
@@ -49,6 +53,15 @@ class Manifest(Document):
     def entry(self, name: str) -> FileEntry | None:
         """Return the file called ``name``, or None."""
         return next((file for file in self.files if file.name == name), None)
+
+    def weights(self) -> tuple[FileEntry, ...]:
+        """Return the weights files; checkpoints on the way to them are not."""
+        return tuple(
+            file
+            for file in self.files
+            if file.name.endswith(WEIGHTS_SUFFIX)
+            and not file.name.startswith(CHECKPOINT_PREFIX)
+        )
 
     @property
     def size_bytes(self) -> int:

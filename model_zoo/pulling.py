@@ -11,7 +11,7 @@ from pathlib import Path
 from model_zoo.answers import PublishedRelease
 from model_zoo.attestations import ReleaseStatement
 from model_zoo.bundles import write_bundle
-from model_zoo.downloads import PARTIAL_SUFFIX, download
+from model_zoo.downloads import PARTIAL_SUFFIX, Downloader
 from model_zoo.errors import (
     ConflictError,
     InvalidSpecError,
@@ -26,6 +26,7 @@ from model_zoo.policy import VerificationPolicy
 from model_zoo.transport import API, Transport
 from model_zoo.verification import (
     VerifiedRelease,
+    verified,
     verify_directory,
     verify_release,
 )
@@ -63,7 +64,7 @@ def pull(
     statement = verify_release(
         envelope, name=name, policy=policy, provenance=provenance
     )
-    if _is_occupied(to):
+    if is_occupied(to):
         return _already_there(to, statement, policy=policy)
     with staging_beside(to) as staging:
         download_files(
@@ -74,9 +75,7 @@ def pull(
             progress=progress,
         )
         write_bundle(staging, envelope=envelope, provenance=provenance)
-    return VerifiedRelease(
-        path=to, statement=statement, envelope=envelope, policy=policy
-    )
+    return verified(to, statement, envelope, policy=policy)
 
 
 def download_files(
@@ -85,6 +84,7 @@ def download_files(
     *,
     manifest: Manifest,
     to: Path,
+    partials: Path | None = None,
     progress: FileProgress | None = None,
 ) -> None:
     """Write each file of ``manifest``, found below ``path``, into the folder ``to``.
@@ -94,9 +94,9 @@ def download_files(
         TransportError: it did not arrive.
         LocalError: it cannot be written.
     """
+    downloader = Downloader(transport.server, partials)
     for file in manifest.files:
-        download(
-            transport.server,
+        downloader.fetch(
             f"{API}{path}/{file.name}",
             to / file.name,
             size_bytes=file.size_bytes,
@@ -132,14 +132,14 @@ def _appear(staging: Path, to: Path) -> None:
     try:
         staging.rename(to)
     except OSError as error:
-        if _is_occupied(to):
+        if is_occupied(to):
             msg = f"{to}: somebody else wrote there meanwhile"
             raise ConflictError(msg) from error
         msg = f"cannot make folder {to}: {error.strerror}"
         raise LocalError(msg) from error
 
 
-def _is_occupied(path: Path) -> bool:
+def is_occupied(path: Path) -> bool:
     """Whether anything but an empty folder stands there, a dangling link included."""
     if path.is_dir() and not path.is_symlink():
         return any(path.iterdir())

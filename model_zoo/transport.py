@@ -72,7 +72,7 @@ class Server:
         if parts.username or parts.password or parts.query or parts.fragment:
             msg = "a zoo URL has no user, password, query or fragment"
             raise InvalidSpecError(msg)
-        if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             msg = (
                 f"{self.url}: plain http is refused beyond this machine, "
                 "where anybody on the way could answer; use https"
@@ -324,7 +324,8 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine and no other."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

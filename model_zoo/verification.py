@@ -1,6 +1,7 @@
 """Verifying a release: numbered steps, nothing believed before its signature."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from model_zoo.attestations import (
@@ -21,7 +22,7 @@ from model_zoo.errors import (
     ProvenanceMismatchError,
     WrongReleaseError,
 )
-from model_zoo.folders import BUNDLE_NAME, entries, is_plain_file
+from model_zoo.folders import RESERVED_NAMES, entries, is_plain_file
 from model_zoo.formats import check_format
 from model_zoo.keys import PublicKey
 from model_zoo.manifest import FileEntry, Manifest
@@ -34,21 +35,24 @@ class VerifiedRelease:
     """A folder whose files are the release, to the last byte, when it was checked.
 
     It says who made it and what it is, never how the model behaves.
+
+    Attributes:
+        path: the folder.
+        statement: the release's name and files.
+        envelope: the publisher's signed statement.
+        keyids: the pinned publisher keys that signed it; none under a trust root.
+        as_of: under a trust root, when the zoo vouched for it; later yanks are unseen.
+        witnessed: whether witnesses attest to that moment.
+        overridden: withdrawals that the policy said to ignore.
     """
 
     path: Path
     statement: ReleaseStatement
     envelope: Envelope
-    policy: VerificationPolicy
-
-    @property
-    def keyids(self) -> tuple[str, ...]:
-        """The pinned publisher keys whose signatures the release carries."""
-        return tuple(
-            key.keyid
-            for key in self.policy.require_publisher().keys
-            if _signed_by(key, self.envelope)
-        )
+    keyids: tuple[str, ...] = ()
+    as_of: datetime | None = None
+    witnessed: bool = False
+    overridden: tuple[str, ...] = ()
 
 
 def verify_release(
@@ -80,9 +84,7 @@ def verify_release(
     if name is not None and statement.release != name:
         raise WrongReleaseError(expected=str(name), found=str(statement.release))
     # (4) It leaves room for the signatures beside the files.
-    if statement.manifest.entry(BUNDLE_NAME) is not None:
-        msg = f"release statement: a release holds no file called {BUNDLE_NAME}"
-        raise MalformedDocumentError(msg)
+    require_no_reserved_name(statement.manifest)
     # (5) Where a lock file pins one statement, it is that one to the last byte.
     found = sha256_bytes(envelope.unverified_payload)
     if policy.statement_sha256 not in {None, found}:
@@ -124,10 +126,22 @@ def verify_provenance(
         raise ProvenanceMismatchError(msg)
 
 
+def require_no_reserved_name(manifest: Manifest) -> None:
+    """Accept a manifest that leaves room for the signatures beside the files.
+
+    Raises:
+        MalformedDocumentError: it lists a file of RESERVED_NAMES.
+    """
+    for reserved in sorted(RESERVED_NAMES):
+        if manifest.entry(reserved) is not None:
+            msg = f"release statement: a release holds no file called {reserved}"
+            raise MalformedDocumentError(msg)
+
+
 def verify_files(manifest: Manifest, folder: Path) -> None:
     """Accept ``folder`` only if it holds exactly the files of ``manifest``.
 
-    A ``release.json`` beside them is allowed: it holds the signatures.
+    Files of RESERVED_NAMES beside them are allowed: they hold the signatures.
 
     Raises:
         VerificationError: a file is missing, extra, not plain, of another length or
@@ -136,7 +150,8 @@ def verify_files(manifest: Manifest, folder: Path) -> None:
         LocalError: it cannot be read.
     """
     found = entries(folder)
-    found.pop(BUNDLE_NAME, None)
+    for reserved in RESERVED_NAMES:
+        found.pop(reserved, None)
     # (1) No file is missing and none was added.
     expected = {file.name for file in manifest.files}
     for name in sorted(expected ^ found.keys()):
@@ -174,9 +189,7 @@ def verify_directory(
         envelope, name=name, policy=policy, provenance=provenance
     )
     verify_files(statement.manifest, folder)
-    return VerifiedRelease(
-        path=folder, statement=statement, envelope=envelope, policy=policy
-    )
+    return verified(folder, statement, envelope, policy=policy)
 
 
 def read_verified(file: FileEntry, folder: Path) -> bytes:
@@ -216,6 +229,23 @@ def _verify_file(file: FileEntry, path: Path) -> None:
 def _wrong_length(file: FileEntry, size_bytes: int) -> LengthMismatchError:
     return LengthMismatchError(
         file.name, expected=file.size_bytes, found=str(size_bytes)
+    )
+
+
+def verified(
+    folder: Path,
+    statement: ReleaseStatement,
+    envelope: Envelope,
+    *,
+    policy: VerificationPolicy,
+) -> VerifiedRelease:
+    """Return the release in ``folder``, which was verified by pinned keys."""
+    keys = policy.require_publisher().keys
+    return VerifiedRelease(
+        path=folder,
+        statement=statement,
+        envelope=envelope,
+        keyids=tuple(key.keyid for key in keys if _signed_by(key, envelope)),
     )
 
 

@@ -11,26 +11,42 @@ from starlette.concurrency import run_in_threadpool
 
 from model_zoo import __version__
 from service.api import (
+    attachments,
     errors,
     health,
+    hub,
     jobs,
     models,
     publishers,
     trainers,
+    trust,
     uploads,
     work,
 )
+from service.api import log as transparency_log
 from service.api.guards import Guards
 from service.attempts import reap
 from service.housekeeping import sweep
 from service.parts import Parts, open_parts
 from service.settings import Settings
+from service.trust.writing import is_due, refresh, seed
 
 log = logging.getLogger(__name__)
 
 API = "/api/v1"
 REAP_SECONDS = 1.0
 """How late a lost lease may be noticed while nobody asks for work."""
+NOUNS = (
+    models,
+    publishers,
+    trainers,
+    uploads,
+    jobs,
+    work,
+    trust,
+    attachments,
+    transparency_log,
+)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -43,6 +59,9 @@ def create_app(settings: Settings) -> FastAPI:
     """
     parts = open_parts(settings)
     sweep(parts)
+    with parts.database.writing() as session:
+        seed(session, parts)
+        refresh(session, parts)
     app = FastAPI(
         title="Verified Model Zoo",
         version=__version__,
@@ -54,9 +73,12 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.parts = parts
-    for noun in (models, publishers, trainers, uploads, jobs, work):
+    for noun in NOUNS:
         app.include_router(noun.router, prefix=API)
+    app.include_router(trust.files)
+    app.include_router(transparency_log.files)
     app.include_router(health.router)
+    app.include_router(hub.router)  # last: its paths begin with any publisher's name
     app.add_middleware(Guards, settings=settings)
     errors.install(app)
     return app
@@ -79,6 +101,16 @@ async def _reap_forever(parts: Parts) -> None:
     while True:
         try:
             await run_in_threadpool(reap, parts)
+            await run_in_threadpool(_keep_fresh, parts)
         except SQLAlchemyError:
             log.exception("lost leases could not be looked for; trying again")
         await asyncio.sleep(REAP_SECONDS)
+
+
+def _keep_fresh(parts: Parts) -> None:
+    """Sign timestamp and snapshot again long before clients would refuse them."""
+    with parts.database.reading() as session:
+        if not is_due(session, parts):
+            return
+    with parts.database.writing() as session:
+        refresh(session, parts)

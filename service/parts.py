@@ -8,12 +8,13 @@ from pathlib import Path
 
 from sqlalchemy.exc import DatabaseError
 
-from model_zoo.errors import LocalError
+from model_zoo.errors import LocalError, NotPermittedError
 from service.data_dir import lock_data_dir
 from service.database.engine import Database
 from service.database.migrate import upgrade
-from service.settings import Settings
+from service.settings import Settings, is_loopback
 from service.storage import BlobStore, told_as_local_error
+from service.trust.keys import TrustKeys, open_keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,7 @@ class Parts:
     settings: Settings
     database: Database
     blobs: BlobStore
+    trust: TrustKeys
     lock: int
 
     def now(self) -> datetime:
@@ -60,10 +62,28 @@ def open_parts(settings: Settings) -> Parts:
         except DatabaseError as error:
             msg = f"cannot use the database in {folder}: {error.orig}"
             raise LocalError(msg) from error
+        trust = open_keys(settings.trust_dir or folder / "trust", now=settings.clock())
+        require_root_fits(trust, settings)
         undone.pop_all()
     return Parts(
         settings=settings,
         database=database,
         blobs=BlobStore(folder / "blobs"),
+        trust=trust,
         lock=lock,
     )
+
+
+def require_root_fits(trust: TrustKeys, settings: Settings) -> None:
+    """Refuse to show a development root to other machines.
+
+    Raises:
+        NotPermittedError: the root is one, and the host is not loopback.
+    """
+    if trust.is_development and not is_loopback(settings.host):
+        msg = (
+            f"{settings.host} can be reached from other machines, and this zoo has a "
+            "development root whose keys all lie on this disk: make a real one with "
+            "zoo trust init and pass --trust-dir"
+        )
+        raise NotPermittedError(msg)

@@ -1,9 +1,11 @@
 """The one write path of a release: everything is checked, then one row appears."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
+from tuf.api.metadata import TargetFile
 
 from model_zoo.attestations import (
     ReleaseStatement,
@@ -11,7 +13,9 @@ from model_zoo.attestations import (
     open_release,
     subjects_of,
 )
+from model_zoo.bundles import bundle_bytes
 from model_zoo.canonical import JsonObject
+from model_zoo.digests import sha256_bytes
 from model_zoo.envelopes import Envelope
 from model_zoo.errors import (
     ConflictError,
@@ -23,22 +27,37 @@ from model_zoo.errors import (
     ThresholdNotMetError,
     WrongReleaseError,
 )
+from model_zoo.folders import BUNDLE_NAME
+from model_zoo.interop.tlog import LogEntry
 from model_zoo.manifest import Manifest
 from model_zoo.names import ModelName, ReleaseName
+from model_zoo.trust.publishing import release_targets
+from model_zoo.trust.roles import target_path
 from service.bindings import binding, builders, role_of
 from service.database.queries import complete_upload
-from service.database.tables import PublisherRow, ReleaseRow
+from service.database.tables import (
+    PublisherRow,
+    ReleaseRow,
+    UploadRow,
+    WithdrawalRow,
+)
 from service.parts import Parts
+from service.trust.accepting import Change, require_roles
+from service.trust.writing import commit, entry, keep_target
 from service.uploads import find_upload, manifest_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """What a publisher sends: files that arrived, a signed statement, provenance."""
+    """What a publisher sends: files that arrived, and what he signed about them.
+
+    ``roles`` maps name to file of his role's next version, which names the release.
+    """
 
     upload_id: str
     envelope: Envelope
     provenance: Envelope | None
+    roles: Mapping[str, bytes]
 
 
 def publish(
@@ -68,8 +87,12 @@ def publish(
         _check_provenance(parts, statement.manifest, submission.provenance)
     try:
         return _appear(parts, name, submission), True
-    except IntegrityError:
-        return _same(require_release(parts, name), statement), False
+    except (IntegrityError, ConflictError):
+        # Somebody was faster: with this very release, or with another one.
+        published = find_release(parts, name)
+        if published is None:
+            raise
+        return _same(published, statement), False
 
 
 def find_release(parts: Parts, name: ReleaseName) -> ReleaseRow | None:
@@ -168,6 +191,21 @@ def _appear(parts: Parts, name: ReleaseName, submission: Submission) -> ReleaseR
         if upload is None:
             msg = f"upload {submission.upload_id} was deleted meanwhile"
             raise ConflictError(msg)
+        files = role_targets(name, submission, upload=upload)
+        require_roles(
+            session,
+            name.publisher,
+            submission.roles,
+            change=Change(add=files),
+            now=parts.now(),
+        )
+        if session.get(WithdrawalRow, (name.publisher, name.model, name.version)):
+            msg = f"{name} was withdrawn; there is no un-yank: choose another version"
+            raise ConflictError(msg)
+        bundle = _bundle(submission)
+        path = target_path(name, BUNDLE_NAME)
+        keep_target(session, path, bundle, sha256=sha256_bytes(bundle))
+        commit(session, parts, submission.roles, entries=_entries(name, submission))
         release = ReleaseRow(
             publisher=name.publisher,
             model=name.model,
@@ -179,6 +217,26 @@ def _appear(parts: Parts, name: ReleaseName, submission: Submission) -> ReleaseR
         )
         session.add(release)
     return release
+
+
+def role_targets(
+    name: ReleaseName, submission: Submission, *, upload: UploadRow
+) -> dict[str, TargetFile]:
+    """Return what the publisher's role must say of a release: bundle and weights."""
+    return release_targets(name, manifest_of(upload), bundle=_bundle(submission))
+
+
+def _bundle(submission: Submission) -> bytes:
+    return bundle_bytes(envelope=submission.envelope, provenance=submission.provenance)
+
+
+def _entries(name: ReleaseName, submission: Submission) -> list[LogEntry]:
+    envelopes = [submission.envelope, submission.provenance]
+    return [
+        entry("attestation", str(name), envelope.unverified_payload)
+        for envelope in envelopes
+        if envelope is not None
+    ]
 
 
 def _object(envelope: Envelope | None) -> JsonObject | None:

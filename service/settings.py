@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from model_zoo.clock import Clock, system_clock
 from model_zoo.envelopes import MAX_ENVELOPE_BYTES
 from model_zoo.errors import InvalidSpecError, NotPermittedError
-from service.clock import Clock, system_clock
 
 MIN_TOKEN_CHARACTERS = 32
 """Of a random alphabet: out of reach of guessing over a network."""
@@ -31,6 +31,7 @@ class Settings:
     data_dir: Path
     host: str = "127.0.0.1"
     token: str | None = field(default=None, repr=False)
+    trust_dir: Path | None = None
     allowed_hosts: tuple[str, ...] = ()
     part_bytes: int = 8 * MIB
     max_body_bytes: int = 2 * MAX_ENVELOPE_BYTES + MIB

@@ -19,6 +19,7 @@ from model_zoo.errors import (
     NotPermittedError,
     TransportError,
     VerificationError,
+    YankedError,
     ZooError,
 )
 from service.storage import StorageFullError
@@ -31,6 +32,7 @@ STATUS: dict[type[ZooError], HTTPStatus] = {
     NotFoundError: HTTPStatus.NOT_FOUND,
     ConflictError: HTTPStatus.CONFLICT,
     ExpectationError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    YankedError: HTTPStatus.GONE,
     VerificationError: HTTPStatus.UNPROCESSABLE_ENTITY,
     TransportError: HTTPStatus.SERVICE_UNAVAILABLE,
     StorageFullError: HTTPStatus.INSUFFICIENT_STORAGE,

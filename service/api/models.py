@@ -5,21 +5,28 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from model_zoo.canonical import canonical_json
 from model_zoo.envelopes import Envelope
 from model_zoo.errors import NotFoundError
 from model_zoo.names import ModelName, ReleaseName
+from model_zoo.trust.yanks import YankNotice
 from service.api.dependencies import PartsHere
 from service.api.files import blob_response, file_response
 from service.api.schemas import (
+    AcceptedOut,
+    HoldersOut,
     ModelItemOut,
     ModelOut,
     ModelsOut,
     ReleaseIn,
     ReleaseOut,
+    YankIn,
 )
+from service.api.trust import role_files
 from service.bindings import binding
 from service.database.queries import visible_size
 from service.database.tables import PublisherRow
+from service.lineage import children, holders
 from service.publishing import (
     Submission,
     models,
@@ -27,6 +34,7 @@ from service.publishing import (
     releases_of,
     require_release,
 )
+from service.yanking import yank
 
 router = APIRouter(tags=["models"])
 RELEASE = "/models/{publisher}/{model}/releases/{version}"
@@ -84,11 +92,29 @@ def publish_release(
         provenance=None
         if body.provenance is None
         else Envelope.from_object(body.provenance),
+        roles=role_files(body.roles),
     )
     release, is_new = publish(parts, name, submission)
     response.status_code = HTTPStatus.CREATED if is_new else HTTPStatus.OK
     response.headers["Location"] = request.url.path
     return ReleaseOut.of(release)
+
+
+@router.post(RELEASE + "/yank")
+def yank_release(name: NameHere, body: YankIn, parts: PartsHere) -> AcceptedOut:
+    """Withdraw a release for good: its publisher's role drops it and says why."""
+    roles = role_files(body.roles)
+    notice = YankNotice.read(canonical_json(body.notice))
+    return AcceptedOut(versions=yank(parts, name, notice=notice, roles=roles))
+
+
+@router.get("/holders/{sha256}")
+def list_holders(sha256: str, parts: PartsHere) -> HoldersOut:
+    """Return the releases that hold a file of that digest, and those made from it."""
+    return HoldersOut(
+        releases=[str(name) for name in holders(parts, sha256)],
+        children=[str(name) for name in children(parts, sha256)],
+    )
 
 
 @router.head(RELEASE + "/files/{file}")

@@ -7,8 +7,9 @@ from fastapi import APIRouter, Request, Response
 from model_zoo.keys import PublicKey
 from service.api.dependencies import PartsHere
 from service.api.schemas import BindingIn, BindingOut
-from service.bindings import bind, binding
+from service.bindings import binding
 from service.database.tables import PublisherRow
+from service.trust.operating import delegate_here
 
 router = APIRouter(tags=["publishers"])
 
@@ -19,10 +20,10 @@ def bind_publisher(
 ) -> BindingOut:
     """Bind a publisher's name to a key, for good; again to the same key is 200."""
     key = PublicKey.from_pem(body.public_key)
-    row, is_new = bind(parts, PublisherRow, name=name, key=key)
+    is_new = delegate_here(parts, name, key)
     response.status_code = HTTPStatus.CREATED if is_new else HTTPStatus.OK
     response.headers["Location"] = request.url.path
-    return BindingOut.of(row)
+    return BindingOut.of(binding(parts, PublisherRow, name=name))
 
 
 @router.get("/publishers/{name}")

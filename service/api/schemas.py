@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from model_zoo.clock import rfc3339
 from model_zoo.keys import MAX_PEM_BYTES
 from model_zoo.manifest import MAX_FILES, FileEntry
-from service.clock import rfc3339
 from service.database.tables import (
     DraftRow,
     JobRow,
@@ -22,6 +22,7 @@ from service.work import waiting_because
 MAX_EVENTS = 64
 MAX_ERROR_CHARACTERS = 16_384
 Dsse = dict[str, Any]
+Roles = Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=64)]
 Name = Annotated[str, Field(max_length=64)]
 
 
@@ -53,6 +54,36 @@ class ReleaseIn(Incoming):
     upload: str
     envelope: Dsse
     provenance: Dsse | None = None
+    roles: Roles
+
+
+class YankIn(Incoming):
+    """A publisher's notice, and his role's next version without the release."""
+
+    notice: dict[str, Any]
+    roles: Roles
+
+
+class RolesIn(Incoming):
+    """Role versions, each signed where its key lies, and small files they name."""
+
+    roles: Roles
+    files: Annotated[dict[str, dict[str, Any]], Field(max_length=1)] = Field(
+        default_factory=dict
+    )
+
+
+class AcceptedOut(BaseModel):
+    """Which versions are current now."""
+
+    versions: dict[str, int]
+
+
+class HoldersOut(BaseModel):
+    """Releases that hold a file of some digest: a hint that clients verify."""
+
+    releases: list[str]
+    children: list[str]
 
 
 class JobIn(Incoming):

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Dialect,
     ForeignKey,
     Index,
+    LargeBinary,
     MetaData,
     String,
     Text,
@@ -209,3 +210,92 @@ class WorkerRow(Table):
     name: Mapped[str] = mapped_column(String(NAME_CHARACTERS), primary_key=True)
     kinds: Mapped[list[str]]
     seen_at: Mapped[datetime]
+
+
+class MetadataRow(Table):
+    """One version of one TUF role, as its keys signed it; never changed."""
+
+    __tablename__ = "trust_metadata"
+
+    role: Mapped[str] = mapped_column(String(96), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime]
+
+
+class TargetRow(Table):
+    """A small target that some role vouches for, or did: kept under its digest."""
+
+    __tablename__ = "trust_targets"
+
+    path: Mapped[str] = mapped_column(String(512), primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(DIGEST_CHARACTERS), primary_key=True)
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class PendingRow(Table):
+    """A publisher's next role that still lacks signatures; one a publisher."""
+
+    __tablename__ = "pending_roles"
+
+    publisher: Mapped[str] = mapped_column(
+        ForeignKey("publishers.name"), primary_key=True
+    )
+    request: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+
+class WithdrawalRow(Table):
+    """A release that its publisher or the operator withdrew; there is no way back."""
+
+    __tablename__ = "withdrawals"
+
+    publisher: Mapped[str] = mapped_column(String(NAME_CHARACTERS), primary_key=True)
+    model: Mapped[str] = mapped_column(String(NAME_CHARACTERS), primary_key=True)
+    version: Mapped[str] = mapped_column(String(NAME_CHARACTERS), primary_key=True)
+    withdrawn_by: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str] = mapped_column(Text)
+    withdrawn_at: Mapped[datetime]
+
+
+class LogEntryRow(Table):
+    """One entry of the transparency log; ``leaf_hash`` is RFC 6962's, in hex."""
+
+    __tablename__ = "log_entries"
+
+    index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    leaf_hash: Mapped[str] = mapped_column(String(DIGEST_CHARACTERS), index=True)
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class LogNodeRow(Table):
+    """The hash of a complete subtree of the log, of 2**level leaves."""
+
+    __tablename__ = "log_nodes"
+
+    level: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+
+
+class CheckpointRow(Table):
+    """The log's signed note over its first ``size`` entries."""
+
+    __tablename__ = "log_checkpoints"
+
+    size: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    note: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime]
+
+
+class CosignatureRow(Table):
+    """A witness's signature line for one checkpoint."""
+
+    __tablename__ = "log_cosignatures"
+
+    size: Mapped[int] = mapped_column(
+        ForeignKey("log_checkpoints.size"), primary_key=True
+    )
+    keyid: Mapped[str] = mapped_column(String(DIGEST_CHARACTERS), primary_key=True)
+    line: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime]

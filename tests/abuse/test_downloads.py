@@ -1,16 +1,18 @@
 """A server, a network or a disk that misbehaves while one file is downloaded.
 
-Every refusal names the file, and leaves the folder as it was.
+Every refusal names the file, and leaves the folder as it was but for a partial file
+that the next download goes on with.
 """
 
 import hashlib
+import os
 import resource
 import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -20,17 +22,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model_zoo import downloads
-from model_zoo.downloads import BUFFER_BYTES, download
+from model_zoo import partials
+from model_zoo.downloads import BUFFER_BYTES, Downloader, download
 from model_zoo.errors import (
     DigestMismatchError,
     InvalidSpecError,
     LengthMismatchError,
     LocalError,
+    MalformedDocumentError,
     NotFoundError,
     TransportError,
     ZooError,
 )
+from model_zoo.pacing import Patience
 from model_zoo.transport import Server
 from tests.model_zoo.servers import answering, respond
 
@@ -38,6 +42,13 @@ GOOD = b"".join(bytes([i]) * BUFFER_BYTES for i in range(6)) + b"the end"
 """Over six buffers, no two alike, so that some are used again for other bytes."""
 SHA256 = hashlib.sha256(GOOD).hexdigest()
 OLDER = b"an earlier good file"
+ONCE = Patience(pauses_seconds=())
+HASTY = Patience(
+    head_seconds=0.3,
+    window_seconds=0.2,
+    min_bytes_per_second=10_000,
+    pauses_seconds=(),
+)
 
 
 @pytest.fixture(params=["a new file", "over an earlier one"])
@@ -56,8 +67,26 @@ def unchanged(to: Path) -> Iterator[None]:
     assert {path.name: path.read_bytes() for path in to.parent.iterdir()} == before
 
 
-def fetch(url: str, to: Path, *, size_bytes: int = len(GOOD)) -> None:
-    download(Server(url), "/file", to, size_bytes=size_bytes, sha256=SHA256)
+def fetch(
+    url: str, to: Path, *, size_bytes: int = len(GOOD), patience: Patience = ONCE
+) -> None:
+    Downloader(Server(url), patience=patience).fetch(
+        "/file", to, size_bytes=size_bytes, sha256=SHA256
+    )
+
+
+def partial_beside(to: Path) -> Path:
+    return to.with_name(f".{SHA256}.0.part")
+
+
+@contextmanager
+def keeping(to: Path, partial: bytes) -> Iterator[None]:
+    """Nothing changes but that ``partial`` is kept, unless it is empty."""
+    before = {path.name: path.read_bytes() for path in to.parent.iterdir()}
+    yield
+    if partial:
+        before[partial_beside(to).name] = partial
+    assert {path.name: path.read_bytes() for path in to.parent.iterdir()} == before
 
 
 def test_the_right_bytes_arrive(to: Path) -> None:
@@ -93,7 +122,7 @@ class SlowDigest:
 def test_no_buffer_is_used_again_before_it_was_hashed(
     monkeypatch: pytest.MonkeyPatch, to: Path
 ) -> None:
-    monkeypatch.setattr(downloads, "hashlib", SimpleNamespace(sha256=SlowDigest))
+    monkeypatch.setattr(partials, "hashlib", SimpleNamespace(sha256=SlowDigest))
     with answering(lambda request: respond(request, GOOD)) as url:
         fetch(url, to)
     assert to.read_bytes() == GOOD
@@ -176,7 +205,7 @@ def test_a_connection_that_breaks_off_may_be_tried_again(to: Path, kept: int) ->
 
     with (
         answering(answer) as url,
-        unchanged(to),
+        keeping(to, GOOD[:kept]),
         pytest.raises(TransportError, match=f"{kept} of {len(GOOD)} bytes"),
     ):
         fetch(url, to)
@@ -225,13 +254,14 @@ def test_the_server_s_refusal_is_told(to: Path) -> None:
         fetch(url, to)
 
 
-def test_ctrl_c_leaves_nothing_behind(to: Path) -> None:
-    def interrupt(_: int) -> None:
-        raise KeyboardInterrupt
+def test_ctrl_c_keeps_what_had_arrived(to: Path) -> None:
+    def interrupt(count: int) -> None:
+        if count:
+            raise KeyboardInterrupt
 
     with (
         answering(lambda request: respond(request, GOOD)) as url,
-        unchanged(to),
+        keeping(to, GOOD[:BUFFER_BYTES]),
         pytest.raises(KeyboardInterrupt),
     ):
         download(
@@ -330,6 +360,195 @@ def test_any_bytes_for_an_answer_are_a_told_refusal(raw: bytes, tmp_path: Path) 
     with answering(answer) as url, pytest.raises(ZooError):
         fetch(url, to)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("status", "content_range"),
+    [
+        pytest.param(206, f"bytes 0-{len(GOOD) - 1}/{len(GOOD)}", id="all again"),
+        pytest.param(206, f"bytes 8-{len(GOOD) - 1}/{len(GOOD)}", id="starts late"),
+        pytest.param(206, f"bytes 7-{len(GOOD) - 2}/{len(GOOD)}", id="ends early"),
+        pytest.param(206, f"bytes 7-{len(GOOD) - 1}/*", id="does not say of what"),
+        pytest.param(206, f"bytes 7-{len(GOOD) - 1}/99", id="of another file"),
+        pytest.param(206, "\x1b[31m", id="terminal control codes"),
+        pytest.param(206, "", id="does not say"),
+    ],
+)
+def test_another_range_than_the_one_asked_for_is_refused(
+    to: Path, status: int, content_range: str
+) -> None:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        headers = {"Content-Range": content_range}
+        respond(request, GOOD[7:], status=status, headers=headers)
+
+    with answering(answer) as url, unchanged(to):
+        partial_beside(to).write_bytes(GOOD[:7])
+        with pytest.raises(MalformedDocumentError, match="expected bytes 7-") as told:
+            fetch(url, to)
+    assert "\x1b" not in str(told.value)
+
+
+def test_a_range_that_nobody_asked_for_is_refused(to: Path) -> None:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        headers = {"Content-Range": f"bytes 0-{len(GOOD) - 1}/{len(GOOD)}"}
+        respond(request, GOOD, status=206, headers=headers)
+
+    with (
+        answering(answer) as url,
+        unchanged(to),
+        pytest.raises(MalformedDocumentError, match="expected bytes 0-"),
+    ):
+        fetch(url, to)
+
+
+def test_a_rest_of_another_length_is_refused(to: Path) -> None:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        headers = {"Content-Range": f"bytes 7-{len(GOOD) - 1}/{len(GOOD)}"}
+        respond(request, GOOD[7:] + b"!", status=206, headers=headers)
+
+    with answering(answer) as url, unchanged(to):
+        partial_beside(to).write_bytes(GOOD[:7])
+        with pytest.raises(LengthMismatchError, match=f"found {len(GOOD) + 1}"):
+            fetch(url, to)
+
+
+def dripping(
+    head: bytes, *, drop: bytes = b"x", every_seconds: float = 0.02
+) -> tuple[Callable[[BaseHTTPRequestHandler], None], threading.Event]:
+    """Return a server that sends ``head`` and then a drop at a time, for good."""
+    hung_up = threading.Event()
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        try:
+            request.wfile.write(head)
+            for _ in range(2000):
+                request.wfile.write(drop)
+                time.sleep(every_seconds)
+        except OSError:
+            hung_up.set()
+
+    return answer, hung_up
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(GOOD),
+            "under 10000 bytes a second",
+            id="the body",
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfff\r\n",
+            "under 10000 bytes a second",
+            id="a chunk",
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;",
+            "under 10000 bytes a second",
+            id="the length of a chunk",
+        ),
+        pytest.param(
+            b"HTTP/1.1 500 No\r\nContent-Length: 60000\r\n\r\n",
+            "under 10000 bytes a second",
+            id="a refusal",
+        ),
+        pytest.param(b"HTTP/1.1 200 OK\r\nX: ", "no answer within", id="a header"),
+        pytest.param(b"HT", "no answer within", id="the status"),
+    ],
+)
+def test_a_server_that_drips_is_cut_off(to: Path, head: bytes, told: str) -> None:
+    answer, hung_up = dripping(head)
+    with answering(answer) as url:
+        with pytest.raises(TransportError, match=f"too slow: {told}"):
+            fetch(url, to, patience=HASTY)
+        assert hung_up.wait(10)
+
+
+def test_a_server_that_falls_silent_is_cut_off_and_what_came_is_kept(to: Path) -> None:
+    done = threading.Event()
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(GOOD)))
+        request.end_headers()
+        request.wfile.write(GOOD[: 2 * BUFFER_BYTES])
+        done.wait(30)
+
+    with answering(answer) as url, keeping(to, GOOD[: 2 * BUFFER_BYTES]):
+        with pytest.raises(TransportError, match="too slow"):
+            fetch(url, to, patience=HASTY)
+        done.set()
+
+
+def test_a_server_that_never_answers_is_cut_off(to: Path) -> None:
+    done = threading.Event()
+
+    def answer(_: BaseHTTPRequestHandler) -> None:
+        done.wait(30)
+
+    with answering(answer) as url, unchanged(to):
+        with pytest.raises(TransportError, match=r"no answer within 0\.3 s"):
+            fetch(url, to, patience=HASTY)
+        done.set()
+
+
+def test_a_slow_disk_is_not_the_servers_fault(to: Path) -> None:
+    def dawdle(_: int) -> None:
+        time.sleep(0.25)
+
+    with answering(lambda request: respond(request, GOOD)) as url:
+        Downloader(Server(url), patience=HASTY).fetch(
+            "/", to, size_bytes=len(GOOD), sha256=SHA256, progress=dawdle
+        )
+    assert to.read_bytes() == GOOD
+
+
+def test_a_server_that_breaks_off_for_ever_is_given_up_after_a_few_attempts(
+    to: Path,
+) -> None:
+    asked: list[str | None] = []
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        asked.append(request.headers["Range"])
+        start = len(asked) - 1
+        headers = {"Content-Range": f"bytes {start}-{len(GOOD) - 1}/{len(GOOD)}"}
+        respond(
+            request,
+            GOOD[start : start + 1],
+            length=len(GOOD) - start,
+            status=206 if start else 200,
+            headers=headers,
+        )
+
+    with (
+        answering(answer) as url,
+        keeping(to, GOOD[:3]),
+        pytest.raises(TransportError, match="broke off after 3"),
+    ):
+        fetch(url, to, patience=Patience(pauses_seconds=(0, 0)))
+    assert asked == [None, "bytes=1-", "bytes=2-"]
+
+
+@pytest.mark.parametrize("make", ["link", "hard link", "folder", "pipe"])
+def test_what_is_no_partial_of_ours_is_not_written_to(
+    tmp_path: Path, make: str
+) -> None:
+    to, theirs = tmp_path / "new" / "file", tmp_path / "theirs"
+    to.parent.mkdir()
+    theirs.write_bytes(b"precious")
+    trap = partial_beside(to)
+    traps: dict[str, Callable[[], None]] = {
+        "link": lambda: trap.symlink_to(theirs),
+        "hard link": lambda: trap.hardlink_to(theirs),
+        "folder": trap.mkdir,
+        "pipe": lambda: os.mkfifo(trap),
+    }
+    traps[make]()
+    with answering(lambda request: respond(request, GOOD)) as url:
+        fetch(url, to)
+    assert to.read_bytes() == GOOD
+    assert theirs.read_bytes() == b"precious"
 
 
 def respond_in_chunks(request: BaseHTTPRequestHandler, chunks: list[bytes]) -> None:

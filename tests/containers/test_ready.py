@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from containers.ready import is_ready
-from service.clock import system_clock
+from model_zoo.clock import system_clock
 from tests.service.test_serving import PATIENCE_SECONDS, serving
 from trainer.lab.certificates import ServerCertificate, issue
 

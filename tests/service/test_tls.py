@@ -9,7 +9,7 @@ import pytest
 from model_zoo.client import ZooClient
 from model_zoo.errors import UntrustedServerError
 from model_zoo.keys import SigningKey
-from service.clock import system_clock
+from model_zoo.clock import system_clock
 from tests.service.test_serving import TOKEN, refused, serving
 from trainer.lab.certificates import ServerCertificate, issue
 

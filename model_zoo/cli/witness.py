@@ -1,0 +1,92 @@
+"""``zoo witness``: watch a zoo's log, and cosign what it was seen to say."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model_zoo.cli.options import (
+    DEFAULT_URL,
+    Authority,
+    PassphraseFile,
+    SigningKeyFile,
+    TokenFile,
+    Url,
+    signing_key,
+    token,
+)
+from model_zoo.cli.output import emit, say
+from model_zoo.clock import system_clock
+from model_zoo.errors import NotFoundError, TransportError
+from model_zoo.keys import PublicKey
+from model_zoo.transport import Server, Transport
+
+INTERVAL_SECONDS = 60.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("witness")(witness)
+
+
+def witness(
+    *,
+    key: SigningKeyFile,
+    state: Annotated[
+        Path, typer.Option(help="File of the last checkpoint that you cosigned.")
+    ],
+    log_key: Annotated[
+        list[Path], typer.Option("--log-key", help="Pinned key of the log (PEM).")
+    ],
+    interval: Annotated[
+        float, typer.Option(min=1, help="Seconds between two looks.")
+    ] = INTERVAL_SECONDS,
+    once: Annotated[bool, typer.Option("--once", help="Look once and end.")] = False,
+    passphrase_file: PassphraseFile = None,
+    url: Url = DEFAULT_URL,
+    ca: Authority = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Cosign a log's checkpoints, each only if it extends the one before."""
+    from model_zoo.trust.fetching import ServerFetcher
+    from model_zoo.trust.transparency import log_reader
+    from model_zoo.witnessing import COSIGNATURES_PATH, Witness, held_state
+
+    server = Server(url, ca=ca, token=token(token_file))
+    by = Witness(
+        key=signing_key(key, passphrase_file=passphrase_file),
+        log_keys=tuple(map(PublicKey.load, log_key)),
+        state=state,
+    )
+    fetch = log_reader(ServerFetcher(server), server.url)
+    with Transport(server) as transport, held_state(state):
+
+        def submit(note: str) -> None:
+            transport.send("POST", COSIGNATURES_PATH, {"note": note})
+
+        def look() -> None:
+            seen = by.look(fetch, submit, now=system_clock())
+            say(f"{seen.origin}: {seen.size} entries, cosigned as {by.name}")
+            emit(
+                {
+                    "origin": seen.origin,
+                    "size": seen.size,
+                    "witness": by.name,
+                    "keyid": by.key.public.keyid,
+                    "cosigned_at": seen.at.isoformat(timespec="seconds"),
+                }
+            )
+
+        look() if once else _look_forever(look, interval_seconds=interval)
+
+
+def _look_forever(look: Callable[[], None], *, interval_seconds: float) -> None:
+    """Look again and again; only what trying again may cure does not end it."""
+    while True:
+        try:
+            look()
+        except (TransportError, NotFoundError) as error:
+            say(f"zoo: {error}; trying again")
+        time.sleep(interval_seconds)

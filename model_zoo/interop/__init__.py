@@ -1,0 +1,1 @@
+"""Formats of other projects: transparency logs, Model Signing, CycloneDX."""

@@ -1,0 +1,1 @@
+"""TUF: who may say what is in the zoo, and how a client comes to believe it."""

@@ -1,0 +1,47 @@
+"""What a user pins, and where what he has seen is remembered."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from model_zoo.clock import Clock, system_clock
+from model_zoo.transport import Server
+from model_zoo.trust.updater import TrustedZoo, default_cache, read_root, refreshed
+
+ROOT_VARIABLE = "ZOO_TRUST_ROOT"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchor:
+    """A pinned root, from a file or the environment and never from the server."""
+
+    root: bytes = field(repr=False)
+    cache: Path = field(default_factory=default_cache)
+    clock: Clock = system_clock
+
+    @classmethod
+    def load(cls, path: Path) -> "Anchor":
+        """Return the anchor whose root is in the file at ``path``.
+
+        Raises:
+            VerificationError: it is no root.
+            LocalError: it cannot be read.
+        """
+        return cls(root=read_root(path))
+
+    def now(self) -> datetime:
+        """Return the time that expiry is judged at."""
+        return self.clock()
+
+    @property
+    def partials(self) -> Path:
+        """Where downloads that broke off wait to be resumed."""
+        return self.cache / "partial"
+
+    @contextmanager
+    def refreshed(self, server: Server) -> Iterator[TrustedZoo]:
+        """Yield what the zoo at ``server`` vouches for now."""
+        with refreshed(server, self.root, cache=self.cache, now=self.now()) as zoo:
+            yield zoo

@@ -1,0 +1,153 @@
+"""What a party remembers of a log: the last checkpoint it believed, in one file.
+
+A log that shows one history to some and another to others must keep doing so: each of
+them asks, every time, that the new checkpoint extends the one remembered here.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_zoo.digests import sha256_bytes
+from model_zoo.errors import RollbackError, SplitViewError, VerificationError
+from model_zoo.interop.merkle import consistency_proof, root_hash, verify_consistency
+from model_zoo.interop.notes import MAX_NOTE_BYTES
+from model_zoo.interop.tlog import LOG_PREFIX, Checkpoint, SignedCheckpoint, TileNodes
+from model_zoo.keys import PublicKey
+from model_zoo.partials import told_as_local_error
+
+Fetch = Callable[[str], bytes]
+"""Returns the bytes at a path of the zoo, such as ``/log/checkpoint``."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogMemory:
+    """The file that holds the last believed checkpoint of the log with these keys.
+
+    Two processes on one file must not write at once: whoever shares it, locks.
+    """
+
+    path: Path
+    keys: Sequence[PublicKey]
+
+    def last(self) -> SignedCheckpoint | None:
+        """Return the last checkpoint that was believed; None if there was none yet.
+
+        Raises:
+            VerificationError: the file is no checkpoint of this log.
+            LocalError: it cannot be read.
+        """
+        with told_as_local_error(self.path):
+            try:
+                with self.path.open("rb") as file:
+                    data = file.read(MAX_NOTE_BYTES + 1)
+            except FileNotFoundError:
+                return None
+        return SignedCheckpoint.open(data, self.keys)
+
+    def accept(self, signed: SignedCheckpoint, fetch: Fetch) -> None:
+        """Remember a checkpoint, if the log it is of extends what is remembered.
+
+        Raises:
+            RollbackError: it is older than the remembered one.
+            SplitViewError: the log has two histories; both notes are kept beside the
+                file, since each of them is the log's own signature on one.
+            VerificationError: it is of another log, or the tiles do not fit it.
+            LocalError: the file cannot be read or written.
+        """
+        last = self.last()
+        if last is not None:
+            self._check(last, signed, fetch)
+        _replace(self.path, signed.note.to_bytes())
+
+    def _check(
+        self, last: SignedCheckpoint, signed: SignedCheckpoint, fetch: Fetch
+    ) -> None:
+        try:
+            require_extension(last, signed, fetch)
+        except SplitViewError as error:
+            kept = [self._keep(last), self._keep(signed)]
+            names = " and ".join(str(path) for path in kept)
+            msg = f"{error}; the signed proof is in {names}: show it to others"
+            raise SplitViewError(msg) from error
+
+    def _keep(self, signed: SignedCheckpoint) -> Path:
+        data = signed.note.to_bytes()
+        tail = f"split-view-{signed.checkpoint.size}-{sha256_bytes(data)[:16]}.note"
+        path = self.path.with_name(f"{self.path.name}.{tail}")
+        _replace(path, data)
+        return path
+
+
+def require_extension(
+    old: SignedCheckpoint, new: SignedCheckpoint, fetch: Fetch
+) -> None:
+    """Accept that the log of ``new`` begins with all of the log of ``old``.
+
+    The proof is made of tiles that ``fetch`` gets from anybody.
+
+    Raises:
+        RollbackError: ``new`` is the shorter one.
+        SplitViewError: the log signed two histories.
+        VerificationError: other logs, or tiles that do not make the new root.
+    """
+    before, after = old.checkpoint, new.checkpoint
+    if before.origin != after.origin:
+        msg = f"expected a checkpoint of {before.origin!a}, found {after.origin!a}"
+        raise VerificationError(msg)
+    if after.size < before.size:
+        msg = (
+            f"the log has {after.size} entries, and had {before.size} when it was "
+            "seen last; an old checkpoint is replayed, or the log was cut"
+        )
+        raise RollbackError(msg)
+    if not before.size:
+        return
+    found = after.root
+    if after.size > before.size:
+        found = _root_of_first(before.size, after, fetch)
+    if found != before.root:
+        msg = (
+            f"the log {after.origin!a} signed two histories: of its first "
+            f"{before.size} entries it showed others before"
+        )
+        raise SplitViewError(msg)
+
+
+def _root_of_first(size: int, checkpoint: Checkpoint, fetch: Fetch) -> bytes:
+    """Return the root of the first ``size`` entries of a log, proved by its own root.
+
+    Taking it from the tiles, and not from what is remembered, is what tells a log
+    with two histories from tiles that are damaged.
+    """
+    nodes = TileNodes(checkpoint.size, lambda path: fetch(LOG_PREFIX + path))
+    root = root_hash(size, nodes)
+    try:
+        verify_consistency(
+            consistency_proof(size, checkpoint.size, nodes),
+            old=size,
+            new=checkpoint.size,
+            old_root=root,
+            new_root=checkpoint.root,
+        )
+    except VerificationError as error:
+        msg = f"the log's tiles do not make the root of its {checkpoint.size} entries"
+        raise VerificationError(msg) from error
+    return root
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file all at once: a crash leaves the old one or the new one."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    with told_as_local_error(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)

@@ -1,0 +1,171 @@
+"""Pulling and verifying under a pinned root: root to target, then every byte."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from model_zoo import loading
+from model_zoo.answers import Holders
+from model_zoo.digests import is_sha256
+from model_zoo.errors import (
+    ConflictError,
+    InvalidSpecError,
+    MalformedDocumentError,
+    VerificationError,
+)
+from model_zoo.folders import BUNDLE_NAME, FileProgress
+from model_zoo.names import ReleaseName
+from model_zoo.policy import TrustPolicy
+from model_zoo.pulling import download_files, is_occupied, release_path, staging_beside
+from model_zoo.transport import Transport
+from model_zoo.trust.anchor import Anchor
+from model_zoo.trust.evidence import (
+    Evidence,
+    Moment,
+    gather,
+    read_evidence,
+    signed_at_of,
+    verify,
+    write_evidence,
+)
+from model_zoo.trust.releases import TrustedRelease
+from model_zoo.verification import VerifiedRelease, verify_files
+
+
+def pull(
+    transport: Transport,
+    name: ReleaseName,
+    *,
+    anchor: Anchor,
+    policy: TrustPolicy,
+    to: Path,
+    progress: FileProgress | None = None,
+) -> VerifiedRelease:
+    """Make ``to`` the folder of a release that the zoo vouches for now.
+
+    A folder that holds this very release already is verified, gets the new evidence
+    and is else left alone. A download that broke off is taken up where it stopped.
+
+    Raises:
+        ConflictError: ``to`` holds something else.
+        NotFoundError: no role vouches for such a release.
+        VerificationError: what came cannot be believed; nothing was written.
+        TransportError: it did not arrive; what did is kept apart, to be resumed.
+        LocalError: it cannot be written.
+    """
+    release, evidence, moment = look_up(transport, name, anchor=anchor, policy=policy)
+    if is_occupied(to):
+        _require_same(to, release)
+        write_evidence(to, evidence)
+    else:
+        with staging_beside(to) as staging:
+            download_files(
+                transport,
+                f"{release_path(name)}/files",
+                manifest=release.statement.manifest,
+                to=staging,
+                partials=anchor.partials,
+                progress=progress,
+            )
+            (staging / BUNDLE_NAME).write_bytes(release.bundle)
+            write_evidence(staging, evidence)
+    return _verified(to, release, moment)
+
+
+def look_up(
+    transport: Transport, name: ReleaseName, *, anchor: Anchor, policy: TrustPolicy
+) -> tuple[TrustedRelease, Evidence, Moment]:
+    """Return the release that the zoo vouches for now, without its files."""
+    with anchor.refreshed(transport.server) as zoo:
+        release, evidence = gather(
+            zoo,
+            name,
+            policy=policy,
+            holders=lambda sha256: holders(transport, sha256),
+            now=anchor.now(),
+        )
+        as_of = signed_at_of(zoo.timestamp)
+    return release, evidence, Moment(as_of=as_of, witnessed=policy.cosignatures > 0)
+
+
+def verify_folder(
+    folder: Path,
+    *,
+    anchor: Anchor,
+    policy: TrustPolicy,
+    name: ReleaseName | None = None,
+) -> VerifiedRelease:
+    """Return the release in a pulled folder, verified without a network.
+
+    Raises:
+        ExpiredMetadataError: its evidence is older than the policy allows.
+        VerificationError: a subclass for each other way in which it does not hold.
+        InvalidSpecError: there is no such folder.
+        LocalError: it cannot be read.
+    """
+    evidence = read_evidence(folder)
+    release, moment = verify(
+        evidence, anchor.root, name=name, policy=policy, now=anchor.now()
+    )
+    verify_files(release.statement.manifest, folder)
+    return _verified(folder, release, moment)
+
+
+def load(
+    transport: Transport | None,
+    folder: Path,
+    *,
+    anchor: Anchor,
+    policy: TrustPolicy,
+) -> dict[str, Any]:
+    """Return the tensors in a pulled folder, once more verified, and asked about.
+
+    With a transport the zoo is asked again, so that what was withdrawn since it was
+    pulled is refused; without one the evidence in the folder must be young enough.
+
+    Raises:
+        YankedError: withdrawn, or made from what was.
+        VerificationError: a subclass for each other way in which it does not hold.
+    """
+    found = verify_folder(folder, anchor=anchor, policy=policy)
+    if transport is not None:
+        name = found.statement.release
+        release, _, _ = look_up(transport, name, anchor=anchor, policy=policy)
+        _require_same(folder, release)
+    return loading.load(found)
+
+
+def holders(transport: Transport, sha256: str) -> Sequence[ReleaseName]:
+    """Return which releases the zoo says hold a file: a hint, still to be verified."""
+    if not is_sha256(sha256):
+        return []
+    said = Holders.read(transport.get(f"/holders/{sha256}"))
+    try:
+        return [ReleaseName.parse(name) for name in said.releases]
+    except InvalidSpecError as error:
+        msg = f"the zoo names a holder that is no release: {error}"
+        raise MalformedDocumentError(msg) from error
+
+
+def _require_same(folder: Path, release: TrustedRelease) -> None:
+    statement = release.statement
+    try:
+        verify_files(statement.manifest, folder)
+        held = (folder / BUNDLE_NAME).read_bytes()
+    except (InvalidSpecError, OSError, VerificationError) as error:
+        msg = f"{folder} holds something else than {statement.release}: {error}"
+        raise ConflictError(msg) from error
+    if held != release.bundle:
+        msg = f"{folder} holds other signatures than those of {statement.release}"
+        raise ConflictError(msg)
+
+
+def _verified(folder: Path, release: TrustedRelease, moment: Moment) -> VerifiedRelease:
+    return VerifiedRelease(
+        path=folder,
+        statement=release.statement,
+        envelope=release.envelope,
+        as_of=moment.as_of,
+        witnessed=moment.witnessed,
+        overridden=release.overridden,
+    )

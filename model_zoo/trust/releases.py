@@ -1,0 +1,258 @@
+"""A release under a pinned root: numbered steps, on line and off line the same."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from model_zoo.attestations import (
+    Provenance,
+    ReleaseStatement,
+    open_provenance,
+    subjects_of,
+    vouched_provenance,
+    vouched_release,
+)
+from model_zoo.bundles import parse_bundle
+from model_zoo.envelopes import Envelope
+from model_zoo.errors import (
+    NotFoundError,
+    PolicyNotMetError,
+    ProvenanceMismatchError,
+    WrongReleaseError,
+    YankedError,
+)
+from model_zoo.folders import BUNDLE_NAME
+from model_zoo.manifest import Manifest
+from model_zoo.names import ReleaseName
+from model_zoo.policy import TrustPolicy
+from model_zoo.trust.ceremony import WITHDRAWALS
+from model_zoo.trust.roles import WITHDRAWN, delegation_of, target_path
+from model_zoo.trust.updater import TrustedZoo
+from model_zoo.trust.yanks import YANK_NAME, YankNotice, index_path
+from model_zoo.verification import require_no_reserved_name
+
+MAX_ANCESTORS = 64
+
+Holders = Callable[[str], Sequence[ReleaseName]]
+"""Asks the zoo which releases hold the file of a digest: a hint, verified by TUF."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustedRelease:
+    """What a TUF role vouches for under one release name.
+
+    ``bundle`` is the target ``release.json`` itself; ``overridden`` tells which
+    withdrawals the policy said to ignore.
+    """
+
+    statement: ReleaseStatement
+    envelope: Envelope
+    provenance: Envelope | None
+    bundle: bytes
+    overridden: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestor:
+    """A file that a release was made from, and the way to it.
+
+    ``chain`` starts at the release and names what each step was made from.
+    """
+
+    sha256: str
+    release: ReleaseName | None
+    chain: tuple[str, ...]
+
+
+def trusted_release(
+    zoo: TrustedZoo, name: ReleaseName, *, policy: TrustPolicy, holders: Holders
+) -> TrustedRelease:
+    """Return the release that the zoo's roles vouch for under ``name``.
+
+    Raises:
+        VerificationError: a subclass for each way in which it does not hold.
+        NotFoundError: no role vouches for such a release.
+        TransportError: something did not arrive.
+    """
+    # (1) It is from a publisher that the policy accepts.
+    policy.require_publisher(name)
+    # (2) Neither its publisher nor the operator withdrew it.
+    withdrawn = withdrawal(zoo, name)
+    if withdrawn is not None:
+        # What was withdrawn stands in no role any more: no override brings it back.
+        raise YankedError(withdrawn)
+    # (3) A role that the root leads to names its release.json by length and digest.
+    release = read_release(zoo, name)
+    # (4) It speaks of the release that was asked for, and leaves room for evidence.
+    if release.statement.release != name:
+        raise WrongReleaseError(
+            expected=str(name), found=str(release.statement.release)
+        )
+    require_no_reserved_name(release.statement.manifest)
+    # (5) A trusted builder says how it was made, where the policy asks for one.
+    provenance = _provenance(zoo, release, policy=policy)
+    # (6) Nothing that it was made from was withdrawn.
+    overridden = _require_sound_ancestry(
+        zoo, release, provenance, policy=policy, holders=holders
+    )
+    return TrustedRelease(
+        statement=release.statement,
+        envelope=release.envelope,
+        provenance=release.provenance,
+        bundle=release.bundle,
+        overridden=overridden,
+    )
+
+
+def withdrawal(zoo: TrustedZoo, name: ReleaseName) -> str | None:
+    """Return why a release was withdrawn, in one line; None where it was not."""
+    delegation = delegation_of(zoo.targets, WITHDRAWN)
+    if delegation is not None and delegation.is_delegated_path(target_path(name, "-")):
+        zoo.target(target_path(name, "-"))
+        told = zoo.delegated(WITHDRAWN).unrecognized_fields.get(WITHDRAWALS, {})
+        reason = told.get(str(name)) if isinstance(told, dict) else None
+        return f"{name} was withdrawn by the operator: {reason or 'no reason is told'}"
+    if zoo.target(target_path(name, YANK_NAME)) is None:
+        return None
+    notice = YankNotice.read(zoo.read_target(target_path(name, YANK_NAME)))
+    if notice.release != str(name):
+        raise WrongReleaseError(expected=str(name), found=notice.release)
+    return notice.told()
+
+
+def ancestry(
+    zoo: TrustedZoo,
+    name: ReleaseName,
+    provenance: Provenance | None,
+    *,
+    holders: Holders,
+) -> list[Ancestor]:
+    """Return what a release was made from, parents first, as far as it is known.
+
+    A parent is signed in the provenance of its child. Which release holds it is asked
+    of the zoo and verified; where the zoo does not say, the way ends there: no known
+    parents is no proof of no parents.
+    """
+    found: dict[str, Ancestor] = {}
+    todo: deque[tuple[Provenance | None, tuple[str, ...]]] = deque(
+        [(provenance, (str(name),))]
+    )
+    while todo:
+        made, chain = todo.popleft()
+        for sha256 in _parents(made):
+            if sha256 in found:
+                continue
+            if len(found) >= MAX_ANCESTORS:
+                msg = f"{name}: more than {MAX_ANCESTORS} ancestors"
+                raise PolicyNotMetError(msg)
+            holder, theirs = _held(zoo, sha256, holders=holders)
+            label = str(holder) if holder else f"file {sha256[:16]}"
+            found[sha256] = Ancestor(sha256, holder, (*chain, label))
+            todo.append((theirs, (*chain, label)))
+    return list(found.values())
+
+
+def yanked_file(zoo: TrustedZoo, sha256: str) -> YankNotice | None:
+    """Return the notice by which the file of that digest was withdrawn, or None."""
+    path = index_path(sha256)
+    if zoo.target(path) is None:
+        return None
+    return YankNotice.read(zoo.read_target(path))
+
+
+def read_release(zoo: TrustedZoo, name: ReleaseName) -> TrustedRelease:
+    """Return what the publisher's role vouches for under ``name``, policy apart.
+
+    Raises:
+        NotFoundError: nothing.
+    """
+    try:
+        data = zoo.read_target(target_path(name, BUNDLE_NAME))
+    except NotFoundError as error:
+        msg = f"no role vouches for a release {name}"
+        raise NotFoundError(msg) from error
+    envelope, provenance = parse_bundle(data)
+    return TrustedRelease(
+        statement=vouched_release(envelope),
+        envelope=envelope,
+        provenance=provenance,
+        bundle=data,
+    )
+
+
+def _provenance(
+    zoo: TrustedZoo, release: TrustedRelease, *, policy: TrustPolicy
+) -> Provenance | None:
+    """Return the provenance; its files are the release's."""
+    name = release.statement.release
+    if release.provenance is None:
+        if policy.provenance:
+            msg = f"{name}: the policy demands provenance and there is none"
+            raise PolicyNotMetError(msg)
+        return None
+    provenance = vouched_provenance(release.provenance)
+    if policy.provenance:
+        builders = zoo.trusted_keys().builder_role()
+        if builders is None:
+            msg = f"{name}: the policy demands provenance; this zoo trusts no builder"
+            raise PolicyNotMetError(msg)
+        provenance = open_provenance(release.provenance, builders)
+    _require_same_files(provenance, release.statement.manifest)
+    return provenance
+
+
+def _require_same_files(provenance: Provenance, manifest: Manifest) -> None:
+    if provenance.subjects != subjects_of(manifest):
+        msg = "the provenance is of other files than these"
+        raise ProvenanceMismatchError(msg)
+
+
+def _require_sound_ancestry(
+    zoo: TrustedZoo,
+    release: TrustedRelease,
+    provenance: Provenance | None,
+    *,
+    policy: TrustPolicy,
+    holders: Holders,
+) -> tuple[str, ...]:
+    """Return the withdrawals that the policy overrides; refuse the others."""
+    name = release.statement.release
+    chains: list[tuple[str, tuple[str, ...]]] = [
+        (file.sha256, (str(name),)) for file in release.statement.manifest.files
+    ]
+    chains += [
+        (ancestor.sha256, ancestor.chain)
+        for ancestor in ancestry(zoo, name, provenance, holders=holders)
+    ]
+    overridden = []
+    for sha256, chain in chains:
+        notice = yanked_file(zoo, sha256)
+        if notice is None:
+            continue
+        told = f"{' <- '.join(chain)}: {notice.told()}"
+        if str(name) not in policy.allow_withdrawn:
+            msg = f"{told}; what was made from it is refused too"
+            raise YankedError(msg)
+        overridden.append(told)
+    return tuple(overridden)
+
+
+def _parents(provenance: Provenance | None) -> list[str]:
+    """Return the digests of what was learned from: parents and data sets alike."""
+    return [] if provenance is None else sorted(provenance.inputs.values())
+
+
+def _held(
+    zoo: TrustedZoo, sha256: str, *, holders: Holders
+) -> tuple[ReleaseName | None, Provenance | None]:
+    """Return a release that verifiably holds the file, and its provenance."""
+    for name in holders(sha256):
+        try:
+            release = read_release(zoo, name)
+        except NotFoundError:
+            continue
+        held = {file.sha256 for file in release.statement.manifest.files}
+        if release.statement.release == name and sha256 in held:
+            made = release.provenance
+            return name, None if made is None else vouched_provenance(made)
+    return None, None

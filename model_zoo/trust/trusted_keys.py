@@ -1,0 +1,52 @@
+"""``zoo/trusted-keys.json``: the keys that one pinned root brings along."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from model_zoo.documents import Document
+from model_zoo.envelopes import Role
+from model_zoo.errors import MalformedDocumentError
+from model_zoo.keys import PublicKey
+
+MAX_TRUSTED_KEYS_BYTES = 256 * 1024
+_Pems = Annotated[tuple[str, ...], Field(max_length=64)]
+
+
+class TrustedKeys(Document):
+    """Whose word counts for what; PEM, Ed25519 but for ``oms``, which is P-256.
+
+    ``log`` and ``log_origin`` name the transparency log, ``witnesses`` who may cosign
+    its checkpoints, ``builders`` whose provenance and ``scanners`` whose reports to
+    believe. Signed by the top-level targets key.
+    """
+
+    format: Annotated[int, Field(ge=1, le=1)] = 1
+    log_origin: str = ""
+    log: _Pems = ()
+    witnesses: _Pems = ()
+    builders: _Pems = ()
+    scanners: _Pems = ()
+    oms: _Pems = ()
+
+    @classmethod
+    def read(cls, data: bytes) -> "TrustedKeys":
+        """Return the document in ``data``, which the caller has verified.
+
+        Raises:
+            MalformedDocumentError: it is no such document.
+        """
+        try:
+            return cls.from_bytes(data, limit_bytes=MAX_TRUSTED_KEYS_BYTES)
+        except ValueError as error:
+            msg = f"trusted keys: {error}"
+            raise MalformedDocumentError(msg) from error
+
+    def witness_keys(self) -> tuple[PublicKey, ...]:
+        """Return the keys of the witnesses."""
+        return tuple(PublicKey.from_pem(pem) for pem in self.witnesses)
+
+    def builder_role(self) -> Role | None:
+        """Return the role of all builders, any one of which is enough; None if none."""
+        keys = tuple(PublicKey.from_pem(pem) for pem in self.builders)
+        return Role("trusted builders", keys) if keys else None

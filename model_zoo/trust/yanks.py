@@ -1,0 +1,77 @@
+"""Yanks: a release withdrawn for good, with the reason, by digest and by name."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from model_zoo.clock import rfc3339
+from model_zoo.documents import Document
+from model_zoo.errors import InvalidSpecError, MalformedDocumentError
+from model_zoo.jobs import Digest
+from model_zoo.names import ReleaseName
+from model_zoo.trust.roles import OPERATOR
+
+YANK_NAME = "yanked.json"
+MAX_REASON_CHARACTERS = 1000
+MAX_NOTICE_BYTES = 64 * 1024
+
+
+class YankNotice(Document):
+    """This release must not be used any more; there is no un-yank.
+
+    ``files`` maps name to SHA-256, so that what was made from them is found by digest.
+    """
+
+    format: Literal[1] = 1
+    release: Annotated[str, Field(max_length=256)]
+    withdrawn_by: Literal["publisher", "operator"]
+    reason: Annotated[str, Field(min_length=1, max_length=MAX_REASON_CHARACTERS)]
+    yanked_at: str
+    files: Annotated[dict[str, Digest], Field(max_length=256)]
+
+    @classmethod
+    def read(cls, data: bytes) -> "YankNotice":
+        """Return the notice in ``data``, which a TUF role vouches for.
+
+        Raises:
+            MalformedDocumentError: it is no such notice.
+        """
+        try:
+            return cls.from_bytes(data, limit_bytes=MAX_NOTICE_BYTES)
+        except ValueError as error:
+            msg = f"yank notice: {error}"
+            raise MalformedDocumentError(msg) from error
+
+    def told(self) -> str:
+        """Return the notice as one line."""
+        return (
+            f"{self.release} was withdrawn by the {self.withdrawn_by} at "
+            f"{self.yanked_at}: {self.reason}"
+        )
+
+
+def yank_notice(
+    name: ReleaseName, *, reason: str, files: dict[str, str], now: datetime
+) -> YankNotice:
+    """Return a publisher's notice that his release is withdrawn.
+
+    Raises:
+        InvalidSpecError: no reason, or too long a one.
+    """
+    try:
+        return YankNotice(
+            release=str(name),
+            withdrawn_by="publisher",
+            reason=reason,
+            yanked_at=rfc3339(now),
+            files=files,
+        )
+    except ValueError as error:
+        msg = f"say why, in 1 to {MAX_REASON_CHARACTERS} characters"
+        raise InvalidSpecError(msg) from error
+
+
+def index_path(sha256: str) -> str:
+    """Return the target path under which a withdrawn file is found by its digest."""
+    return f"{OPERATOR}/yanked/{sha256}"

@@ -1,0 +1,114 @@
+"""A witness: looks at a log from outside and signs what it saw, when, and in order.
+
+It cosigns a checkpoint only if that extends the last one it cosigned, and remembers it
+before anybody hears of it. One witness cannot be shown two histories, and so neither
+can all the clients that ask for its cosignature.
+"""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from model_zoo.errors import LocalError, NotFoundError
+from model_zoo.interop.notes import Note, cosign_text
+from model_zoo.interop.tlog import CHECKPOINT_PATH, WITNESSED_PATH, SignedCheckpoint
+from model_zoo.keys import PublicKey, SigningKey
+from model_zoo.partials import told_as_local_error
+from model_zoo.trust.log_memory import Fetch, LogMemory
+
+COSIGNATURES_PATH = "/log/cosignatures"
+"""Below ``/api/v1``."""
+
+Submit = Callable[[str], None]
+"""Takes a cosigned note to the zoo."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cosigned:
+    """What a witness has signed: a log's name, its size, and when it was seen."""
+
+    origin: str
+    size: int
+    at: datetime
+    note: Note
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """A witness's key, the log it watches, and the file in which it remembers.
+
+    The file is held by one process at a time: see ``held_state``.
+    """
+
+    key: SigningKey
+    log_keys: Sequence[PublicKey]
+    state: Path
+
+    @property
+    def name(self) -> str:
+        """The name it cosigns under, which follows from its key."""
+        return witness_name(self.key.public)
+
+    def look(self, fetch: Fetch, submit: Submit, *, now: datetime) -> Cosigned:
+        """Look once: check the log against what is remembered, cosign and submit.
+
+        Where other witnesses have cosigned a checkpoint that is new to this one, it
+        joins them; else each would cosign one of its own, and none have two.
+
+        Raises:
+            NotFoundError: the log has no checkpoint yet.
+            SplitViewError: the log has two histories; both notes are beside the state.
+            RollbackError: the log is shorter than it was.
+            VerificationError: anything else that cannot be believed.
+            LocalError: the state cannot be read or written.
+            TransportError: the zoo was not reached.
+        """
+        memory = LogMemory(self.state, self.log_keys)
+        signed = self._to_cosign(memory, fetch)
+        memory.accept(signed, fetch)
+        line = cosign_text(signed.note.text, name=self.name, key=self.key, now=now)
+        note = Note(signed.note.text, (line,))
+        submit(note.to_text())
+        checkpoint = signed.checkpoint
+        return Cosigned(
+            origin=checkpoint.origin, size=checkpoint.size, at=now, note=note
+        )
+
+    def _to_cosign(self, memory: LogMemory, fetch: Fetch) -> SignedCheckpoint:
+        last = memory.last()
+        with contextlib.suppress(NotFoundError):
+            others = SignedCheckpoint.open(fetch(WITNESSED_PATH), self.log_keys)
+            if last is None or others.checkpoint.size > last.checkpoint.size:
+                return others
+        return SignedCheckpoint.open(fetch(CHECKPOINT_PATH), self.log_keys)
+
+
+@contextlib.contextmanager
+def held_state(path: Path) -> Iterator[None]:
+    """Hold a witness's state file against a second witness that would forget it.
+
+    Raises:
+        LocalError: another process holds it, or it cannot be locked.
+    """
+    lock = path.with_name(f"{path.name}.lock")
+    with told_as_local_error(lock):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            msg = f"{path}: another witness works with this state"
+            raise LocalError(msg) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def witness_name(key: PublicKey) -> str:
+    """Return the name under which a witness of ours with this key cosigns."""
+    return f"verified-model-zoo/witness/{key.keyid[:16]}"

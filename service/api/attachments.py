@@ -1,0 +1,73 @@
+"""What the service says of a release in other projects' formats."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from model_zoo.attestations import vouched_provenance, vouched_release
+from model_zoo.digests import sha256_bytes
+from model_zoo.envelopes import Envelope
+from model_zoo.interop import mlbom, oms
+from model_zoo.names import ReleaseName
+from service.api.dependencies import PartsHere
+from service.database.tables import ReleaseRow
+from service.publishing import require_release
+from service.withdrawals import require_not_withdrawn
+
+router = APIRouter(tags=["attachments"])
+"""Mount it under /api/v1."""
+
+RELEASE = "/models/{publisher}/{model}/releases/{version}"
+JSON = "application/json"
+
+
+def _release(publisher: str, model: str, version: str, parts: PartsHere) -> ReleaseRow:
+    return require_release(parts, ReleaseName(publisher, model, version))
+
+
+ReleaseHere = Annotated[ReleaseRow, Depends(_release)]
+
+
+def oms_key(parts: PartsHere) -> oms.OmsKey:
+    """Return the key under which this service signs for other projects' verifiers."""
+    return parts.trust.oms_key
+
+
+OmsKeyHere = Annotated[oms.OmsKey, Depends(oms_key)]
+
+
+@router.get(RELEASE + "/model.sig")
+def download_bundle(
+    release: ReleaseHere, key: OmsKeyHere, parts: PartsHere
+) -> Response:
+    """Return the release's OpenSSF Model Signing bundle, under the service's key.
+
+    A withdrawn release gets none: a verifier of this format cannot learn of it.
+    """
+    statement = vouched_release(Envelope.from_object(release.envelope))
+    require_not_withdrawn(parts, statement.release)
+    return _attachment(oms.write_bundle(statement, key=key), media_type=JSON)
+
+
+@router.get(RELEASE + "/mlbom.json")
+def download_ml_bom(release: ReleaseHere) -> Response:
+    """Return the release as a CycloneDX bill of materials; it is not signed."""
+    envelope = Envelope.from_object(release.envelope)
+    bill = mlbom.ml_bom(
+        vouched_release(envelope),
+        statement_sha256=sha256_bytes(envelope.unverified_payload),
+        provenance=None
+        if release.provenance is None
+        else vouched_provenance(Envelope.from_object(release.provenance)),
+    )
+    return _attachment(bill, media_type=mlbom.MEDIA_TYPE)
+
+
+def _attachment(data: bytes, *, media_type: str) -> Response:
+    headers = {
+        "ETag": f'"{sha256_bytes(data)}"',
+        "Cache-Control": "no-cache",
+        "Content-Disposition": "attachment",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Response(data, media_type=media_type, headers=headers)

@@ -1,0 +1,111 @@
+"""The transparency log: static-looking files, and what only a database can answer."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, Field
+
+from model_zoo.errors import MalformedDocumentError, NotFoundError
+from model_zoo.interop.notes import MAX_NOTE_BYTES, MAX_SIGNATURES, Note
+from model_zoo.interop.tlog import Tile
+from service.api.dependencies import PartsHere
+from service.api.schemas import Incoming
+from service.log import (
+    accept_cosignature,
+    index_of,
+    newest_checkpoint,
+    tile_data,
+    witnessed_checkpoint,
+)
+from service.parts import Parts
+from service.trust import state
+
+files = APIRouter(prefix="/log", tags=["log"])
+"""Mounted at the root: C2SP's paths, below the prefix ``/log``."""
+router = APIRouter(prefix="/log", tags=["log"])
+"""Mounted with the rest of the API."""
+
+NOTE_TYPE = "text/plain; charset=utf-8"
+TILE_TYPE = "application/octet-stream"
+
+
+class CosignaturesIn(Incoming):
+    """A checkpoint of this log, with the lines of one witness or several."""
+
+    note: Annotated[str, Field(max_length=MAX_NOTE_BYTES)]
+
+
+class CosignedOut(BaseModel):
+    """The size of the log in the checkpoint that was cosigned."""
+
+    size: int
+
+
+class IndexOut(BaseModel):
+    """Where the log has an entry: a hint, which a proof confirms."""
+
+    index: int
+
+
+@files.get("/checkpoint", response_class=Response)
+def newest(parts: PartsHere) -> Response:
+    """Return the newest checkpoint, with the cosignatures that it has so far."""
+    with parts.database.reading() as session:
+        return _note(newest_checkpoint(session))
+
+
+@files.get("/witnessed", response_class=Response)
+def witnessed(
+    parts: PartsHere,
+    cosignatures: Annotated[int, Query(ge=1, le=MAX_SIGNATURES)] = 1,
+) -> Response:
+    """Return the newest checkpoint with at least so many cosignatures."""
+    with parts.database.reading() as session:
+        return _note(witnessed_checkpoint(session, cosignatures=cosignatures))
+
+
+@files.get("/tile/{path:path}", response_class=Response)
+def tile(path: str, parts: PartsHere) -> Response:
+    """Return a tile of hashes, or a bundle of entries; neither ever changes."""
+    try:
+        asked = Tile.parse(f"tile/{path}")
+    except MalformedDocumentError as error:
+        raise NotFoundError(str(error)) from error
+    with parts.database.reading() as session:
+        data = tile_data(session, asked)
+    return Response(data, media_type=TILE_TYPE, headers=_kept_for_good(parts))
+
+
+@router.get("/entries/{leaf_hash}")
+def find_entry(leaf_hash: str, parts: PartsHere) -> IndexOut:
+    """Return where the log has the entry with this leaf hash (RFC 6962, in hex)."""
+    with parts.database.reading() as session:
+        return IndexOut(index=index_of(session, leaf_hash))
+
+
+@router.post("/cosignatures", status_code=HTTPStatus.OK)
+def cosign(body: CosignaturesIn, parts: PartsHere) -> CosignedOut:
+    """Keep the cosignatures of this zoo's witnesses; whoever brings them."""
+    note = Note.parse(body.note.encode())
+    with parts.database.writing() as session:
+        size = accept_cosignature(
+            session,
+            note,
+            witnesses=state.trusted_keys(session).witness_keys(),
+            now=parts.now(),
+        )
+    return CosignedOut(size=size)
+
+
+def _note(note: Note) -> Response:
+    headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+    return Response(note.to_bytes(), media_type=NOTE_TYPE, headers=headers)
+
+
+def _kept_for_good(parts: Parts) -> dict[str, str]:
+    audience = "public" if parts.settings.token is None else "private"
+    return {
+        "Cache-Control": f"{audience}, max-age=31536000, immutable",
+        "X-Content-Type-Options": "nosniff",
+    }

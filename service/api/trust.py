@@ -1,0 +1,108 @@
+"""TUF as clients read it, and where role versions are handed in.
+
+What has a version in its name never changes; the timestamp alone is asked for anew.
+"""
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from model_zoo.canonical import canonical_json
+from model_zoo.errors import MalformedDocumentError, NotFoundError
+from model_zoo.names import ReleaseName
+from model_zoo.trust.roles import TIMESTAMP
+from service.api.dependencies import PartsHere
+from service.api.files import blob_response
+from service.api.schemas import AcceptedOut, RolesIn
+from service.parts import Parts
+from service.publishing import find_release
+from service.trust import state
+from service.trust.submitting import submit
+
+router = APIRouter(tags=["trust"])
+files = APIRouter(tags=["trust"])
+
+_VERSIONED = re.compile(r"([1-9][0-9]{0,9})\.([a-z0-9._~-]{1,96})\.json", re.ASCII)
+_TARGET = re.compile(r"(?:(.+)/)?([0-9a-f]{64})\.([^/]+)", re.ASCII)
+_FOR_GOOD = "max-age=31536000, immutable"
+_RELEASE_SEGMENTS = 3
+
+
+def role_files(roles: Mapping[str, Mapping[str, Any]]) -> dict[str, bytes]:
+    """Return role name -> file of what a request carries as JSON.
+
+    Raises:
+        MalformedDocumentError: it holds what no metadata may, such as a NaN.
+    """
+    try:
+        return {name: canonical_json(value) for name, value in roles.items()}
+    except ValueError as error:
+        msg = f"role metadata: {error}"
+        raise MalformedDocumentError(msg) from error
+
+
+@router.post("/trust/roles")
+def submit_roles(body: RolesIn, parts: PartsHere) -> AcceptedOut:
+    """Make signed role versions current: root, targets, or a publisher's renewal."""
+    given = role_files(body.files)
+    return AcceptedOut(versions=submit(parts, role_files(body.roles), files=given))
+
+
+@files.head("/tuf/metadata/{name}")
+@files.get("/tuf/metadata/{name}")
+def show_metadata(name: str, parts: PartsHere) -> Response:
+    """Return one version of a role, or the newest timestamp."""
+    match = _VERSIONED.fullmatch(name)
+    with parts.database.reading() as session:
+        if name == f"{TIMESTAMP}.json":
+            data = state.newest(session, TIMESTAMP)
+        elif match is not None and match[2] != TIMESTAMP:
+            data = state.version(session, match[2], int(match[1]))
+        else:
+            data = None
+    if data is None:
+        msg = f"no metadata {name[:80]!a}"
+        raise NotFoundError(msg)
+    cached = "no-cache" if match is None else _audience(parts, _FOR_GOOD)
+    return _json(data, cached)
+
+
+@files.head("/tuf/targets/{path:path}")
+@files.get("/tuf/targets/{path:path}")
+def show_target(path: str, request: Request, parts: PartsHere) -> Response:
+    """Return a target by its path with its SHA-256 before the file's name."""
+    match = _TARGET.fullmatch(path)
+    if match is None:
+        msg = f"no target {path[:80]!a}"
+        raise NotFoundError(msg)
+    folder, sha256, file = match[1] or "", match[2], match[3]
+    with parts.database.reading() as session:
+        data = state.small_target(session, f"{folder}/{file}", sha256)
+    if data is not None:
+        return _json(data, _audience(parts, _FOR_GOOD))
+    return _weights(request, parts, folder=folder, file=file, sha256=sha256)
+
+
+def _weights(
+    request: Request, parts: Parts, *, folder: str, file: str, sha256: str
+) -> Response:
+    names = folder.split("/")
+    if len(names) == _RELEASE_SEGMENTS:
+        release = find_release(parts, ReleaseName(*names))
+        for entry in [] if release is None else release.upload.files:
+            if (entry.name, entry.sha256) == (file, sha256):
+                return blob_response(request, parts, sha256, entry.size_bytes)
+    msg = f"no target {folder[:80]!a}"
+    raise NotFoundError(msg)
+
+
+def _json(data: bytes, cache_control: str) -> Response:
+    headers = {"Cache-Control": cache_control, "X-Content-Type-Options": "nosniff"}
+    return Response(data, HTTPStatus.OK, headers, "application/json")
+
+
+def _audience(parts: Parts, rule: str) -> str:
+    return f"{'public' if parts.settings.token is None else 'private'}, {rule}"

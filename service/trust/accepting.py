@@ -1,0 +1,199 @@
+"""Which role versions the zoo takes: numbered steps, nothing believed unsigned."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+from tuf.api.metadata import (
+    DelegatedRole,
+    Delegations,
+    Metadata,
+    SuccinctRoles,
+    TargetFile,
+    Targets,
+)
+
+from model_zoo.errors import (
+    ConflictError,
+    ExpiredMetadataError,
+    MalformedDocumentError,
+    NotPermittedError,
+    ThresholdNotMetError,
+)
+from model_zoo.trust.ceremony import require_role_signed
+from model_zoo.trust.roles import (
+    MAX_METADATA_BYTES,
+    PUBLISHER_LIFETIME,
+    TARGETS,
+    bins_of,
+    delegation_of,
+    parse,
+)
+from service.trust import state
+
+MIN_LIFETIME = timedelta(days=1)
+MAX_LIFETIME = 2 * PUBLISHER_LIFETIME
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What a publisher's new roles may differ in from those before: exactly this."""
+
+    add: Mapping[str, TargetFile]
+    remove: frozenset[str] = frozenset()
+
+
+def require_roles(
+    session: Session,
+    publisher: str,
+    submitted: Mapping[str, bytes],
+    *,
+    change: Change,
+    now: datetime,
+    targets: Targets | None = None,
+) -> None:
+    """Accept the next version of a publisher's role and bins.
+
+    Args:
+        session: sees the current state and keeps it until the caller commits.
+        publisher: whose roles they are.
+        submitted: role name -> file.
+        change: the difference that the request explains.
+        now: expiry is judged at it.
+        targets: the top-level targets that will delegate; else the current ones.
+
+    Raises:
+        NotPermittedError: the operator delegated nothing to that name.
+        ThresholdNotMetError: too few of the delegated keys signed.
+        ConflictError: not built upon the current version.
+        VerificationError: it holds what it may not.
+    """
+    # (1) The operator delegated these paths, and says to which keys.
+    above = targets or state.require(session, TARGETS, Targets).signed
+    delegation = delegation_of(above, publisher)
+    if delegation is None:
+        msg = f"{publisher}: the operator has not delegated to that name"
+        raise NotPermittedError(msg)
+    # (2) Nothing but this publisher's role and bins is in the request.
+    bins = bins_of(publisher, delegation.keyids, delegation.threshold)
+    stray = set(submitted) - {publisher, *bins.get_roles()}
+    if stray or not submitted:
+        msg = f"{publisher}: expected its own role and bins, found {sorted(stray)}"
+        raise MalformedDocumentError(msg)
+    # (3) Enough delegated keys signed the role; only then is it looked into.
+    role = _role(session, publisher, submitted)
+    require_role_signed(above, publisher, role)
+    # (4) It delegates to nobody, or to its bins under the same keys and threshold.
+    has_bins = _require_own_bins(role.signed, bins)
+    # (5) Each file follows the current version, lives long enough, is signed.
+    after = _following(session, submitted, role=role, now=now)
+    # (6) Each target stands where clients look for it, under the publisher's paths.
+    _require_places(after, delegation, bins=bins if has_bins else None)
+    # (7) What changed is what the request explains.
+    _require_change(session, after, change)
+
+
+def lacking(error: ThresholdNotMetError) -> bool:
+    """Whether some keys signed and others have yet to."""
+    return error.valid > 0
+
+
+def _role(
+    session: Session, publisher: str, submitted: Mapping[str, bytes]
+) -> Metadata[Targets]:
+    if publisher in submitted:
+        return parse(submitted[publisher], Targets)
+    current = state.find(session, publisher, Targets)
+    if current is None:
+        msg = f"{publisher}: bins without a role above them"
+        raise MalformedDocumentError(msg)
+    return current
+
+
+def _require_own_bins(role: Targets, bins: SuccinctRoles) -> bool:
+    delegations = role.delegations
+    if delegations is None:
+        return False
+    keys = Delegations(delegations.keys, succinct_roles=bins)
+    if delegations != keys or set(delegations.keys) != set(bins.keyids) or role.targets:
+        msg = "a publisher's role delegates to nobody but its own bins, alike in keys"
+        raise MalformedDocumentError(msg)
+    return True
+
+
+def _following(
+    session: Session,
+    submitted: Mapping[str, bytes],
+    *,
+    role: Metadata[Targets],
+    now: datetime,
+) -> dict[str, Targets]:
+    after = {}
+    for name, data in submitted.items():
+        if len(data) > MAX_METADATA_BYTES:
+            msg = f"{name}: larger than the {MAX_METADATA_BYTES} bytes clients read"
+            raise MalformedDocumentError(msg)
+        metadata = parse(data, Targets)
+        if "~" in name:
+            require_role_signed(role.signed, name, metadata)
+        current = state.find(session, name, Targets)
+        expected = 1 if current is None else current.signed.version + 1
+        if metadata.signed.version != expected:
+            msg = (
+                f"{name}: expected version {expected}, found "
+                f"{metadata.signed.version}; somebody was faster: build it again"
+            )
+            raise ConflictError(msg)
+        require_lifetime(name, metadata.signed.expires, now=now)
+        after[name] = metadata.signed
+    return after
+
+
+def require_lifetime(name: str, expires: datetime, *, now: datetime) -> None:
+    """Accept an expiry that leaves clients time and does not last for ever.
+
+    Raises:
+        ExpiredMetadataError: it does not.
+    """
+    if not now + MIN_LIFETIME <= expires <= now + MAX_LIFETIME:
+        msg = (
+            f"{name}: expires at {expires:%Y-%m-%d}, expected between one day and "
+            f"{MAX_LIFETIME.days} days from now"
+        )
+        raise ExpiredMetadataError(msg)
+
+
+def _require_places(
+    after: Mapping[str, Targets],
+    delegation: DelegatedRole,
+    *,
+    bins: SuccinctRoles | None,
+) -> None:
+    for name, role in after.items():
+        for path in role.targets:
+            in_place = bins is None or bins.get_role_for_target(path) == name
+            if not (in_place and delegation.is_delegated_path(path)):
+                msg = f"{name}: {path[:200]!a} does not belong there"
+                raise MalformedDocumentError(msg)
+
+
+def _require_change(
+    session: Session, after: Mapping[str, Targets], change: Change
+) -> None:
+    found: dict[str, TargetFile] = {}
+    before: dict[str, TargetFile] = {}
+    for name, role in after.items():
+        found |= role.targets
+        current = state.find(session, name, Targets)
+        before |= {} if current is None else current.signed.targets
+    expected = {path: it for path, it in before.items() if path not in change.remove}
+    expected |= change.add
+    if found != expected:
+        paths = sorted(
+            path
+            for path in {*found, *expected}
+            if found.get(path) != expected.get(path)
+        )
+        msg = f"the role differs from what was asked for at {paths[0][:200]!a}"
+        raise MalformedDocumentError(msg)

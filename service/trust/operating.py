@@ -1,0 +1,340 @@
+"""What offline keys decide: root, publishers, trusted keys, withdrawals."""
+
+from collections.abc import Mapping
+
+from sqlalchemy.orm import Session
+from tuf.api.metadata import DelegatedRole, Metadata, Root, Targets
+
+from model_zoo.clock import rfc3339
+from model_zoo.digests import sha256_bytes
+from model_zoo.errors import (
+    ConflictError,
+    MalformedDocumentError,
+    NotPermittedError,
+)
+from model_zoo.interop.tlog import LogEntry
+from model_zoo.keys import PublicKey
+from model_zoo.names import ReleaseName
+from model_zoo.trust.ceremony import (
+    WITHDRAWALS,
+    RoleKeys,
+    delegate,
+    next_targets,
+    require_role_signed,
+    require_signed,
+)
+from model_zoo.trust.publishing import sign_roles, target_file
+from model_zoo.trust.roles import (
+    ROOT,
+    SNAPSHOT,
+    TARGETS,
+    TIMESTAMP,
+    TRUSTED_KEYS,
+    WITHDRAWN,
+    YANKED,
+    delegation_of,
+    keys_of,
+    parse,
+    target_path,
+)
+from model_zoo.trust.trusted_keys import TrustedKeys
+from model_zoo.trust.yanks import YankNotice
+from service.database.tables import PublisherRow, ReleaseRow, WithdrawalRow
+from service.parts import Parts
+from service.trust import state
+from service.trust.accepting import Change, require_lifetime, require_roles
+from service.trust.writing import commit, entry, keep_target, with_yanked
+
+NO_CHANGE = Change(add={})
+
+
+def accept_root(session: Session, parts: Parts, data: bytes) -> None:
+    """Make the next root current, in the caller's transaction.
+
+    Raises:
+        ThresholdNotMetError: too few of its keys, or of those before it, signed.
+        ConflictError: it is not the next version.
+        NotPermittedError: it takes the online keys from the keys this server has.
+    """
+    # (1) The threshold of the root before it, and its own.
+    current = state.require(session, ROOT, Root)
+    root = parse(data, Root)
+    require_signed(root, previous=current)
+    # (2) It lives long enough.
+    require_lifetime(ROOT, root.signed.expires, now=parts.now())
+    # (3) This server can go on: snapshot and timestamp are signed with keys it has.
+    for role, key in (
+        (SNAPSHOT, parts.trust.snapshot_key),
+        (TIMESTAMP, parts.trust.timestamp_key),
+    ):
+        if key.public.keyid not in root.signed.roles[role].keyids:
+            msg = (
+                f"this root gives {role} to other keys than the server's: start the "
+                "server with the new keys, and the root beside them"
+            )
+            raise NotPermittedError(msg)
+    # (4) The targets that are current are signed under it.
+    targets = state.require(session, TARGETS, Targets)
+    require_role_signed(root.signed, TARGETS, targets)
+    commit(session, parts, {ROOT: data}, entries=[entry("key", ROOT, data)])
+
+
+def accept_targets(
+    session: Session,
+    parts: Parts,
+    submitted: Mapping[str, bytes],
+    *,
+    files: Mapping[str, bytes],
+) -> None:
+    """Make the next top-level targets current, with the roles that go with them.
+
+    Args:
+        session: the caller commits.
+        parts: keys and clock.
+        submitted: ``targets``, and ``zoo~withdrawn`` or publishers' roles that must
+            change in the same step because their keys did.
+        files: the targets of its own that are new.
+
+    Raises:
+        ThresholdNotMetError: too few of the delegated keys signed one of them.
+        ConflictError: one of them is not the next version.
+        VerificationError: it holds what it may not, or drops what it must keep.
+    """
+    # (1) The root's targets keys signed it; it follows the current one and lives.
+    root = state.require(session, ROOT, Root).signed
+    new = parse(submitted[TARGETS], Targets)
+    require_role_signed(root, TARGETS, new)
+    current = state.require(session, TARGETS, Targets).signed
+    if new.signed.version != current.version + 1:
+        msg = f"expected targets version {current.version + 1}: build it again"
+        raise ConflictError(msg)
+    require_lifetime(TARGETS, new.signed.expires, now=parts.now())
+    # (2) No role is dropped: clients would refuse the snapshot.
+    _require_roles_kept(current, new.signed)
+    # (3) Its own targets are the trusted keys, and their bytes are here.
+    _keep_files(session, new.signed, files)
+    # (4) Roles that change in this step follow their rules under the new keys.
+    others = {name: it for name, it in submitted.items() if name != TARGETS}
+    reasons = _require_withdrawn(session, new.signed, others.get(WITHDRAWN))
+    for publisher in {name.partition("~")[0] for name in others} - {"zoo"}:
+        own = {n: it for n, it in others.items() if n.partition("~")[0] == publisher}
+        require_roles(
+            session,
+            publisher,
+            own,
+            change=NO_CHANGE,
+            now=parts.now(),
+            targets=new.signed,
+        )
+    # (5) Every publisher's current role is signed under the keys it has now.
+    _require_still_signed(session, new.signed, others)
+    _synchronise(session, parts, new.signed)
+    withdrawn = _withdraw(session, parts, reasons)
+    yanked = with_yanked(session, parts, withdrawn) if withdrawn else {}
+    entries = [_told(notice) for notice in withdrawn]
+    entries += _key_changes(current, new.signed)
+    commit(session, parts, {**submitted, **yanked}, entries=entries)
+
+
+def delegate_here(parts: Parts, name: str, key: PublicKey) -> bool:
+    """Delegate to a new publisher with a development root; return whether it is new.
+
+    Raises:
+        NotPermittedError: the targets key is not on this server, as it should be.
+        ConflictError: the name has another key.
+        InvalidSpecError: no name for a publisher.
+    """
+    with parts.database.writing() as session:
+        current = state.require(session, TARGETS, Targets)
+        bound = delegation_of(current.signed, name)
+        if bound is not None:
+            if keys_of(current.signed, bound) != (key,):
+                msg = f"publisher {name} is bound to another key, {bound.keyids[0]}"
+                raise ConflictError(msg)
+            return False
+        targets = next_targets(current, now=parts.now())
+        delegate(targets.signed, name, RoleKeys(keys=(key,)))
+        _accept_own(session, parts, targets, files={})
+        return True
+
+
+def trust_builder_here(parts: Parts, key: PublicKey) -> None:
+    """Add a builder to the trusted keys, where the targets key is on this server.
+
+    With a real root the operator says whom to trust: zoo trust keys.
+    """
+    if not parts.trust.is_development:
+        return
+    with parts.database.writing() as session:
+        current = state.require(session, TARGETS, Targets)
+        trusted = state.trusted_keys(session)
+        if key.to_pem() in trusted.builders:
+            return
+        builders = (*trusted.builders, key.to_pem())
+        data = trusted.model_copy(update={"builders": builders}).to_bytes()
+        targets = next_targets(current, now=parts.now())
+        targets.signed.targets[TRUSTED_KEYS] = target_file(
+            TRUSTED_KEYS, size_bytes=len(data), sha256=sha256_bytes(data)
+        )
+        _accept_own(session, parts, targets, files={TRUSTED_KEYS: data})
+
+
+def _accept_own(
+    session: Session,
+    parts: Parts,
+    targets: Metadata[Targets],
+    *,
+    files: Mapping[str, bytes],
+) -> None:
+    key = parts.trust.targets_key
+    if key is None:
+        msg = (
+            "the targets key of this zoo is kept offline: delegate with "
+            "zoo trust delegate, on the machine that has it"
+        )
+        raise NotPermittedError(msg)
+    accept_targets(session, parts, sign_roles({TARGETS: targets}, key), files=files)
+
+
+def _require_roles_kept(current: Targets, new: Targets) -> None:
+    before, after = _delegated(current), _delegated(new)
+    dropped = sorted(set(before) - set(after))
+    if dropped:
+        msg = f"these targets drop {dropped[0]}: a role once delegated stays"
+        raise MalformedDocumentError(msg)
+    if before[YANKED] != after[YANKED]:
+        msg = f"{YANKED} is signed online: these targets give it to other keys"
+        raise MalformedDocumentError(msg)
+    for name, role in after.items():
+        patterns = [f"{name}/*/*/*"]
+        if "~" not in name and (role.paths != patterns or not role.terminating):
+            msg = f"{name}: expected a terminating delegation of {patterns[0]}"
+            raise MalformedDocumentError(msg)
+
+
+def _delegated(targets: Targets) -> dict[str, DelegatedRole]:
+    delegations = targets.delegations
+    roles = None if delegations is None else delegations.roles
+    return {} if roles is None else dict(roles)
+
+
+def _keep_files(session: Session, new: Targets, files: Mapping[str, bytes]) -> None:
+    if set(new.targets) != {TRUSTED_KEYS}:
+        msg = f"top-level targets hold {TRUSTED_KEYS} and nothing else"
+        raise MalformedDocumentError(msg)
+    target = new.targets[TRUSTED_KEYS]
+    sha256 = target.hashes.get("sha256", "")
+    data = files.get(TRUSTED_KEYS)
+    if data is None:
+        if state.small_target(session, TRUSTED_KEYS, sha256) is None:
+            msg = f"{TRUSTED_KEYS} changed, and the file is not in the request"
+            raise MalformedDocumentError(msg)
+        return
+    if sha256_bytes(data) != sha256 or len(data) != target.length:
+        msg = f"{TRUSTED_KEYS}: not the file that the targets name"
+        raise MalformedDocumentError(msg)
+    TrustedKeys.read(data)
+    keep_target(session, TRUSTED_KEYS, data, sha256=sha256)
+
+
+def _require_withdrawn(
+    session: Session, new: Targets, data: bytes | None
+) -> dict[ReleaseName, str]:
+    """Return release -> reason of what this step withdraws; it only ever grows."""
+    delegation = delegation_of(new, WITHDRAWN)
+    if delegation is None:
+        return {}
+    if next(iter(_delegated(new))) != WITHDRAWN or not delegation.terminating:
+        msg = f"{WITHDRAWN} must be the first delegation, and terminate the search"
+        raise MalformedDocumentError(msg)
+    current = state.find(session, WITHDRAWN, Targets)
+    known = {} if current is None else current.signed.unrecognized_fields[WITHDRAWALS]
+    told = known
+    if data is not None:
+        role = parse(data, Targets)
+        require_role_signed(new, WITHDRAWN, role)
+        expected = 1 if current is None else current.signed.version + 1
+        told = role.signed.unrecognized_fields.get(WITHDRAWALS)
+        if role.signed.version != expected or role.signed.targets or not told:
+            msg = f"{WITHDRAWN}: expected an empty role of version {expected}"
+            raise MalformedDocumentError(msg)
+    names = {ReleaseName.parse(name): str(reason) for name, reason in told.items()}
+    paths = {target_path(name, "*") for name in names}
+    if not known.items() <= told.items() or paths != set(delegation.paths or ()):
+        msg = f"{WITHDRAWN}: paths and reasons differ, or one was taken back"
+        raise MalformedDocumentError(msg)
+    return {name: it for name, it in names.items() if str(name) not in known}
+
+
+def _require_still_signed(
+    session: Session, new: Targets, submitted: Mapping[str, bytes]
+) -> None:
+    for name in _delegated(new):
+        current = state.find(session, name, Targets)
+        if current is not None and name not in submitted:
+            require_role_signed(new, name, current)
+
+
+def _synchronise(session: Session, parts: Parts, new: Targets) -> None:
+    """Let the publishers' table say what the delegations say."""
+    for name in _delegated(new):
+        role = delegation_of(new, name)
+        if "~" in name or role is None:
+            continue
+        key = keys_of(new, role)[0]
+        row = session.get(PublisherRow, name)
+        if row is None:
+            row = PublisherRow(name=name, created_at=parts.now())
+            session.add(row)
+        row.keyid, row.public_key = key.keyid, key.to_pem()
+
+
+def _withdraw(
+    session: Session, parts: Parts, reasons: Mapping[ReleaseName, str]
+) -> list[YankNotice]:
+    now = parts.now()
+    notices = []
+    for name, reason in reasons.items():
+        key = (name.publisher, name.model, name.version)
+        release = session.get(ReleaseRow, key)
+        if session.get(WithdrawalRow, key) is None:
+            session.add(
+                WithdrawalRow(
+                    publisher=name.publisher,
+                    model=name.model,
+                    version=name.version,
+                    withdrawn_by="operator",
+                    reason=reason,
+                    withdrawn_at=now,
+                )
+            )
+        files = [] if release is None else release.upload.files
+        notices.append(
+            YankNotice(
+                release=str(name),
+                withdrawn_by="operator",
+                reason=reason,
+                yanked_at=rfc3339(now),
+                files={f.name: f.sha256 for f in files if is_weights(f.name)},
+            )
+        )
+    return notices
+
+
+def is_weights(name: str) -> bool:
+    """Whether what was learned from a file of that name descends from its release."""
+    return name.endswith(".safetensors")
+
+
+def _told(notice: YankNotice) -> LogEntry:
+    return entry("yank", notice.release, notice.to_bytes())
+
+
+def _key_changes(current: Targets, new: Targets) -> list[LogEntry]:
+    changed = []
+    for name in _delegated(new):
+        before, after = delegation_of(current, name), delegation_of(new, name)
+        if after is not None and (before is None or before.keyids != after.keyids):
+            told = " ".join(after.keyids).encode()
+            changed.append(entry("key", name, told, version=new.version))
+    return changed

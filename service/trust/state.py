@@ -1,0 +1,62 @@
+"""The metadata that the zoo keeps: each role's newest version, and every older one."""
+
+from typing import TypeVar
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
+
+from model_zoo.errors import LocalError
+from model_zoo.trust.roles import TARGETS, TRUSTED_KEYS, parse
+from model_zoo.trust.trusted_keys import TrustedKeys
+from service.database.tables import MetadataRow, TargetRow
+
+T = TypeVar("T", Root, Targets, Snapshot, Timestamp)
+
+
+def newest(session: Session, role: str) -> bytes | None:
+    """Return the newest version of a role, or None."""
+    return session.scalar(
+        select(MetadataRow.data)
+        .where(MetadataRow.role == role)
+        .order_by(MetadataRow.version.desc())
+        .limit(1)
+    )
+
+
+def find(session: Session, role: str, kind: type[T]) -> Metadata[T] | None:
+    """Return the newest version of a role as metadata, or None."""
+    data = newest(session, role)
+    return None if data is None else parse(data, kind)
+
+
+def require(session: Session, role: str, kind: type[T]) -> Metadata[T]:
+    """Return the newest version of a role that every repository has.
+
+    Raises:
+        LocalError: the repository was never seeded.
+    """
+    found = find(session, role, kind)
+    if found is None:
+        msg = f"this repository has no {role}"
+        raise LocalError(msg)
+    return found
+
+
+def version(session: Session, role: str, number: int) -> bytes | None:
+    """Return one version of a role, or None."""
+    row = session.get(MetadataRow, (role, number))
+    return None if row is None else row.data
+
+
+def trusted_keys(session: Session) -> TrustedKeys:
+    """Return the keys that the current top-level targets bring along."""
+    targets = require(session, TARGETS, Targets).signed
+    sha256 = targets.targets[TRUSTED_KEYS].hashes["sha256"]
+    return TrustedKeys.read(small_target(session, TRUSTED_KEYS, sha256) or b"")
+
+
+def small_target(session: Session, path: str, sha256: str) -> bytes | None:
+    """Return a target that is kept in the database, or None."""
+    row = session.get(TargetRow, (path, sha256))
+    return None if row is None else row.data

@@ -1,0 +1,200 @@
+"""One step of the repository: roles, snapshot, timestamp and log, all or nothing."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+from tuf.api.metadata import Metadata, MetaFile, Snapshot, Targets, Timestamp
+
+from model_zoo.digests import sha256_bytes
+from model_zoo.interop.tlog import LogEntry
+from model_zoo.trust.ceremony import next_targets
+from model_zoo.trust.publishing import (
+    next_snapshot,
+    next_timestamp,
+    sign_roles,
+    target_file,
+)
+from model_zoo.trust.roles import (
+    LIFETIMES,
+    ROOT,
+    SNAPSHOT,
+    TARGETS,
+    TIMESTAMP,
+    YANKED,
+    parse,
+    to_bytes,
+    version_of,
+)
+from model_zoo.trust.yanks import YankNotice, index_path
+from service import log as transparency
+from service.database.tables import MetadataRow, TargetRow
+from service.parts import Parts
+from service.trust import state
+
+IN_FLIGHT = timedelta(hours=1)
+"""How long snapshots are served that have a successor: a client may be half-way."""
+
+
+def commit(
+    session: Session,
+    parts: Parts,
+    roles: Mapping[str, bytes],
+    *,
+    entries: Iterable[LogEntry] = (),
+) -> None:
+    """Make ``roles`` current, in the caller's transaction.
+
+    Args:
+        session: commits on its way out, so that clients see all of it or nothing.
+        parts: keys and clock.
+        roles: name -> file of each role that changed, accepted already.
+        entries: what else the log shall know of this step.
+    """
+    now = parts.now()
+    logged = [_write(session, name, data, now=now) for name, data in roles.items()]
+    named = {
+        entry.name: MetaFile(entry.version or 1)
+        for entry in logged
+        if entry.name != ROOT
+    }
+    _write_snapshot(session, parts, named, now=now)
+    transparency.append(
+        session,
+        [*logged, *entries],
+        signer=parts.trust.log_key,
+        origin=parts.trust.log_origin,
+        now=now,
+    )
+
+
+def seed(session: Session, parts: Parts) -> None:
+    """Write the first version of everything, where there is nothing yet."""
+    if state.newest(session, ROOT) is not None:
+        return
+    trust = parts.trust
+    targets = parse(trust.targets, Targets).signed
+    for path, file in targets.targets.items():
+        keep_target(session, path, trust.trusted_keys, sha256=file.hashes["sha256"])
+    yanked = Metadata(Targets(expires=_far(parts.now())))
+    signed = sign_roles({YANKED: yanked}, trust.snapshot_key)
+    commit(session, parts, {ROOT: trust.root, TARGETS: trust.targets, **signed})
+
+
+def is_due(session: Session, parts: Parts) -> bool:
+    """Whether half of the timestamp's or the snapshot's life is over."""
+    now = parts.now()
+    stamp = state.require(session, TIMESTAMP, Timestamp).signed
+    snapshot = state.require(session, SNAPSHOT, Snapshot).signed
+    return (
+        stamp.expires - now < LIFETIMES[TIMESTAMP] / 2
+        or snapshot.expires - now < LIFETIMES[SNAPSHOT] / 2
+    )
+
+
+def refresh(session: Session, parts: Parts) -> None:
+    """Sign timestamp and snapshot again where it is due."""
+    now = parts.now()
+    snapshot = state.require(session, SNAPSHOT, Snapshot).signed
+    if snapshot.expires - now < LIFETIMES[SNAPSHOT] / 2:
+        _write_snapshot(session, parts, {}, now=now)
+    elif is_due(session, parts):
+        data = state.newest(session, SNAPSHOT) or b""
+        _write_timestamp(session, parts, data, version=snapshot.version, now=now)
+
+
+def keep_target(session: Session, path: str, data: bytes, *, sha256: str) -> None:
+    """Keep a small target; the same again changes nothing."""
+    if session.get(TargetRow, (path, sha256)) is None:
+        session.add(TargetRow(path=path, sha256=sha256, data=data))
+
+
+def with_yanked(
+    session: Session, parts: Parts, notices: Iterable[YankNotice]
+) -> dict[str, bytes]:
+    """Return the next version of the role that names withdrawn files by digest."""
+    now = parts.now()
+    current = state.require(session, YANKED, Targets)
+    following = next_targets(current, now=now)
+    following.signed.expires = _far(now)
+    for notice in notices:
+        data = notice.to_bytes()
+        sha256 = sha256_bytes(data)
+        for digest in notice.files.values():
+            path = index_path(digest)
+            keep_target(session, path, data, sha256=sha256)
+            following.signed.targets[path] = target_file(
+                path, size_bytes=len(data), sha256=sha256
+            )
+    return sign_roles({YANKED: following}, parts.trust.snapshot_key)
+
+
+def entry(kind: str, name: str, data: bytes, *, version: int | None = None) -> LogEntry:
+    """Return what the log remembers of ``data``."""
+    return LogEntry.from_object(
+        {"kind": kind, "name": name, "version": version, "sha256": sha256_bytes(data)}
+    )
+
+
+def _write(session: Session, name: str, data: bytes, *, now: datetime) -> LogEntry:
+    version = version_of(name, data)
+    session.add(MetadataRow(role=name, version=version, data=data, created_at=now))
+    return entry("metadata", name, data, version=version)
+
+
+def _write_snapshot(
+    session: Session, parts: Parts, changed: Mapping[str, MetaFile], *, now: datetime
+) -> None:
+    current = state.find(session, SNAPSHOT, Snapshot)
+    following = next_snapshot(current, changed, key=parts.trust.snapshot_key, now=now)
+    data, version = to_bytes(following), following.signed.version
+    session.add(MetadataRow(role=SNAPSHOT, version=version, data=data, created_at=now))
+    _write_timestamp(session, parts, data, version=version, now=now)
+    _forget(session, now=now)
+
+
+def _write_timestamp(
+    session: Session, parts: Parts, snapshot: bytes, *, version: int, now: datetime
+) -> None:
+    current = session.scalar(
+        select(MetadataRow.version)
+        .where(MetadataRow.role == TIMESTAMP)
+        .order_by(MetadataRow.version.desc())
+        .limit(1)
+    )
+    number = (current or 0) + 1
+    stamp = next_timestamp(
+        number,
+        snapshot,
+        snapshot_version=version,
+        key=parts.trust.timestamp_key,
+        now=now,
+    )
+    data = to_bytes(stamp)
+    session.add(MetadataRow(role=TIMESTAMP, version=number, data=data, created_at=now))
+
+
+def _forget(session: Session, *, now: datetime) -> None:
+    """Drop timestamps and snapshots that no client can be half-way through."""
+    session.flush()
+    for role in (SNAPSHOT, TIMESTAMP):
+        newest = (
+            select(MetadataRow.version)
+            .where(MetadataRow.role == role)
+            .order_by(MetadataRow.version.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+        session.execute(
+            delete(MetadataRow).where(
+                MetadataRow.role == role,
+                MetadataRow.created_at < now - IN_FLIGHT,
+                MetadataRow.version < newest,
+            )
+        )
+
+
+def _far(now: datetime) -> datetime:
+    """Return an online role's expiry: its snapshot dies first, so a year will do."""
+    return now.replace(microsecond=0) + LIFETIMES[ROOT]

@@ -1,0 +1,81 @@
+"""A publisher withdraws his own release: one step, and no way back."""
+
+from collections.abc import Mapping
+
+from model_zoo.bundles import bundle_bytes
+from model_zoo.digests import sha256_bytes
+from model_zoo.envelopes import Envelope
+from model_zoo.errors import ConflictError, MalformedDocumentError
+from model_zoo.names import ReleaseName
+from model_zoo.trust.publishing import release_targets, target_file
+from model_zoo.trust.roles import target_path, version_of
+from model_zoo.trust.yanks import YANK_NAME, YankNotice
+from service.database.tables import ReleaseRow, WithdrawalRow
+from service.parts import Parts
+from service.publishing import require_release
+from service.trust.accepting import Change, require_roles
+from service.trust.operating import is_weights
+from service.trust.writing import commit, entry, keep_target, with_yanked
+from service.uploads import manifest_of
+
+
+def yank(
+    parts: Parts, name: ReleaseName, *, notice: YankNotice, roles: Mapping[str, bytes]
+) -> dict[str, int]:
+    """Withdraw ``name``: its role drops it and names the notice; return the versions.
+
+    Raises:
+        NotFoundError: there is no such release.
+        ConflictError: it is withdrawn already, or the role is not the next one.
+        VerificationError: notice and role do not say what they must.
+    """
+    release = require_release(parts, name)
+    _require_notice(release, notice, name=name)
+    data = notice.to_bytes()
+    sha256, path = sha256_bytes(data), target_path(name, YANK_NAME)
+    change = Change(
+        add={path: target_file(path, size_bytes=len(data), sha256=sha256)},
+        remove=frozenset(_targets(release, name)),
+    )
+    with parts.database.writing() as session:
+        key = (name.publisher, name.model, name.version)
+        if session.get(WithdrawalRow, key) is not None:
+            msg = f"{name} is withdrawn already"
+            raise ConflictError(msg)
+        require_roles(session, name.publisher, roles, change=change, now=parts.now())
+        keep_target(session, path, data, sha256=sha256)
+        session.add(
+            WithdrawalRow(
+                publisher=name.publisher,
+                model=name.model,
+                version=name.version,
+                withdrawn_by="publisher",
+                reason=notice.reason,
+                withdrawn_at=parts.now(),
+            )
+        )
+        yanked = with_yanked(session, parts, [notice])
+        told = entry("yank", str(name), data)
+        commit(session, parts, {**roles, **yanked}, entries=[told])
+    return {n: version_of(n, it) for n, it in roles.items()}
+
+
+def _targets(release: ReleaseRow, name: ReleaseName) -> set[str]:
+    made = release.provenance
+    bundle = bundle_bytes(
+        envelope=Envelope.from_object(release.envelope),
+        provenance=None if made is None else Envelope.from_object(made),
+    )
+    return set(release_targets(name, manifest_of(release.upload), bundle=bundle))
+
+
+def _require_notice(
+    release: ReleaseRow, notice: YankNotice, *, name: ReleaseName
+) -> None:
+    weights = {
+        file.name: file.sha256 for file in release.upload.files if is_weights(file.name)
+    }
+    expected = (str(name), "publisher", weights)
+    if (notice.release, notice.withdrawn_by, notice.files) != expected:
+        msg = f"the notice is not its publisher's of the weights of {name}"
+        raise MalformedDocumentError(msg)
