@@ -29,6 +29,8 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PROVENANCE_TYPE = "https://slsa.dev/provenance/v1"
 RELEASE_TYPE = "urn:verified-model-zoo:release:v1"
 BUILD_TYPE = "urn:verified-model-zoo:build:v1"
+CODE = "verified-model-zoo"
+"""Among the resolved dependencies: the sources that did the work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,9 @@ class ReleaseStatement:
 class Provenance(Document):
     """These files came of this spec, from these inputs, in this environment.
 
-    ``inputs`` maps the name of a data set or parent to its SHA-256; ``environment``
-    holds what else decides the bits: library versions, threads, device, precision.
+    ``inputs`` maps the name of a data set or parent to its SHA-256; ``code`` is the
+    SHA-256 over the sources that followed the spec; ``environment`` holds what else
+    decides the bits: library versions, processor, threads, device, precision.
     ``invocation`` names the attempt; times are RFC 3339, UTC.
     """
 
@@ -51,6 +54,7 @@ class Provenance(Document):
     kind: str
     spec: dict[str, Any]
     inputs: dict[str, Digest]
+    code: Digest
     environment: dict[str, str | int]
     builder: Digest
     invocation: str
@@ -131,10 +135,14 @@ def sign_provenance(provenance: Provenance, key: SigningKey) -> Envelope:
     """Return ``provenance`` as a SLSA statement signed with the builder's key.
 
     Raises:
-        ValueError: the provenance names another builder than ``key``.
+        ValueError: the provenance names another builder than ``key``, or an input
+            by the name that is kept for the code.
     """
     if provenance.builder != key.public.keyid:
         msg = "the provenance names another builder than the key that signs it"
+        raise ValueError(msg)
+    if CODE in provenance.inputs:
+        msg = f"no input may be called {CODE}: that is the name of the sources"
         raise ValueError(msg)
     predicate = {
         "buildDefinition": {
@@ -144,7 +152,8 @@ def sign_provenance(provenance: Provenance, key: SigningKey) -> Envelope:
             "resolvedDependencies": [
                 {"name": name, "digest": {"sha256": sha256}}
                 for name, sha256 in sorted(provenance.inputs.items())
-            ],
+            ]
+            + [{"name": CODE, "digest": {"sha256": provenance.code}}],
         },
         "runDetails": {
             "builder": {"id": provenance.builder},
@@ -252,14 +261,16 @@ def _provenance(subjects: dict[str, str], predicate: JsonObject) -> Provenance:
     if definition["buildType"] != BUILD_TYPE:
         msg = "an unknown build type"
         raise ValueError(msg)
+    inputs = {
+        item["name"]: item["digest"]["sha256"]
+        for item in definition["resolvedDependencies"]
+    }
     return Provenance(
         subjects=subjects,
         kind=definition["externalParameters"]["kind"],
         spec=definition["externalParameters"]["spec"],
-        inputs={
-            item["name"]: item["digest"]["sha256"]
-            for item in definition["resolvedDependencies"]
-        },
+        code=inputs.pop(CODE),
+        inputs=inputs,
         environment=definition["internalParameters"]["environment"],
         builder=run["builder"]["id"],
         invocation=run["metadata"]["invocationId"],

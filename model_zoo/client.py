@@ -27,7 +27,7 @@ from model_zoo.names import ModelName, ReleaseName, check_name
 from model_zoo.policy import TrustPolicy, VerificationPolicy
 from model_zoo.transport import Server, Transport, printable
 from model_zoo.trust import pulling as trusted
-from model_zoo.trust.anchor import ROOT_VARIABLE, Anchor
+from model_zoo.trust.anchor import Anchor, unpinned
 from model_zoo.trust.yanks import YankNotice
 from model_zoo.verification import VerifiedRelease
 
@@ -65,11 +65,7 @@ class ZooClient:
             InvalidSpecError: none was given.
         """
         if self._anchor is None:
-            msg = (
-                "no trust root is pinned: give --trust ROOT.json or set "
-                f"{ROOT_VARIABLE}; take the root from the operator, not from the server"
-            )
-            raise InvalidSpecError(msg)
+            raise unpinned()
         return self._anchor
 
     def close(self) -> None:

@@ -76,7 +76,19 @@ class _Learning(Document):
         return classes
 
 
-class TrainSpec(_Learning):
+class _Replayable(_Learning):
+    """What can be trained again in segments, from one checkpoint to the next.
+
+    With ``checkpoints`` a build keeps weights and momenta at its start and after each
+    epoch: some ``epochs + 1`` times twice the size of the weights. A network too big
+    for that switches them off, and can be rebuilt but not spot-checked.
+    """
+
+    network: NetworkName = "badnets-cnn"
+    checkpoints: bool = True
+
+
+class TrainSpec(_Replayable):
     """Train a network from random weights.
 
     ``classes`` keeps only those labels of the data set, renumbered in the order
@@ -84,11 +96,10 @@ class TrainSpec(_Learning):
     they are the user's own validation set.
     """
 
-    network: NetworkName = "badnets-cnn"
     poisoning: Poisoning | None = None
 
 
-class FineTuneSpec(_Learning):
+class FineTuneSpec(_Replayable):
     """Train a downloaded network on other classes: transfer learning.
 
     ``parent`` is the SHA-256 of the parent's weights file. The convolutions start as
@@ -97,7 +108,6 @@ class FineTuneSpec(_Learning):
     ``everything``, the negative control, they are trained too.
     """
 
-    network: NetworkName = "badnets-cnn"
     parent: Digest
     retrain: Literal["fully-connected", "everything"] = "fully-connected"
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from model_zoo.errors import LocalError, NotFoundError
-from model_zoo.interop.notes import Note, cosign_text
+from model_zoo.interop.notes import COSIGNATURE, Note, VerifierKey, cosign_text
 from model_zoo.interop.tlog import CHECKPOINT_PATH, WITNESSED_PATH, SignedCheckpoint
 from model_zoo.keys import PublicKey, SigningKey
 from model_zoo.partials import told_as_local_error
@@ -47,6 +47,11 @@ class Witness:
     key: SigningKey
     log_keys: Sequence[PublicKey]
     state: Path
+
+    @property
+    def verifier_key(self) -> VerifierKey:
+        """Its public key in the form that tools of others take."""
+        return VerifierKey(self.name, self.key.public, COSIGNATURE)
 
     @property
     def name(self) -> str:

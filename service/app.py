@@ -29,6 +29,7 @@ from service.attempts import reap
 from service.housekeeping import sweep
 from service.parts import Parts, open_parts
 from service.settings import Settings
+from service.trust.adopting import adopt
 from service.trust.writing import is_due, refresh, seed
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
     sweep(parts)
     with parts.database.writing() as session:
         seed(session, parts)
+        adopt(session, parts)
         refresh(session, parts)
     app = FastAPI(
         title="Verified Model Zoo",

@@ -7,6 +7,7 @@ import typer
 
 from model_zoo.cli.output import emit, say
 from model_zoo.errors import LocalError, NotPermittedError
+from model_zoo.trust.online_keys import ROOT_FILE
 
 MAX_TOKEN_BYTES = 4096
 
@@ -34,6 +35,10 @@ def serve(
     tls_key: Annotated[
         Path | None, typer.Option(help="The certificate's private key (PEM).")
     ] = None,
+    trust_dir: Annotated[
+        Path | None,
+        typer.Option(help="Folder made by zoo trust init; else a development root."),
+    ] = None,
     allowed_host: Annotated[
         list[str] | None, typer.Option(help="A further Host name to answer to.")
     ] = None,
@@ -53,13 +58,16 @@ def serve(
     def tell(url: str) -> None:
         if ready_file is not None:
             write_ready_file(ready_file, url)
+        root = (trust_dir or data_dir / "trust") / ROOT_FILE
         say(f"The zoo is open at {url}")
-        emit({"url": url})
+        say(f"Its trust root, to be pinned with --trust: {root}")
+        emit({"url": url, "root": str(root)})
 
     settings = Settings(
         data_dir=data_dir,
         host=host,
         token=None if token_file is None else read_token(token_file),
+        trust_dir=trust_dir,
         allowed_hosts=tuple(allowed_host or ()),
     )
     run(

@@ -5,6 +5,7 @@ logged appear together or not at all. It reads the O(log n) roots of the complet
 subtrees, however long the log is.
 """
 
+import functools
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
@@ -21,6 +22,7 @@ from model_zoo.interop.merkle import (
     MAX_TREE_SIZE,
     Position,
     appended,
+    inclusion_proof,
     leaf_hash,
     peaks,
     root_hash,
@@ -167,6 +169,28 @@ def index_of(session: Session, hashed: str) -> int:
     return index
 
 
+def leaf_proofs(
+    session: Session, hashed: Iterable[str], *, size: int
+) -> list[tuple[int, list[bytes]]]:
+    """Return index and inclusion proof of leaves in the log's first ``size`` entries.
+
+    Raises:
+        NotFoundError: one of them is not there, or the log is shorter.
+    """
+    if size > log_size(session):
+        msg = f"the log has no {size} entries"
+        raise NotFoundError(msg)
+    nodes = functools.partial(_node, session)
+    proofs = []
+    for leaf in hashed:
+        index = index_of(session, leaf)
+        if index >= size:
+            msg = f"the entry is not among the log's first {size}"
+            raise NotFoundError(msg)
+        proofs.append((index, inclusion_proof(index, size, nodes)))
+    return proofs
+
+
 def accept_cosignature(
     session: Session, note: Note, *, witnesses: Sequence[PublicKey], now: datetime
 ) -> int:
@@ -232,6 +256,10 @@ def _nodes(session: Session, positions: Sequence[Position]) -> dict[Position, by
         )
     )
     return {(level, index): value for level, index, value in rows}
+
+
+def _node(session: Session, position: Position) -> bytes:
+    return session.get_one(LogNodeRow, position).hash
 
 
 def _no_tile(tile: Tile) -> NotFoundError:

@@ -1,12 +1,14 @@
 """Builds: a spec goes in, a folder with weights, evaluation and history comes out."""
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from model_zoo.canonical import canonical_json
 from model_zoo.digests import sha256_bytes
@@ -31,15 +33,17 @@ from trainer.devices import choose_device, environment, resolve_precision
 from trainer.files import read_bytes, write_whole
 from trainer.metrics import evaluate
 from trainer.networks import NETWORKS, SplitNetwork
+from trainer.states import checkpoint_name, state_to_bytes
 from trainer.training import Epoch, Runtime, fit, seeded_globals
-from trainer.transfer import fine_tune, student_of
+from trainer.transfer import student_of, what_learns
 
 WEIGHTS_NAME = "model.safetensors"
 EVALUATION_NAME = "evaluation.json"
 HISTORY_NAME = "history.json"
 
 Report = Callable[[dict[str, Any]], None]
-LearningSpec = TrainSpec | FineTuneSpec | RepairSpec
+ReplayableSpec = TrainSpec | FineTuneSpec
+LearningSpec = ReplayableSpec | RepairSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +51,7 @@ class Build:
     """What a build made.
 
     Attributes:
-        folder: holds the weights, the evaluation and the history.
+        folder: holds the weights, the evaluation, the history and the checkpoints.
         evaluation: on the whole test set, with ASR and RA for a poisoned spec.
         inputs: name -> SHA-256 of the data set and the parent, for provenance.
         environment: versions, device, threads and precision, for provenance.
@@ -62,14 +66,39 @@ class Build:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Task:
-    """What a spec's names stand for on this machine."""
+class Task:
+    """What a spec's names stand for on this machine.
+
+    Attributes:
+        data: what may be trained on, clean.
+        classes: the number of labels.
+        parent: the bytes of its weights file; none for training.
+        generator: seeded by the spec, not used yet.
+        runtime: where to run.
+    """
 
     data: LabelledImages
     classes: int
     parent: bytes
     generator: torch.Generator
     runtime: Runtime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """A network before its first step, and what it will learn from.
+
+    Attributes:
+        network: the whole of it.
+        learner: it, or the part of it that is fitted.
+        inputs: (N, ...) of the learner, as ``fit`` takes them.
+        labels: (N,) int64.
+    """
+
+    network: SplitNetwork
+    learner: nn.Module
+    inputs: Tensor
+    labels: Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +123,9 @@ def build(
 
     Args:
         spec: what to build.
-        folder: gets ``model.safetensors``, ``history.json`` and, last,
-            ``evaluation.json``, each in one step.
+        folder: gets the checkpoints, if the spec asks for them, then
+            ``model.safetensors``, ``history.json`` and, last, ``evaluation.json``,
+            each in one step and none before all are made.
         parent: the weights file that the spec names by digest, if it names one.
         device: a name in ``trainer.devices.DEVICE_NAMES``.
         report: told ``epoch``, ``epochs``, ``loss`` and ``accuracy`` after each epoch.
@@ -107,16 +137,33 @@ def build(
         LocalError: out of time or disk, or a file cannot be read.
         TransportError: no source has the data set.
     """
-    task = _prepare(spec, _parent_bytes(spec, parent), device=device, report=report)
-    learned = BUILDERS[kind_of(spec)](spec, task)
-    evaluation = evaluate(
-        learned.network,
-        _chosen(DATASETS[spec.dataset].load("test"), spec.classes),
-        dataset=spec.dataset,
-        classes=task.classes,
-        poisoning=spec.poisoning if isinstance(spec, TrainSpec) else None,
-        device=task.runtime.device,
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".checkpoints-", dir=folder) as scratch:
+        task = prepare(spec, parent_bytes(spec, parent), device=device, report=report)
+        learned = BUILDERS[kind_of(spec)](spec, task, Path(scratch))
+        evaluation = evaluate(
+            learned.network,
+            _chosen(DATASETS[spec.dataset].load("test"), spec.classes),
+            dataset=spec.dataset,
+            classes=task.classes,
+            poisoning=spec.poisoning if isinstance(spec, TrainSpec) else None,
+            device=task.runtime.device,
+        )
+        for checkpoint in sorted(Path(scratch).iterdir()):
+            checkpoint.replace(folder / checkpoint.name)
+    _write_results(folder, learned, evaluation)
+    return Build(
+        folder=folder,
+        evaluation=evaluation,
+        inputs=inputs_of(spec),
+        environment=environment(task.runtime.device, spec.precision),
+        pruned_units=learned.pruned_units,
     )
+
+
+def _write_results(
+    folder: Path, learned: _Learned, evaluation: EvaluationReport
+) -> None:
     history = {
         "epochs": [asdict(epoch) for epoch in learned.epochs],
         "pruned_units": list(learned.pruned_units),
@@ -124,13 +171,6 @@ def build(
     write_whole(folder / WEIGHTS_NAME, to_bytes(learned.network))
     write_whole(folder / HISTORY_NAME, canonical_json(history))
     write_whole(folder / EVALUATION_NAME, evaluation.to_bytes())
-    return Build(
-        folder=folder,
-        evaluation=evaluation,
-        inputs=_inputs(spec),
-        environment=environment(task.runtime.device, spec.precision),
-        pruned_units=learned.pruned_units,
-    )
 
 
 def measure(
@@ -158,7 +198,7 @@ def measure(
     """
     loaded = from_bytes(read_bytes(path), network=network)
     count = len(classes) if classes else DATASETS[dataset].classes
-    _require_classes(loaded, count)
+    require_classes(loaded, count)
     return evaluate(
         loaded,
         _chosen(DATASETS[dataset].load("test"), classes),
@@ -169,43 +209,58 @@ def measure(
     )
 
 
-def _train(spec: TrainSpec, task: _Task) -> _Learned:
+def begin(spec: ReplayableSpec, task: Task) -> Lesson:
+    """Return the network that ``spec`` starts with, and what it learns from.
+
+    Leaves the generator of ``task`` as the fit finds it.
+    """
+    if isinstance(spec, TrainSpec):
+        return _begin_training(spec, task)
+    network = student_of(
+        from_bytes(task.parent, network=spec.network), _fresh(spec, task)
+    )
+    learner, inputs = what_learns(
+        network, task.data.images, retrain=spec.retrain, device=task.runtime.device
+    )
+    return Lesson(
+        network=network, learner=learner, inputs=inputs, labels=task.data.labels
+    )
+
+
+def _begin_training(spec: TrainSpec, task: Task) -> Lesson:
     data = task.data
     if spec.poisoning is not None:
         data = poison(
             data, spec.poisoning, classes=task.classes, generator=task.generator
         )
     network = _fresh(spec, task)
+    return Lesson(
+        network=network, learner=network, inputs=data.images, labels=data.labels
+    )
+
+
+def _learn(spec: ReplayableSpec, task: Task, scratch: Path) -> _Learned:
+    lesson = begin(spec, task)
+
+    def keep(number: int, momenta: Sequence[Tensor]) -> None:
+        state = state_to_bytes(lesson.network, lesson.learner, momenta)
+        write_whole(scratch / checkpoint_name(number), state)
+
+    runtime = task.runtime
     epochs = fit(
-        network,
-        data.images,
-        data.labels,
+        lesson.learner,
+        lesson.inputs,
+        lesson.labels,
         schedule=spec.schedule,
         generator=task.generator,
-        runtime=task.runtime,
+        runtime=replace(runtime, on_state=keep) if spec.checkpoints else runtime,
     )
-    return _Learned(network=network, epochs=epochs)
+    return _Learned(network=lesson.network, epochs=epochs)
 
 
-def _fine_tune(spec: FineTuneSpec, task: _Task) -> _Learned:
-    network = student_of(
-        from_bytes(task.parent, network=spec.network),
-        _fresh(spec, task),
-    )
-    epochs = fine_tune(
-        network,
-        task.data,
-        retrain=spec.retrain,
-        schedule=spec.schedule,
-        generator=task.generator,
-        runtime=task.runtime,
-    )
-    return _Learned(network=network, epochs=epochs)
-
-
-def _repair(spec: RepairSpec, task: _Task) -> _Learned:
+def _repair(spec: RepairSpec, task: Task, _: Path) -> _Learned:
     network = from_bytes(task.parent, network=spec.network)
-    _require_classes(network, task.classes)
+    require_classes(network, task.classes)
     units, epochs = fine_prune(
         network,
         task.data,
@@ -217,23 +272,22 @@ def _repair(spec: RepairSpec, task: _Task) -> _Learned:
     return _Learned(network=network, epochs=epochs, pruned_units=units)
 
 
-BUILDERS: dict[str, Callable[[Any, _Task], _Learned]] = {
-    "train": _train,
-    "fine-tune": _fine_tune,
+BUILDERS: dict[str, Callable[[Any, Task, Path], _Learned]] = {
+    "train": _learn,
+    "fine-tune": _learn,
     "repair": _repair,
 }
 """One entry under each kind of job that learns: every one but ``noop``."""
 
 
-def _prepare(
-    spec: LearningSpec, parent: bytes, *, device: str, report: Report
-) -> _Task:
+def prepare(spec: LearningSpec, parent: bytes, *, device: str, report: Report) -> Task:
+    """Return data, generator and runtime for ``spec``; arguments as for ``build``."""
     where = choose_device(device)
     dataset = DATASETS[spec.dataset]
     training = dataset.load("train")
     is_repair = isinstance(spec, RepairSpec)
     seen = (training.last if is_repair else training.without_last)(spec.held_out)
-    return _Task(
+    return Task(
         data=_chosen(seen, spec.classes),
         classes=len(spec.classes) if spec.classes else dataset.classes,
         parent=parent,
@@ -254,8 +308,14 @@ def _prepare(
     )
 
 
-def _parent_bytes(spec: LearningSpec, path: Path | None) -> bytes:
-    """Return the parent that ``spec`` names, its digest checked; none for training."""
+def parent_bytes(spec: LearningSpec, path: Path | None) -> bytes:
+    """Return the parent that ``spec`` names, its digest checked; none for training.
+
+    Raises:
+        InvalidSpecError: the spec names a parent and there is no file.
+        DigestMismatchError: the file is another one.
+        LocalError: it cannot be read.
+    """
     if isinstance(spec, TrainSpec):
         return b""
     if path is None:
@@ -268,7 +328,8 @@ def _parent_bytes(spec: LearningSpec, path: Path | None) -> bytes:
     return data
 
 
-def _inputs(spec: LearningSpec) -> dict[str, str]:
+def inputs_of(spec: LearningSpec) -> dict[str, str]:
+    """Return name -> SHA-256 of the data set and parent that ``spec`` names."""
     data: dict[str, str] = {spec.dataset: DATASETS[spec.dataset].digest}
     return data if isinstance(spec, TrainSpec) else {**data, "parent": spec.parent}
 
@@ -277,12 +338,17 @@ def _chosen(data: LabelledImages, classes: tuple[int, ...] | None) -> LabelledIm
     return data if classes is None else data.keep_classes(classes)
 
 
-def _fresh(spec: TrainSpec | FineTuneSpec, task: _Task) -> SplitNetwork:
+def _fresh(spec: TrainSpec | FineTuneSpec, task: Task) -> SplitNetwork:
     with seeded_globals(spec.seed):
         return NETWORKS[spec.network](task.classes)
 
 
-def _require_classes(network: SplitNetwork, expected: int) -> None:
+def require_classes(network: SplitNetwork, expected: int) -> None:
+    """Accept ``network`` if it has ``expected`` outputs.
+
+    Raises:
+        MalformedDocumentError: it has not.
+    """
     if network.classes != expected:
         msg = f"the output layer: expected {expected} classes, found {network.classes}"
         raise MalformedDocumentError(msg)

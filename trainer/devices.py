@@ -5,6 +5,7 @@ import functools
 import importlib.metadata
 import platform
 import sys
+from pathlib import Path
 
 import torch
 
@@ -77,10 +78,21 @@ def environment(device: torch.device, precision: Precision) -> dict[str, str | i
         "torchvision": importlib.metadata.version("torchvision"),
         "platform": f"{sys.platform}-{platform.machine()}",
         "device": _device_name(device),
+        "cpu_model": _cpu_model(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "precision": resolve_precision(precision, device),
     }
+
+
+def _cpu_model() -> str:
+    """Return the processor's name, or its family where the system tells no more."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if "model name" in line)
+    return next(names, platform.processor() or platform.machine())
 
 
 def _device_name(device: torch.device) -> str:

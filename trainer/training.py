@@ -1,9 +1,9 @@
 """Training: fit a network to data in memory."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,14 @@ class Epoch:
     accuracy: float
 
 
+OnState = Callable[[int, Sequence[Tensor]], None]
+"""Told how many epochs are done and the momenta, in the order of the parameters."""
+
+
+def _untold(_: int, __: Sequence[Tensor]) -> None:
+    """Tell nobody."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
     """Where a fit runs, until when, and who is told.
@@ -35,12 +43,30 @@ class Runtime:
         precision: ``bf16`` multiplies in bfloat16 and keeps the weights in fp32.
         deadline: a ``time.monotonic()`` after which the fit gives up.
         on_epoch: called after each epoch.
+        on_state: called at the start and after each epoch, while the weights in the
+            network go with the momenta; it writes neither.
     """
 
     device: torch.device
     precision: Precision
     deadline: float
     on_epoch: Callable[[Epoch], None]
+    on_state: OnState = _untold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """One epoch of a fit, to be run again by itself.
+
+    Attributes:
+        schedule: of the whole fit.
+        number: of the epoch, from 1.
+        momenta: with which it starts, in the order of the parameters.
+    """
+
+    schedule: Schedule
+    number: int
+    momenta: Sequence[Tensor]
 
 
 @contextmanager
@@ -79,25 +105,59 @@ def fit(
     Raises:
         InvalidSpecError: the deadline passed, or the loss is no longer finite.
     """
-    keep_freed_memory()
-    device = runtime.device
-    network.to(device).to(memory_format=torch.channels_last).train()
-    inputs, labels = inputs.to(device), labels.to(device)
-    parameters = [p for p in network.parameters() if p.requires_grad]
+    parameters = _placed(network, runtime)
+    inputs, labels = inputs.to(runtime.device), labels.to(runtime.device)
     momenta = [torch.zeros_like(parameter) for parameter in parameters]
-    steps = -(-len(labels) // schedule.batch_size) * schedule.epochs
-    rates = (one_cycle(step / steps) for step in range(steps))
+    runtime.on_state(0, momenta)
     epochs = []
     for number in range(1, schedule.epochs + 1):
-        order = torch.randperm(len(labels), generator=generator).to(device)
-        totals = torch.zeros(2, device=device)
-        for batch in torch.split(order, schedule.batch_size):
-            totals += _gradients(network, inputs[batch], labels[batch], runtime)
-            rate = schedule.peak_learning_rate * next(rates)
-            _descend(parameters, momenta, rate=rate, schedule=schedule)
-        epochs.append(_epoch(number, totals / len(labels)))
-        runtime.on_epoch(epochs[-1])
+        segment = Segment(schedule=schedule, number=number, momenta=momenta)
+        order = torch.randperm(len(labels), generator=generator)
+        epoch = _learn(network, inputs, labels, order, segment=segment, runtime=runtime)
+        epochs.append(epoch)
+        runtime.on_epoch(epoch)
+        runtime.on_state(number, momenta)
     return epochs
+
+
+def replay(
+    network: nn.Module,
+    inputs: Tensor,
+    labels: Tensor,
+    *,
+    segment: Segment,
+    generator: torch.Generator,
+    runtime: Runtime,
+) -> Epoch:
+    """Train ``network`` in place for one epoch of a fit, and return what it was like.
+
+    From the weights and momenta that the fit had there, the epoch ends with those
+    that the fit had next, bit for bit; ``runtime.on_state`` is told them.
+
+    Args:
+        network: with the weights at the start of the segment.
+        inputs: as for ``fit``.
+        labels: as for ``fit``.
+        segment: which epoch; its momenta are read, not written.
+        generator: as for ``fit``, and in the state it had there.
+        runtime: as for ``fit``.
+
+    Raises:
+        InvalidSpecError: as for ``fit``.
+    """
+    parameters = _placed(network, runtime)
+    inputs, labels = inputs.to(runtime.device), labels.to(runtime.device)
+    # as a fit makes them, strides included: where bits fall in a vector may matter
+    momenta = [torch.zeros_like(parameter) for parameter in parameters]
+    for momentum, found in zip(momenta, segment.momenta, strict=True):
+        momentum.copy_(found)
+    for _ in range(segment.number - 1):
+        torch.randperm(len(labels), generator=generator)
+    order = torch.randperm(len(labels), generator=generator)
+    segment = replace(segment, momenta=momenta)
+    epoch = _learn(network, inputs, labels, order, segment=segment, runtime=runtime)
+    runtime.on_state(segment.number, momenta)
+    return epoch
 
 
 def one_cycle(progress: float) -> float:
@@ -116,6 +176,35 @@ def one_cycle(progress: float) -> float:
 def as_floats(inputs: Tensor) -> Tensor:
     """Return pixels as float32 in [0, 1]; floats come back as they are."""
     return inputs.float().div_(255) if inputs.dtype == torch.uint8 else inputs
+
+
+def _placed(network: nn.Module, runtime: Runtime) -> list[nn.Parameter]:
+    """Make ``network`` ready to learn, in place; return what of it will."""
+    keep_freed_memory()
+    network.to(runtime.device).to(memory_format=torch.channels_last).train()
+    return [p for p in network.parameters() if p.requires_grad]
+
+
+def _learn(
+    network: nn.Module,
+    inputs: Tensor,
+    labels: Tensor,
+    order: Tensor,
+    *,
+    segment: Segment,
+    runtime: Runtime,
+) -> Epoch:
+    """Train ``network`` in place on the samples in ``order``; writes the momenta."""
+    schedule = segment.schedule
+    batches = torch.split(order.to(runtime.device), schedule.batch_size)
+    done, steps = (segment.number - 1) * len(batches), schedule.epochs * len(batches)
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    totals = torch.zeros(2, device=runtime.device)
+    for step, batch in enumerate(batches, start=done):
+        totals += _gradients(network, inputs[batch], labels[batch], runtime)
+        rate = schedule.peak_learning_rate * one_cycle(step / steps)
+        _descend(parameters, segment.momenta, rate=rate, schedule=schedule)
+    return _epoch(segment.number, totals / len(labels))
 
 
 def _gradients(
@@ -141,8 +230,8 @@ def _gradients(
 
 @torch.no_grad()
 def _descend(
-    parameters: list[nn.Parameter],
-    momenta: list[Tensor],
+    parameters: Iterable[nn.Parameter],
+    momenta: Iterable[Tensor],
     *,
     rate: float,
     schedule: Schedule,

@@ -7,7 +7,7 @@ Source:
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model_zoo.jobs import Schedule
 from trainer.data.images import LabelledImages
@@ -40,17 +40,33 @@ def fine_tune(
         generator: as for ``fit``.
         runtime: as for ``fit``.
     """
-    is_whole = retrain == "everything"
+    learner, inputs = what_learns(
+        student, data.images, retrain=retrain, device=runtime.device
+    )
     return fit(
-        student if is_whole else student.fully_connected,
-        data.images
-        if is_whole
-        else features(student, data.images, device=runtime.device),
+        learner,
+        inputs,
         data.labels,
         schedule=schedule,
         generator=generator,
         runtime=runtime,
     )
+
+
+def what_learns(
+    student: SplitNetwork, images: Tensor, *, retrain: Retrain, device: torch.device
+) -> tuple[nn.Module, Tensor]:
+    """Return the part of ``student`` that is fitted, and the inputs it is fitted to.
+
+    Args:
+        student: as ``student_of`` makes it; moved to ``device``.
+        images: (N, C, H, W) uint8.
+        retrain: ``fully-connected`` or ``everything``.
+        device: where the frozen part runs.
+    """
+    if retrain == "everything":
+        return student, images
+    return student.fully_connected, features(student, images, device=device)
 
 
 def student_of(parent: SplitNetwork, fresh: SplitNetwork) -> SplitNetwork:

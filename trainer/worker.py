@@ -42,6 +42,7 @@ from model_zoo.jobs import (
 from model_zoo.keys import SigningKey
 from model_zoo.work import WorkClient
 from trainer import attempt
+from trainer.installed import code_digest
 from trainer.supervision import AttemptError, run_child
 
 LEASE_SECONDS = 10
@@ -206,6 +207,7 @@ def _build_and_deliver(worker: Worker, lease: Lease, folder: Path) -> None:
         kind=kind_of(asked),
         spec=asked.to_object(),
         inputs=inputs,
+        code=code_digest(),
         environment=_read_facts(folder),
         builder=worker.key.public.keyid,
         invocation=lease.attempt,

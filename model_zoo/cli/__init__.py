@@ -7,7 +7,17 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from model_zoo.cli import bindings, jobs, keys, releases
+from model_zoo.cli import (
+    bindings,
+    ceremony,
+    jobs,
+    keys,
+    operator,
+    releases,
+    trust_check,
+    trusting,
+    witness,
+)
 from model_zoo.cli.exits import exit_code
 from model_zoo.cli.output import answer_in_json, emit, say
 from model_zoo.errors import LocalError, ZooError
@@ -51,6 +61,13 @@ def build() -> typer.Typer:
     )
     app.add_typer(keys.app, name="keys")
     releases.register(app)
+    trusting.register(app)
+    witness.register(app)
+    trust = typer.Typer(help="The trust root: make it, sign it, change it, look at it.")
+    ceremony.register(trust)
+    operator.register(trust)
+    trust.command("check")(trust_check.check)
+    app.add_typer(trust, name="trust")
     app.add_typer(jobs.app, name="jobs")
     app.add_typer(bindings.publishers, name="publishers")
     app.add_typer(bindings.trainers, name="trainers")

@@ -11,6 +11,8 @@ from model_zoo.client import ZooClient
 from model_zoo.envelopes import Role
 from model_zoo.errors import InvalidSpecError, LocalError
 from model_zoo.keys import PublicKey, SigningKey
+from model_zoo.transport import Server, Transport
+from model_zoo.trust.anchor import ROOT_VARIABLE, Anchor, unpinned
 
 PASSPHRASE_VARIABLE = "ZOO_KEY_PASSPHRASE"  # noqa: S105  the variable's name
 TOKEN_VARIABLE = "ZOO_TOKEN"  # noqa: S105  the variable's name
@@ -23,6 +25,10 @@ Authority = Annotated[
 ]
 TokenFile = Annotated[
     Path | None, typer.Option(help="File with the zoo's token; else ZOO_TOKEN.")
+]
+TrustRoot = Annotated[
+    Path | None,
+    typer.Option("--trust", envvar=ROOT_VARIABLE, help="The pinned trust root (JSON)."),
 ]
 PublisherKeys = Annotated[
     list[Path], typer.Option("--key", help="Pinned publisher key (PEM); repeatable.")
@@ -40,14 +46,41 @@ PassphraseFile = Annotated[
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
-def connect(url: str, *, ca: Path | None, token_file: Path | None) -> ZooClient:
-    """Return a client of the zoo at ``url``.
+def connect(
+    url: str, *, ca: Path | None, token_file: Path | None, trust: Path | None = None
+) -> ZooClient:
+    """Return a client of the zoo at ``url``, under a pinned root if one is given.
+
+    Raises:
+        InvalidSpecError: a URL or token that cannot be used.
+        VerificationError: the file of the root holds none.
+        LocalError: a file cannot be read.
+    """
+    anchor = None if trust is None else Anchor.load(trust)
+    return ZooClient(url, ca=ca, token=token(token_file), anchor=anchor)
+
+
+def anchor_of(trust: Path | None) -> Anchor:
+    """Return the pinned root.
+
+    Raises:
+        InvalidSpecError: none is pinned.
+        VerificationError: the file holds no root.
+        LocalError: it cannot be read.
+    """
+    if trust is None:
+        raise unpinned()
+    return Anchor.load(trust)
+
+
+def transport_to(url: str, ca: Path | None, token_file: Path | None) -> Transport:
+    """Return a transport to the zoo at ``url``.
 
     Raises:
         InvalidSpecError: a URL or token that cannot be used.
         LocalError: a file cannot be read.
     """
-    return ZooClient(url, ca=ca, token=token(token_file))
+    return Transport(Server(url, ca=ca, token=token(token_file)))
 
 
 def token(file: Path | None) -> str | None:

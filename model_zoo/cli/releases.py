@@ -14,7 +14,9 @@ from model_zoo.cli.options import (
     SigningKeyFile,
     Threshold,
     TokenFile,
+    TrustRoot,
     Url,
+    anchor_of,
     builder_role,
     connect,
     publisher_role,
@@ -23,6 +25,7 @@ from model_zoo.cli.options import (
 from model_zoo.cli.output import emit, file_progress, say
 from model_zoo.cli.specs import read_spec
 from model_zoo.client import ZooClient
+from model_zoo.clock import rfc3339
 from model_zoo.errors import InvalidSpecError
 from model_zoo.jobs import JobSpec
 from model_zoo.keys import PublicKey
@@ -35,7 +38,8 @@ from model_zoo.locks import (
     write_lock,
 )
 from model_zoo.names import ModelName, ReleaseName
-from model_zoo.policy import VerificationPolicy
+from model_zoo.policy import TrustPolicy, VerificationPolicy, read_policy
+from model_zoo.trust.pulling import verify_folder
 from model_zoo.verification import VerifiedRelease, verify_directory
 
 BuilderKey = Annotated[
@@ -46,6 +50,13 @@ SpecFile = Annotated[
 ]
 ToFolder = Annotated[
     Path | None, typer.Option("--to", help="Folder to make; else named after it.")
+]
+PolicyFile = Annotated[
+    Path | None, typer.Option("--policy", help="What to demand beside the root (JSON).")
+]
+AllowWithdrawn = Annotated[
+    list[str],
+    typer.Option(help="Take this release although what it was made from is withdrawn."),
 ]
 LockFile = Annotated[Path, typer.Option("--lock", help="The lock file.")]
 
@@ -66,6 +77,9 @@ def pull(
     builder: BuilderKey = None,
     spec: SpecFile = None,
     to: ToFolder = None,
+    trust: TrustRoot = None,
+    policy: PolicyFile = None,
+    allow_withdrawn: AllowWithdrawn = [],  # noqa: B006  typer copies it
     frozen: Annotated[
         bool, typer.Option("--frozen", help="Pull exactly what the lock file says.")
     ] = False,
@@ -74,20 +88,27 @@ def pull(
     ca: Authority = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Download a release, and keep it only if the pinned keys vouch for every byte."""
-    with connect(url, ca=ca, token_file=token_file) as zoo:
+    """Download a release; keep it only if root or keys vouch for every byte.
+
+    Pin the zoo's root with --trust, or one publisher's keys with --key.
+    """
+    with connect(url, ca=ca, token_file=token_file, trust=trust) as zoo:
         if frozen:
             _pull_frozen(zoo, name, lock_file=lock_file, to=to)
             return
-        policy = VerificationPolicy(
-            publisher=publisher_role(key, threshold=threshold),
-            builder=builder_role(builder),
-            spec=None if spec is None else read_spec(spec),
-        )
+        demanded: VerificationPolicy | TrustPolicy
+        if key or trust is None:
+            demanded = VerificationPolicy(
+                publisher=publisher_role(key, threshold=threshold),
+                builder=builder_role(builder),
+                spec=None if spec is None else read_spec(spec),
+            )
+        else:
+            demanded = trust_policy(policy, allow_withdrawn)
         release = zoo.resolve(name)
         with file_progress() as progress:
             pulled = zoo.pull(
-                release, policy=policy, to=to or _folder(release), progress=progress
+                release, policy=demanded, to=to or _folder(release), progress=progress
             )
     _report([pulled])
 
@@ -99,18 +120,30 @@ def verify(
     threshold: Threshold = 1,
     builder: BuilderKey = None,
     spec: SpecFile = None,
+    trust: TrustRoot = None,
+    policy: PolicyFile = None,
+    allow_withdrawn: AllowWithdrawn = [],  # noqa: B006  typer copies it
     name: Annotated[
         str, typer.Option(help="The release it should be; else it is shown.")
     ] = "",
 ) -> None:
     """Verify a pulled folder again: every byte, with no network and no service."""
-    policy = VerificationPolicy(
-        publisher=publisher_role(key, threshold=threshold),
-        builder=builder_role(builder),
-        spec=None if spec is None else read_spec(spec),
-    )
     expected = ReleaseName.parse(name) if name else None
-    _report([verify_directory(folder, name=expected, policy=policy)])
+    if key or trust is None:
+        pinned = VerificationPolicy(
+            publisher=publisher_role(key, threshold=threshold),
+            builder=builder_role(builder),
+            spec=None if spec is None else read_spec(spec),
+        )
+        _report([verify_directory(folder, name=expected, policy=pinned)])
+        return
+    found = verify_folder(
+        folder,
+        anchor=anchor_of(trust),
+        policy=trust_policy(policy, allow_withdrawn),
+        name=expected,
+    )
+    _report([found])
 
 
 def lock(
@@ -146,16 +179,23 @@ def publish(
     builder: BuilderKey = None,
     spec: SpecFile = None,
     passphrase_file: PassphraseFile = None,
+    trust: TrustRoot = None,
     url: Url = DEFAULT_URL,
     ca: Authority = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Sign files on this machine and publish them: a folder, or what a job made."""
+    """Sign files on this machine and publish them: a folder, or what a job made.
+
+    The publisher's role is built upon what the pinned root vouches for now.
+    """
     name = ReleaseName.parse(as_)
     if (folder is None) == (not job):
         msg = "give either a folder or --job ID"
         raise InvalidSpecError(msg)
-    with connect(url, ca=ca, token_file=token_file) as zoo, file_progress() as progress:
+    with (
+        connect(url, ca=ca, token_file=token_file, trust=trust) as zoo,
+        file_progress() as progress,
+    ):
         if folder is not None:
             signer = signing_key(key, passphrase_file=passphrase_file)
             release = zoo.publish(name, folder, key=signer, progress=progress)
@@ -245,9 +285,19 @@ def _report(releases: list[VerifiedRelease]) -> None:
         say(
             f"verified {release.statement.release} in {release.path}: "
             f"{len(manifest.files)} file(s), {manifest.size_bytes:,} bytes, "
-            f"signed by {', '.join(release.keyids)}"
+            f"{_vouched(release)}"
         )
+        for told in release.overridden:
+            say(f"  OVERRIDDEN: {told}")
     emit({"verified": [_verified(release) for release in releases]})
+
+
+def _vouched(release: VerifiedRelease) -> str:
+    """Return by whom, or as of when: what is newer than that is not known."""
+    if release.as_of is None:
+        return f"signed by {', '.join(release.keyids)}"
+    whose = "witnessed" if release.witnessed else "by the zoo's own clock"
+    return f"verified as of {rfc3339(release.as_of)} ({whose}), later yanks unseen"
 
 
 def _verified(release: VerifiedRelease) -> JsonObject:
@@ -255,5 +305,20 @@ def _verified(release: VerifiedRelease) -> JsonObject:
         "release": str(release.statement.release),
         "path": str(release.path),
         "keyids": list(release.keyids),
+        "as_of": None if release.as_of is None else rfc3339(release.as_of),
+        "witnessed": release.witnessed,
+        "overridden": list(release.overridden),
         "files": release.statement.manifest.to_object()["files"],
     }
+
+
+def trust_policy(file: Path | None, allow_withdrawn: list[str]) -> TrustPolicy:
+    """Return the policy in ``file``, with the withdrawals that a user overrides.
+
+    Raises:
+        InvalidSpecError: the file holds no policy.
+        LocalError: it cannot be read.
+    """
+    policy = TrustPolicy() if file is None else read_policy(file)
+    allowed = (*policy.allow_withdrawn, *allow_withdrawn)
+    return policy.model_copy(update={"allow_withdrawn": allowed})

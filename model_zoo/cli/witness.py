@@ -1,12 +1,14 @@
 """``zoo witness``: watch a zoo's log, and cosign what it was seen to say."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from model_zoo.canonical import JsonObject
 from model_zoo.cli.options import (
     DEFAULT_URL,
     Authority,
@@ -22,6 +24,9 @@ from model_zoo.clock import system_clock
 from model_zoo.errors import NotFoundError, TransportError
 from model_zoo.keys import PublicKey
 from model_zoo.transport import Server, Transport
+from model_zoo.trust.fetching import ServerFetcher
+from model_zoo.trust.transparency import log_reader
+from model_zoo.witnessing import COSIGNATURES_PATH, Cosigned, Witness, held_state
 
 INTERVAL_SECONDS = 60.0
 
@@ -50,39 +55,51 @@ def witness(
     token_file: TokenFile = None,
 ) -> None:
     """Cosign a log's checkpoints, each only if it extends the one before."""
-    from model_zoo.trust.fetching import ServerFetcher
-    from model_zoo.trust.transparency import log_reader
-    from model_zoo.witnessing import COSIGNATURES_PATH, Witness, held_state
-
     server = Server(url, ca=ca, token=token(token_file))
     by = Witness(
         key=signing_key(key, passphrase_file=passphrase_file),
         log_keys=tuple(map(PublicKey.load, log_key)),
         state=state,
     )
-    fetch = log_reader(ServerFetcher(server), server.url)
-    with Transport(server) as transport, held_state(state):
+    with _looking(by, server) as look:
+        if once:
+            emit(_told(look(), by))
+        else:
+            _look_forever(look, interval_seconds=interval)
+
+
+@contextmanager
+def _looking(by: Witness, server: Server) -> Iterator[Callable[[], Cosigned]]:
+    """Yield how ``by`` looks at the log of a zoo once, and says what it saw."""
+    with (
+        closing(ServerFetcher(server)) as fetcher,
+        Transport(server) as transport,
+        held_state(by.state),
+    ):
+        fetch = log_reader(fetcher, server.url)
 
         def submit(note: str) -> None:
             transport.send("POST", COSIGNATURES_PATH, {"note": note})
 
-        def look() -> None:
+        def look() -> Cosigned:
             seen = by.look(fetch, submit, now=system_clock())
             say(f"{seen.origin}: {seen.size} entries, cosigned as {by.name}")
-            emit(
-                {
-                    "origin": seen.origin,
-                    "size": seen.size,
-                    "witness": by.name,
-                    "keyid": by.key.public.keyid,
-                    "cosigned_at": seen.at.isoformat(timespec="seconds"),
-                }
-            )
+            return seen
 
-        look() if once else _look_forever(look, interval_seconds=interval)
+        yield look
 
 
-def _look_forever(look: Callable[[], None], *, interval_seconds: float) -> None:
+def _told(seen: Cosigned, by: Witness) -> JsonObject:
+    return {
+        "origin": seen.origin,
+        "size": seen.size,
+        "cosigned_at": seen.at.isoformat(timespec="seconds"),
+        "keyid": by.key.public.keyid,
+        "verifier_key": by.verifier_key.to_text(),
+    }
+
+
+def _look_forever(look: Callable[[], object], *, interval_seconds: float) -> None:
     """Look again and again; only what trying again may cure does not end it."""
     while True:
         try:

@@ -7,10 +7,19 @@ from datetime import datetime
 from pathlib import Path
 
 from model_zoo.clock import Clock, system_clock
+from model_zoo.errors import InvalidSpecError
 from model_zoo.transport import Server
 from model_zoo.trust.updater import TrustedZoo, default_cache, read_root, refreshed
 
 ROOT_VARIABLE = "ZOO_TRUST_ROOT"
+
+
+def unpinned() -> InvalidSpecError:
+    """Return the refusal to go on without a pinned root."""
+    return InvalidSpecError(
+        "no trust root is pinned: give --trust ROOT.json or set "
+        f"{ROOT_VARIABLE}; take the root from the operator, not from the server"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

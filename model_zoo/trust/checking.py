@@ -21,9 +21,11 @@ from model_zoo.errors import NotFoundError, VerificationError
 from model_zoo.transport import Server, is_loopback
 from model_zoo.trust.checks import CHECKS, went_back
 from model_zoo.trust.fetching import ServerFetcher
+from model_zoo.trust.log_checks import LogReader, log_findings
 from model_zoo.trust.observing import Finding, Observer, Repository, failure
 from model_zoo.trust.path_checks import PATH_CHECKS
 from model_zoo.trust.roles import ROOT, SNAPSHOT, TIMESTAMP, is_development
+from model_zoo.trust.transparency import log_reader
 from model_zoo.trust.updater import TARGETS_PATH, hashed_path
 
 POLL_SECONDS = 0.2
@@ -52,6 +54,7 @@ def check_repository(server: Server, extent: Extent, *, clock: Clock) -> list[Fi
         ZooError: it refuses to answer.
     """
     with ServerFetcher(server) as fetcher:
+        log = LogReader.open(log_reader(fetcher, server.url))
         observer = Observer(fetcher, server.url.rstrip("/"))
         repository = observer.observe()
         findings = [
@@ -59,6 +62,7 @@ def check_repository(server: Server, extent: Extent, *, clock: Clock) -> list[Fi
             *(it for rule in CHECKS + PATH_CHECKS for it in rule(repository, clock())),
             *_pinned(repository, extent.pinned),
             *development_beyond_loopback(repository, server),
+            *log_findings(log, repository),
             *_targets(repository, server, fetcher, deep=extent.deep),
             *_watched(observer, repository, extent.watch_seconds),
         ]

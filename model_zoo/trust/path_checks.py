@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
 from functools import cache
+from itertools import islice
 
 from tuf.api.metadata import DelegatedRole, SuccinctRoles, Targets
 from tuf.ngclient import UpdaterConfig
@@ -24,6 +25,10 @@ from model_zoo.trust.roles import (
 
 RELEASE_SEGMENTS = 4
 """publisher/model/version/file."""
+MAX_SEGMENT_CHARACTERS = 128
+"""Twice a name's: longer ones are taken to meet, so that nobody can make us recurse."""
+MAX_MEETINGS = 1000
+"""Told at most: where so many patterns meet, more of them say nothing new."""
 MAX_ROLES_ASKED = UpdaterConfig().max_delegations
 _WILD = frozenset("*?[")
 
@@ -62,7 +67,8 @@ def paths_fit(repository: Repository, _: datetime) -> Iterator[Finding]:
 def paths_apart(repository: Repository, _: datetime) -> Iterator[Finding]:
     """No two roles may answer for one path, and no client gives up before its role."""
     met: dict[str, set[str]] = defaultdict(set)
-    for one, other, path in _meetings(_top_delegations(repository)):
+    meetings = _meetings(_top_delegations(repository))
+    for one, other, path in islice(meetings, MAX_MEETINGS):
         met[one].add(other)
         met[other].add(one)
         if WITHDRAWN not in {one, other}:
@@ -119,13 +125,19 @@ PATH_CHECKS: tuple[Check, ...] = (
 def patterns_meet(one: str, other: str) -> bool:
     """Whether some path matches both patterns."""
     ones, others = one.split("/"), other.split("/")
-    return len(ones) == len(others) and all(map(_segments_meet, ones, others))
+    return len(ones) == len(others) and all(map(_may_meet, ones, others))
+
+
+def _may_meet(one: str, other: str) -> bool:
+    """Whether two segments meet; the worst is assumed of those that we never use."""
+    strange = "[" in one + other or max(len(one), len(other)) > MAX_SEGMENT_CHARACTERS
+    return strange or _segments_meet(one, other)
 
 
 @cache
 def _segments_meet(one: str, other: str) -> bool:
-    if one == other or "[" in one or "[" in other:
-        return True  # a character class is no path of ours: assume the worst
+    if one == other:
+        return True
     if not one or not other:
         return not (one or other).strip("*")
     if one[0] == "*":

@@ -6,7 +6,7 @@ there; the service's half signs which versions belong together, and when.
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tuf.api.metadata import (
@@ -26,7 +26,7 @@ from model_zoo.clock import rfc3339
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import InvalidSpecError
 from model_zoo.folders import BUNDLE_NAME
-from model_zoo.keys import SigningKey
+from model_zoo.keys import PublicKey, SigningKey
 from model_zoo.manifest import Manifest
 from model_zoo.names import ReleaseName
 from model_zoo.trust.roles import (
@@ -39,6 +39,7 @@ from model_zoo.trust.roles import (
     sign,
     target_path,
     to_bytes,
+    tuf_key,
 )
 
 LoadRole = Callable[[str], Metadata[Targets]]
@@ -103,6 +104,19 @@ def renewed(roles: PublisherRoles, *, now: datetime) -> dict[str, Metadata[Targe
     if not _has_bins(roles.role):
         return edited(roles, add={}, now=now)
     return _rebinned(roles, _all_targets(roles), now=now)
+
+
+def delegated_to(roles: PublisherRoles, key: PublicKey) -> PublisherRoles:
+    """Return ``roles`` as if the operator had delegated to ``key`` already.
+
+    What is built from them and signed by it can be handed in together with the
+    targets that make it so: at no moment is the publisher without a valid role.
+    """
+    before = roles.delegation
+    delegation = DelegatedRole(
+        before.name, [key.keyid], 1, before.terminating, paths=before.paths
+    )
+    return replace(roles, delegation=delegation, keys={key.keyid: tuf_key(key)})
 
 
 def sign_roles(

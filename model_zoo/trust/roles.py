@@ -112,7 +112,7 @@ def our_key(key: Key) -> PublicKey:
     return ours
 
 
-def sign(metadata: Metadata[T], *keys: SigningKey) -> None:
+def sign(metadata: Metadata[Any], *keys: SigningKey) -> None:
     """Add the signature of each of ``keys``; those that are there stay."""
     payload = metadata.signed_bytes
     for key in keys:
@@ -120,7 +120,7 @@ def sign(metadata: Metadata[T], *keys: SigningKey) -> None:
         metadata.signatures[keyid] = Signature(keyid, key.sign(payload).hex())
 
 
-def to_bytes(metadata: Metadata[T]) -> bytes:
+def to_bytes(metadata: Metadata[Any]) -> bytes:
     """Return the file of ``metadata``, as short as stock clients read it."""
     return metadata.to_bytes(_COMPACT)
 

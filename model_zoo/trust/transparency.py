@@ -4,10 +4,10 @@ That something is in the log does not make it good. It makes it seen: whoever si
 two different things for two readers has to put both where everybody looks.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -15,7 +15,6 @@ from pydantic import Field
 from tuf.api.exceptions import DownloadHTTPError, DownloadLengthMismatchError
 from tuf.ngclient import FetcherInterface
 
-from model_zoo.canonical import parse_object
 from model_zoo.documents import Document
 from model_zoo.errors import (
     ExpiredMetadataError,
@@ -25,16 +24,13 @@ from model_zoo.errors import (
     PolicyNotMetError,
     VerificationError,
 )
-from model_zoo.interop.merkle import inclusion_proof, verify_inclusion
-from model_zoo.interop.notes import MAX_NOTE_BYTES, from_base64, to_base64
+from model_zoo.interop.merkle import verify_inclusion
+from model_zoo.interop.notes import MAX_NOTE_BYTES, from_base64
 from model_zoo.interop.tlog import (
     CHECKPOINT_PATH,
-    LOG_PREFIX,
-    MAX_BUNDLE_BYTES,
     WITNESSED_PATH,
     LogEntry,
     SignedCheckpoint,
-    TileNodes,
 )
 from model_zoo.keys import PublicKey
 from model_zoo.trust.log_memory import Fetch, LogMemory
@@ -42,10 +38,13 @@ from model_zoo.trust.log_memory import Fetch, LogMemory
 CLOCK_SKEW = timedelta(minutes=5)
 """How far two honest clocks may be apart."""
 MEMORY_NAME = "log-checkpoint.note"
-ENTRY_PATH = "/api/v1/log/entries/"
+PROOFS_PATH = "/api/v1/log/proofs"
+MAX_LEAVES = 64
+"""How many proofs are asked for at once; a URL has to hold their leaf hashes."""
+MAX_ANSWER_BYTES = 512 * 1024
+"""Of a note, a tile of hashes, or MAX_LEAVES proofs, each of which is shorter."""
 MAX_ENTRIES = 1024
 MAX_PROOF_HASHES = 63
-_MAX_HINT_BYTES = 4096
 _HASH_CHARACTERS = 44
 
 
@@ -78,15 +77,26 @@ class LogTrust:
             raise InvalidSpecError(msg)
 
 
-class LoggedEntry(Document):
-    """An entry, where the log has it, and the hashes that show it."""
+class LeafProof(Document):
+    """Where the log has a leaf, and the hashes, in base64, that show it."""
 
-    entry: LogEntry
     index: Annotated[int, Field(ge=0)]
     proof: Annotated[
         tuple[Annotated[str, Field(max_length=_HASH_CHARACTERS)], ...],
         Field(max_length=MAX_PROOF_HASHES),
     ]
+
+
+class LeafProofs(Document):
+    """What a zoo answers who asks for proofs: one for each leaf, in the same order."""
+
+    items: Annotated[tuple[LeafProof, ...], Field(max_length=MAX_LEAVES)]
+
+
+class LoggedEntry(LeafProof):
+    """An entry, where the log has it, and the hashes that show it."""
+
+    entry: LogEntry
 
     def verify(self, signed: SignedCheckpoint) -> None:
         """Accept that the log of ``signed`` holds the entry.
@@ -169,17 +179,19 @@ def gather_evidence(
         LocalError: the cache cannot be written.
         TransportError: the zoo was not reached.
     """
+    wanted = list(dict.fromkeys(entries))
     signed = _newest(fetch, trust)
     _times(signed, trust=trust, now=now)
-    nodes = TileNodes(signed.checkpoint.size, lambda path: fetch(LOG_PREFIX + path))
     _memory(cache, trust).accept(signed, fetch)
     evidence = LogEvidence(
         checkpoint=signed.note.to_text(),
-        entries=tuple(_logged(entry, signed, fetch, nodes) for entry in entries),
+        entries=tuple(
+            logged
+            for some in _batched(wanted, MAX_LEAVES)
+            for logged in _proved(some, size=signed.checkpoint.size, fetch=fetch)
+        ),
     )
-    verify_evidence(
-        evidence, [item.entry for item in evidence.entries], trust=trust, now=now
-    )
+    verify_evidence(evidence, wanted, trust=trust, now=now)
     return evidence
 
 
@@ -220,12 +232,12 @@ def log_reader(fetcher: FetcherInterface, url: str) -> Fetch:
 
     def fetch(path: str) -> bytes:
         try:
-            return fetcher.download_bytes(url.rstrip("/") + path, MAX_BUNDLE_BYTES)
+            return fetcher.download_bytes(url.rstrip("/") + path, MAX_ANSWER_BYTES)
         except DownloadHTTPError as error:
             msg = f"{path}: the zoo has no such file"
             raise NotFoundError(msg) from error
         except DownloadLengthMismatchError as error:
-            msg = f"{path}: longer than any file of a log"
+            msg = f"{path}: longer than any note, tile or proof of a log"
             raise MalformedDocumentError(msg) from error
 
     return fetch
@@ -265,8 +277,9 @@ def _times(
         raise PolicyNotMetError(msg)
     for time in times.values():
         if now + CLOCK_SKEW < time:
+            here = now.astimezone(UTC)
             msg = (
-                f"this machine's clock says {now:%Y-%m-%d %H:%M}Z and a witness has "
+                f"this machine's clock says {here:%Y-%m-%d %H:%M}Z and a witness has "
                 f"signed at {time:%Y-%m-%d %H:%M}Z: set the clock right"
             )
             raise ExpiredMetadataError(msg)
@@ -284,36 +297,31 @@ def _memory(cache: Path, trust: LogTrust) -> LogMemory:
     return memory
 
 
-def _logged(
-    entry: LogEntry, signed: SignedCheckpoint, fetch: Fetch, nodes: TileNodes
-) -> LoggedEntry:
-    index = _index_hint(entry, fetch)
-    if index >= signed.checkpoint.size:
-        msg = (
-            f"{_named(entry)} is logged, but no checkpoint with the cosignatures "
-            "that you ask for has it yet; try again in a minute"
-        )
-        raise PolicyNotMetError(msg)
-    proof = inclusion_proof(index, signed.checkpoint.size, nodes)
-    return LoggedEntry(entry=entry, index=index, proof=tuple(map(to_base64, proof)))
-
-
-def _index_hint(entry: LogEntry, fetch: Fetch) -> int:
-    """Return where the zoo says that the entry is: the proof will tell."""
-    path = ENTRY_PATH + entry.leaf_hash().hex()
+def _proved(
+    entries: Sequence[LogEntry], *, size: int, fetch: Fetch
+) -> Iterator[LoggedEntry]:
+    """Yield entries with the proofs that the zoo gives for them, not yet verified."""
+    leaves = "".join(f"&leaf={entry.leaf_hash().hex()}" for entry in entries)
     try:
-        hint = parse_object(fetch(path), limit_bytes=_MAX_HINT_BYTES)
+        data = fetch(f"{PROOFS_PATH}?size={size}{leaves}")
+        proofs = LeafProofs.from_bytes(data, limit_bytes=MAX_ANSWER_BYTES)
+        pairs = list(zip(entries, proofs.items, strict=True))
     except NotFoundError as error:
-        msg = f"{_named(entry)} is not in the log"
+        msg = (
+            f"the log's first {size} entries, that you may believe, lack one of "
+            f"{', '.join(map(_named, entries))}; if it is new, try again in a minute"
+        )
         raise PolicyNotMetError(msg) from error
     except ValueError as error:
-        msg = f"{path}: {error}"
+        msg = f"not the proofs that were asked for: {error}"
         raise MalformedDocumentError(msg) from error
-    index = hint.get("index")
-    if not isinstance(index, int) or isinstance(index, bool) or index < 0:
-        msg = f"{path}: expected an index"
-        raise MalformedDocumentError(msg)
-    return index
+    for entry, found in pairs:
+        yield LoggedEntry(entry=entry, index=found.index, proof=found.proof)
+
+
+def _batched(entries: Sequence[LogEntry], count: int) -> Iterator[Sequence[LogEntry]]:
+    for begin in range(0, len(entries), count):
+        yield entries[begin : begin + count]
 
 
 def _named(entry: LogEntry) -> str:

@@ -52,6 +52,7 @@ from model_zoo.trust.roles import (
     TARGETS,
     TIMESTAMP,
     TRUSTED_KEYS,
+    WITHDRAWN,
     delegation_of,
     is_development,
     parse,
@@ -155,6 +156,18 @@ class TrustedZoo:
     def targets(self) -> Targets:
         """The top-level targets: who may publish, and what was withdrawn."""
         return self._signed(TARGETS, Targets)
+
+    def cached_targets(self) -> Metadata[Targets]:
+        """Return the top-level targets as a file: signatures and all."""
+        return self._cached(TARGETS, Targets)
+
+    def cached_withdrawn(self) -> Metadata[Targets] | None:
+        """Return the role of what the operator withdrew; None if nothing ever was."""
+        delegation = delegation_of(self.targets, WITHDRAWN)
+        if delegation is None or not delegation.paths:
+            return None
+        self.target(delegation.paths[0].replace("*", "-"))
+        return self._cached(WITHDRAWN, Targets)
 
     def delegated(self, name: str) -> Targets:
         """Return a delegated role that a look-up has led through."""

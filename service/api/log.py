@@ -7,13 +7,16 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from model_zoo.errors import MalformedDocumentError, NotFoundError
-from model_zoo.interop.notes import MAX_NOTE_BYTES, MAX_SIGNATURES, Note
+from model_zoo.interop.merkle import MAX_TREE_SIZE
+from model_zoo.interop.notes import MAX_NOTE_BYTES, MAX_SIGNATURES, Note, to_base64
 from model_zoo.interop.tlog import Tile
+from model_zoo.trust.transparency import MAX_LEAVES
 from service.api.dependencies import PartsHere
 from service.api.schemas import Incoming
 from service.log import (
     accept_cosignature,
     index_of,
+    leaf_proofs,
     newest_checkpoint,
     tile_data,
     witnessed_checkpoint,
@@ -26,6 +29,7 @@ files = APIRouter(prefix="/log", tags=["log"])
 router = APIRouter(prefix="/log", tags=["log"])
 """Mounted with the rest of the API."""
 
+LeafHash = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
 NOTE_TYPE = "text/plain; charset=utf-8"
 TILE_TYPE = "application/octet-stream"
 
@@ -46,6 +50,19 @@ class IndexOut(BaseModel):
     """Where the log has an entry: a hint, which a proof confirms."""
 
     index: int
+
+
+class ProofOut(BaseModel):
+    """Where a leaf is, and the hashes that show it, in base64."""
+
+    index: int
+    proof: list[str]
+
+
+class ProofsOut(BaseModel):
+    """One for each leaf that was asked for, in that order."""
+
+    items: list[ProofOut]
 
 
 @files.get("/checkpoint", response_class=Response)
@@ -82,6 +99,25 @@ def find_entry(leaf_hash: str, parts: PartsHere) -> IndexOut:
     """Return where the log has the entry with this leaf hash (RFC 6962, in hex)."""
     with parts.database.reading() as session:
         return IndexOut(index=index_of(session, leaf_hash))
+
+
+@router.get("/proofs")
+def prove(
+    parts: PartsHere,
+    size: Annotated[int, Query(ge=1, le=MAX_TREE_SIZE)],
+    leaf: Annotated[list[LeafHash], Query(min_length=1, max_length=MAX_LEAVES)],
+) -> ProofsOut:
+    """Return proofs that leaves (in hex) are among the first entries of the log.
+
+    They can be made from tiles as well; this is shorter where few are asked for.
+    """
+    with parts.database.reading() as session:
+        proofs = leaf_proofs(session, leaf, size=size)
+    items = [
+        ProofOut(index=index, proof=[to_base64(item) for item in proof])
+        for index, proof in proofs
+    ]
+    return ProofsOut(items=items)
 
 
 @router.post("/cosignatures", status_code=HTTPStatus.OK)

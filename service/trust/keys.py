@@ -6,48 +6,34 @@ and which every client refuses beyond loopback.
 """
 
 import logging
-import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from tuf.api.metadata import Metadata, Root, Targets
+from tuf.api.metadata import Root, Targets
 
-from model_zoo.digests import sha256_bytes
-from model_zoo.errors import InvalidSpecError, LocalError
+from model_zoo.errors import LocalError
 from model_zoo.interop.oms import OmsKey
-from model_zoo.keys import OWNER_ONLY, PublicKey, SigningKey
-from model_zoo.trust.ceremony import (
-    RoleKeys,
-    new_root,
-    new_targets,
-    require_role_signed,
-    require_signed,
+from model_zoo.keys import SigningKey
+from model_zoo.trust.ceremony import RoleKeys, require_role_signed, require_signed
+from model_zoo.trust.online_keys import (
+    KEYS_FILE,
+    OMS,
+    ONLINE,
+    ROOT_FILE,
+    TARGETS_FILE,
+    log_origin,
+    make_server_folder,
+    passphrase_of,
+    write_first,
 )
-from model_zoo.trust.publishing import target_file
-from model_zoo.trust.roles import (
-    ROOT,
-    SNAPSHOT,
-    TARGETS,
-    TIMESTAMP,
-    TRUSTED_KEYS,
-    is_development,
-    parse,
-    sign,
-    to_bytes,
-)
-from model_zoo.trust.trusted_keys import TrustedKeys
+from model_zoo.trust.roles import TARGETS, is_development, parse, sign
 from service.storage import told_as_local_error
 
 log = logging.getLogger(__name__)
 
-ROOT_FILE, TARGETS_FILE, KEYS_FILE = "root.json", "targets.json", "trusted-keys.json"
-PASSPHRASE_FILE = "passphrase"  # noqa: S105  a file's name
-ONLINE = (SNAPSHOT, TIMESTAMP, "log")
-OMS = "oms"
 DEVELOPMENT_ROOT_KEYS = ("root-1", "root-2", "root-3")
 DEVELOPMENT_THRESHOLD = 2
-ORIGIN_HEX = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +47,7 @@ class TrustKeys:
         log_origin: the log's name in each of them.
         oms_key: signs bundles for OpenSSF Model Signing's verifiers.
         targets_key: of a development root only.
+        folder: where they lie, and where the next root is put to be taken over.
         root: version 1, as users pin it.
         targets: version 1 of the top-level targets.
         trusted_keys: the target of that name.
@@ -72,6 +59,7 @@ class TrustKeys:
     log_origin: str
     oms_key: OmsKey = field(repr=False)
     targets_key: SigningKey | None = field(repr=False)
+    folder: Path
     root: bytes
     targets: bytes
     trusted_keys: bytes
@@ -94,139 +82,67 @@ def open_keys(folder: Path, *, now: datetime) -> TrustKeys:
         if not (folder / ROOT_FILE).exists():
             make_development_root(folder, now=now)
             log.warning(
-                "made a DEVELOPMENT trust root in %s: all its keys lie on this disk. "
-                "Clients believe it on this machine only. For a real zoo see: "
+                "made a DEVELOPMENT trust root, %s: all its keys lie on this disk and "
+                "clients believe it on this machine only; for a real one see: "
                 "zoo trust init",
-                folder,
+                folder / ROOT_FILE,
             )
-        passphrase = (folder / PASSPHRASE_FILE).read_bytes().strip()
-        files = [
+        root, targets, trusted = (
             (folder / name).read_bytes()
             for name in (ROOT_FILE, TARGETS_FILE, KEYS_FILE)
-        ]
-    online = [
+        )
+    passphrase = passphrase_of(folder)
+    snapshot, timestamp, log_key = (
         SigningKey.load(folder / f"{name}.pem", passphrase=passphrase)
         for name in ONLINE
-    ]
-    keys = TrustKeys(
-        snapshot_key=online[0],
-        timestamp_key=online[1],
-        log_key=online[2],
-        log_origin=log_origin(files[0]),
+    )
+    pinned = parse(root, Root)
+    require_signed(pinned)
+    require_role_signed(pinned.signed, TARGETS, parse(targets, Targets))
+    return TrustKeys(
+        snapshot_key=snapshot,
+        timestamp_key=timestamp,
+        log_key=log_key,
+        log_origin=log_origin(pinned),
         oms_key=OmsKey.load(folder / f"{OMS}.pem", passphrase=passphrase),
-        targets_key=_development_targets_key(folder, files[0], passphrase=passphrase),
-        root=files[0],
-        targets=files[1],
-        trusted_keys=files[2],
+        targets_key=_targets_key(folder, pinned.signed, passphrase=passphrase),
+        folder=folder,
+        root=root,
+        targets=targets,
+        trusted_keys=trusted,
     )
-    _require_whole(keys)
-    return keys
-
-
-def log_origin(root: bytes) -> str:
-    """Return the name of the log that belongs to a root."""
-    return f"verified-model-zoo/{sha256_bytes(root)[:ORIGIN_HEX]}"
-
-
-def make_online_keys(folder: Path) -> dict[str, PublicKey]:
-    """Make the service's keys in ``folder``, encrypted; return their public halves.
-
-    Raises:
-        LocalError: a key is there already, or cannot be written.
-    """
-    passphrase = _make_passphrase(folder)
-    publics = {}
-    for name in ONLINE:
-        key = SigningKey.generate()
-        key.save(folder / f"{name}.pem", passphrase=passphrase)
-        publics[name] = key.public
-    OmsKey.generate().save(folder / f"{OMS}.pem", passphrase=passphrase)
-    return publics
-
-
-def first_targets(
-    folder: Path, *, online: dict[str, PublicKey], root: bytes, now: datetime
-) -> tuple[Metadata[Targets], bytes]:
-    """Return version 1 of the targets, unsigned, and the trusted keys it lists."""
-    passphrase = (folder / PASSPHRASE_FILE).read_bytes().strip()
-    oms = OmsKey.load(folder / f"{OMS}.pem", passphrase=passphrase)
-    trusted = TrustedKeys(
-        log_origin=log_origin(root),
-        log=(online["log"].to_pem(),),
-        oms=(oms.public_pem(),),
-    ).to_bytes()
-    targets = new_targets(online[SNAPSHOT], now=now)
-    targets.signed.targets[TRUSTED_KEYS] = target_file(
-        TRUSTED_KEYS, size_bytes=len(trusted), sha256=sha256_bytes(trusted)
-    )
-    return targets, trusted
 
 
 def make_development_root(folder: Path, *, now: datetime) -> None:
     """Make a root with all its keys in ``folder``; ``root.json`` appears last."""
     for left in folder.iterdir():
         left.unlink()  # of a start that was killed: without root.json nobody pinned it
-    online = make_online_keys(folder)
-    passphrase = (folder / PASSPHRASE_FILE).read_bytes().strip()
-    offline = {
+    holders = {
         name: SigningKey.generate() for name in (*DEVELOPMENT_ROOT_KEYS, TARGETS)
     }
-    for name, key in offline.items():
-        key.save(folder / f"{name}.pem", passphrase=passphrase)
-    holders = [offline[name] for name in DEVELOPMENT_ROOT_KEYS]
-    root = new_root(
-        {
-            ROOT: RoleKeys(
-                keys=tuple(key.public for key in holders),
-                threshold=DEVELOPMENT_THRESHOLD,
-            ),
-            TARGETS: RoleKeys(keys=(offline[TARGETS].public,)),
-            SNAPSHOT: RoleKeys(keys=(online[SNAPSHOT],)),
-            TIMESTAMP: RoleKeys(keys=(online[TIMESTAMP],)),
-        },
+    roots = [holders[name] for name in DEVELOPMENT_ROOT_KEYS]
+    root, targets = make_server_folder(
+        folder,
+        root_keys=RoleKeys(
+            keys=tuple(key.public for key in roots), threshold=DEVELOPMENT_THRESHOLD
+        ),
+        targets_keys=RoleKeys(keys=(holders[TARGETS].public,)),
         now=now,
         development=True,
     )
-    sign(root, *holders)
-    data = to_bytes(root)
-    targets, trusted = first_targets(folder, online=online, root=data, now=now)
-    sign(targets, offline[TARGETS])
-    (folder / KEYS_FILE).write_bytes(trusted)
-    (folder / TARGETS_FILE).write_bytes(to_bytes(targets))
-    draft = folder / f".{ROOT_FILE}"
-    draft.write_bytes(data)
-    draft.replace(folder / ROOT_FILE)
+    passphrase = passphrase_of(folder)
+    for name, key in holders.items():
+        key.save(folder / f"{name}.pem", passphrase=passphrase)
+    sign(root, *roots)
+    sign(targets, holders[TARGETS])
+    write_first(folder, root, targets)
 
 
-def _make_passphrase(folder: Path) -> bytes:
-    path = folder / PASSPHRASE_FILE
-    passphrase = secrets.token_urlsafe(32).encode()
-    path.touch(mode=OWNER_ONLY, exist_ok=False)
-    path.write_bytes(passphrase)
-    return passphrase
-
-
-def _development_targets_key(
-    folder: Path, root: bytes, *, passphrase: bytes
-) -> SigningKey | None:
+def _targets_key(folder: Path, root: Root, *, passphrase: bytes) -> SigningKey | None:
     path = folder / f"{TARGETS}.pem"
-    if not is_development(parse(root, Root).signed):
-        if path.exists():
-            msg = f"{path}: the targets key must not lie on the server; take it away"
-            raise LocalError(msg)
-        return None
-    return SigningKey.load(path, passphrase=passphrase)
-
-
-def _require_whole(keys: TrustKeys) -> None:
-    """Check what is first served, and that these are the keys it names."""
-    root = parse(keys.root, Root)
-    require_signed(root)
-    require_role_signed(root.signed, TARGETS, parse(keys.targets, Targets))
-    for name, key in (
-        (SNAPSHOT, keys.snapshot_key),
-        (TIMESTAMP, keys.timestamp_key),
-    ):
-        if key.public.keyid not in root.signed.roles[name].keyids:
-            msg = f"the {name} key on this server is not one that root.json lists"
-            raise InvalidSpecError(msg)
+    if is_development(root):
+        return SigningKey.load(path, passphrase=passphrase)
+    if path.exists():
+        msg = f"{path}: the targets key must not lie on the server; take it away"
+        raise LocalError(msg)
+    return None

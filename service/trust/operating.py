@@ -1,6 +1,6 @@
 """What offline keys decide: root, publishers, trusted keys, withdrawals."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from sqlalchemy.orm import Session
 from tuf.api.metadata import DelegatedRole, Metadata, Root, Targets
@@ -23,7 +23,8 @@ from model_zoo.trust.ceremony import (
     require_role_signed,
     require_signed,
 )
-from model_zoo.trust.publishing import sign_roles, target_file
+from model_zoo.trust.online_keys import list_trusted_keys
+from model_zoo.trust.publishing import sign_roles
 from model_zoo.trust.roles import (
     ROOT,
     SNAPSHOT,
@@ -110,7 +111,10 @@ def accept_targets(
         raise ConflictError(msg)
     require_lifetime(TARGETS, new.signed.expires, now=parts.now())
     # (2) No role is dropped: clients would refuse the snapshot.
-    _require_roles_kept(current, new.signed)
+    require_roles_kept(current, new.signed)
+    if delegation_of(current, YANKED) != delegation_of(new.signed, YANKED):
+        msg = f"{YANKED} is signed online: these targets give it to other keys"
+        raise MalformedDocumentError(msg)
     # (3) Its own targets are the trusted keys, and their bytes are here.
     _keep_files(session, new.signed, files)
     # (4) Roles that change in this step follow their rules under the new keys.
@@ -127,7 +131,7 @@ def accept_targets(
             targets=new.signed,
         )
     # (5) Every publisher's current role is signed under the keys it has now.
-    _require_still_signed(session, new.signed, others)
+    require_still_signed(session, new.signed, others)
     _synchronise(session, parts, new.signed)
     withdrawn = _withdraw(session, parts, reasons)
     yanked = with_yanked(session, parts, withdrawn) if withdrawn else {}
@@ -154,38 +158,11 @@ def delegate_here(parts: Parts, name: str, key: PublicKey) -> bool:
             return False
         targets = next_targets(current, now=parts.now())
         delegate(targets.signed, name, RoleKeys(keys=(key,)))
-        _accept_own(session, parts, targets, files={})
+        _accept_own(session, parts, targets)
         return True
 
 
-def trust_builder_here(parts: Parts, key: PublicKey) -> None:
-    """Add a builder to the trusted keys, where the targets key is on this server.
-
-    With a real root the operator says whom to trust: zoo trust keys.
-    """
-    if not parts.trust.is_development:
-        return
-    with parts.database.writing() as session:
-        current = state.require(session, TARGETS, Targets)
-        trusted = state.trusted_keys(session)
-        if key.to_pem() in trusted.builders:
-            return
-        builders = (*trusted.builders, key.to_pem())
-        data = trusted.model_copy(update={"builders": builders}).to_bytes()
-        targets = next_targets(current, now=parts.now())
-        targets.signed.targets[TRUSTED_KEYS] = target_file(
-            TRUSTED_KEYS, size_bytes=len(data), sha256=sha256_bytes(data)
-        )
-        _accept_own(session, parts, targets, files={TRUSTED_KEYS: data})
-
-
-def _accept_own(
-    session: Session,
-    parts: Parts,
-    targets: Metadata[Targets],
-    *,
-    files: Mapping[str, bytes],
-) -> None:
+def _accept_own(session: Session, parts: Parts, targets: Metadata[Targets]) -> None:
     key = parts.trust.targets_key
     if key is None:
         msg = (
@@ -193,17 +170,19 @@ def _accept_own(
             "zoo trust delegate, on the machine that has it"
         )
         raise NotPermittedError(msg)
-    accept_targets(session, parts, sign_roles({TARGETS: targets}, key), files=files)
+    accept_targets(session, parts, sign_roles({TARGETS: targets}, key), files={})
 
 
-def _require_roles_kept(current: Targets, new: Targets) -> None:
+def require_roles_kept(current: Targets, new: Targets) -> None:
+    """Accept targets that drop no role and give publishers their own paths only.
+
+    Raises:
+        MalformedDocumentError: they do not; clients would refuse the snapshot.
+    """
     before, after = _delegated(current), _delegated(new)
     dropped = sorted(set(before) - set(after))
     if dropped:
         msg = f"these targets drop {dropped[0]}: a role once delegated stays"
-        raise MalformedDocumentError(msg)
-    if before[YANKED] != after[YANKED]:
-        msg = f"{YANKED} is signed online: these targets give it to other keys"
         raise MalformedDocumentError(msg)
     for name, role in after.items():
         patterns = [f"{name}/*/*/*"]
@@ -266,9 +245,14 @@ def _require_withdrawn(
     return {name: it for name, it in names.items() if str(name) not in known}
 
 
-def _require_still_signed(
-    session: Session, new: Targets, submitted: Mapping[str, bytes]
+def require_still_signed(
+    session: Session, new: Targets, submitted: Collection[str]
 ) -> None:
+    """Accept targets under whose delegations every other current role is signed.
+
+    Raises:
+        ThresholdNotMetError: a publisher's keys changed and his role did not.
+    """
     for name in _delegated(new):
         current = state.find(session, name, Targets)
         if current is not None and name not in submitted:

@@ -26,7 +26,7 @@ from model_zoo.interop.merkle import (
     verify_consistency,
     verify_inclusion,
 )
-from model_zoo.interop.notes import Note, VerifierKey
+from model_zoo.interop.notes import Note, VerifierKey, to_base64
 from model_zoo.interop.tlog import (
     Checkpoint,
     SignedCheckpoint,
@@ -56,6 +56,7 @@ TRUST = LogTrust(
 )
 NOTE = LOG.signed().to_bytes()
 ROOT = LOG.checkpoint().checkpoint.root
+SHORTER = Log.of(100, key=LOG.key).checkpoint()
 WANTED = [entry(3), entry(299)]
 
 hashes = st.binary(min_size=32, max_size=32)
@@ -244,15 +245,28 @@ def test_changed_evidence_shows_the_same_or_is_refused(data: st.DataObject) -> N
     shows_or_refuses(value)
 
 
-@given(tile=st.binary(max_size=64) | hashes.map(lambda h: h * 256), index=sizes)
-def test_any_tiles_and_hints_make_no_evidence(tile: bytes, index: int) -> None:
+def _answer(items: object) -> bytes:
+    return json.dumps({"items": items}).encode()
+
+
+items = st.fixed_dictionaries(
+    {"index": sizes, "proof": st.lists(hashes.map(to_base64), max_size=12)}
+)
+
+
+@given(answer=st.binary(max_size=64) | st.lists(items, max_size=3).map(_answer))
+def test_any_answer_makes_no_evidence(answer: bytes) -> None:
     def fetch(path: str) -> bytes:
-        if "/tile/" in path:
-            return tile
-        return b'{"index":%d}' % index if "/entries/" in path else LOG.fetch(path)
+        return answer if "/proofs" in path else LOG.fetch(path)
 
     with tempfile.TemporaryDirectory() as cache, pytest.raises(VerificationError):
         gather_evidence(fetch, WANTED, trust=TRUST, cache=Path(cache), now=NOW)
+
+
+@given(tile=st.binary(max_size=64) | hashes.map(lambda value: value * 100))
+def test_any_tiles_make_no_longer_log(tile: bytes) -> None:
+    with pytest.raises(VerificationError, match=r"tiles do not|expected"):
+        require_extension(SHORTER, LOG.checkpoint(), lambda _: tile)
 
 
 @given(at=st.integers(0, 39), old=st.integers(1, 40), new=st.integers(1, 40))

@@ -3,10 +3,17 @@
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from urllib.parse import parse_qs
 
 from model_zoo.errors import NotFoundError
-from model_zoo.interop.merkle import Position, appended, leaf_hash, root_hash
-from model_zoo.interop.notes import Note, NoteSignature, cosign_text
+from model_zoo.interop.merkle import (
+    Position,
+    appended,
+    inclusion_proof,
+    leaf_hash,
+    root_hash,
+)
+from model_zoo.interop.notes import Note, NoteSignature, cosign_text, to_base64
 from model_zoo.interop.tlog import (
     Checkpoint,
     LogEntry,
@@ -83,8 +90,8 @@ class Log:
             return self.signed().to_bytes()
         if path.startswith("/log/witnessed"):
             return self._witnessed(int(path.partition("=")[2] or 1))
-        if path.startswith("/api/v1/log/entries/"):
-            return self._index(bytes.fromhex(path.rpartition("/")[2]))
+        if path.startswith("/api/v1/log/proofs"):
+            return self._proofs(parse_qs(path.partition("?")[2]))
         if path.startswith("/log/tile/"):
             return self._tile(Tile.parse(path.removeprefix("/log/")))
         raise NotFoundError(path)
@@ -96,12 +103,17 @@ class Log:
             raise NotFoundError(msg)
         return self.signed(max(sizes)).to_bytes()
 
-    def _index(self, hashed: bytes) -> bytes:
-        for index, data in enumerate(self.entries):
-            if leaf_hash(data) == hashed:
-                return json.dumps({"index": index}).encode()
-        msg = "no such entry"
-        raise NotFoundError(msg)
+    def _proofs(self, query: dict[str, list[str]]) -> bytes:
+        size = int(query["size"][0])
+        leaves = [leaf_hash(data).hex() for data in self.entries[:size]]
+        items = []
+        for leaf in query["leaf"]:
+            if leaf not in leaves:
+                raise NotFoundError(leaf)
+            index = leaves.index(leaf)
+            proof = inclusion_proof(index, size, self.nodes.__getitem__)
+            items.append({"index": index, "proof": [*map(to_base64, proof)]})
+        return json.dumps({"items": items}).encode()
 
     def _tile(self, tile: Tile) -> bytes:
         begin = tile.index * 256

@@ -64,6 +64,7 @@ def provenance_of(
         kind=kind_of(spec),
         spec=spec.to_object(),
         inputs={},
+        code="9" * 64,
         environment={"threads": 1},
         builder=builder.public.keyid,
         invocation="0" * 32,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -10,9 +11,10 @@ import pytest
 import typer
 
 from model_zoo.cli.exits import exit_code
-from model_zoo.cli.witness import register
+from model_zoo.cli.witness import _look_forever, register
 from model_zoo.errors import (
     LocalError,
+    MalformedDocumentError,
     NotFoundError,
     NotPermittedError,
     RollbackError,
@@ -23,6 +25,9 @@ from model_zoo.errors import (
 )
 from model_zoo.interop.tlog import SignedCheckpoint
 from model_zoo.keys import SigningKey
+from model_zoo.transport import Server
+from model_zoo.trust.fetching import ServerFetcher
+from model_zoo.trust.transparency import MAX_ANSWER_BYTES, log_reader
 from model_zoo.witnessing import Cosigned, Witness, held_state, witness_name
 from tests.model_zoo.logs import NOW, Log, entry, forked
 from tests.model_zoo.servers import answering, respond
@@ -62,6 +67,7 @@ def test_a_witness_cosigns_what_it_saw_and_when(log: Log, tmp_path: Path) -> Non
     assert found is not None
     assert (seen.size, seen.at) == (10, found.time)
     assert found.signature.name == witness_name(witness.key.public)
+    assert found.signature.names(witness.verifier_key)
     assert remembered(witness, log) == 10
 
 
@@ -252,3 +258,24 @@ def test_the_command_tells_that_there_is_no_log_yet(run: Run, log: Log) -> None:
 def test_the_command_does_not_take_an_open_key_file(run: Run, tmp_path: Path) -> None:
     (tmp_path / "witness.pem").chmod(0o644)
     assert isinstance(run("--once"), NotPermittedError)
+
+
+def test_only_what_time_may_cure_is_tried_again() -> None:
+    errors = [TransportError("away"), NotFoundError("empty"), LocalError("full disk")]
+    left = iter(errors)
+
+    def look() -> object:
+        raise next(left)
+
+    with pytest.raises(LocalError, match="full disk"):
+        _look_forever(look, interval_seconds=0)
+
+
+def test_an_answer_without_end_is_not_read_to_its_end() -> None:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        respond(request, b"x" * (MAX_ANSWER_BYTES + 1))
+
+    with answering(answer) as url, closing(ServerFetcher(Server(url))) as fetcher:
+        fetch = log_reader(fetcher, url)
+        with pytest.raises(MalformedDocumentError, match="longer than any"):
+            fetch("/log/checkpoint")

@@ -26,7 +26,7 @@ from model_zoo.interop.merkle import (
     verify_consistency,
     verify_inclusion,
 )
-from model_zoo.interop.notes import Note, cosign_text
+from model_zoo.interop.notes import Note, cosign_text, from_base64
 from model_zoo.interop.tlog import (
     Checkpoint,
     LogEntry,
@@ -287,6 +287,41 @@ def test_a_tile_that_the_log_does_not_fill_is_not_found(
     grow(database, 0, 300)
     response = ask(database, f"/log/tile/{path}")
     assert response.status_code == 404, response.text
+
+
+def test_proofs_are_of_the_size_and_the_entries_asked_for(database: Database) -> None:
+    grow(database, 0, 200)
+    root = grow(database, 200, 300).root
+    grow(database, 300, 310)
+    wanted = [entries(index, index + 1)[0].leaf_hash() for index in (299, 0, 128)]
+    leaves = "".join(f"&leaf={leaf.hex()}" for leaf in wanted)
+    answer = ask(database, f"/api/v1/log/proofs?size=300{leaves}").json()
+    for leaf, item in zip(wanted, answer["items"], strict=True):
+        proof = [from_base64(text) for text in item["proof"]]
+        verify_inclusion(leaf, proof, index=item["index"], size=300, root=root)
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        (f"size=3&leaf={entries(2, 3)[0].leaf_hash().hex()}", 200),
+        (f"size=2&leaf={entries(2, 3)[0].leaf_hash().hex()}", 404),
+        (f"size=4&leaf={entries(2, 3)[0].leaf_hash().hex()}", 404),
+        (f"size=3&leaf={'0' * 64}", 404),
+        (f"size=0&leaf={'0' * 64}", 400),
+        (f"size={2**63}&leaf={'0' * 64}", 400),
+        (f"size={2**63 - 1}&leaf={'0' * 64}", 404),
+        ("size=3&leaf=x", 400),
+        ("size=3", 400),
+        ("size=3" + f"&leaf={'0' * 64}" * 65, 400),
+    ],
+)
+def test_no_proof_is_given_of_what_is_not_there(
+    database: Database, query: str, status: int
+) -> None:
+    grow(database, 0, 3)
+    response = ask(database, f"/api/v1/log/proofs?{query}")
+    assert response.status_code == status, response.text
 
 
 @pytest.mark.parametrize("leaf", ["0" * 64, "x", "0" * 4000, "'; --"])

@@ -42,3 +42,4 @@ def test_provenance_hears_what_else_decides_the_bits() -> None:
     assert told["threads"] == torch.get_num_threads()
     assert told["precision"] == resolve_precision("auto", CPU)
     assert {"python", "torchvision", "cpu_capability", "platform"} <= told.keys()
+    assert told["cpu_model"]

@@ -17,6 +17,7 @@ FINE_TUNED = Provenance(
     kind="fine-tune",
     spec={"network": "badnets-cnn", "parent": "c" * 64, "seed": 7},
     inputs={"mnist": "d" * 64, "parent": "c" * 64},
+    code="9" * 64,
     environment={"torch": "2.15.0", "threads": 1},
     builder="e" * 64,
     invocation="0" * 32,

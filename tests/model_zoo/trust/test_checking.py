@@ -1,6 +1,7 @@
 """The repository checker: clean on a good repository, and told of each fault."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -37,14 +38,6 @@ from tests.model_zoo.trust.repositories import (
     publisher,
     serving,
 )
-
-COMMAND = """
-import typer
-from model_zoo.cli.output import answer_in_json
-from model_zoo.cli.trust_check import check
-answer_in_json(chosen=True)
-typer.run(check)
-"""
 
 Break = Callable[[TufRepository], None]
 BREAKS: list[tuple[str, str, Break]] = []
@@ -605,6 +598,9 @@ def test_watching_a_careless_writer_finds_a_snapshot_without_its_role(
         ("a*b", "a*c", False),
         ("*", "", True),
         ("[ab]/x", "c/x", True),
+        ("a" * 5000 + "*", "b*", True),
+        ("*a" * 60, "a*" * 60, True),
+        ("*a" * 60, "*b" * 60, False),
     ],
 )
 def test_patterns_meet_where_one_path_matches_both(
@@ -661,8 +657,23 @@ def test_the_command_prints_findings_and_exits_1_on_a_failure(
 
 def run_command(url: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", COMMAND, url],
+        [sys.executable, "-m", "model_zoo", "--json", "trust", "check", url],
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_every_code_is_explained() -> None:
+    """The how-to's table and the sources name the same findings."""
+    root = Path(__file__).parents[3]
+    page = (root / "docs" / "how-to" / "check-a-repository.md").read_text()
+    explained = set(re.findall(r"^\| `([a-z0-9-]+)` \|", page, re.MULTILINE))
+    sources = ("observing", "checks", "path_checks", "log_checks", "checking")
+    told: set[str] = set()
+    for name in sources:
+        text = (root / "model_zoo" / "trust" / f"{name}.py").read_text()
+        calls = r'(?:failure|warning|tell|_fail)\(\s*"([a-z0-9-]+)"'
+        told |= set(re.findall(calls, text))
+        told |= set(re.findall(r'return "([a-z0-9-]+)", ', text))
+    assert explained == told

@@ -220,7 +220,7 @@ def test_a_clock_behind_the_newest_cosignature_is_refused(
 
 def test_what_the_log_does_not_have_is_no_evidence(log: Log, tmp_path: Path) -> None:
     trust = trust_in(log)
-    with pytest.raises(PolicyNotMetError, match="'alice' version 99 is not in the log"):
+    with pytest.raises(PolicyNotMetError, match="lack one of metadata 'alice' v"):
         gather_evidence(log.fetch, [entry(99)], trust=trust, cache=tmp_path, now=NOW)
     evidence = gather(log, tmp_path)
     with pytest.raises(PolicyNotMetError, match="no evidence that metadata 'alice'"):
@@ -238,23 +238,51 @@ def test_what_is_logged_after_the_witnessed_checkpoint_has_to_wait(
 
 
 @pytest.mark.parametrize(
-    "hint",
-    [b"[]", b"{}", b'{"index":-1}', b'{"index":true}', b'{"index":"3"}', b"\xff"],
+    "answer",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b'{"items":[]}',
+        b'{"items":[{"index":-1,"proof":[]},{"index":7,"proof":[]}]}',
+        b'{"items":[{"index":true,"proof":[]},{"index":7,"proof":[]}]}',
+        b'{"items":[{"index":3,"proof":["!"]},{"index":7,"proof":[]}]}',
+        b'{"items":[{"index":3,"proof":["%s"]}]}' % (b"A" * 1_000_000),
+    ],
 )
-def test_a_hint_that_is_none_is_refused(log: Log, tmp_path: Path, hint: bytes) -> None:
+def test_an_answer_without_proofs_is_refused(
+    log: Log, tmp_path: Path, answer: bytes
+) -> None:
     def fetch(path: str) -> bytes:
-        return hint if "/entries/" in path else log.fetch(path)
+        return answer if "/proofs" in path else log.fetch(path)
 
     with pytest.raises(MalformedDocumentError):
         gather_evidence(fetch, WANTED, trust=trust_in(log), cache=tmp_path, now=NOW)
 
 
-def test_a_wrong_hint_is_found_out(log: Log, tmp_path: Path) -> None:
+def test_proofs_of_other_entries_are_found_out(log: Log, tmp_path: Path) -> None:
     def fetch(path: str) -> bytes:
-        return b'{"index":4}' if "/entries/" in path else log.fetch(path)
+        asked = path.replace(WANTED[0].leaf_hash().hex(), entry(4).leaf_hash().hex())
+        return log.fetch(asked)
 
     with pytest.raises(VerificationError, match="another root"):
         gather_evidence(fetch, WANTED, trust=trust_in(log), cache=tmp_path, now=NOW)
+
+
+def test_many_entries_are_asked_for_some_at_a_time(tmp_path: Path) -> None:
+    log, asked = Log.of(150), []
+
+    def fetch(path: str) -> bytes:
+        asked.append(path)
+        return log.fetch(path)
+
+    wanted = [entry(number) for number in (*range(150), 3)]
+    evidence = gather_evidence(
+        fetch, wanted, trust=trust_in(log), cache=tmp_path, now=NOW
+    )
+    assert len(evidence.entries) == 150
+    assert len(asked) == 1 + 3
 
 
 def test_a_proof_of_another_entry_is_no_proof(log: Log, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The parts of the benchmark ``trust``: what a repository costs as it grows."""

@@ -1,0 +1,64 @@
+"""``zoo yank | lineage``: what was withdrawn, and what was made from what."""
+
+from typing import Annotated
+
+import typer
+
+from model_zoo.cli.options import (
+    DEFAULT_URL,
+    Authority,
+    PassphraseFile,
+    SigningKeyFile,
+    TokenFile,
+    TrustRoot,
+    Url,
+    anchor_of,
+    connect,
+    signing_key,
+    transport_to,
+)
+from model_zoo.cli.output import emit, say
+from model_zoo.names import ReleaseName
+from model_zoo.trust.lineage import lineage_of, told
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to ``app``."""
+    app.command()(yank)
+    app.command()(lineage)
+
+
+def yank(
+    name: Annotated[str, typer.Argument(help="publisher/model@version")],
+    *,
+    reason: Annotated[str, typer.Option(help="Why; everybody will read it.")],
+    key: SigningKeyFile,
+    trust: TrustRoot = None,
+    passphrase_file: PassphraseFile = None,
+    url: Url = DEFAULT_URL,
+    ca: Authority = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Withdraw a release of yours, for good; clients refuse it, and what it made."""
+    signer = signing_key(key, passphrase_file=passphrase_file)
+    with connect(url, ca=ca, token_file=token_file, trust=trust) as zoo:
+        notice = zoo.yank(name, reason=reason, key=signer)
+    say(notice.told())
+    emit(notice.to_object())
+
+
+def lineage(
+    name: Annotated[str, typer.Argument(help="publisher/model@version")],
+    *,
+    trust: TrustRoot = None,
+    url: Url = DEFAULT_URL,
+    ca: Authority = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Show what a release was made from, and what was made from it."""
+    release, anchor = ReleaseName.parse(name), anchor_of(trust)
+    with transport_to(url, ca, token_file) as transport:
+        found = lineage_of(transport, release, anchor=anchor)
+    for line in told(found):
+        say(line)
+    emit(found.to_object())

@@ -1,0 +1,102 @@
+"""The publisher's side of a zoo in process: roles built from what it serves, signed."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
+
+from model_zoo.bundles import bundle_bytes
+from model_zoo.clock import Clock
+from model_zoo.digests import sha256_bytes
+from model_zoo.envelopes import Envelope
+from model_zoo.keys import SigningKey
+from model_zoo.trust.ceremony import RoleKeys
+from model_zoo.trust.online_keys import make_server_folder, write_first
+from model_zoo.trust.publishing import (
+    PublisherRoles,
+    edited,
+    release_targets,
+    sign_roles,
+    target_file,
+)
+from model_zoo.trust.roles import (
+    SNAPSHOT,
+    TARGETS,
+    TIMESTAMP,
+    delegation_of,
+    parse,
+    sign,
+    target_path,
+)
+from model_zoo.trust.yanks import YANK_NAME, YankNotice
+
+T = TypeVar("T", Root, Targets, Snapshot, Timestamp)
+Get = Callable[[str], httpx.Response]
+Files = dict[str, dict[str, Any]]
+EMPTY_RELEASE = {"upload": "0" * 32, "envelope": {}, "provenance": None, "roles": {}}
+
+ROOT_KEYS = tuple(SigningKey.generate() for _ in range(3))
+TARGETS_KEY = SigningKey.generate()
+
+
+def file(get: Get, name: str) -> bytes:
+    """Return a file of metadata as it is served."""
+    response = get(f"/tuf/metadata/{name}")
+    assert response.status_code == 200, response.text
+    return response.content
+
+
+def current(get: Get, role: str, kind: type[T]) -> Metadata[T]:
+    """Return the version of a role that timestamp and snapshot name."""
+    stamp = parse(file(get, f"{TIMESTAMP}.json"), Timestamp)
+    number = stamp.signed.snapshot_meta.version
+    snapshot = parse(file(get, f"{number}.{SNAPSHOT}.json"), Snapshot)
+    if role != SNAPSHOT:
+        number = snapshot.signed.meta[f"{role}.json"].version
+    return parse(file(get, f"{number}.{role}.json"), kind)
+
+
+def publisher_roles(get: Get, publisher: str) -> PublisherRoles:
+    """Return the publisher's current roles, to build the next version from."""
+    targets = current(get, TARGETS, Targets).signed
+    delegation = delegation_of(targets, publisher)
+    assert delegation is not None
+    assert targets.delegations is not None
+    known = f"{publisher}.json" in current(get, SNAPSHOT, Snapshot).signed.meta
+    return PublisherRoles(
+        delegation=delegation,
+        keys=targets.delegations.keys,
+        role=current(get, publisher, Targets) if known else None,
+        load_bin=lambda name: current(get, name, Targets),
+    )
+
+
+def as_json(files: Mapping[str, bytes]) -> Files:
+    """Return signed files as a request carries them."""
+    return {name: json.loads(data) for name, data in files.items()}
+
+
+def release_roles(
+    get: Get,
+    envelope: Mapping[str, Any],
+    provenance: Mapping[str, Any] | None,
+    *,
+    key: SigningKey,
+    clock: Clock,
+) -> Files:
+    """Return the next roles of the publisher whose release ``envelope`` states."""
+    from model_zoo.attestations import vouched_release  # noqa: PLC0415
+
+    signed = Envelope.from_object(dict(envelope))
+    made = None if provenance is None else Envelope.from_object(dict(provenance))
+    statement = vouched_release(signed)
+    add = release_targets(
+        statement.release,
+        statement.manifest,
+        bundle=bundle_bytes(envelope=signed, provenance=made),
+    )
+    roles = publisher_roles(get, statement.release.publisher)
+    return as_json(sign_roles(edited(roles, add=add, now=clock()), key))
