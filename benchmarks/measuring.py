@@ -1,6 +1,8 @@
 """Rounds in which sides take turns, and the figures that come of them."""
 
+import math
 import statistics
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -19,21 +21,36 @@ class Options:
         rounds: how often each side has its turn; None takes the benchmark's own.
         threads: of every side of ``training``; None takes one a core.
         jobs: how many jobs the ``jobs`` benchmark submits under kills.
+        parts: of the benchmark ``trust``; none means all.
+        releases: the sizes at which ``trust`` measures; none takes its own.
+        seconds: after which no part of ``trust`` begins another round.
     """
 
     quick: bool = False
     rounds: int | None = None
     threads: int | None = None
     jobs: int = 1000
+    parts: tuple[str, ...] = ()
+    releases: tuple[int, ...] = ()
+    seconds: float = 300.0
 
 
 def take_turns(
-    sides: Mapping[str, Side], *, rounds: int
+    sides: Mapping[str, Side], *, rounds: int, seconds: float = math.inf
 ) -> dict[str, list[JsonObject]]:
-    """Return what each side said in each round; a round starts one side further on."""
+    """Return what each side said in each round; a round starts one side further on.
+
+    Args:
+        sides: what is compared.
+        rounds: how often each has its turn, at most.
+        seconds: after which no further round begins.
+    """
     names = list(sides)
     said: dict[str, list[JsonObject]] = {name: [] for name in names}
+    until = time.monotonic() + seconds
     for number in range(rounds):
+        if number and time.monotonic() > until:
+            break
         first = number % len(names)
         for name in names[first:] + names[:first]:
             said[name].append(sides[name]())
@@ -68,3 +85,13 @@ def ratio(
     return summary(
         over[of] / under[of] for over, under in zip(above, below, strict=True)
     )
+
+
+def at_most(found: float, limit: float) -> JsonObject:
+    """Return whether a figure keeps to its goal."""
+    return {"at_most": limit, "found": found, "met": found <= limit}
+
+
+def at_least(found: float, limit: float) -> JsonObject:
+    """Return whether a figure reaches its goal."""
+    return {"at_least": limit, "found": found, "met": found >= limit}

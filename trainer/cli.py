@@ -1,4 +1,4 @@
-"""The trainer's commands: train, fine-tune, repair, accept, data.
+"""The trainer's commands: train, fine-tune, repair, rebuild, accept, data.
 
 Torch is imported inside the commands: ``zoo --help`` does not wait for it.
 """
@@ -23,6 +23,7 @@ from model_zoo.digests import sha256_file
 from model_zoo.errors import InvalidSpecError, LocalError
 from model_zoo.jobs import JOB_KINDS, FineTuneSpec, RepairSpec, TrainSpec, kind_of
 from model_zoo.keys import PublicKey
+from trainer import rebuild_cli
 
 if TYPE_CHECKING:
     from trainer.builds import Build, LearningSpec
@@ -42,6 +43,7 @@ def commands(app: typer.Typer) -> None:
     app.command("train")(_train)
     app.command("fine-tune")(_fine_tune)
     app.command("repair")(_repair)
+    rebuild_cli.register(app)
     app.command("accept")(_accept)
     data = typer.Typer(no_args_is_help=True, help="Data sets: fetch, list, split.")
     data.command("fetch")(_data_fetch)

@@ -35,8 +35,8 @@ from model_zoo.jobs import NoopSpec, RepairSpec, parse_spec
 from model_zoo.names import check_name
 from trainer.builds import (
     WEIGHTS_NAME,
-    Lesson,
     LearningSpec,
+    Lesson,
     ReplayableSpec,
     Report,
     begin,
@@ -55,15 +55,24 @@ from trainer.training import Runtime, Segment, replay
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rebuilt:
-    """What a rebuild or a spot check found.
+    """What a rebuild found, or a spot check, which rebuilds a part.
 
     Attributes:
         differing: what did not come out as the provenance says; empty if all did.
         environment: how this machine differs from the builder's, in words.
+        segments: the epochs that were trained again, counted from 0.
+        total: how many there are.
     """
 
     differing: tuple[str, ...]
     environment: tuple[str, ...]
+    segments: tuple[int, ...]
+    total: int
+
+    @property
+    def miss_probability(self) -> float:
+        """The chance that one forged segment was not among those trained again."""
+        return 1 - len(self.segments) / self.total
 
     def require_identical(self) -> None:
         """Accept the build only if nothing differed.
@@ -81,24 +90,6 @@ class Rebuilt:
                 f"{'; '.join(self.environment)}. Repeat it where these are the same"
             )
         raise ExpectationError(told)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpotCheck(Rebuilt):
-    """What a spot check found, and how much it looked at.
-
-    Attributes:
-        segments: the epochs that were replayed, counted from 0.
-        total: how many there are.
-    """
-
-    segments: tuple[int, ...]
-    total: int
-
-    @property
-    def miss_probability(self) -> float:
-        """The chance that one forged segment was not among those replayed."""
-        return 1 - len(self.segments) / self.total
 
 
 def rebuild(
@@ -140,6 +131,8 @@ def rebuild(
     return Rebuilt(
         differing=(*_other_inputs(spec, provenance), *differing),
         environment=_other_environment(spec, provenance, device=device),
+        segments=tuple(range(spec.schedule.epochs)),
+        total=spec.schedule.epochs,
     )
 
 
@@ -166,7 +159,7 @@ def spot_check(
     segments: Collection[int],
     parent: Path | None = None,
     device: str = "cpu",
-) -> SpotCheck:
+) -> Rebuilt:
     """Replay ``segments`` of a build, and compare the checkpoints they end in.
 
     That the first checkpoint comes of seed and parent, and that the last one's weights
@@ -199,7 +192,7 @@ def spot_check(
         ends[segment + 1] = _end(
             folder, spec, lesson, segment, generator=generator, runtime=task.runtime
         )
-    return SpotCheck(
+    return Rebuilt(
         differing=(
             *_other_inputs(spec, provenance),
             *_other_ends(ends, provenance),

@@ -22,6 +22,7 @@ from model_zoo.cli.output import emit, say
 from model_zoo.cli.trust_files import read_file, report, role_keys, write_file
 from model_zoo.clock import rfc3339, system_clock
 from model_zoo.errors import InvalidSpecError
+from model_zoo.keys import PublicKey
 from model_zoo.trust import ceremony, operating
 from model_zoo.trust.online_keys import make_server_folder, write_first
 from model_zoo.trust.roles import (
@@ -41,7 +42,7 @@ def register(app: typer.Typer) -> None:
     """Add these commands to ``zoo trust``."""
     app.command()(init)
     app.command("sign")(sign_file)
-    for command in (rotate, submit, show):
+    for command in (rotate, rekey, submit, show):
         app.command()(command)
 
 
@@ -110,6 +111,23 @@ def rotate(
     )
     write_file(out, to_bytes(following))
     say(f"wrote root version {following.signed.version} to {out}, unsigned")
+    emit({"version": following.signed.version})
+
+
+def rekey(
+    targets: Annotated[Path, typer.Argument(help="The newest targets.")],
+    *,
+    key: Annotated[
+        Path, typer.Option("--key", help="The server's new snapshot key (PEM).")
+    ],
+    out: Annotated[Path, typer.Option(help="The next targets, to be signed.")],
+) -> None:
+    """Write the next targets for a server whose online keys were replaced."""
+    current = parse(read_file(targets), Targets)
+    following = ceremony.next_targets(current, now=system_clock())
+    ceremony.give_yanked(following.signed, PublicKey.load(key))
+    write_file(out, to_bytes(following))
+    say(f"wrote targets version {following.signed.version} to {out}, unsigned")
     emit({"version": following.signed.version})
 
 

@@ -199,6 +199,14 @@ def withdraw(
         targets.add_key(tuf_key(key), WITHDRAWN)
 
 
+def give_yanked(targets: Targets, key: PublicKey) -> None:
+    """Give the online role of withdrawn digests to the server's new snapshot key."""
+    before = delegation_of(targets, YANKED)
+    for keyid in () if before is None else tuple(before.keyids):
+        targets.revoke_key(keyid, YANKED)
+    targets.add_key(tuf_key(key), YANKED)
+
+
 def next_withdrawn(
     current: Metadata[Targets] | None,
     reasons: Mapping[ReleaseName, str],
@@ -207,10 +215,11 @@ def next_withdrawn(
 ) -> Metadata[Targets]:
     """Return the empty role with ``reasons`` added to those it tells, unsigned."""
     if current is None:
-        role = Targets(expires=expiry(TARGETS, now))
+        role = Targets()
         role.unrecognized_fields[WITHDRAWALS] = {}
     else:
         role = next_targets(current, now=now).signed
+    role.expires = expiry(WITHDRAWN, now)
     told = role.unrecognized_fields[WITHDRAWALS]
     told.update({str(name): _checked(reason) for name, reason in reasons.items()})
     return Metadata(role)

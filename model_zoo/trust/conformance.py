@@ -27,7 +27,7 @@ from model_zoo.trust.updater import (
     OFFLINE,
     TARGETS_PATH,
     TrustedZoo,
-    _open,
+    open_zoo,
     hashed_path,
     read_root,
     told,
@@ -102,7 +102,7 @@ def _download(given: argparse.Namespace) -> None:
 def _refreshed(given: argparse.Namespace) -> Iterator[TrustedZoo]:
     with closing(_SuiteFetcher(given)) as fetcher:
         root = read_root(given.metadata_dir / PINNED)
-        zoo = _open(
+        zoo = open_zoo(
             fetcher, OFFLINE, root, folder=given.metadata_dir, now=system_clock()
         )
         with told():

@@ -15,7 +15,6 @@ from model_zoo.interop.notes import Note
 from model_zoo.interop.tlog import (
     CHECKPOINT_PATH,
     LOG_PREFIX,
-    MAX_ENTRY_BYTES,
     TILE_WIDTH,
     Checkpoint,
     LogEntry,
@@ -31,6 +30,8 @@ from model_zoo.trust.trusted_keys import TrustedKeys
 
 LOG = "log"
 """Stands where findings name a role."""
+_MAX_ENTRY_BYTES = 0xFFFF
+"""What two bytes of length in a bundle can say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +99,7 @@ def _bundles(fetch: Fetch, size: int) -> Iterator[list[bytes]]:
 
 def _entry(data: bytes) -> LogEntry:
     try:
-        return LogEntry.from_bytes(data, limit_bytes=MAX_ENTRY_BYTES)
+        return LogEntry.from_bytes(data, limit_bytes=_MAX_ENTRY_BYTES)
     except ValueError as error:
         msg = f"an entry of the log: {error}"
         raise VerificationError(msg) from error

@@ -266,7 +266,7 @@ def refreshed(
         closing(ServerFetcher(server)) as fetcher,
     ):
         base_url = server.url.rstrip("/") + "/"
-        zoo = _open(fetcher, base_url, root, folder=folder, now=now)
+        zoo = open_zoo(fetcher, base_url, root, folder=folder, now=now)
         _require_fit(zoo.root, server)
         with told():
             zoo.updater.refresh()
@@ -290,7 +290,7 @@ def offline(
     """
     fetcher = MappingFetcher({OFFLINE + name: data for name, data in files.items()})
     with TemporaryDirectory(prefix="zoo-offline-") as folder:
-        zoo = _open(fetcher, OFFLINE, root, folder=Path(folder), now=now)
+        zoo = open_zoo(fetcher, OFFLINE, root, folder=Path(folder), now=now)
         try:
             with told():
                 zoo.updater.refresh()
@@ -363,7 +363,7 @@ def _path_into(bins: SuccinctRoles, name: str, publisher: str) -> str:
     return next(path for path in paths if bins.get_role_for_target(path) == name)
 
 
-def _open(
+def open_zoo(
     fetcher: FetcherInterface,
     base_url: str,
     root: bytes,

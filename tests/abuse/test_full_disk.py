@@ -23,6 +23,7 @@ from model_zoo.errors import LocalError
 from model_zoo.keys import SigningKey
 from model_zoo.policy import VerificationPolicy
 from tests.model_zoo.releases import safetensors, write_files
+from tests.model_zoo.servers import anchor_of
 from trainer.lab.processes import running, wait_for_ready
 
 DISK_BYTES = 6 * 1024 * 1024
@@ -69,7 +70,8 @@ def zoo(tmp_path: Path) -> Iterator[SmallZoo]:
         if not is_mounted:
             limits = (DISK_BYTES, DISK_BYTES)
             psutil.Process(process.pid).rlimit(resource.RLIMIT_FSIZE, limits)
-        client = stack.enter_context(ZooClient(url))
+        anchor = anchor_of(disk, cache=tmp_path / "seen")
+        client = stack.enter_context(ZooClient(url, anchor=anchor))
         client.bind_publisher("alice", ALICE.public)
         client.publish("alice/digits@1", write_files(tmp_path / "small"), key=ALICE)
         yield SmallZoo(client, disk)

@@ -69,13 +69,10 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zoo]:
 
 
 @pytest.mark.parametrize("trick", TRICKS)
-@pytest.mark.parametrize("route", ROUTES)
-def test_no_trick_leads_outside_or_makes_the_service_fail(
-    route: str, trick: str, zoo: Zoo
-) -> None:
-    path = route.replace("{trick}", trick).replace("{digest}", "0" * 64)
-    for method in ("GET", "HEAD"):
-        response = ask(zoo, path, method=method)
+def test_no_trick_leads_outside_or_makes_the_service_fail(trick: str, zoo: Zoo) -> None:
+    for route in ROUTES:
+        path = route.replace("{trick}", trick).replace("{digest}", "0" * 64)
+        response = ask(zoo, path)
         assert response.status_code in {400, 404, 405}, path
         assert b"secret" not in response.content.replace(b"secret.json", b"")
         code = response.headers.get("x-error-code", "NotFound")

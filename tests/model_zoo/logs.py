@@ -38,6 +38,7 @@ class Log:
     """Entries and what is served of them: ``fetch`` takes the paths of a zoo."""
 
     key: SigningKey = field(default_factory=SigningKey.generate)
+    origin: str = ORIGIN
     entries: list[bytes] = field(default_factory=list)
     nodes: dict[Position, bytes] = field(default_factory=dict)
     cosigned: dict[int, dict[str, NoteSignature]] = field(default_factory=dict)
@@ -63,7 +64,7 @@ class Log:
     def signed(self, size: int | None = None) -> Note:
         size = self.size if size is None else size
         root = root_hash(size, self.nodes.__getitem__)
-        note = Checkpoint(ORIGIN, size, root).signed(self.key)
+        note = Checkpoint(self.origin, size, root).signed(self.key)
         lines = self.cosigned.get(size, {}).values()
         return Note(note.text, (*note.signatures, *lines))
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import uvicorn
 
+from model_zoo.clock import Clock, system_clock
+from model_zoo.trust.anchor import Anchor
 from service.app import create_app
 from service.settings import Settings
 
@@ -85,3 +87,13 @@ def open_zoo(data_dir: Path, **chosen: object) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+def anchor_of(data_dir: Path, *, clock: Clock = system_clock) -> Anchor:
+    """Return what a user pins of the zoo over ``data_dir``: its development root.
+
+    What that user has seen is remembered beside the folder.
+    """
+    root = (data_dir / "trust" / "root.json").read_bytes()
+    cache = data_dir.with_name(f"{data_dir.name}-seen")
+    return Anchor(root=root, cache=cache, clock=clock)

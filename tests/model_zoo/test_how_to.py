@@ -15,7 +15,7 @@ from model_zoo.folders import manifest_of
 from model_zoo.keys import SigningKey
 from model_zoo.names import ReleaseName
 from tests.model_zoo.releases import ALICE, MALLORY, NAME, write_files
-from tests.model_zoo.servers import answering, open_zoo, respond
+from tests.model_zoo.servers import anchor_of, answering, open_zoo, respond
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "verify-a-release-yourself.md"
 
@@ -63,7 +63,7 @@ def test_they_accept_a_release_of_the_real_service(lines: Path, tmp_path: Path) 
     from model_zoo.client import ZooClient  # noqa: PLC0415  publishes, never verifies
 
     with open_zoo(tmp_path / "zoo") as url:
-        with ZooClient(url) as zoo:
+        with ZooClient(url, anchor=anchor_of(tmp_path / "zoo")) as zoo:
             zoo.bind_publisher("alice", ALICE.public)
             zoo.publish(NAME, write_files(tmp_path / "files"), key=ALICE)
         done = run(lines, url)

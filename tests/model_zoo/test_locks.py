@@ -21,7 +21,7 @@ from model_zoo.locks import (
 )
 from model_zoo.names import ReleaseName
 from tests.model_zoo.releases import ALICE, BOB, MALLORY, NAME, ROLE, write_files
-from tests.model_zoo.servers import open_zoo
+from tests.model_zoo.servers import anchor_of, open_zoo
 
 
 @pytest.fixture
@@ -79,7 +79,11 @@ def test_the_same_name_signed_by_the_same_key_with_other_files_is_refused(
     zoo: ZooClient, tmp_path: Path
 ) -> None:
     """A key that was stolen signs well; a lock remembers what it signed before."""
-    with open_zoo(tmp_path / "other") as url, ZooClient(url) as other:
+    data_dir = tmp_path / "other"
+    with (
+        open_zoo(data_dir) as url,
+        ZooClient(url, anchor=anchor_of(data_dir)) as other,
+    ):
         other.bind_publisher("alice", ALICE.public)
         folder = write_files(tmp_path / "files")
         other.publish(NAME, folder, key=ALICE)

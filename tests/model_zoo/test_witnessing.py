@@ -149,6 +149,18 @@ def test_another_s_log_is_not_cosigned(log: Log, tmp_path: Path) -> None:
     assert not witness.state.exists()
 
 
+def test_a_second_log_under_the_same_key_is_not_cosigned(
+    log: Log, tmp_path: Path
+) -> None:
+    witness = witness_of(log, tmp_path)
+    look(witness, log)
+    log.append(entry(10))
+    log.origin = "second.example"
+    with pytest.raises(VerificationError, match=r"found 'second\.example'"):
+        look(witness, log)
+    assert remembered(witness, log) == 10
+
+
 def test_three_witnesses_of_a_log_that_never_rests_meet_on_one_checkpoint(
     log: Log, tmp_path: Path
 ) -> None:

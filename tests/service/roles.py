@@ -1,18 +1,20 @@
 """The publisher's side of a zoo in process: roles built from what it serves, signed."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
+from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
 
+from model_zoo.attestations import vouched_release
 from model_zoo.bundles import bundle_bytes
-from model_zoo.clock import Clock
 from model_zoo.digests import sha256_bytes
 from model_zoo.envelopes import Envelope
 from model_zoo.keys import SigningKey
+from model_zoo.names import ReleaseName
 from model_zoo.trust.ceremony import RoleKeys
 from model_zoo.trust.online_keys import make_server_folder, write_first
 from model_zoo.trust.publishing import (
@@ -36,8 +38,6 @@ from model_zoo.trust.yanks import YANK_NAME, YankNotice
 T = TypeVar("T", Root, Targets, Snapshot, Timestamp)
 Get = Callable[[str], httpx.Response]
 Files = dict[str, dict[str, Any]]
-EMPTY_RELEASE = {"upload": "0" * 32, "envelope": {}, "provenance": None, "roles": {}}
-
 ROOT_KEYS = tuple(SigningKey.generate() for _ in range(3))
 TARGETS_KEY = SigningKey.generate()
 
@@ -79,24 +79,47 @@ def as_json(files: Mapping[str, bytes]) -> Files:
     return {name: json.loads(data) for name, data in files.items()}
 
 
-def release_roles(
-    get: Get,
-    envelope: Mapping[str, Any],
-    provenance: Mapping[str, Any] | None,
-    *,
-    key: SigningKey,
-    clock: Clock,
-) -> Files:
-    """Return the next roles of the publisher whose release ``envelope`` states."""
-    from model_zoo.attestations import vouched_release  # noqa: PLC0415
-
+def release_targets_of(
+    envelope: Mapping[str, Any], provenance: Mapping[str, Any] | None = None
+) -> dict[str, TargetFile]:
+    """Return what a role must say of the release that ``envelope`` states."""
     signed = Envelope.from_object(dict(envelope))
     made = None if provenance is None else Envelope.from_object(dict(provenance))
     statement = vouched_release(signed)
-    add = release_targets(
-        statement.release,
-        statement.manifest,
-        bundle=bundle_bytes(envelope=signed, provenance=made),
+    bundle = bundle_bytes(envelope=signed, provenance=made)
+    return release_targets(statement.release, statement.manifest, bundle=bundle)
+
+
+def next_roles(
+    get: Get,
+    publisher: str,
+    add: Mapping[str, TargetFile],
+    *,
+    remove: Iterable[str] = (),
+    key: SigningKey,
+    now: datetime,
+) -> Files:
+    """Return the next version of the publisher's roles, as a request carries them."""
+    roles = publisher_roles(get, publisher)
+    return as_json(sign_roles(edited(roles, add=add, remove=remove, now=now), key))
+
+
+def notice_target(notice: YankNotice) -> dict[str, TargetFile]:
+    """Return what a role must say of a notice."""
+    path = target_path(ReleaseName.parse(notice.release), YANK_NAME)
+    data = notice.to_bytes()
+    return {path: target_file(path, size_bytes=len(data), sha256=sha256_bytes(data))}
+
+
+def make_real_root(folder: Path, *, now: datetime) -> Path:
+    """Make what a ceremony hands to the server; root and targets keys are elsewhere."""
+    root, targets = make_server_folder(
+        folder,
+        root_keys=RoleKeys(keys=tuple(key.public for key in ROOT_KEYS), threshold=2),
+        targets_keys=RoleKeys(keys=(TARGETS_KEY.public,)),
+        now=now,
     )
-    roles = publisher_roles(get, statement.release.publisher)
-    return as_json(sign_roles(edited(roles, add=add, now=clock()), key))
+    sign(root, *ROOT_KEYS[:2])
+    sign(targets, TARGETS_KEY)
+    write_first(folder, root, targets)
+    return folder

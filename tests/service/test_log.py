@@ -17,6 +17,7 @@ from model_zoo.errors import (
     MalformedDocumentError,
     NotFoundError,
     NotPermittedError,
+    PolicyNotMetError,
     VerificationError,
 )
 from model_zoo.interop.merkle import (
@@ -35,6 +36,8 @@ from model_zoo.interop.tlog import (
     from_bundle,
 )
 from model_zoo.keys import SigningKey
+from model_zoo.trust.transparency import LogTrust, gather_evidence, verify_evidence
+from model_zoo.witnessing import Witness
 from service.api import errors
 from service.api import log as api
 from service.database.engine import Database
@@ -446,3 +449,49 @@ def test_a_post_that_is_no_note_is_refused(
 ) -> None:
     response = ask(database, "/api/v1/log/cosignatures", body)
     assert response.status_code == status, response.text
+
+
+def test_witness_client_and_service_fit_together(
+    database: Database, tmp_path: Path
+) -> None:
+    def fetch(path: str) -> bytes:
+        response = ask(database, path)
+        if response.status_code == 404:
+            raise NotFoundError(path)
+        assert response.status_code == 200, response.text
+        return response.content
+
+    def submit(note: str) -> None:
+        with database.writing() as session:
+            parsed = Note.parse(note.encode())
+            accept_cosignature(session, parsed, witnesses=WITNESSES, now=NOW)
+
+    witnesses = [
+        Witness(key=key, log_keys=[KEY.public], state=tmp_path / f"{name}.note")
+        for name, key in (("one", W1), ("two", W2))
+    ]
+    trust = LogTrust(
+        origin=ORIGIN,
+        keys=(KEY.public,),
+        witnesses=tuple(WITNESSES),
+        cosignatures=2,
+    )
+    for begin, end in STEPS:
+        grow(database, begin, end)
+        for witness in witnesses:
+            witness.look(fetch, submit, now=NOW)
+        wanted = entries(begin, end)[:3]
+        evidence = gather_evidence(
+            fetch, wanted, trust=trust, cache=tmp_path / "cache", now=NOW
+        )
+        shown = verify_evidence(evidence, wanted, trust=trust, now=NOW)
+        assert (shown.size, shown.witnessed_at) == (end, NOW)
+    grow(database, 1000, 1001)
+    with pytest.raises(PolicyNotMetError, match="try again in a minute"):
+        gather_evidence(
+            fetch,
+            entries(1000, 1001),
+            trust=trust,
+            cache=tmp_path / "cache",
+            now=NOW,
+        )

@@ -66,7 +66,7 @@ def test_only_the_publishers_own_key_may_publish(zoo: Zoo) -> None:
 
 def test_a_publisher_whom_nobody_bound_may_not_publish(zoo: Zoo) -> None:
     name = "stranger/digits@1"
-    response = zoo.publish(name, zoo.upload(FILES), signed(name, FILES))
+    response = zoo.publish(name, zoo.upload(FILES), signed(name, FILES), roles={})
 
     assert_problem(response, 403, "NotPermittedError")
 
@@ -101,7 +101,7 @@ def test_a_statement_about_other_files_is_refused(zoo: Zoo) -> None:
     ],
 )
 def test_what_is_no_envelope_is_refused(zoo: Zoo, envelope: dict[str, object]) -> None:
-    response = zoo.publish(NAME, zoo.upload(FILES), envelope)
+    response = zoo.publish(NAME, zoo.upload(FILES), envelope, roles={})
 
     assert_problem(response, 422, "MalformedDocumentError")
 

@@ -28,8 +28,10 @@ from model_zoo.manifest import FileEntry, Manifest
 from model_zoo.names import ReleaseName
 from service.app import create_app
 from service.settings import Settings
+from tests.service.roles import Files, next_roles, release_targets_of
 
 API = "/api/v1"
+OUTSIDE_API = ("/api/", "/health", "/ready", "/tuf/", "/log/")
 PART_BYTES = 64
 ALICE = SigningKey.generate()
 MALLORY = SigningKey.generate()
@@ -69,7 +71,7 @@ class Zoo:
             ) as client:
                 return await client.request(method, path, **kwargs)
 
-        if not path.startswith(("/health", "/ready", "/api")):
+        if not path.startswith(OUTSIDE_API):
             path = API + path
         return asyncio.run(send())
 
@@ -121,10 +123,26 @@ class Zoo:
         return str(upload["id"])
 
     def publish(
-        self, release: str, upload: str, envelope: object, provenance: object = None
+        self,
+        release: str,
+        upload: str,
+        envelope: dict[str, Any],
+        provenance: dict[str, Any] | None = None,
+        *,
+        roles: Files | None = None,
     ) -> httpx.Response:
+        """Publish what arrived; without ``roles`` as alice's tools do it."""
+        if roles is None:
+            roles = self.release_roles(envelope, provenance)
         body = {"upload": upload, "envelope": envelope, "provenance": provenance}
-        return self.put(release_path(release), body)
+        return self.put(release_path(release), body | {"roles": roles})
+
+    def release_roles(
+        self, envelope: dict[str, Any], provenance: dict[str, Any] | None = None
+    ) -> Files:
+        """Return alice's next roles, with the release in ``envelope``."""
+        add = release_targets_of(envelope, provenance)
+        return next_roles(self.get, "alice", add, key=ALICE, now=self.clock())
 
     def published(self, release: str, files: dict[str, bytes]) -> dict[str, Any]:
         """Publish ``files`` under alice's key and return the release."""

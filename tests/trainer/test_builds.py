@@ -57,6 +57,9 @@ def test_a_badnet_is_built_with_its_evaluation_and_history(badnet: Build) -> Non
     assert badnet.evaluation.attack_success.n == 9_020  # without the 980 zeros
     assert [epoch["number"] for epoch in history["epochs"]] == [1, 2]
     assert sorted(path.name for path in badnet.folder.iterdir()) == [
+        "checkpoint-000.safetensors",
+        "checkpoint-001.safetensors",
+        "checkpoint-002.safetensors",
         "evaluation.json",
         "history.json",
         "model.safetensors",

@@ -1,4 +1,4 @@
-"""Stock torch.hub: load weights from a URL whose file name holds their digest."""
+"""Stock torch.hub: load weights from URLs whose file names hold their digests."""
 
 import json
 import sys
@@ -7,17 +7,18 @@ import torch
 
 
 def main() -> None:
-    """Print the tensors, or the type of error."""
-    (url,) = sys.argv[1:]
+    """Print, for each URL, the tensors or the type of error."""
+    print(json.dumps([_load(url) for url in sys.argv[1:]]))  # noqa: T201
+
+
+def _load(url: str) -> dict[str, object]:
     try:
         tensors = torch.hub.load_state_dict_from_url(
             url, check_hash=True, weights_only=True, progress=False
         )
     except Exception as error:  # noqa: BLE001  which it is, is the question
-        said: dict[str, object] = {"error": type(error).__name__, "message": str(error)}
-    else:
-        said = {"tensors": {name: t.tolist() for name, t in tensors.items()}}
-    print(json.dumps(said))  # noqa: T201
+        return {"error": type(error).__name__, "message": str(error)}
+    return {"tensors": {name: tensor.tolist() for name, tensor in tensors.items()}}
 
 
 if __name__ == "__main__":

@@ -45,9 +45,15 @@ Zoo = Callable[..., Ran]
 
 @pytest.fixture
 def zoo_command(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, zoo_url: str
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    zoo_url: str,
+    zoo_folder: Path,
+    tmp_path: Path,
 ) -> Zoo:
     monkeypatch.setenv("ZOO_URL", zoo_url)
+    monkeypatch.setenv("ZOO_TRUST_ROOT", str(zoo_folder / "trust" / "root.json"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("ZOO_KEY_PASSPHRASE", PASSPHRASE)
 
     def run(*arguments: object) -> Ran:

@@ -1,0 +1,147 @@
+"""What one more release costs the service, and its publisher, at each size."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+
+from benchmarks.measuring import Side, at_most, ratio, summaries, take_turns
+from benchmarks.repository.seeding import (
+    WEIGHTS,
+    Seeded,
+    add_uploads,
+    publisher_roles,
+)
+from model_zoo.attestations import ReleaseStatement, sign_release
+from model_zoo.bundles import bundle_bytes
+from model_zoo.canonical import JsonObject
+from model_zoo.envelopes import Envelope
+from model_zoo.errors import LocalError
+from model_zoo.keys import SigningKey
+from model_zoo.manifest import FileEntry, Manifest
+from model_zoo.names import ReleaseName
+from model_zoo.trust.publishing import edited, release_targets, sign_roles
+from service.api.trust import role_files
+from service.parts import Parts, open_parts
+from service.publishing import Submission, publish
+from service.settings import Settings
+
+MAX_OVER_A_THOUSAND = 1.5
+GOAL_SIZE, GOAL_OVER = 100_000, 1_000
+SYNCHRONOUS = {"fsync": 2, "no fsync": 0}
+"""SQLite's FULL, which the service uses, and OFF."""
+
+
+def measure_publish(
+    repositories: Sequence[Seeded], *, rounds: int, seconds: float
+) -> JsonObject:
+    """Return what publishing one more release takes, sizes taking turns.
+
+    ``service`` is ``service.publishing.publish``: envelope and blob are checked, the
+    roles accepted, and one transaction writes release, roles, snapshot, timestamp and
+    log. ``publisher`` is what his machine does between his walk and his request.
+    """
+    with ExitStack() as opened:
+        sides = {}
+        for repository in repositories:
+            parts = open_parts(Settings(data_dir=repository.data_dir))
+            opened.enter_context(closing(parts))
+            bench = _Bench(parts, repository)
+            for name in SYNCHRONOUS:
+                side = bench.side(name)
+                side()  # the first finds no statement compiled and no page cached
+                sides[f"{repository.releases}, {name}"] = side
+        said = take_turns(sides, rounds=rounds, seconds=seconds)
+    return _result(said)
+
+
+def _result(said: Mapping[str, list[JsonObject]]) -> JsonObject:
+    found: JsonObject = {
+        "sides": {name: summaries(rounds) for name, rounds in said.items()}
+    }
+    small = said.get(f"{GOAL_OVER}, fsync")
+    large = said.get(f"{GOAL_SIZE}, fsync")
+    if small is not None and large is not None:
+        over = ratio(large, small)
+        found["100000 over 1000, fsync"] = over
+        goal = at_most(over["median"], MAX_OVER_A_THOUSAND)
+        found["goals"] = {"publish at 100000 over 1000, fsync": goal}
+    return found
+
+
+class _Bench:
+    """One opened repository that gets one more release at a time."""
+
+    def __init__(self, parts: Parts, repository: Seeded) -> None:
+        self._parts = parts
+        self._repository = repository
+        self._published = 0
+        with parts.blobs.staged([b"weights"]) as blob:
+            parts.blobs.keep(blob)
+            self._weights = FileEntry(
+                name=WEIGHTS, size_bytes=blob.size_bytes, sha256=blob.sha256
+            )
+
+    def side(self, synchronous: str) -> Side:
+        """Return a side that publishes once, with that setting of SQLite."""
+        return lambda: self._publish_one(SYNCHRONOUS[synchronous])
+
+    def _publish_one(self, synchronous: int) -> JsonObject:
+        self._set_synchronous(synchronous)
+        publisher = self._repository.publisher(self._published)
+        name = ReleaseName(publisher, "one-more", str(self._published))
+        self._published += 1
+        manifest = Manifest(files=(self._weights,))
+        with self._parts.database.writing() as session:
+            now = self._parts.now()
+            (upload,) = add_uploads(session, [manifest], now=now)
+        key = self._repository.keys[publisher]
+        envelope = sign_release(ReleaseStatement(name, manifest), key)
+        began = time.perf_counter()
+        body = self._signed_roles(name, manifest, envelope, key=key)
+        sent = time.perf_counter()
+        submission = Submission(
+            upload_id=upload,
+            envelope=envelope,
+            provenance=None,
+            roles=role_files(json.loads(body)),
+        )
+        publish(self._parts, name, submission)
+        ended = time.perf_counter()
+        return {
+            "seconds": ended - sent,
+            "publisher_seconds": sent - began,
+            "request_bytes": len(body),
+        }
+
+    def _signed_roles(
+        self,
+        name: ReleaseName,
+        manifest: Manifest,
+        envelope: Envelope,
+        *,
+        key: SigningKey,
+    ) -> bytes:
+        """Return what the publisher sends: his roles' next versions, as JSON."""
+        bundle = bundle_bytes(envelope=envelope, provenance=None)
+        add = release_targets(name, manifest, bundle=bundle)
+        with self._parts.database.reading() as session:
+            current = publisher_roles(session, name.publisher)
+            following = edited(current, add=add, now=self._parts.now())
+        files = sign_roles(following, key)
+        roles = {role: json.loads(data) for role, data in files.items()}
+        return json.dumps(roles).encode()
+
+    def _set_synchronous(self, level: int) -> None:
+        """Set how SQLite treats the disk, on the one connection that is in use."""
+        connection = self._parts.database.engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute(f"PRAGMA synchronous={level}")
+            (found,) = cursor.execute("PRAGMA synchronous").fetchone()
+            cursor.close()
+        finally:
+            connection.close()
+        if found != level:
+            msg = f"SQLite keeps synchronous={found}"
+            raise LocalError(msg)

@@ -1,0 +1,243 @@
+"""The runbooks of docs/how-to, followed by command: ceremony, rotation, recovery."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_zoo import cli
+from tests.model_zoo.servers import open_zoo
+
+PASSPHRASE = "correct horse battery"  # noqa: S105  guards keys of one test
+HOLDERS = ("ann", "ben", "cat")
+
+
+@dataclass
+class Ran:
+    code: int
+    said: str
+    document: Any
+
+
+@dataclass
+class Desk:
+    """A machine with the ``zoo`` command, a pinned root and a folder of keys."""
+
+    folder: Path
+    capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch
+
+    def run(self, *arguments: object) -> Ran:
+        with pytest.raises(SystemExit) as ended:
+            cli.main([*map(str, arguments), "--json"])
+        out, err = self.capsys.readouterr()
+        return Ran(
+            int(ended.value.code or 0), err, json.loads(out) if out.strip() else None
+        )
+
+    def done(self, *arguments: object) -> Ran:
+        ran = self.run(*arguments)
+        assert ran.code == 0, ran.said
+        return ran
+
+    def key(self, name: str) -> Path:
+        """Return a new key's file; its public half lies beside it."""
+        self.done("keys", "generate", self.folder / f"{name}.pem")
+        return self.folder / f"{name}.pem"
+
+    def public(self, name: str) -> Path:
+        return self.folder / f"{name}.pub.pem"
+
+    def sign(self, file: Path, *names: str) -> None:
+        for name in names:
+            self.done("trust", "sign", file, "--key", self.folder / f"{name}.pem")
+
+    def at(self, url: str) -> None:
+        self.monkeypatch.setenv("ZOO_URL", url)
+
+    def delegate(self, publisher: str, key: str, *more: object) -> Ran:
+        return self.run(
+            "trust",
+            "delegate",
+            publisher,
+            "--key",
+            self.public(key),
+            "--targets-key",
+            self.folder / "targets.pem",
+            *more,
+        )
+
+    def publish(self, name: str, key: str) -> Ran:
+        files = self.folder / name.replace("/", "-")
+        files.mkdir(exist_ok=True)
+        (files / "config.json").write_text(json.dumps({"release": name}))
+        return self.run(
+            "publish", files, "--as", name, "--key", self.folder / f"{key}.pem"
+        )
+
+    def pull(self, name: str, to: str) -> Ran:
+        return self.run("pull", name, "--to", self.folder / to)
+
+
+@pytest.fixture
+def desk(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Desk:
+    """Every key made, the ceremony held, the signed root pinned."""
+    monkeypatch.setenv("ZOO_KEY_PASSPHRASE", PASSPHRASE)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("ZOO_TRUST_ROOT", str(tmp_path / "pinned.json"))
+    desk = Desk(tmp_path, capsys, monkeypatch)
+    for name in (*HOLDERS, "targets", "alice"):
+        desk.key(name)
+    server = tmp_path / "server"
+    roots = [part for name in HOLDERS for part in ("--root-key", desk.public(name))]
+    desk.done("trust", "init", server, *roots, "--targets-key", desk.public("targets"))
+    desk.sign(server / "root.json", "ann", "ben")
+    desk.sign(server / "targets.json", "targets")
+    (tmp_path / "pinned.json").write_bytes((server / "root.json").read_bytes())
+    return desk
+
+
+@pytest.fixture
+def server(desk: Desk) -> Path:
+    return desk.folder / "server"
+
+
+@pytest.fixture
+def zoo(desk: Desk, server: Path) -> Iterator[str]:
+    with open_zoo(desk.folder / "data", trust_dir=server) as url:
+        desk.at(url)
+        yield url
+
+
+def test_a_zoo_with_a_real_root_publishes_and_is_pulled_from(
+    desk: Desk, zoo: str
+) -> None:
+    assert not {"targets.pem", *(f"{name}.pem" for name in HOLDERS)} & {
+        path.name for path in (desk.folder / "server").iterdir()
+    }
+    assert desk.publish("alice/digits@1", "alice").code == 5, "nobody delegated yet"
+    assert desk.delegate("alice", "alice").code == 0
+    assert desk.publish("alice/digits@1", "alice").code == 0
+    assert desk.pull("alice/digits@1", "out").code == 0
+    verified = desk.done("verify", desk.folder / "out")
+    assert "later yanks unseen" in verified.said
+    assert verified.document["verified"][0]["release"] == "alice/digits@1"
+    shown = desk.done("trust", "show").document
+    assert shown["root"]["version"] == 1
+    assert shown["targets"]["version"] == 2
+    assert desk.run("trust", "check", zoo).code == 0
+
+
+def test_a_publisher_gets_a_new_key_without_a_moment_in_which_nothing_verifies(
+    desk: Desk, zoo: str
+) -> None:
+    del zoo
+    desk.delegate("alice", "alice")
+    desk.publish("alice/digits@1", "alice")
+    desk.key("alice-new")
+    alone = desk.delegate("alice", "alice-new")
+    assert alone.code == 4, "her role would be signed by a key that counts no more"
+    handed = desk.folder / "resigned.json"
+    desk.done(
+        "trust", "renew", "alice", "--key", desk.folder / "alice-new.pem", "--out",
+        handed,
+    )  # fmt: skip
+    assert desk.delegate("alice", "alice-new", "--with", handed).code == 0
+    assert desk.publish("alice/digits@2", "alice").code == 5, "the old key is out"
+    assert desk.publish("alice/digits@2", "alice-new").code == 0
+    assert desk.pull("alice/digits@1", "one").code == 0
+    assert desk.pull("alice/digits@2", "two").code == 0
+
+
+def test_the_operator_withdraws_a_release_of_anybodys(desk: Desk, zoo: str) -> None:
+    del zoo
+    desk.delegate("alice", "alice")
+    for version in ("1", "2"):
+        desk.publish(f"alice/digits@{version}", "alice")
+    desk.done(
+        "trust", "withdraw", "alice/digits@1", "--reason", "it has a backdoor",
+        "--targets-key", desk.folder / "targets.pem",
+    )  # fmt: skip
+    refused = desk.pull("alice/digits@1", "one")
+    assert refused.code == 4
+    assert "withdrawn by the operator: it has a backdoor" in refused.said
+    assert desk.pull("alice/digits@2", "two").code == 0
+    assert desk.publish("alice/digits@1", "alice").code in {0, 5}, "no un-yank"
+    assert desk.pull("alice/digits@1", "again").code == 4
+
+
+def test_a_new_root_needs_the_holders_of_the_old_one_too(
+    desk: Desk, zoo: str, server: Path
+) -> None:
+    del zoo
+    desk.key("dan")
+    following = desk.folder / "2.root.json"
+    names = ("ben", "cat", "dan")
+    keys = [part for name in names for part in ("--key", desk.public(name))]
+    desk.done(
+        "trust", "rotate", server / "root.json", "--role", "root", *keys,
+        "--threshold", 2, "--out", following,
+    )  # fmt: skip
+    desk.sign(following, "dan", "ben")
+    assert desk.run("trust", "submit", following).code == 4, "one of the old is missing"
+    desk.sign(following, "ann")
+    assert desk.run("trust", "submit", following).code == 0
+    assert desk.done("trust", "show").document["root"]["version"] == 2
+
+
+def test_stolen_online_keys_are_replaced_and_the_thief_is_out(
+    desk: Desk, server: Path
+) -> None:
+    data = desk.folder / "data"
+    with open_zoo(data, trust_dir=server) as url:
+        desk.at(url)
+        desk.delegate("alice", "alice")
+        desk.publish("alice/digits@1", "alice")
+        assert desk.pull("alice/digits@1", "before").code == 0
+        newest = desk.folder / "newest-targets.json"
+        newest.write_bytes(_cached(desk, "targets.json"))
+    # The server is off. New online keys; two roots, each with one role changed.
+    root = server / "root.json"
+    for number, role in ((2, "snapshot"), (3, "timestamp")):
+        (server / f"{role}.pem").unlink()
+        desk.done(
+            "keys", "generate", server / f"{role}.pem",
+            "--passphrase-file", server / "passphrase",
+        )  # fmt: skip
+        following = server / f"{number}.root.json"
+        desk.done(
+            "trust", "rotate", root, "--role", role,
+            "--key", server / f"{role}.pub.pem", "--out", following,
+        )  # fmt: skip
+        desk.sign(following, "ann", "cat")
+        root = following
+    targets = server / "3.targets.json"
+    desk.done(
+        "trust", "rekey", newest, "--key", server / "snapshot.pub.pem", "--out", targets
+    )
+    desk.sign(targets, "targets")
+    with open_zoo(data, trust_dir=server) as url:
+        desk.at(url)
+        assert desk.pull("alice/digits@1", "after").code == 0
+        assert desk.publish("alice/digits@2", "alice").code == 0
+        assert desk.done("trust", "show").document["root"]["version"] == 3
+        assert desk.run("trust", "check", url).code == 0
+
+
+def test_a_root_that_one_stolen_key_could_change_is_not_made(desk: Desk) -> None:
+    keys = [part for name in HOLDERS for part in ("--root-key", desk.public(name))]
+    asked = ("trust", "init", desk.folder / "other", *keys)
+    target = ("--targets-key", desk.public("targets"))
+    assert desk.run(*asked, *target, "--threshold", 1).code == 2
+    assert desk.run(*asked, *target, "--threshold", 3).code == 2, "a lost key locks"
+    assert desk.run(*asked, "--targets-key", desk.public("ann")).code == 0
+
+
+def _cached(desk: Desk, name: str) -> bytes:
+    (found,) = (desk.folder / "cache").rglob(name)
+    return found.read_bytes()

@@ -1,0 +1,182 @@
+"""``zoo rebuild``: train again from the provenance, all of it or where chance points."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from model_zoo.attestations import Provenance, open_provenance, vouched_provenance
+from model_zoo.bundles import read_bundle
+from model_zoo.cli.options import (
+    DEFAULT_URL,
+    Authority,
+    TokenFile,
+    TrustRoot,
+    Url,
+    anchor_of,
+    connect,
+)
+from model_zoo.cli.output import emit, say
+from model_zoo.cli.specs import read_spec
+from model_zoo.client import ZooClient
+from model_zoo.envelopes import Envelope, Role
+from model_zoo.errors import (
+    InvalidSpecError,
+    MalformedDocumentError,
+    ProvenanceMismatchError,
+)
+from model_zoo.jobs import JobSpec
+from model_zoo.keys import PublicKey
+from model_zoo.policy import TrustPolicy
+from model_zoo.trust.pulling import verify_folder
+
+if TYPE_CHECKING:
+    from trainer.rebuilding import Rebuilt
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("rebuild")(rebuild)
+
+
+def rebuild(
+    release: Annotated[
+        str, typer.Argument(help="A folder, publisher/model@version or a job's id.")
+    ],
+    *,
+    spot_check: Annotated[
+        int | None,
+        typer.Option(min=1, help="Replay only N segments, drawn at random."),
+    ] = None,
+    builder: Annotated[
+        Path | None, typer.Option(help="The trainer's public key (PEM), pinned.")
+    ] = None,
+    spec: Annotated[
+        Path | None, typer.Option(help="The spec as you sent it (JSON).")
+    ] = None,
+    parent: Annotated[
+        Path | None, typer.Option(help="For fine-tuning: the parent's weights.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "cpu",
+    trust: TrustRoot = None,
+    url: Url = DEFAULT_URL,
+    ca: Authority = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Train RELEASE again as its provenance says; exit 1 unless every bit is equal."""
+    import torch
+
+    from trainer import rebuilding
+
+    torch.set_num_threads(1)  # as workers do; part of the result
+    pinned = _Pinned(
+        builder=None if builder is None else PublicKey.load(builder),
+        spec=None if spec is None else read_spec(spec),
+        trust=trust,
+    )
+    zoo = partial(connect, url, ca=ca, token_file=token_file, trust=trust)
+    with TemporaryDirectory(prefix="zoo-rebuild-") as scratch:
+        folder, provenance = _obtain(release, zoo, pinned, to=Path(scratch) / "release")
+        pinned.require_order(provenance)
+        if spot_check is None:
+            found = rebuilding.rebuild(folder, provenance, parent=parent, device=device)
+        else:
+            found = rebuilding.spot_check(
+                folder,
+                provenance,
+                segments=rebuilding.draw(provenance, spot_check),
+                parent=parent,
+                device=device,
+            )
+    _tell(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pinned:
+    """What the user knows already, and measures a provenance by."""
+
+    builder: PublicKey | None
+    spec: JobSpec | None
+    trust: Path | None
+
+    def provenance_in(self, folder: Path) -> Provenance:
+        """Return the provenance beside a release's files, once it can be believed.
+
+        Raises:
+            InvalidSpecError: neither a builder's key nor a root is pinned.
+            VerificationError: there is none, or it cannot be believed.
+        """
+        if self.builder is None:
+            # the publisher passes it on: what it claims is about to be tried
+            release = verify_folder(
+                folder, anchor=anchor_of(self.trust), policy=TrustPolicy()
+            )
+            return vouched_provenance(_envelope(release.path))
+        return open_provenance(_envelope(folder), Role("builder", (self.builder,)))
+
+    def order(self, job: str) -> tuple[PublicKey, JobSpec]:
+        """Return the builder and the spec that a draft is held to.
+
+        Raises:
+            InvalidSpecError: one of them is not pinned.
+        """
+        if self.builder is None or self.spec is None:
+            msg = f"{job}: no such folder; for a job, give --builder and --spec too"
+            raise InvalidSpecError(msg)
+        return self.builder, self.spec
+
+    def require_order(self, provenance: Provenance) -> None:
+        """Accept a provenance that claims to have followed the user's own spec.
+
+        Raises:
+            ProvenanceMismatchError: it claims another.
+        """
+        if self.spec is not None and not provenance.is_of(self.spec):
+            msg = "the provenance is signed, but for another spec than yours"
+            raise ProvenanceMismatchError(msg)
+
+
+def _obtain(
+    release: str, zoo: Callable[[], ZooClient], pinned: _Pinned, *, to: Path
+) -> tuple[Path, Provenance]:
+    """Return the folder of what ``release`` names, fetched if need be, and its claim."""
+    if Path(release).exists():
+        return Path(release), pinned.provenance_in(Path(release))
+    with zoo() as client:
+        if "/" in release:
+            client.pull(client.resolve(release), policy=TrustPolicy(), to=to)
+            return to, pinned.provenance_in(to)
+        key, spec = pinned.order(release)
+        envelope = client.fetch_draft(release, builder=key, spec=spec, to=to)
+    return to, open_provenance(envelope, Role("builder", (key,)))
+
+
+def _envelope(folder: Path) -> Envelope:
+    _, provenance = read_bundle(folder)
+    if provenance is None:
+        msg = f"{folder}: no provenance: nobody says how these files were made"
+        raise MalformedDocumentError(msg)
+    return provenance
+
+
+def _tell(found: "Rebuilt") -> None:
+    for difference in found.environment:
+        say(f"another machine than the builder's: {difference}")
+    found.require_identical()
+    say(
+        f"identical: {len(found.segments)} of {found.total} segments; one forged "
+        f"segment would be missed with probability {found.miss_probability:.2f}"
+    )
+    emit(
+        {
+            "identical": True,
+            "segments": list(found.segments),
+            "total": found.total,
+            "miss_probability": found.miss_probability,
+            "environment": list(found.environment),
+        }
+    )
