@@ -64,6 +64,26 @@ class PublishedRelease(Answer):
     published_at: str = ""
     envelope: dict[str, Any]
     provenance: dict[str, Any] | None = None
+    pending: bool = False
+
+    def envelopes(self) -> tuple[Envelope, Envelope | None]:
+        """Return release statement and provenance, each still to be verified.
+
+        Raises:
+            MalformedDocumentError: not DSSE.
+        """
+        return Envelope.from_object(self.envelope), (
+            None if self.provenance is None else Envelope.from_object(self.provenance)
+        )
+
+
+class PendingRelease(Answer):
+    """A release that waits for co-signatures, with the roles they are to be over."""
+
+    name: str
+    envelope: dict[str, Any]
+    provenance: dict[str, Any] | None = None
+    roles: Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=64)]
 
     def envelopes(self) -> tuple[Envelope, Envelope | None]:
         """Return release statement and provenance, each still to be verified.

@@ -17,6 +17,7 @@ from service.api import (
     hub,
     jobs,
     models,
+    pending,
     publishers,
     trainers,
     trust,
@@ -45,6 +46,7 @@ NOUNS = (
     jobs,
     work,
     trust,
+    pending,
     attachments,
     transparency_log,
 )

@@ -36,6 +36,7 @@ from model_zoo.trust.roles import target_path
 from service.bindings import binding, builders, role_of
 from service.database.queries import complete_upload
 from service.database.tables import (
+    PendingRow,
     PublisherRow,
     ReleaseRow,
     UploadRow,
@@ -216,6 +217,9 @@ def _appear(parts: Parts, name: ReleaseName, submission: Submission) -> ReleaseR
             published_at=parts.now(),
         )
         session.add(release)
+        waiting = session.get(PendingRow, name.publisher)
+        if waiting is not None and waiting.request["release"] == str(name):
+            session.delete(waiting)
     return release
 
 

@@ -1,4 +1,4 @@
-"""``zoo rebuild``: train again from the provenance, all of it or where chance points."""
+"""``zoo rebuild``: train again as the provenance says, all of it or drawn parts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,6 +37,21 @@ from model_zoo.trust.pulling import verify_folder
 if TYPE_CHECKING:
     from trainer.rebuilding import Rebuilt
 
+ReleaseOrDraft = Annotated[
+    str, typer.Argument(help="A folder, publisher/model@version or a job's id.")
+]
+SpotCheck = Annotated[
+    int | None, typer.Option(min=1, help="Replay only N segments, drawn at random.")
+]
+BuilderKey = Annotated[
+    Path | None, typer.Option(help="The trainer's public key (PEM), pinned.")
+]
+SpecFile = Annotated[Path | None, typer.Option(help="The spec as you sent it (JSON).")]
+Parent = Annotated[
+    Path | None, typer.Option(help="For fine-tuning: the parent's weights.")
+]
+Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
@@ -44,24 +59,13 @@ def register(app: typer.Typer) -> None:
 
 
 def rebuild(
-    release: Annotated[
-        str, typer.Argument(help="A folder, publisher/model@version or a job's id.")
-    ],
+    release: ReleaseOrDraft,
     *,
-    spot_check: Annotated[
-        int | None,
-        typer.Option(min=1, help="Replay only N segments, drawn at random."),
-    ] = None,
-    builder: Annotated[
-        Path | None, typer.Option(help="The trainer's public key (PEM), pinned.")
-    ] = None,
-    spec: Annotated[
-        Path | None, typer.Option(help="The spec as you sent it (JSON).")
-    ] = None,
-    parent: Annotated[
-        Path | None, typer.Option(help="For fine-tuning: the parent's weights.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "cpu",
+    spot_check: SpotCheck = None,
+    builder: BuilderKey = None,
+    spec: SpecFile = None,
+    parent: Parent = None,
+    device: Device = "cpu",
     trust: TrustRoot = None,
     url: Url = DEFAULT_URL,
     ca: Authority = None,
@@ -143,7 +147,7 @@ class _Pinned:
 def _obtain(
     release: str, zoo: Callable[[], ZooClient], pinned: _Pinned, *, to: Path
 ) -> tuple[Path, Provenance]:
-    """Return the folder of what ``release`` names, fetched if need be, and its claim."""
+    """Return the folder that ``release`` names, fetched if need be, and its claim."""
     if Path(release).exists():
         return Path(release), pinned.provenance_in(Path(release))
     with zoo() as client:

@@ -210,7 +210,8 @@ def publish(
                 spec=ordered,
                 progress=progress,
             )
-    say(f"published {name}, signed by {signer.public.keyid}")
+    done = "handed in, to be co-signed:" if release.pending else "published"
+    say(f"{done} {name}, signed by {signer.public.keyid}")
     emit({**release.to_object(), "keyid": signer.public.keyid})
 
 

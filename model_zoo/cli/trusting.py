@@ -18,7 +18,9 @@ from model_zoo.cli.options import (
     transport_to,
 )
 from model_zoo.cli.output import emit, say
-from model_zoo.names import ReleaseName
+from model_zoo.cosigning import cosign
+from model_zoo.names import ReleaseName, check_name
+from model_zoo.publishing import Author
 from model_zoo.trust.lineage import lineage_of, told
 
 
@@ -26,6 +28,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module to ``app``."""
     app.command()(yank)
     app.command()(lineage)
+    app.command("cosign")(cosign_release)
 
 
 def yank(
@@ -45,6 +48,27 @@ def yank(
         notice = zoo.yank(name, reason=reason, key=signer)
     say(notice.told())
     emit(notice.to_object())
+
+
+def cosign_release(
+    publisher: Annotated[str, typer.Argument(help="Whose release waits.")],
+    *,
+    key: SigningKeyFile,
+    trust: TrustRoot = None,
+    passphrase_file: PassphraseFile = None,
+    url: Url = DEFAULT_URL,
+    ca: Authority = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Add the signature that a publisher's release still lacks, after checking it."""
+    author = Author(
+        key=signing_key(key, passphrase_file=passphrase_file), anchor=anchor_of(trust)
+    )
+    with transport_to(url, ca, token_file) as transport:
+        release = cosign(transport, check_name(publisher, what="publisher"), author)
+    state = "others must sign it too" if release.pending else "it is published"
+    say(f"signed {release.name}: {state}")
+    emit(release.to_object())
 
 
 def lineage(

@@ -27,8 +27,8 @@ from model_zoo.trust.updater import (
     OFFLINE,
     TARGETS_PATH,
     TrustedZoo,
-    open_zoo,
     hashed_path,
+    open_zoo,
     read_root,
     told,
 )

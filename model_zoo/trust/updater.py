@@ -97,6 +97,10 @@ class TrustedZoo:
 
     def target(self, path: str) -> TargetFile | None:
         """Return what the zoo says of a target; None where nobody vouches for it."""
+        publisher = path.partition("/")[0]
+        is_new = f"{publisher}.json" not in self._signed(SNAPSHOT, Snapshot).meta
+        if is_new and delegation_of(self.targets, publisher) is not None:
+            return None  # delegated to, and has signed nothing yet
         with told():
             return self.updater.get_targetinfo(path)
 
@@ -371,6 +375,15 @@ def open_zoo(
     folder: Path,
     now: datetime,
 ) -> TrustedZoo:
+    """Return a view that has yet to be refreshed: its root is pinned and no more.
+
+    Args:
+        fetcher: brings the files.
+        base_url: below which TUF's paths lie.
+        root: the pinned root.
+        folder: the cache, which this view has to itself.
+        now: the time that expiry is judged at.
+    """
     with told():
         updater = Updater(
             str(folder),

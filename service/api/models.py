@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from model_zoo.canonical import canonical_json
 from model_zoo.envelopes import Envelope
-from model_zoo.errors import NotFoundError
+from model_zoo.errors import NotFoundError, ThresholdNotMetError
 from model_zoo.names import ModelName, ReleaseName
 from model_zoo.trust.yanks import YankNotice
 from service.api.dependencies import PartsHere
@@ -27,6 +27,8 @@ from service.bindings import binding
 from service.database.queries import visible_size
 from service.database.tables import PublisherRow
 from service.lineage import children, holders
+from service.parts import Parts
+from service.pending import hold
 from service.publishing import (
     Submission,
     models,
@@ -82,10 +84,19 @@ def publish_release(
 ) -> ReleaseOut:
     """Publish uploaded files under a name, for good: 201, or 200 if they are already.
 
-    403 where the statement is signed by another key than the publisher's; 409 where
-    the version has other content; 422 where statement, files and provenance do not
-    fit together.
+    202 where the role lacks a co-signature: it is held until it has it. 403 where the
+    statement is signed by another key than the publisher's; 409 where the version has
+    other content or the role is not the next one; 422 where statement, files, role and
+    provenance do not fit together.
     """
+    response.headers["Location"] = request.url.path
+    return publish_body(parts, name, body, response)
+
+
+def publish_body(
+    parts: Parts, name: ReleaseName, body: ReleaseIn, response: Response
+) -> ReleaseOut:
+    """Publish what a request holds, or hold it; say in ``response`` which it was."""
     submission = Submission(
         upload_id=body.upload,
         envelope=Envelope.from_object(body.envelope),
@@ -94,9 +105,15 @@ def publish_release(
         else Envelope.from_object(body.provenance),
         roles=role_files(body.roles),
     )
-    release, is_new = publish(parts, name, submission)
+    try:
+        release, is_new = publish(parts, name, submission)
+    except ThresholdNotMetError as error:
+        if not error.valid:
+            raise
+        hold(parts, name, body.model_dump())
+        response.status_code = HTTPStatus.ACCEPTED
+        return ReleaseOut.waiting(name, body)
     response.status_code = HTTPStatus.CREATED if is_new else HTTPStatus.OK
-    response.headers["Location"] = request.url.path
     return ReleaseOut.of(release)
 
 

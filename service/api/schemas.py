@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from model_zoo.clock import rfc3339
 from model_zoo.keys import MAX_PEM_BYTES
 from model_zoo.manifest import MAX_FILES, FileEntry
+from model_zoo.names import ReleaseName
 from service.database.tables import (
     DraftRow,
     JobRow,
@@ -197,6 +198,19 @@ class ReleaseOut(BaseModel):
     files: list[FileEntry]
     envelope: Dsse
     provenance: Dsse | None
+    pending: bool = False
+
+    @classmethod
+    def waiting(cls, name: ReleaseName, body: ReleaseIn) -> "ReleaseOut":
+        """Return what the API says of a release that lacks a co-signature."""
+        return cls(
+            name=str(name),
+            published_at="",
+            files=[],
+            envelope=body.envelope,
+            provenance=body.provenance,
+            pending=True,
+        )
 
     @classmethod
     def of(cls, row: ReleaseRow) -> "ReleaseOut":
@@ -208,6 +222,16 @@ class ReleaseOut(BaseModel):
             envelope=row.envelope,
             provenance=row.provenance,
         )
+
+
+class PendingOut(BaseModel):
+    """A release that waits for signatures, as its publisher sent it."""
+
+    name: str
+    upload: str
+    envelope: Dsse
+    provenance: Dsse | None
+    roles: Roles
 
 
 class ModelOut(BaseModel):

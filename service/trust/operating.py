@@ -23,7 +23,6 @@ from model_zoo.trust.ceremony import (
     require_role_signed,
     require_signed,
 )
-from model_zoo.trust.online_keys import list_trusted_keys
 from model_zoo.trust.publishing import sign_roles
 from model_zoo.trust.roles import (
     ROOT,

@@ -9,7 +9,8 @@ import pytest
 from model_zoo.errors import InvalidSpecError, NotPermittedError
 from service.logs import LineFormatter
 from service.settings import Settings
-from tests.service.zoo import ALICE, Zoo, assert_problem, open_zoo
+from tests.service.roles import make_real_root
+from tests.service.zoo import ALICE, Clock, Zoo, assert_problem, open_zoo
 
 TOKEN = "t" * 40
 EVERYWHERE = "0.0.0.0"  # noqa: S104  told to settings, bound by no test
@@ -24,9 +25,11 @@ def zoo(tmp_path: Path) -> Iterator[Zoo]:
 
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[Zoo]:
-    """A service beyond loopback, behind a token."""
+    """A service beyond loopback: behind a token, and its root is a real one."""
+    trust = make_real_root(tmp_path / "trust", now=Clock().now)
     with open_zoo(
         tmp_path / "zoo",
+        trust_dir=trust,
         host=EVERYWHERE,
         token=TOKEN,
         allowed_hosts=("zoo.example",),

@@ -89,11 +89,13 @@ def open_zoo(data_dir: Path, **chosen: object) -> Iterator[str]:
             thread.join()
 
 
-def anchor_of(data_dir: Path, *, clock: Clock = system_clock) -> Anchor:
+def anchor_of(
+    data_dir: Path, *, cache: Path | None = None, clock: Clock = system_clock
+) -> Anchor:
     """Return what a user pins of the zoo over ``data_dir``: its development root.
 
-    What that user has seen is remembered beside the folder.
+    What that user has seen is remembered in ``cache``, else beside the folder.
     """
     root = (data_dir / "trust" / "root.json").read_bytes()
-    cache = data_dir.with_name(f"{data_dir.name}-seen")
-    return Anchor(root=root, cache=cache, clock=clock)
+    beside = data_dir.with_name(f"{data_dir.name}-seen")
+    return Anchor(root=root, cache=cache or beside, clock=clock)

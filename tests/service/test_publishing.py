@@ -16,6 +16,7 @@ from tests.service.zoo import (
 )
 
 NAME = "alice/digits@1"
+NO_ROLES: dict[str, dict[str, object]] = {"alice": {}}
 FILES = {"model.safetensors": weights(), "card.json": JSON}
 
 
@@ -66,7 +67,7 @@ def test_only_the_publishers_own_key_may_publish(zoo: Zoo) -> None:
 
 def test_a_publisher_whom_nobody_bound_may_not_publish(zoo: Zoo) -> None:
     name = "stranger/digits@1"
-    response = zoo.publish(name, zoo.upload(FILES), signed(name, FILES), roles={})
+    response = zoo.publish(name, zoo.upload(FILES), signed(name, FILES), roles=NO_ROLES)
 
     assert_problem(response, 403, "NotPermittedError")
 
@@ -101,7 +102,7 @@ def test_a_statement_about_other_files_is_refused(zoo: Zoo) -> None:
     ],
 )
 def test_what_is_no_envelope_is_refused(zoo: Zoo, envelope: dict[str, object]) -> None:
-    response = zoo.publish(NAME, zoo.upload(FILES), envelope, roles={})
+    response = zoo.publish(NAME, zoo.upload(FILES), envelope, roles=NO_ROLES)
 
     assert_problem(response, 422, "MalformedDocumentError")
 

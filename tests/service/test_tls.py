@@ -7,9 +7,10 @@ import httpx
 import pytest
 
 from model_zoo.client import ZooClient
+from model_zoo.clock import system_clock
 from model_zoo.errors import UntrustedServerError
 from model_zoo.keys import SigningKey
-from model_zoo.clock import system_clock
+from tests.service.roles import make_real_root
 from tests.service.test_serving import TOKEN, refused, serving
 from trainer.lab.certificates import ServerCertificate, issue
 
@@ -55,7 +56,9 @@ def test_beyond_loopback_token_and_certificate_both_count(tmp_path: Path) -> Non
     tls = certificate(tmp_path / "tls")
     token_file = tmp_path / "token"
     token_file.write_text(TOKEN)
+    trust = make_real_root(tmp_path / "trust", now=system_clock())
     public = ("--host", "0.0.0.0", "--token-file", str(token_file))  # noqa: S104
+    public = (*public, "--trust-dir", str(trust))
     with serving(tmp_path, *public, *options(tls.chain, tls.key)) as (url, _):
         with ZooClient(url, ca=tls.authority, token=TOKEN) as zoo:
             assert list(zoo.models()) == []

@@ -1,51 +1,155 @@
 """Who is asked for what, where: the stage on which adversary and victim meet."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from model_zoo.client import ZooClient
+from model_zoo.clock import Clock, system_clock
 from model_zoo.keys import PublicKey, SigningKey
 from model_zoo.names import ReleaseName
+from model_zoo.transport import Server
+from trainer.lab.malicious_mirror import Answer, Behaviour, MaliciousMirror
+from trainer.lab.operator import Operator
 
 HONEST_NAME = ReleaseName("alice", "digits", "1")
-STOLEN_NAME = ReleaseName("alice", "digits", "2")
 LOOKALIKE_NAME = ReleaseName("alice-labs", "digits", "1")
+TYPOSQUAT_NAME = ReleaseName("a1ice", "digits", "1")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A release as its user spells it, which may be no name that a zoo would take."""
+
+    publisher: str
+    model: str
+    version: str
+
+    @classmethod
+    def of(cls, name: ReleaseName) -> "Wanted":
+        """Return a name that a zoo has taken, as a user spells it."""
+        return cls(name.publisher, name.model, name.version)
+
+    def __str__(self) -> str:
+        return f"{self.publisher}/{self.model}@{self.version}"
+
+    @property
+    def path(self) -> str:
+        """``publisher/model``, as it stands in a URL."""
+        return f"{quote(self.publisher)}/{quote(self.model)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stolen:
+    """What a thief took who was on the server: its disk, as it was at that moment.
+
+    Attributes:
+        keys: the folder of the online keys.
+        twin: a server that runs from the copy, with all the online keys.
+        recovered: the server after the operator has noticed: new online keys, and a
+            new root that says so.
+        settle: let the witness see the log of ``recovered``.
+    """
+
+    keys: Path
+    twin: Server
+    recovered: Server
+    settle: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """Releases that were good once, and what anybody could record of them then.
+
+    Attributes:
+        old: alice's, withdrawn by her since: it holds a backdoor.
+        files: the folder of its files.
+        robbed: of a publisher whose key was stolen and has been revoked since; the
+            thief published it, and the operator has withdrawn it.
+        robbed_key: the stolen key.
+        archive: answers of the zoo from before, by method and path.
+    """
+
+    old: ReleaseName
+    files: Path
+    robbed: ReleaseName
+    robbed_key: SigningKey
+    archive: Mapping[str, Answer]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """Everything that the paths of attack are played with.
 
-    ``clean`` and ``badnet`` are folders of files as their publishers pulled them;
-    the adversary may write ``mirror_root`` and never the zoo's own storage.
+    Attributes:
+        zoo: the zoo, as publishers speak to it.
+        operator: who opened it.
+        upstream: an honest mirror's behaviour.
+        mirror: the adversary's, with a certificate that its visitors believe.
+        middle: sits on the way, with a certificate of the adversary's own making.
+        false_zoo: a whole other zoo, in which alice's name has mallory's key.
+        authority: the one to which victims pin servers' certificates.
+        clean: folder of files as their publisher pulled them.
+        badnet: the same of the BadNet.
+        alice: the honest publisher's key.
+        mallory: the adversary's key.
+        builder: the key of a trusted builder; the adversary does not have it.
+        liar: the key of a builder who lies and is trusted no longer.
+        two_keys: a publisher's name with a threshold of two; alice's key is one.
+        settle: wait until the witness has seen all that was published.
+        past: what was published, recorded and withdrawn before.
+        stolen: what a thief has, None if nobody could get at the server's disk.
+        run: tells this run's releases from those of others in the same zoo.
     """
 
     zoo: ZooClient
-    open_zoo: Callable[[], ZooClient]
-    mirror_root: Path
-    mirror_url: str
-    mirror_tls_url: str
+    operator: Operator
+    upstream: Behaviour
+    mirror: MaliciousMirror
+    middle: MaliciousMirror
+    false_zoo: Behaviour
     authority: Path
     clean: Path
     badnet: Path
-    proxy_url: str
-    proxy_tls_url: str
     alice: SigningKey
     mallory: SigningKey
+    builder: SigningKey
+    liar: SigningKey
+    two_keys: str
+    settle: Callable[[], None]
+    past: Past
+    stolen: Stolen | None
+    run: str
+
+    @property
+    def root(self) -> bytes:
+        """The root that users pin."""
+        return self.operator.anchor.root
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """What one victim is given: a name, addresses, and perhaps a key to pin.
+    """What one victim is given: a name, addresses, and what he has from elsewhere.
 
-    ``pinned_key`` is the key the victim has from elsewhere; None where there is none
-    but the one shown on the page. ``open_zoo`` connects the verifying client.
+    Attributes:
+        wanted: the release, as the victim spells it.
+        url: where he was told to find it; index page, zoo and hub alike.
+        tls_url: the same with TLS.
+        authority: the pinned authority of server certificates.
+        root: the pinned root.
+        pinned_key: the publisher's key; None where there is none but the one shown.
+        publishers: the names that he means to trust.
+        visited: where he had been before, in that order.
+        clock: what he takes for the time.
     """
 
-    name: ReleaseName
-    index_url: str
-    index_tls_url: str
-    open_zoo: Callable[[], ZooClient]
+    wanted: Wanted
+    url: str
+    tls_url: str
     authority: Path
+    root: bytes
     pinned_key: PublicKey | None
+    publishers: tuple[str, ...] = (HONEST_NAME.publisher,)
+    visited: tuple[str, ...] = ()
+    clock: Clock = system_clock

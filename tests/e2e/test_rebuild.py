@@ -1,0 +1,106 @@
+"""The real service and two trainers, one of whom lies: drafts are checked by replay."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_zoo.client import ZooClient
+from model_zoo.errors import TransportError
+from model_zoo.jobs import Schedule, TrainSpec
+from model_zoo.keys import SigningKey
+from trainer.data import DATASETS
+from trainer.lab.processes import running, wait_for_ready
+
+PASSPHRASE = b"only for this test"
+SPEC = TrainSpec(
+    held_out=59_000, schedule=Schedule(epochs=3, peak_learning_rate=0.1), seed=11
+)
+WORKERS = {
+    "honest": ["model_zoo", "worker"],
+    "liar": ["trainer.lab.malicious_worker"],
+}
+
+
+@pytest.fixture(scope="module")
+def drafts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, list[str]]]:
+    """Trainer -> the arguments that name its draft, and what its user pinned."""
+    try:
+        DATASETS["mnist"].ensure()
+    except TransportError as error:
+        pytest.skip(f"needs MNIST: {error}")
+    folder = tmp_path_factory.mktemp("zoo")
+    (folder / "passphrase").write_bytes(PASSPHRASE)
+    spec = folder / "spec.json"
+    spec.write_text(json.dumps({"kind": "train", **SPEC.to_object()}))
+    ready, log = folder / "ready.json", folder / "zoo.log"
+    served = [
+        "model_zoo",
+        "serve",
+        f"--data-dir={folder / 'data'}",
+        "--port=0",
+        "--workers=0",
+        f"--ready-file={ready}",
+    ]
+    with running(served, log=log) as process:
+        url = wait_for_ready(ready, process=process, log=log)["url"]
+        with ZooClient(url) as client:
+            yield {
+                trainer: [
+                    _ordered(client, folder, url, trainer),
+                    f"--builder={folder / trainer}.pub.pem",
+                    f"--spec={spec}",
+                    f"--url={url}",
+                ]
+                for trainer in WORKERS
+            }
+
+
+def _ordered(client: ZooClient, folder: Path, url: str, trainer: str) -> str:
+    key = SigningKey.generate()
+    key.save(folder / f"{trainer}.pem", passphrase=PASSPHRASE)
+    (folder / f"{trainer}.pub.pem").write_text(key.public.to_pem())
+    client.bind_trainer(trainer, key.public)
+    job = client.submit(SPEC, trainer=trainer).id
+    command = [
+        *WORKERS[trainer],
+        f"--url={url}",
+        f"--trainer={trainer}",
+        f"--key={folder / trainer}.pem",
+        f"--passphrase-file={folder / 'passphrase'}",
+        f"--scratch={folder / f'{trainer}-scratch'}",
+    ]
+    with running(command, log=folder / f"{trainer}.log"):
+        done = client.wait(job)
+    assert done.state == "succeeded", done
+    return job
+
+
+def rebuild(*arguments: str) -> tuple[int, dict[str, Any]]:
+    code = "from model_zoo.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "rebuild", *arguments, "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_an_honest_trainers_draft_is_rebuilt_bit_for_bit(
+    drafts: dict[str, list[str]],
+) -> None:
+    status, told = rebuild(*drafts["honest"])
+    assert (status, told["identical"], told["environment"]) == (0, True, [])
+
+
+def test_a_liars_draft_is_caught_by_one_segment(drafts: dict[str, list[str]]) -> None:
+    status, told = rebuild(*drafts["liar"], "--spot-check=1")
+    assert (status, told["error"]) == (1, "ExpectationError")
+    assert "does not end in checkpoint-" in told["message"]
+    assert "not the builder's" not in told["message"]

@@ -1,0 +1,194 @@
+"""What a malicious mirror can do with an answer, each a function that wraps another."""
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from http import HTTPStatus
+
+import httpx
+
+from model_zoo.transport import Server
+from trainer.lab.malicious_mirror import Answer, Behaviour, Question
+
+TIMEOUT_SECONDS = 20.0
+PASSED_BACK = (
+    "Content-Length",
+    "Content-Range",
+    "Content-Type",
+    "ETag",
+    "X-Repo-Commit",
+    "X-Error-Code",
+)
+"""What of the zoo's headers its clients look at."""
+ENDLESS_PIECE = bytes(64 * 1024)
+ENDLESS_PAUSE_SECONDS = 0.01
+"""So that a victim without a bound fills memory at 6 MB/s, not at the bus's speed."""
+DRIP_SECONDS = 0.25
+
+
+@contextmanager
+def passing_on(server: Server) -> Iterator[Behaviour]:
+    """Yield the behaviour of an honest mirror of ``server``."""
+    with httpx.Client(
+        base_url=server.url,
+        headers=server.headers,
+        verify=server.tls(),
+        timeout=TIMEOUT_SECONDS,
+        trust_env=False,
+    ) as upstream:
+
+        def behave(question: Question) -> Answer:
+            answer = upstream.request(
+                question.method, question.path, headers=dict(question.headers)
+            )
+            headers = {
+                name: answer.headers[name]
+                for name in PASSED_BACK
+                if name in answer.headers
+            }
+            return Answer(
+                status=answer.status_code, headers=headers, body=answer.content
+            )
+
+        yield behave
+
+
+def absent(_: Question) -> Answer:
+    """Have nothing."""
+    return Answer(status=HTTPStatus.NOT_FOUND, headers={"Content-Length": "0"})
+
+
+def overlaid(files: Mapping[str, bytes], then: Behaviour) -> Behaviour:
+    """Answer with ``files``, by path, where there is one."""
+
+    def behave(question: Question) -> Answer:
+        data = files.get(question.path)
+        return then(question) if data is None else _whole(data)
+
+    return behave
+
+
+def recording(archive: dict[str, Answer], then: Behaviour) -> Behaviour:
+    """Keep a copy of every answer."""
+    lock = threading.Lock()
+
+    def behave(question: Question) -> Answer:
+        answer = then(question)
+        with lock:
+            archive[f"{question.method} {question.path}"] = answer
+        return answer
+
+    return behave
+
+
+def replaying(archive: Mapping[str, Answer], then: Behaviour = absent) -> Behaviour:
+    """Answer as the archive has it, whatever was asked in between."""
+
+    def behave(question: Question) -> Answer:
+        key = f"{question.method} {question.path}"
+        return archive[key] if key in archive else then(question)
+
+    return behave
+
+
+def swapped(weights: bytes, then: Behaviour) -> Behaviour:
+    """Answer every question for weights with ``weights``, lengths and all."""
+
+    def behave(question: Question) -> Answer:
+        # Not for the range that a visitor wants: the answer is the whole file.
+        answer = then(replace(question, headers={}) if _hits(question) else question)
+        if not _hits(question) or answer.status != HTTPStatus.OK:
+            return answer
+        kept = dict(answer.headers) | {"Content-Length": str(len(weights))}
+        return Answer(headers=kept, body=weights)
+
+    return behave
+
+
+def longer(weights: bytes, then: Behaviour) -> Behaviour:
+    """Announce nothing, or the true length where only that is asked, and send more."""
+
+    def behave(question: Question) -> Answer:
+        answer = then(question)
+        if not _is_read(question, answer):
+            return answer
+        return Answer(headers=_without_length(answer), body=weights)
+
+    return behave
+
+
+def endless(then: Behaviour) -> Behaviour:
+    """Begin to send weights, and never stop."""
+
+    def pieces() -> Iterator[bytes]:
+        for piece in itertools.repeat(ENDLESS_PIECE):
+            yield piece
+            time.sleep(ENDLESS_PAUSE_SECONDS)
+
+    def behave(question: Question) -> Answer:
+        answer = then(question)
+        if not _is_read(question, answer):
+            return answer
+        return Answer(headers=_without_length(answer), body=pieces())
+
+    return behave
+
+
+def dripping(then: Behaviour) -> Behaviour:
+    """Send the true weights, a byte at a time, too often for a timeout to notice."""
+
+    def drops(body: bytes) -> Iterator[bytes]:
+        for number in range(len(body)):
+            yield body[number : number + 1]
+            time.sleep(DRIP_SECONDS)
+
+    def behave(question: Question) -> Answer:
+        answer = then(replace(question, headers={}) if _hits(question) else question)
+        if not _is_read(question, answer) or not isinstance(answer.body, bytes):
+            return answer
+        return replace(answer, body=drops(answer.body))
+
+    return behave
+
+
+def renamed(shown: str, real: str, then: Behaviour) -> Behaviour:
+    """Answer for the name ``shown`` with what there is under the name ``real``.
+
+    Args:
+        shown: percent-encoded, as it stands in a path.
+        real: the same.
+        then: has what is under ``real``.
+    """
+
+    def behave(question: Question) -> Answer:
+        return then(replace(question, path=question.path.replace(shown, real)))
+
+    return behave
+
+
+def _whole(data: bytes) -> Answer:
+    return Answer(headers={"Content-Length": str(len(data))}, body=data)
+
+
+def _hits(question: Question) -> bool:
+    return question.is_for_weights
+
+
+def _is_read(question: Question, answer: Answer) -> bool:
+    """Whether weights go out, and not only what their length is."""
+    return (
+        question.is_for_weights
+        and question.method == "GET"
+        and answer.status in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}
+    )
+
+
+def _without_length(answer: Answer) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in answer.headers.items()
+        if name not in {"Content-Length", "Content-Range"}
+    }
