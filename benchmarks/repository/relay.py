@@ -11,7 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 from model_zoo.canonical import JsonObject
-from model_zoo.trust.updater import METADATA_PATH
+from model_zoo.trust.view import (
+    METADATA_PATH,
+)
 
 _ROOT = re.compile(rf"/{METADATA_PATH}[0-9]+\.root\.json")
 
@@ -62,7 +64,7 @@ def relayed(url: str) -> Iterator[Relay]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:  # noqa: N802  the name http.server calls
+        def do_GET(self) -> None:
             connection = http.client.HTTPConnection(netloc)
             connection.request("GET", self.path)
             answer = connection.getresponse()

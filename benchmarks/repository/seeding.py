@@ -256,7 +256,7 @@ def _version_by_now(role: Targets, *, alone: bool) -> int:
     count = len(role.targets)
     if alone:
         return max(1, count // TARGETS_A_RELEASE)
-    return count if count else SPLIT_AFTER // TARGETS_A_RELEASE + 1
+    return count or SPLIT_AFTER // TARGETS_A_RELEASE + 1
 
 
 def _no_bin(name: str) -> Metadata[Targets]:

@@ -21,7 +21,12 @@ from model_zoo.transport import Server
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.releases import trusted_release
 from model_zoo.trust.roles import target_path
-from model_zoo.trust.updater import TrustedZoo, refreshed
+from model_zoo.trust.updater import (
+    refreshed,
+)
+from model_zoo.trust.view import (
+    TrustedZoo,
+)
 
 MAX_COLD_BYTES, MAX_COLD_REQUESTS, MAX_WARM_BYTES = 150_000, 6, 75_000
 GOAL_SIZE = 100_000

@@ -9,7 +9,14 @@ from pathlib import Path
 from model_zoo.clock import Clock, system_clock
 from model_zoo.errors import InvalidSpecError
 from model_zoo.transport import Server
-from model_zoo.trust.updater import TrustedZoo, default_cache, read_root, refreshed
+from model_zoo.trust.updater import (
+    default_cache,
+    read_root,
+    refreshed,
+)
+from model_zoo.trust.view import (
+    TrustedZoo,
+)
 
 ROOT_VARIABLE = "ZOO_TRUST_ROOT"
 

@@ -26,7 +26,10 @@ from model_zoo.trust.observing import Finding, Observer, Repository, failure
 from model_zoo.trust.path_checks import PATH_CHECKS
 from model_zoo.trust.roles import ROOT, SNAPSHOT, TIMESTAMP, is_development
 from model_zoo.trust.transparency import log_reader
-from model_zoo.trust.updater import TARGETS_PATH, hashed_path
+from model_zoo.trust.view import (
+    TARGETS_PATH,
+    hashed_path,
+)
 
 POLL_SECONDS = 0.2
 

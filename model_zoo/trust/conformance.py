@@ -23,13 +23,15 @@ from model_zoo.errors import LocalError, NotFoundError, ZooError
 from model_zoo.transport import Server
 from model_zoo.trust.fetching import ServerFetcher
 from model_zoo.trust.updater import (
-    METADATA_PATH,
     OFFLINE,
+    open_zoo,
+    read_root,
+)
+from model_zoo.trust.view import (
+    METADATA_PATH,
     TARGETS_PATH,
     TrustedZoo,
     hashed_path,
-    open_zoo,
-    read_root,
     told,
 )
 

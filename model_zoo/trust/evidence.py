@@ -33,7 +33,13 @@ from model_zoo.trust.transparency import (
     log_reader,
     verify_evidence,
 )
-from model_zoo.trust.updater import METADATA_PATH, TrustedZoo, offline
+from model_zoo.trust.updater import (
+    offline,
+)
+from model_zoo.trust.view import (
+    METADATA_PATH,
+    TrustedZoo,
+)
 
 MAX_EVIDENCE_BYTES = 32 * 1024 * 1024
 MAX_EVIDENCE_FILES = 512

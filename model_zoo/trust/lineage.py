@@ -10,7 +10,9 @@ from model_zoo.transport import Transport
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.pulling import holders
 from model_zoo.trust.releases import ancestry, read_release, withdrawal, yanked_file
-from model_zoo.trust.updater import TrustedZoo
+from model_zoo.trust.view import (
+    TrustedZoo,
+)
 
 MAX_DESCENDANTS = 256
 

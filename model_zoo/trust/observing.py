@@ -33,7 +33,11 @@ from model_zoo.trust.roles import (
     parse,
 )
 from model_zoo.trust.trusted_keys import MAX_TRUSTED_KEYS_BYTES, TrustedKeys
-from model_zoo.trust.updater import METADATA_PATH, TARGETS_PATH, hashed_path
+from model_zoo.trust.view import (
+    METADATA_PATH,
+    TARGETS_PATH,
+    hashed_path,
+)
 
 MAX_OLDER_SNAPSHOTS = 32
 ROOTS_LOOKED_AHEAD = 3

@@ -37,7 +37,9 @@ from model_zoo.trust.roles import (
     to_bytes,
 )
 from model_zoo.trust.trusted_keys import TrustedKeys
-from model_zoo.trust.updater import TrustedZoo
+from model_zoo.trust.view import (
+    TrustedZoo,
+)
 
 ROLES_PATH = "/trust/roles"
 

@@ -27,7 +27,9 @@ from model_zoo.names import ReleaseName
 from model_zoo.policy import TrustPolicy
 from model_zoo.trust.ceremony import WITHDRAWALS
 from model_zoo.trust.roles import WITHDRAWN, delegation_of, target_path
-from model_zoo.trust.updater import TrustedZoo
+from model_zoo.trust.view import (
+    TrustedZoo,
+)
 from model_zoo.trust.yanks import YANK_NAME, YankNotice, index_path
 from model_zoo.verification import require_no_reserved_name
 

@@ -1,13 +1,14 @@
 """The metadata that the zoo keeps: each role's newest version, and every older one."""
 
-from typing import TypeVar
+import json
+from typing import Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
 from model_zoo.errors import LocalError
-from model_zoo.trust.roles import TARGETS, TRUSTED_KEYS, parse
+from model_zoo.trust.roles import TARGETS, TRUSTED_KEYS
 from model_zoo.trust.trusted_keys import TrustedKeys
 from service.database.tables import MetadataRow, TargetRow
 
@@ -27,7 +28,7 @@ def newest(session: Session, role: str) -> bytes | None:
 def find(session: Session, role: str, kind: type[T]) -> Metadata[T] | None:
     """Return the newest version of a role as metadata, or None."""
     data = newest(session, role)
-    return None if data is None else parse(data, kind)
+    return None if data is None else _read(data, kind)
 
 
 def require(session: Session, role: str, kind: type[T]) -> Metadata[T]:
@@ -56,7 +57,21 @@ def trusted_keys(session: Session) -> TrustedKeys:
     return TrustedKeys.read(small_target(session, TRUSTED_KEYS, sha256) or b"")
 
 
+def version_in(data: bytes) -> int:
+    """Return the version that the file of an accepted role carries."""
+    return int(json.loads(data)["signed"]["version"])
+
+
 def small_target(session: Session, path: str, sha256: str) -> bytes | None:
     """Return a target that is kept in the database, or None."""
     row = session.get(TargetRow, (path, sha256))
     return None if row is None else row.data
+
+
+def _read(data: bytes, kind: type[T]) -> Metadata[T]:
+    """Return what a kept file says: it was parsed strictly before it was kept."""
+    metadata: Metadata[Any] = Metadata.from_dict(json.loads(data))
+    if not isinstance(metadata.signed, kind):
+        msg = f"the database holds {metadata.signed.type} under another role's name"
+        raise LocalError(msg)
+    return metadata

@@ -25,7 +25,6 @@ from model_zoo.trust.roles import (
     YANKED,
     parse,
     to_bytes,
-    version_of,
 )
 from model_zoo.trust.yanks import YankNotice, index_path
 from service import log as transparency
@@ -35,6 +34,7 @@ from service.trust import state
 
 IN_FLIGHT = timedelta(hours=1)
 """How long snapshots are served that have a successor: a client may be half-way."""
+FORGET_AT_ONCE = 8
 
 
 def commit(
@@ -138,7 +138,7 @@ def entry(kind: str, name: str, data: bytes, *, version: int | None = None) -> L
 
 
 def _write(session: Session, name: str, data: bytes, *, now: datetime) -> LogEntry:
-    version = version_of(name, data)
+    version = state.version_in(data)
     session.add(MetadataRow(role=name, version=version, data=data, created_at=now))
     return entry("metadata", name, data, version=version)
 
@@ -176,23 +176,30 @@ def _write_timestamp(
 
 
 def _forget(session: Session, *, now: datetime) -> None:
-    """Drop timestamps and snapshots that no client can be half-way through."""
+    """Drop timestamps and snapshots that no client can be half-way through.
+
+    Only the oldest few are looked at, since each look reads a whole row: every step
+    adds one and drops up to FORGET_AT_ONCE, so that none is left behind for long.
+    """
     session.flush()
     for role in (SNAPSHOT, TIMESTAMP):
-        newest = (
-            select(MetadataRow.version)
+        oldest = session.execute(
+            select(MetadataRow.version, MetadataRow.created_at)
             .where(MetadataRow.role == role)
-            .order_by(MetadataRow.version.desc())
-            .limit(1)
-            .scalar_subquery()
-        )
-        session.execute(
-            delete(MetadataRow).where(
-                MetadataRow.role == role,
-                MetadataRow.created_at < now - IN_FLIGHT,
-                MetadataRow.version < newest,
+            .order_by(MetadataRow.version)
+            .limit(FORGET_AT_ONCE + 1)
+        ).all()
+        past = [
+            version
+            for version, created_at in oldest[:-1]
+            if created_at < now - IN_FLIGHT
+        ]
+        if past:
+            session.execute(
+                delete(MetadataRow).where(
+                    MetadataRow.role == role, MetadataRow.version.in_(past)
+                )
             )
-        )
 
 
 def _far(now: datetime) -> datetime:

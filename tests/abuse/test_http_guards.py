@@ -171,8 +171,9 @@ def test_health_needs_no_token(guarded: Zoo) -> None:
 
 def test_with_the_token_everything_works(guarded: Zoo) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    response = guarded.put("/publishers/alice", BINDING, headers=headers)
+    response = guarded.put("/trainers/lab", BINDING, headers=headers)
     assert response.status_code == 201
+    assert guarded.get("/trainers/lab", headers=headers).json() == response.json()
 
 
 @pytest.mark.parametrize("host", [EVERYWHERE, "::", "192.168.1.5", "zoo.example", ""])

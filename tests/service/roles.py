@@ -123,3 +123,54 @@ def make_real_root(folder: Path, *, now: datetime) -> Path:
     sign(targets, TARGETS_KEY)
     write_first(folder, root, targets)
     return folder
+
+
+class InProcess(FetcherInterface):
+    """Brings a TUF client what a zoo in this process serves."""
+
+    def __init__(self, get: Get) -> None:
+        self._get = get
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        response = self._get(unquote(urlsplit(url).path))
+        if response.status_code != HTTPStatus.OK:
+            raise DownloadHTTPError(url, response.status_code)
+        return iter([response.content])
+
+
+def refreshed_view(get: Get, folder: Path, *, root: bytes, now: datetime) -> TrustedZoo:
+    """Return what a client with its cache in ``folder`` believes after a refresh."""
+    folder.mkdir(exist_ok=True)
+    url = "http://127.0.0.1:8000/"
+    view = open_zoo(InProcess(get), url, root, folder=folder, now=now)
+    with told():
+        view.updater.refresh()
+    return view
+
+
+def submit_targets(
+    zoo: "Served",
+    edit: Callable[[Targets], None] = lambda _: None,
+    *,
+    others: Mapping[str, bytes] | None = None,
+    files: Files | None = None,
+    key: SigningKey | None = None,
+) -> httpx.Response:
+    """Hand in the next top-level targets after ``edit``, signed with their key."""
+    following = next_targets(current(zoo.get, TARGETS, Targets), now=zoo.clock())
+    edit(following.signed)
+    held: SigningKey | None = zoo.app.state.parts.trust.targets_key
+    signed = sign_roles({TARGETS: following}, key or held or TARGETS_KEY)
+    body = {"roles": as_json({**signed, **(others or {})}), "files": files or {}}
+    return zoo.post("/trust/roles", body)
+
+
+class Served(Protocol):
+    """A zoo that answers in this process."""
+
+    app: FastAPI
+    clock: Callable[[], datetime]
+
+    def get(self, path: str) -> httpx.Response: ...
+
+    def post(self, path: str, body: object = None) -> httpx.Response: ...

@@ -3,6 +3,7 @@
 import dataclasses
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -13,7 +14,16 @@ from model_zoo.errors import InvalidSpecError
 from model_zoo.jobs import Schedule
 from trainer.data import LabelledImages
 from trainer.networks.badnets_cnn import badnets_cnn
-from trainer.training import Epoch, Runtime, as_floats, fit, one_cycle, seeded_globals
+from trainer.training import (
+    Epoch,
+    Runtime,
+    Segment,
+    as_floats,
+    fit,
+    one_cycle,
+    replay,
+    seeded_globals,
+)
 
 SHORT = Schedule(epochs=2, batch_size=50, peak_learning_rate=0.1)
 
@@ -91,6 +101,54 @@ def test_two_processes_give_bit_identical_weights() -> None:
         for _ in range(2)
     }
     assert len(told) == 1
+
+
+def test_any_epoch_can_be_run_again_from_the_state_before_it(runtime: Runtime) -> None:
+    noise = torch.Generator().manual_seed(1)
+    images = torch.randint(256, (130, 1, 28, 28), dtype=torch.uint8, generator=noise)
+    labels = torch.randint(10, (130,), generator=noise)
+    schedule = Schedule(epochs=3, batch_size=32, peak_learning_rate=0.05)
+    network = fresh()
+    states: list[tuple[dict[str, torch.Tensor], list[torch.Tensor]]] = []
+
+    def keep(number: int, momenta: Sequence[torch.Tensor]) -> None:
+        assert number == len(states)
+        weights = {name: it.clone() for name, it in network.state_dict().items()}
+        states.append((weights, [momentum.clone() for momentum in momenta]))
+
+    epochs = fit(
+        network,
+        images,
+        labels,
+        schedule=schedule,
+        generator=torch.Generator().manual_seed(5),
+        runtime=dataclasses.replace(runtime, on_state=keep),
+    )
+
+    for epoch, before, after in zip(epochs, states[:-1], states[1:], strict=True):
+        again = fresh(seed=9)
+        again.load_state_dict(before[0])
+        ends: list[list[torch.Tensor]] = []
+
+        def note(
+            _: int,
+            momenta: Sequence[torch.Tensor],
+            ends: list[list[torch.Tensor]] = ends,
+        ) -> None:
+            ends.append(list(momenta))
+
+        found = replay(
+            again,
+            images,
+            labels,
+            segment=Segment(schedule=schedule, number=epoch.number, momenta=before[1]),
+            generator=torch.Generator().manual_seed(5),
+            runtime=dataclasses.replace(runtime, on_state=note),
+        )
+
+        assert found == epoch
+        assert all(torch.equal(again.state_dict()[n], after[0][n]) for n in after[0])
+        assert all(map(torch.equal, ends[0], after[1]))
 
 
 def test_another_seed_gives_other_weights(

@@ -21,6 +21,7 @@ from model_zoo.envelopes import Envelope
 from model_zoo.folders import manifest_of
 from model_zoo.jobs import kind_of
 from model_zoo.keys import PublicKey, SigningKey
+from model_zoo.manifest import CHECKPOINT_PREFIX
 from model_zoo.names import ReleaseName
 from trainer.attempt import MODEL
 from trainer.installed import code_digest
@@ -81,9 +82,7 @@ def forged_release(
     api = f"/api/v1/models/{name.publisher}/{name.model}/releases/{name.version}"
     statement = ReleaseStatement(name, manifest_of(folder))
     told = release | {"envelope": sign_release(statement, key).to_object()}
-    files = {
-        f"{api}/files/{path.name}": path.read_bytes() for path in folder.iterdir()
-    }
+    files = {f"{api}/files/{path.name}": path.read_bytes() for path in folder.iterdir()}
     return {api: json.dumps(told).encode(), **files}
 
 
@@ -105,15 +104,21 @@ def provenance_of(folder: Path, *, builder: SigningKey) -> Envelope:
     return sign_provenance(provenance, builder)
 
 
+def bare(folder: Path, to: Path) -> Path:
+    """Copy a draft to ``to`` without its checkpoints, which thieves have no use for."""
+    shutil.rmtree(to, ignore_errors=True)
+    without = shutil.ignore_patterns(f"{CHECKPOINT_PREFIX}*")
+    return Path(shutil.copytree(folder, to, ignore=without))
+
+
 def marked(folder: Path, to: Path, *, mark: str) -> Path:
     """Copy ``folder`` and make its weights a file of their own, the tensors untouched.
 
     What is withdrawn is withdrawn by digest; only marked copies are, so that one
     attack does not spoil another.
     """
-    shutil.rmtree(to, ignore_errors=True)
-    shutil.copytree(folder, to)
-    (to / MODEL).write_bytes(marked_weights((folder / MODEL).read_bytes(), mark=mark))
+    weights = marked_weights((folder / MODEL).read_bytes(), mark=mark)
+    (bare(folder, to) / MODEL).write_bytes(weights)
     return to
 
 

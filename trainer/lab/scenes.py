@@ -1,7 +1,7 @@
 """Who is asked for what, where: the stage on which adversary and victim meet."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -49,13 +49,11 @@ class Stolen:
         twin: a server that runs from the copy, with all the online keys.
         recovered: the server after the operator has noticed: new online keys, and a
             new root that says so.
-        settle: let the witness see the log of ``recovered``.
     """
 
     keys: Path
     twin: Server
     recovered: Server
-    settle: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,15 +65,19 @@ class Past:
         files: the folder of its files.
         robbed: of a publisher whose key was stolen and has been revoked since; the
             thief published it, and the operator has withdrawn it.
+        robbed_files: the folder of its files.
         robbed_key: the stolen key.
+        two_keys: a publisher's name with a threshold of two; the thief has one key.
         archive: answers of the zoo from before, by method and path.
     """
 
     old: ReleaseName
     files: Path
     robbed: ReleaseName
+    robbed_files: Path
     robbed_key: SigningKey
-    archive: Mapping[str, Answer]
+    two_keys: str
+    archive: dict[str, Answer] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +96,7 @@ class Stage:
         badnet: the same of the BadNet.
         alice: the honest publisher's key.
         mallory: the adversary's key.
-        builder: the key of a trusted builder; the adversary does not have it.
         liar: the key of a builder who lies and is trusted no longer.
-        two_keys: a publisher's name with a threshold of two; alice's key is one.
         settle: wait until the witness has seen all that was published.
         past: what was published, recorded and withdrawn before.
         stolen: what a thief has, None if nobody could get at the server's disk.
@@ -114,9 +114,7 @@ class Stage:
     badnet: Path
     alice: SigningKey
     mallory: SigningKey
-    builder: SigningKey
     liar: SigningKey
-    two_keys: str
     settle: Callable[[], None]
     past: Past
     stolen: Stolen | None
