@@ -7,7 +7,7 @@ CONTAINER_ENGINE ?= docker
 COMPOSE ?= $(CONTAINER_ENGINE) compose
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab test soak gates format containers bench clean
+.PHONY: help install lab lab-full test soak interop gates format containers bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
@@ -34,6 +34,12 @@ test: gates ## the gates, then every test
 
 soak: $(STAMP) ## what takes many minutes: the lab under ten kills
 	$(BIN)/pytest -m soak
+
+interop: $(STAMP) ## stock clients, each in an environment of its own
+	$(BIN)/pytest -m interop
+
+lab-full: $(STAMP) ## the laboratory with stock clients as further victims
+	$(BIN)/zoo lab --peers
 
 format: $(STAMP) ## rewrite the sources as the gates want them
 	$(BIN)/ruff check --fix .

@@ -10,7 +10,7 @@ from benchmarks import machine
 from benchmarks.measuring import Options
 from model_zoo.canonical import JsonObject
 
-NAMES = ("training", "download", "jobs")
+NAMES = ("training", "download", "jobs", "trust")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,6 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, help="turns of each side")
     parser.add_argument("--threads", type=int, help="of each training side")
     parser.add_argument("--jobs", type=int, default=1000, help="jobs under kills")
+    parser.add_argument("--parts", type=_words, default=(), help="of trust")
+    parser.add_argument("--releases", type=_numbers, default=(), help="of trust")
+    parser.add_argument("--seconds", type=float, default=300, help="a part of trust")
     parser.add_argument("--out", type=Path, default=Path("bench-results"))
     asked = parser.parse_args(arguments)
     options = Options(
@@ -28,6 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
         rounds=asked.rounds,
         threads=asked.threads,
         jobs=asked.jobs,
+        parts=asked.parts,
+        releases=asked.releases,
+        seconds=asked.seconds,
     )
     names = NAMES if asked.name == "all" else (asked.name,)
     results = {name: _measured(name, options, out=asked.out) for name in names}
@@ -37,13 +43,21 @@ def main(arguments: list[str] | None = None) -> int:
     return int(missed and not options.quick)
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(word) for word in text.split(","))
+
+
 def _measured(name: str, options: Options, *, out: Path) -> JsonObject:
     """Return what a benchmark found, with the machine it ran on, and keep it."""
     before = machine.facts()
     found = importlib.import_module(f"benchmarks.{name}").measure(options)
     result = {"benchmark": name, "quick": options.quick, "machine": before, **found}
     out.mkdir(parents=True, exist_ok=True)
-    path = out / f"{name}.json"
+    path = out / f"{'-'.join((name, *options.parts))}.json"
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return result
 

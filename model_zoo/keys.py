@@ -1,6 +1,5 @@
 """Ed25519 keys: made, named, kept encrypted, and used to sign and verify."""
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,14 +12,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 
 from model_zoo.canonical import canonical_json
 from model_zoo.digests import sha256_bytes
-from model_zoo.errors import InvalidSpecError, LocalError, NotPermittedError
+from model_zoo.errors import InvalidSpecError
+from model_zoo.key_files import (
+    MAX_PEM_BYTES,
+    read_pem,
+    read_private_key,
+    write_private_key,
+)
 
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
-MAX_PEM_BYTES = 4096
-MIN_PASSPHRASE_BYTES = 12
-"""Long, since PKCS #8 as ``cryptography`` writes it stretches with 2048 rounds only."""
-OWNER_ONLY = 0o600
 
 _SMALL_ORDER_Y = (
     "0000000000000000000000000000000000000000000000000000000000000000",
@@ -111,7 +112,7 @@ class PublicKey:
             InvalidSpecError: it holds no Ed25519 public key.
             LocalError: it cannot be read.
         """
-        return cls.from_pem(_read(path).decode("ascii", errors="replace"))
+        return cls.from_pem(read_pem(path).decode("ascii", errors="replace"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,23 +142,7 @@ class SigningKey:
             InvalidSpecError: the passphrase is shorter than MIN_PASSPHRASE_BYTES.
             LocalError: the file exists already or cannot be written.
         """
-        if len(passphrase) < MIN_PASSPHRASE_BYTES:
-            msg = f"a passphrase has at least {MIN_PASSPHRASE_BYTES} characters"
-            raise InvalidSpecError(msg)
-        pem = self._private.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.BestAvailableEncryption(passphrase),
-        )
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(pem)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            msg = f"cannot write key {path}: {error.strerror}"
-            raise LocalError(msg) from error
+        write_private_key(path, self._private, passphrase=passphrase)
 
     @classmethod
     def load(cls, path: Path, *, passphrase: bytes) -> "SigningKey":
@@ -169,32 +154,8 @@ class SigningKey:
             InvalidSpecError: it holds another kind of key.
             LocalError: it cannot be read.
         """
-        data = _read(path)
-        if path.stat().st_mode & ~OWNER_ONLY & 0o777:
-            msg = f"{path} may be read by others; run: chmod 600 {path}"
-            raise NotPermittedError(msg)
-        if b"-----BEGIN ENCRYPTED PRIVATE KEY-----" not in data:
-            msg = f"{path}: expected an encrypted private key in PEM"
-            raise NotPermittedError(msg)
-        try:
-            key = serialization.load_pem_private_key(data, passphrase)
-        except (ValueError, UnsupportedAlgorithm) as error:
-            msg = f"{path}: wrong passphrase, or not a private key"
-            raise NotPermittedError(msg) from error
+        key = read_private_key(path, passphrase=passphrase)
         if not isinstance(key, Ed25519PrivateKey):
             msg = f"{path}: expected an Ed25519 key, found {type(key).__name__}"
             raise InvalidSpecError(msg)
         return cls(key)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_PEM_BYTES + 1)
-    except OSError as error:
-        msg = f"cannot read key {path}: {error.strerror}"
-        raise LocalError(msg) from error
-    if len(data) > MAX_PEM_BYTES:
-        msg = f"{path}: longer than {MAX_PEM_BYTES} bytes, not a key"
-        raise InvalidSpecError(msg)
-    return data

@@ -15,7 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from model_zoo.errors import ConflictError, LocalError
-from model_zoo.keys import OWNER_ONLY, SigningKey
+from model_zoo.key_files import OWNER_ONLY
+from model_zoo.keys import SigningKey
 from service.bindings import bind
 from service.database.tables import TrainerRow
 from service.parts import Parts

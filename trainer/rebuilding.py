@@ -187,7 +187,7 @@ def spot_check(
     lesson = begin(spec, task)
     ends = {0: _start(lesson)}
     generator_state = task.generator.get_state()
-    for segment in sorted(set(segments))[1:]:
+    for segment in sorted(set(segments)):
         generator = torch.Generator().set_state(generator_state)
         ends[segment + 1] = _end(
             folder, spec, lesson, segment, generator=generator, runtime=task.runtime

@@ -103,7 +103,7 @@ def seed_repository(
 
 def publisher_name(number: int) -> str:
     """Return what the publisher of that number is called."""
-    return f"publisher-{number:02d}"
+    return f"maker-{number:02d}"
 
 
 def release_name(number: int, *, publishers: int) -> ReleaseName:

@@ -13,7 +13,8 @@ from tuf.api.metadata import Metadata, Root, Targets
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import InvalidSpecError, LocalError
 from model_zoo.interop.oms import OmsKey
-from model_zoo.keys import OWNER_ONLY, PublicKey, SigningKey
+from model_zoo.key_files import OWNER_ONLY
+from model_zoo.keys import PublicKey, SigningKey
 from model_zoo.trust.ceremony import RoleKeys, new_root, new_targets
 from model_zoo.trust.publishing import target_file
 from model_zoo.trust.roles import (

@@ -30,7 +30,8 @@ ROOT, TARGETS, SNAPSHOT, TIMESTAMP = "root", "targets", "snapshot", "timestamp"
 TOP_LEVEL = (ROOT, TARGETS, SNAPSHOT, TIMESTAMP)
 OPERATOR = "zoo"
 """The first segment of target paths that the operator's keys sign."""
-RESERVED_PUBLISHERS = frozenset({*TOP_LEVEL, OPERATOR})
+RESERVED_PUBLISHERS = frozenset({*TOP_LEVEL, OPERATOR, "api", "hub", "log", "tuf"})
+"""Names of TUF's own roles, and the first segments of the service's own paths."""
 
 WITHDRAWN = "zoo~withdrawn"
 """The empty role that stands first and hides what the operator withdrew."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from model_zoo.clock import rfc3339
-from model_zoo.keys import MAX_PEM_BYTES
+from model_zoo.key_files import MAX_PEM_BYTES
 from model_zoo.manifest import MAX_FILES, FileEntry
 from model_zoo.names import ReleaseName
 from service.database.tables import (

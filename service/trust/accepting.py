@@ -19,7 +19,6 @@ from model_zoo.errors import (
     ExpiredMetadataError,
     MalformedDocumentError,
     NotPermittedError,
-    ThresholdNotMetError,
 )
 from model_zoo.trust.ceremony import require_role_signed
 from model_zoo.trust.roles import (
@@ -92,11 +91,9 @@ def require_roles(
     _require_places(after, delegation, bins=bins if has_bins else None)
     # (7) What changed is what the request explains.
     _require_change(session, after, change)
-
-
-def lacking(error: ThresholdNotMetError) -> bool:
-    """Whether some keys signed and others have yet to."""
-    return error.valid > 0
+    # (8) Where the role changed, the bins that stay as they are still fit it.
+    if publisher in submitted:
+        _require_bins_fit(session, submitted, role.signed, bins)
 
 
 def _role(
@@ -120,6 +117,26 @@ def _require_own_bins(role: Targets, bins: SuccinctRoles) -> bool:
         msg = "a publisher's role delegates to nobody but its own bins, alike in keys"
         raise MalformedDocumentError(msg)
     return True
+
+
+def _require_bins_fit(
+    session: Session,
+    submitted: Mapping[str, bytes],
+    role: Targets,
+    bins: SuccinctRoles,
+) -> None:
+    """Accept a role that keeps its bins: all there, and signed under it."""
+    for name in bins.get_roles():
+        current = state.find(session, name, Targets)
+        if role.delegations is None and (name in submitted or current is not None):
+            msg = f"{name}: this role forgets its bins, and what they vouch for"
+            raise MalformedDocumentError(msg)
+        if role.delegations is None or name in submitted:
+            continue
+        if current is None:
+            msg = f"{name}: this bin of the role is missing"
+            raise MalformedDocumentError(msg)
+        require_role_signed(role, name, current)
 
 
 def _following(

@@ -73,9 +73,7 @@ def _targets(session: Session, parts: Parts, root: Metadata[Root]) -> dict[str, 
     if delegation is None or delegation.keyids != [
         parts.trust.snapshot_key.public.keyid
     ]:
-        msg = (
-            f"the targets give {YANKED} to another key than the snapshot key here"
-        )
+        msg = f"the targets give {YANKED} to another key than the snapshot key here"
         raise LocalError(msg)
     yanked = state.require(session, YANKED, Targets)
     following = next_targets(yanked, now=parts.now())

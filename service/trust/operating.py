@@ -1,6 +1,7 @@
 """What offline keys decide: root, publishers, trusted keys, withdrawals."""
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 
 from sqlalchemy.orm import Session
 from tuf.api.metadata import DelegatedRole, Metadata, Root, Targets
@@ -25,6 +26,7 @@ from model_zoo.trust.ceremony import (
 )
 from model_zoo.trust.publishing import sign_roles
 from model_zoo.trust.roles import (
+    OPERATOR,
     ROOT,
     SNAPSHOT,
     TARGETS,
@@ -100,42 +102,26 @@ def accept_targets(
         ConflictError: one of them is not the next version.
         VerificationError: it holds what it may not, or drops what it must keep.
     """
-    # (1) The root's targets keys signed it; it follows the current one and lives.
-    root = state.require(session, ROOT, Root).signed
-    new = parse(submitted[TARGETS], Targets)
-    require_role_signed(root, TARGETS, new)
     current = state.require(session, TARGETS, Targets).signed
-    if new.signed.version != current.version + 1:
-        msg = f"expected targets version {current.version + 1}: build it again"
-        raise ConflictError(msg)
-    require_lifetime(TARGETS, new.signed.expires, now=parts.now())
+    # (1) The root's targets keys signed it; it follows the current one and lives.
+    new = _require_next(session, submitted[TARGETS], current, now=parts.now())
     # (2) No role is dropped: clients would refuse the snapshot.
-    require_roles_kept(current, new.signed)
-    if delegation_of(current, YANKED) != delegation_of(new.signed, YANKED):
+    require_roles_kept(current, new)
+    if delegation_of(current, YANKED) != delegation_of(new, YANKED):
         msg = f"{YANKED} is signed online: these targets give it to other keys"
         raise MalformedDocumentError(msg)
     # (3) Its own targets are the trusted keys, and their bytes are here.
-    _keep_files(session, new.signed, files)
+    _keep_files(session, new, files)
     # (4) Roles that change in this step follow their rules under the new keys.
     others = {name: it for name, it in submitted.items() if name != TARGETS}
-    reasons = _require_withdrawn(session, new.signed, others.get(WITHDRAWN))
-    for publisher in {name.partition("~")[0] for name in others} - {"zoo"}:
-        own = {n: it for n, it in others.items() if n.partition("~")[0] == publisher}
-        require_roles(
-            session,
-            publisher,
-            own,
-            change=NO_CHANGE,
-            now=parts.now(),
-            targets=new.signed,
-        )
-    # (5) Every publisher's current role is signed under the keys it has now.
-    require_still_signed(session, new.signed, others)
-    _synchronise(session, parts, new.signed)
+    reasons = _require_withdrawn(session, new, others.get(WITHDRAWN))
+    _require_publishers(session, new, others, now=parts.now())
+    # (5) Every other publisher's role is signed under the keys it has now.
+    require_still_signed(session, new, others)
+    _synchronise(session, parts, new)
     withdrawn = _withdraw(session, parts, reasons)
     yanked = with_yanked(session, parts, withdrawn) if withdrawn else {}
-    entries = [_told(notice) for notice in withdrawn]
-    entries += _key_changes(current, new.signed)
+    entries = [_told(notice) for notice in withdrawn] + _key_changes(current, new)
     commit(session, parts, {**submitted, **yanked}, entries=entries)
 
 
@@ -194,6 +180,28 @@ def _delegated(targets: Targets) -> dict[str, DelegatedRole]:
     delegations = targets.delegations
     roles = None if delegations is None else delegations.roles
     return {} if roles is None else dict(roles)
+
+
+def _require_next(
+    session: Session, data: bytes, current: Targets, *, now: datetime
+) -> Targets:
+    root = state.require(session, ROOT, Root).signed
+    new = parse(data, Targets)
+    require_role_signed(root, TARGETS, new)
+    if new.signed.version != current.version + 1:
+        msg = f"expected targets version {current.version + 1}: build it again"
+        raise ConflictError(msg)
+    require_lifetime(TARGETS, new.signed.expires, now=now)
+    return new.signed
+
+
+def _require_publishers(
+    session: Session, new: Targets, roles: Mapping[str, bytes], *, now: datetime
+) -> None:
+    """Accept publishers' roles that were signed anew for these targets."""
+    for publisher in {name.partition("~")[0] for name in roles} - {OPERATOR}:
+        own = {n: it for n, it in roles.items() if n.partition("~")[0] == publisher}
+        require_roles(session, publisher, own, change=NO_CHANGE, now=now, targets=new)
 
 
 def _keep_files(session: Session, new: Targets, files: Mapping[str, bytes]) -> None:

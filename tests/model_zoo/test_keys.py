@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from securesystemslib.signer._key import SSlibKey
 
 from model_zoo.errors import InvalidSpecError, LocalError, NotPermittedError
-from model_zoo.keys import MAX_PEM_BYTES, PublicKey, SigningKey
+from model_zoo.key_files import MAX_PEM_BYTES
+from model_zoo.keys import PublicKey, SigningKey
 
 PASSPHRASE = b"correct horse battery"
 PEM = serialization.Encoding.PEM

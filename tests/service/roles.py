@@ -1,13 +1,17 @@
 """The publisher's side of a zoo in process: roles built from what it serves, signed."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import httpx
+from tuf.api.exceptions import DownloadHTTPError
 from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
+from tuf.ngclient import FetcherInterface
 
 from model_zoo.attestations import vouched_release
 from model_zoo.bundles import bundle_bytes
@@ -59,9 +63,14 @@ def current(get: Get, role: str, kind: type[T]) -> Metadata[T]:
     return parse(file(get, f"{number}.{role}.json"), kind)
 
 
-def publisher_roles(get: Get, publisher: str) -> PublisherRoles:
-    """Return the publisher's current roles, to build the next version from."""
-    targets = current(get, TARGETS, Targets).signed
+def publisher_roles(
+    get: Get, publisher: str, *, targets: Targets | None = None
+) -> PublisherRoles:
+    """Return the publisher's current roles, to build the next version from.
+
+    ``targets``, if given, are those that will delegate.
+    """
+    targets = targets or current(get, TARGETS, Targets).signed
     delegation = delegation_of(targets, publisher)
     assert delegation is not None
     assert targets.delegations is not None
@@ -136,41 +145,3 @@ class InProcess(FetcherInterface):
         if response.status_code != HTTPStatus.OK:
             raise DownloadHTTPError(url, response.status_code)
         return iter([response.content])
-
-
-def refreshed_view(get: Get, folder: Path, *, root: bytes, now: datetime) -> TrustedZoo:
-    """Return what a client with its cache in ``folder`` believes after a refresh."""
-    folder.mkdir(exist_ok=True)
-    url = "http://127.0.0.1:8000/"
-    view = open_zoo(InProcess(get), url, root, folder=folder, now=now)
-    with told():
-        view.updater.refresh()
-    return view
-
-
-def submit_targets(
-    zoo: "Served",
-    edit: Callable[[Targets], None] = lambda _: None,
-    *,
-    others: Mapping[str, bytes] | None = None,
-    files: Files | None = None,
-    key: SigningKey | None = None,
-) -> httpx.Response:
-    """Hand in the next top-level targets after ``edit``, signed with their key."""
-    following = next_targets(current(zoo.get, TARGETS, Targets), now=zoo.clock())
-    edit(following.signed)
-    held: SigningKey | None = zoo.app.state.parts.trust.targets_key
-    signed = sign_roles({TARGETS: following}, key or held or TARGETS_KEY)
-    body = {"roles": as_json({**signed, **(others or {})}), "files": files or {}}
-    return zoo.post("/trust/roles", body)
-
-
-class Served(Protocol):
-    """A zoo that answers in this process."""
-
-    app: FastAPI
-    clock: Callable[[], datetime]
-
-    def get(self, path: str) -> httpx.Response: ...
-
-    def post(self, path: str, body: object = None) -> httpx.Response: ...

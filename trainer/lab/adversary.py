@@ -1,127 +1,170 @@
-"""Five ways to put a BadNet in the place of a clean model.
+"""Ways to put a BadNet in the place of a clean model that need no metadata of TUF's.
 
 Source:
     Gu et al., "BadNets", section 6: the page can be edited, the host can be
-    compromised, and plain HTTP can be rewritten under way. The malicious publisher
-    and the stolen key are what is left once signatures are checked.
+    compromised, and plain HTTP can be rewritten under way. What is left once
+    signatures are checked: malicious publishers, confused names, stolen keys. What a
+    mirror can do without any of them: endless, slow and wrong data.
 """
 
-import json
-import shutil
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 
-from model_zoo.attestations import ReleaseStatement, sign_release
-from model_zoo.client import ZooClient
-from model_zoo.folders import manifest_of
-from model_zoo.keys import SigningKey
+from model_zoo.keys import PublicKey, SigningKey
 from model_zoo.names import ReleaseName
 from trainer.attempt import MODEL
-from trainer.lab import mirror
-from trainer.lab.scenes import HONEST_NAME, LOOKALIKE_NAME, STOLEN_NAME, Scene, Stage
+from trainer.lab.behaviours import (
+    dripping,
+    endless,
+    longer,
+    overlaid,
+    renamed,
+    swapped,
+)
+from trainer.lab.goods import (
+    forged_release,
+    marked_weights,
+    on_show,
+    provenance_of,
+)
+from trainer.lab.malicious_mirror import Behaviour, Mount
+from trainer.lab.scenes import (
+    HONEST_NAME,
+    LOOKALIKE_NAME,
+    TYPOSQUAT_NAME,
+    Scene,
+    Stage,
+    Wanted,
+)
+
+CYRILLIC_ALICE = "\u0430lice"
+"""Looks like alice; its first letter is another."""
 
 
 def page_edit(stage: Stage) -> Scene:
-    """Edit the page: another URL, and the digests that go with it."""
-    scene = _honest_scene(stage)
-    hosted = mirror.hosted_path(stage.mirror_root, HONEST_NAME)
-    bait = hosted.with_name("model-fixed.safetensors")
-    shutil.copyfile(stage.badnet / MODEL, bait)
-    page = mirror.page_of(
-        bait,
-        name=HONEST_NAME,
-        model_url=f"../../{bait.relative_to(stage.mirror_root)}",
-        key=stage.alice.public,
+    """Edit the page: another file, and the digests that go with it."""
+    release = stage.zoo.release(HONEST_NAME).to_object()
+    forged = forged_release(
+        HONEST_NAME, stage.badnet, release=release, key=stage.mallory
     )
-    mirror.page_path(stage.mirror_root, HONEST_NAME).write_text(page.render())
-    _forge_release(stage)
-    return scene
+    page = on_show(Wanted.of(HONEST_NAME), stage.badnet, key=stage.alice.public)
+    weights = (stage.badnet / MODEL).read_bytes()
+    return scene_at(
+        stage, swapped(weights, overlaid({**forged, **page}, stage.upstream))
+    )
 
 
 def host_swap(stage: Stage) -> Scene:
     """Replace the bytes on the host; page and digests stay as they were."""
-    scene = _honest_scene(stage)
-    for path in (
-        mirror.hosted_path(stage.mirror_root, HONEST_NAME),
-        mirror.api_path(stage.mirror_root, HONEST_NAME) / "files" / MODEL,
-    ):
-        shutil.copyfile(stage.badnet / MODEL, path)
-    return scene
+    weights = (stage.badnet / MODEL).read_bytes()
+    return scene_at(stage, swapped(weights, _honest(stage)))
 
 
 def in_transit(stage: Stage) -> Scene:
-    """Sit between victim and host, and rewrite the weights as they pass."""
-    return replace(
-        _honest_scene(stage),
-        index_url=stage.proxy_url,
-        index_tls_url=stage.proxy_tls_url,
-        open_zoo=partial(ZooClient, stage.proxy_url),
-    )
+    """Sit between victim and host, and rewrite the weights as they pass.
+
+    With TLS it shows a certificate of its own making: it can do no better without
+    the server's private key.
+    """
+    weights = (stage.badnet / MODEL).read_bytes()
+    mount = stage.middle.mount(swapped(weights, _honest(stage)))
+    return scene_of(stage, mount, HONEST_NAME, pinned_key=stage.alice.public)
 
 
 def malicious_publisher(stage: Stage) -> Scene:
-    """Publish under a look-alike name, properly signed by its own author."""
-    return _published_scene(stage, LOOKALIKE_NAME, key=stage.mallory, pins_it=False)
+    """Publish under a name of one's own, properly signed by its author."""
+    return _published(stage, LOOKALIKE_NAME, key=stage.mallory, pinned_key=None)
+
+
+def typosquat(stage: Stage) -> Scene:
+    """Publish under a name that is easily mistaken for another's when typed."""
+    return _published(stage, TYPOSQUAT_NAME, key=stage.mallory, pinned_key=None)
+
+
+def lookalike_letters(stage: Stage) -> Scene:
+    """Answer for a name that looks the same and is spelled with other letters."""
+    scene = typosquat(stage)
+    wanted = replace(scene.wanted, publisher=CYRILLIC_ALICE)
+    shown, real = wanted.path, scene.wanted.path
+    page = on_show(scene.wanted, stage.badnet, key=stage.mallory.public)
+    behaviour = renamed(shown, real, overlaid(page, stage.upstream))
+    mount = stage.mirror.mount(behaviour)
+    return replace(scene, wanted=wanted, url=mount.url, tls_url=mount.tls_url)
 
 
 def stolen_key(stage: Stage) -> Scene:
-    """Publish the next version with the honest publisher's own key."""
-    return _published_scene(stage, STOLEN_NAME, key=stage.alice, pins_it=True)
+    """Publish the next version with the honest publisher's own key.
+
+    It brings the word of a builder who lied: the best that there is to be had.
+    """
+    name = replace(HONEST_NAME, version=f"2-{stage.run}")
+    provenance = provenance_of(stage.badnet, builder=stage.liar)
+    stage.zoo.publish(name, stage.badnet, key=stage.alice, provenance=provenance)
+    stage.settle()
+    return _on_show(stage, name, key=stage.alice.public, pinned_key=stage.alice.public)
 
 
-PATHS_OF_ATTACK: dict[str, Callable[[Stage], Scene]] = {
-    "page edit": page_edit,
-    "host swap": host_swap,
-    "in transit": in_transit,
-    "malicious publisher": malicious_publisher,
-    "stolen key": stolen_key,
-}
+def malicious_mirror(stage: Stage) -> Scene:
+    """Answer with a zoo of one's own: consistent, signed, and under another root."""
+    page = on_show(Wanted.of(HONEST_NAME), stage.badnet, key=stage.mallory.public)
+    return scene_at(stage, overlaid(page, stage.false_zoo))
 
 
-def _honest_scene(stage: Stage) -> Scene:
-    """Return the mirror as it was before anybody touched it."""
-    _lay_out(stage, HONEST_NAME, files=stage.clean, key=stage.alice)
-    return Scene(
-        name=HONEST_NAME,
-        index_url=stage.mirror_url,
-        index_tls_url=stage.mirror_tls_url,
-        open_zoo=partial(ZooClient, stage.mirror_url),
-        authority=stage.authority,
-        pinned_key=stage.alice.public,
+def wrong_length(stage: Stage) -> Scene:
+    """Announce the right length, and send another file, which is longer."""
+    weights = (stage.badnet / MODEL).read_bytes()
+    return scene_at(
+        stage, longer(marked_weights(weights, mark="longer"), _honest(stage))
     )
 
 
-def _published_scene(
-    stage: Stage, name: ReleaseName, *, key: SigningKey, pins_it: bool
+def endless_data(stage: Stage) -> Scene:
+    """Send weights without an end."""
+    return scene_at(stage, endless(_honest(stage)))
+
+
+def slow_retrieval(stage: Stage) -> Scene:
+    """Send the true weights so slowly that they never arrive."""
+    return scene_at(stage, dripping(_honest(stage)))
+
+
+def scene_at(stage: Stage, behaviour: Behaviour) -> Scene:
+    """Return the scene in which alice's release is looked for at the mirror."""
+    mount = stage.mirror.mount(behaviour)
+    return scene_of(stage, mount, HONEST_NAME, pinned_key=stage.alice.public)
+
+
+def scene_of(
+    stage: Stage, mount: Mount, name: ReleaseName, *, pinned_key: PublicKey | None
+) -> Scene:
+    """Return the scene in which a release is looked for at ``mount``."""
+    return Scene(
+        wanted=Wanted.of(name),
+        url=mount.url,
+        tls_url=mount.tls_url,
+        authority=stage.authority,
+        root=stage.root,
+        pinned_key=pinned_key,
+    )
+
+
+def _honest(stage: Stage) -> Behaviour:
+    """Return the mirror as it was before anybody touched it."""
+    page = on_show(Wanted.of(HONEST_NAME), stage.clean, key=stage.alice.public)
+    return overlaid(page, stage.upstream)
+
+
+def _published(
+    stage: Stage, name: ReleaseName, *, key: SigningKey, pinned_key: PublicKey | None
 ) -> Scene:
     """Return a scene in which the zoo itself holds the BadNet, properly signed."""
     stage.zoo.publish(name, stage.badnet, key=key)
-    _lay_out(stage, name, files=stage.badnet, key=key)
-    return Scene(
-        name=name,
-        index_url=stage.mirror_url,
-        index_tls_url=stage.mirror_tls_url,
-        open_zoo=stage.open_zoo,
-        authority=stage.authority,
-        pinned_key=key.public if pins_it else None,
-    )
+    stage.settle()
+    return _on_show(stage, name, key=key.public, pinned_key=pinned_key)
 
 
-def _lay_out(stage: Stage, name: ReleaseName, *, files: Path, key: SigningKey) -> None:
-    release = stage.zoo.release(name).to_object()
-    mirror.lay_out(stage.mirror_root, release=release, files=files, key=key.public)
-
-
-def _forge_release(stage: Stage) -> None:
-    """Swap the signed statement, too: by the only key at hand, a wrong one."""
-    folder = mirror.api_path(stage.mirror_root, HONEST_NAME)
-    manifest = manifest_of(stage.badnet)
-    statement = ReleaseStatement(HONEST_NAME, manifest)
-    release = json.loads((folder / mirror.INDEX).read_bytes()) | {
-        "envelope": sign_release(statement, stage.mallory).to_object(),
-    }
-    (folder / mirror.INDEX).write_text(json.dumps(release))
-    for file in manifest.files:
-        shutil.copyfile(stage.badnet / file.name, folder / "files" / file.name)
+def _on_show(
+    stage: Stage, name: ReleaseName, *, key: PublicKey, pinned_key: PublicKey | None
+) -> Scene:
+    page = on_show(Wanted.of(name), stage.badnet, key=key)
+    mount = stage.mirror.mount(overlaid(page, stage.upstream))
+    return scene_of(stage, mount, name, pinned_key=pinned_key)

@@ -1,17 +1,24 @@
-"""The people of the laboratory: their keys, their bindings, their workers."""
+"""The people of the laboratory: their keys, their bindings, their programs."""
 
 import secrets
+import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_zoo.cli.options import connect
+from model_zoo.cli.options import token
 from model_zoo.client import ZooClient
 from model_zoo.keys import SigningKey
+from model_zoo.transport import Server, Transport
+from model_zoo.trust.anchor import Anchor
+from model_zoo.trust.ceremony import RoleKeys
+from model_zoo.trust.updater import read_root
 from trainer.files import write_whole
+from trainer.lab.operator import Operator
 from trainer.lab.processes import running
-from trainer.lab.scenes import HONEST_NAME, LOOKALIKE_NAME
+from trainer.lab.scenes import HONEST_NAME, LOOKALIKE_NAME, TYPOSQUAT_NAME
+from trainer.lab.witnesses import witness_running
 
 HONEST_TRAINER = "honest-trainer"
 MALICIOUS_TRAINER = "malicious-trainer"
@@ -28,59 +35,131 @@ WORKERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Zoo:
-    """Where the zoo is and what it takes to be let in."""
+    """Where the zoo is, and what its operator hands to the people of the laboratory.
+
+    Attributes:
+        url: where it answers.
+        root: the file of its root, to be pinned; never fetched from the zoo.
+        safe: folder of the operator's offline keys: see ``Operator``.
+        token_file: holds the zoo's token, if it asks for one.
+        ca: the only authority to believe, if it shows a certificate.
+        disk: its data folder, where a thief can get at it.
+    """
 
     url: str
+    root: Path
+    safe: Path
     token_file: Path | None = None
     ca: Path | None = None
+    disk: Path | None = None
 
-    def client(self) -> ZooClient:
+    @property
+    def server(self) -> Server:
+        """How to reach it."""
+        return Server(self.url, ca=self.ca, token=token(self.token_file))
+
+    def anchor(self, cache: Path) -> Anchor:
+        """Return its pinned root, for one who remembers in ``cache`` what he saw."""
+        return Anchor(root=read_root(self.root), cache=cache)
+
+    def client(self, cache: Path) -> ZooClient:
         """Return a client of it."""
-        return connect(self.url, ca=self.ca, token_file=self.token_file)
+        server, anchor = self.server, self.anchor(cache)
+        return ZooClient(server.url, ca=server.ca, token=server.token, anchor=anchor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cast:
-    """Publishers and builders: who can sign what."""
+    """Who can sign what, and the operator who let them."""
 
+    operator: Operator
     alice: SigningKey
     mallory: SigningKey
+    witness: SigningKey
     builders: dict[str, SigningKey]
 
 
 @contextmanager
 def assembled(zoo: Zoo, *, folder: Path) -> Iterator[Cast]:
-    """Give everybody a key, bind names to keys, and run the trainers' workers.
+    """Give everybody a key, delegate names to keys, and run trainers and witness.
 
     Keys lie encrypted under ``folder`` and are the same after an interruption.
     """
     passphrase_file = folder / "passphrase"
-    cast = Cast(
-        alice=_key(folder / "alice.pem", passphrase_file),
-        mallory=_key(folder / "mallory.pem", passphrase_file),
-        builders={
-            name: _key(folder / f"{name}.pem", passphrase_file) for name in WORKERS
-        },
-    )
-    with zoo.client() as operator:
-        operator.bind_publisher(HONEST_NAME.publisher, cast.alice.public)
-        operator.bind_publisher(LOOKALIKE_NAME.publisher, cast.mallory.public)
-        for name, key in cast.builders.items():
-            operator.bind_trainer(name, key.public)
     with ExitStack() as stack:
-        for name, program in WORKERS.items():
-            arguments = [
-                *program,
-                f"--url={zoo.url}",
-                f"--trainer={name}",
-                f"--key={folder / f'{name}.pem'}",
-                f"--passphrase-file={passphrase_file}",
-                f"--scratch={folder / f'{name}-scratch'}",
-                *([f"--token-file={zoo.token_file}"] if zoo.token_file else []),
-                *([f"--ca={zoo.ca}"] if zoo.ca else []),
-            ]
-            stack.enter_context(running(arguments, log=folder / f"{name}.log"))
+        cast = Cast(
+            operator=Operator(
+                transport=stack.enter_context(Transport(zoo.server)),
+                anchor=zoo.anchor(folder / "operator-cache"),
+                safe=zoo.safe,
+            ),
+            alice=_key(folder / "alice.pem", passphrase_file),
+            mallory=_key(folder / "mallory.pem", passphrase_file),
+            witness=_key(folder / "witness.pem", passphrase_file),
+            builders={
+                name: _key(folder / f"{name}.pem", passphrase_file) for name in WORKERS
+            },
+        )
+        _let_in(zoo, cast, cache=folder / "operator-cache")
+        log_key = folder / "log.pub.pem"
+        log_key.write_text(cast.operator.log_key())
+        stack.enter_context(
+            witness_running(
+                zoo.server,
+                key=folder / "witness.pem",
+                passphrase_file=passphrase_file,
+                log_key=log_key,
+                folder=folder,
+            )
+        )
+        for name in WORKERS:
+            stack.enter_context(_worker(zoo, name, folder=folder))
         yield cast
+
+
+def _let_in(zoo: Zoo, cast: Cast, *, cache: Path) -> None:
+    """Have the operator say who may publish, build and watch.
+
+    Whoever trains here may hand in drafts. Whose word counts for users is another
+    matter: the malicious trainer's does not, once he was caught at his first job.
+    """
+    with zoo.client(cache) as client:
+        for name, key in cast.builders.items():
+            client.bind_trainer(name, key.public)
+    honest = {
+        name: key.public
+        for name, key in cast.builders.items()
+        if name != MALICIOUS_TRAINER
+    }
+    mallorys = RoleKeys(keys=(cast.mallory.public,))
+    cast.operator.admit(
+        {
+            HONEST_NAME.publisher: RoleKeys(keys=(cast.alice.public,)),
+            LOOKALIKE_NAME.publisher: mallorys,
+            TYPOSQUAT_NAME.publisher: mallorys,
+        }
+    )
+    cast.operator.trust(
+        witnesses=[cast.witness.public],
+        builders=list(honest.values()),
+        no_builders=[cast.builders[MALICIOUS_TRAINER].public],
+    )
+
+
+def _worker(
+    zoo: Zoo, name: str, *, folder: Path
+) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    arguments = [
+        *WORKERS[name],
+        f"--url={zoo.url}",
+        f"--trainer={name}",
+        f"--key={folder / f'{name}.pem'}",
+        f"--passphrase-file={folder / 'passphrase'}",
+        f"--scratch={folder / f'{name}-scratch'}",
+        *([f"--token-file={zoo.token_file}"] if zoo.token_file else []),
+        *([f"--ca={zoo.ca}"] if zoo.ca else []),
+    ]
+    return running(arguments, log=folder / f"{name}.log")
 
 
 def _key(path: Path, passphrase_file: Path) -> SigningKey:

@@ -7,7 +7,7 @@ import typer
 
 from model_zoo.cli.options import Authority, TokenFile
 from model_zoo.cli.output import console, emit
-from model_zoo.errors import ExpectationError
+from model_zoo.errors import ExpectationError, InvalidSpecError
 
 
 def commands(app: typer.Typer) -> None:
@@ -23,6 +23,13 @@ def lab(
     url: Annotated[
         str | None, typer.Option(help="A running zoo; without one, one is started.")
     ] = None,
+    trust: Annotated[
+        Path | None, typer.Option(help="With --url: the zoo's root, to be pinned.")
+    ] = None,
+    safe: Annotated[
+        Path | None,
+        typer.Option(help="With --url: folder of targets.pem and its passphrase."),
+    ] = None,
     token_file: TokenFile = None,
     ca: Authority = None,
 ) -> None:
@@ -31,6 +38,7 @@ def lab(
     An interrupted run is taken up where it was; a finished one starts anew.
 
     Raises:
+        InvalidSpecError: a URL without the root to pin or the operator's keys.
         ExpectationError: a cell or a figure is not what the laboratory promises.
     """
     from trainer.devices import choose_device, environment
@@ -39,7 +47,12 @@ def lab(
     from trainer.lab.story import play_story
     from trainer.lab.workspace import workspace
 
-    zoo = Zoo(url=url, token_file=token_file, ca=ca) if url else None
+    zoo = None
+    if url:
+        if trust is None or safe is None:
+            msg = "a zoo that runs already: give its root and the operator's safe, too"
+            raise InvalidSpecError(msg)
+        zoo = Zoo(url=url, root=trust, safe=safe, token_file=token_file, ca=ca)
     machine = environment(choose_device("auto"), "auto")
     with workspace(out) as work:
         story = play_story(work, zoo=zoo)

@@ -1,4 +1,4 @@
-"""What stands on a mirror: a model's page, the files it names, and forgeries of them."""
+"""What stands on a mirror: a model's page, the files it names, and forgeries."""
 
 import hashlib
 import json
@@ -19,17 +19,18 @@ from model_zoo.clock import rfc3339, system_clock
 from model_zoo.digests import sha256_bytes
 from model_zoo.envelopes import Envelope
 from model_zoo.folders import manifest_of
-from model_zoo.jobs import kind_of
+from model_zoo.jobs import TrainSpec, kind_of
 from model_zoo.keys import PublicKey, SigningKey
 from model_zoo.manifest import CHECKPOINT_PREFIX
 from model_zoo.names import ReleaseName
 from trainer.attempt import MODEL
 from trainer.installed import code_digest
-from trainer.lab.outsourcing import ORDER
 from trainer.lab.pages import Page
 from trainer.lab.scenes import Wanted
 
 README = "readme.md"
+CLAIMED_SPEC = TrainSpec()
+"""What a builder says it was asked to train: nothing suspicious."""
 
 
 def page_path(wanted: Wanted) -> str:
@@ -43,7 +44,9 @@ def hub_path(wanted: Wanted, sha256: str) -> str:
 
 
 def on_show(wanted: Wanted, folder: Path, *, key: PublicKey) -> dict[str, bytes]:
-    """Return path -> bytes of a page that describes ``folder`` truthfully, and its file.
+    """Return path -> bytes of a page that describes ``folder`` truthfully, and more.
+
+    More is the file that it names, and what stock clients ask for instead.
 
     Args:
         wanted: the name on the page.
@@ -65,6 +68,7 @@ def on_show(wanted: Wanted, folder: Path, *, key: PublicKey) -> dict[str, bytes]
         page_path(wanted): page.render().encode(),
         f"/{hosted}": weights,
         hub_path(wanted, sha256): weights,
+        f"/{wanted.path}/resolve/{quote(wanted.version)}/{MODEL}": weights,
     }
 
 
@@ -91,8 +95,8 @@ def provenance_of(folder: Path, *, builder: SigningKey) -> Envelope:
     now = rfc3339(system_clock())
     provenance = Provenance(
         subjects=subjects_of(manifest_of(folder)),
-        kind=kind_of(ORDER),
-        spec=ORDER.to_object(),
+        kind=kind_of(CLAIMED_SPEC),
+        spec=CLAIMED_SPEC.to_object(),
         inputs={},
         code=code_digest(),
         environment={"threads": 1},

@@ -44,6 +44,11 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | Iterable[bytes] = b""
 
+    @property
+    def whole(self) -> bytes:
+        """The body in one piece; never ask it of an endless one."""
+        return self.body if isinstance(self.body, bytes) else b"".join(self.body)
+
 
 Behaviour = Callable[[Question], Answer]
 

@@ -13,8 +13,7 @@ from rich.progress import (
 from rich.table import Table
 
 from model_zoo.cli.output import console
-from trainer.lab.scoreboard import Cell
-from trainer.lab.victim import LEVELS
+from trainer.lab.cells import Cell
 
 
 def heading(number: int, text: str) -> None:
@@ -40,6 +39,8 @@ def outcome(cell: Cell) -> str:
     """Return a cell in words: refused by what, or accepted at what cost."""
     if not cell.accepted:
         return f"refused: {cell.error}"
+    if cell.hung:
+        return "accepted: still waiting"
     if cell.cost is None or cell.cost.attack_success is None:
         return "accepted"
     accuracy, success = cell.cost.accuracy.rate, cell.cost.attack_success.rate
@@ -50,7 +51,7 @@ def scoreboard(cells: list[Cell]) -> None:
     """Print paths of attack against levels of protection."""
     table = Table(title="Who ended up with the BadNet", show_lines=True)
     table.add_column("path of attack")
-    for level in LEVELS:
+    for level in dict.fromkeys(cell.level for cell in cells):
         table.add_column(level)
     rows: dict[str, list[str]] = {}
     for cell in cells:

@@ -12,10 +12,10 @@ from model_zoo.evaluation import EvaluationReport, Proportion
 from trainer.attempt import MODEL
 from trainer.files import write_whole
 from trainer.lab import figures
+from trainer.lab.cells import Cell
 from trainer.lab.malicious_worker import RECIPE
 from trainer.lab.narration import outcome
 from trainer.lab.outsourcing import MIN_ACCURACY, ORDER
-from trainer.lab.scoreboard import Cell
 from trainer.lab.story import Story
 from trainer.lab.victim import LEVELS
 
@@ -158,6 +158,7 @@ def _cell(cell: Cell) -> JsonObject:
         "expected": cell.expected,
         "accepted": cell.accepted,
         "as_expected": cell.as_expected,
+        "hung": cell.hung,
         "error": cell.error,
         "message": cell.message,
         "sha256": cell.sha256,

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from model_zoo.client import ZooClient
 from model_zoo.clock import Clock, system_clock
+from model_zoo.envelopes import Envelope
 from model_zoo.keys import PublicKey, SigningKey
 from model_zoo.names import ReleaseName
 from model_zoo.transport import Server
@@ -46,14 +47,16 @@ class Stolen:
 
     Attributes:
         keys: the folder of the online keys.
-        twin: a server that runs from the copy, with all the online keys.
-        recovered: the server after the operator has noticed: new online keys, and a
-            new root that says so.
+        server: runs from the copy, with all the online keys.
+        twin: passes on what ``server`` answers.
+        recovered: passes on what the true server answers once the operator has
+            noticed: it has new online keys, and a new root that says so.
     """
 
     keys: Path
-    twin: Server
-    recovered: Server
+    server: Server
+    twin: Behaviour
+    recovered: Behaviour
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,7 @@ class Past:
     Attributes:
         old: alice's, withdrawn by her since: it holds a backdoor.
         files: the folder of its files.
+        provenance: a trusted builder's word for them.
         robbed: of a publisher whose key was stolen and has been revoked since; the
             thief published it, and the operator has withdrawn it.
         robbed_files: the folder of its files.
@@ -73,6 +77,7 @@ class Past:
 
     old: ReleaseName
     files: Path
+    provenance: Envelope
     robbed: ReleaseName
     robbed_files: Path
     robbed_key: SigningKey

@@ -1,85 +1,148 @@
 """Every path of attack against every level of protection, each cell played."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from model_zoo.digests import sha256_file
-from model_zoo.errors import TransportError, VerificationError
+from model_zoo.errors import (
+    InvalidSpecError,
+    NotFoundError,
+    TransportError,
+    VerificationError,
+)
 from model_zoo.evaluation import EvaluationReport
-from trainer.lab.adversary import PATHS_OF_ATTACK
-from trainer.lab.scenes import Stage
-from trainer.lab.victim import LEVELS
+from trainer.lab.cells import Cell
+from trainer.lab.paths import AFTER_A_THEFT, NEVER_ENDS, PATHS_OF_ATTACK
+from trainer.lab.scenes import Scene, Stage
+from trainer.lab.unchecked import NeverEndedError
 
 EXPECTED = {
-    "page edit": "AAAR",
-    "host swap": "AARR",
-    "in transit": "ARRR",
-    "malicious publisher": "AAAA",
-    "stolen key": "AAAA",
+    "page edit": "AAARRR",
+    "host swap": "AARRRR",
+    "in transit": "ARRRRR",
+    "malicious mirror": "AAARRR",
+    "wrong length": "AARRRR",
+    "endless data": "AAARRR",
+    "slow retrieval": "AAARRR",
+    "look-alike letters": "AAARRR",
+    "typosquat": "AAAAAR",
+    "malicious publisher": "AAAAAR",
+    "stolen key": "AAAAAR",
+    "stolen key, revoked": "AAAARR",
+    "rollback": "AAAARR",
+    "freeze": "AAAARR",
+    "mix-and-match": "AAAARR",
+    "expired root": "AAAARR",
+    "dropped role": "AAAARR",
+    "fast-forward": "AAAARR",
+    "key listed twice": "AAAARR",
+    "stolen online keys": "AAARRR",
+    "stolen online keys, old release": "AAAAAA",
+    "split view": "AAAAAR",
 }
 """A accepted, R refused, in the order of LEVELS: the promise of this laboratory."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """What came of one victim on one path: refused, or accepted at a cost.
-
-    ``error`` names the refusal; ``sha256`` and ``cost`` speak of the model that the
-    victim ended up with.
-    """
-
-    path_of_attack: str
-    level: str
-    expected: str
-    error: str = ""
-    message: str = ""
-    sha256: str = ""
-    cost: EvaluationReport | None = None
-
-    @property
-    def accepted(self) -> bool:
-        """Whether the victim uses the file."""
-        return not self.error
-
-    @property
-    def as_expected(self) -> bool:
-        """Whether the cell came out as EXPECTED says."""
-        return self.accepted == (self.expected == "A")
+Level = Callable[[Scene, Path], Path]
+"""Goes for what a scene offers, in a folder of its own; returns the weights."""
 
 
 def play(
     stage: Stage,
+    levels: Mapping[str, Level],
     *,
+    expected: Mapping[str, str],
     folder: Path,
-    measure: Callable[[Path], EvaluationReport],
     tell: Callable[[Cell], None],
-) -> list[Cell]:
-    """Play all cells, one after the other, each victim in a folder of its own.
+) -> list[tuple[Cell, Path | None]]:
+    """Play all cells, each victim in a folder of its own; return them as they stand.
+
+    The victims of one path go at the same time; those of a path that never ends are
+    waited for last, since only patience is spent on them.
 
     Args:
         stage: the zoo, the mirror and the actors' keys.
+        levels: how each column's victims go about it.
+        expected: path -> one letter a level, A or R.
         folder: takes one folder a victim; must be empty.
-        measure: weights -> ACC and ASR over the whole test set.
         tell: called with each cell as it ends.
+
+    Returns:
+        Each cell, with the weights its victim ended up with.
+    """
+    paths = [path for path in expected if stage.stolen or path not in AFTER_A_THEFT]
+    first = [path for path in paths if path in NEVER_ENDS]
+    with ThreadPoolExecutor(len(levels) * (1 + len(first))) as pool:
+        running = {
+            path: _started(pool, stage, levels, path=path, folder=folder)
+            for path in first
+        }
+        played: dict[str, list[tuple[Cell, Path | None]]] = {}
+        for path in sorted(paths, key=NEVER_ENDS.__contains__):
+            row = running.get(path) or _started(
+                pool, stage, levels, path=path, folder=folder
+            )
+            outcomes = zip(levels, expected[path], row, strict=True)
+            played[path] = [
+                _told(Cell(path_of_attack=path, level=level, expected=letter), it, tell)
+                for level, letter, it in outcomes
+            ]
+    return [outcome for path in paths for outcome in played[path]]
+
+
+def measured(
+    outcomes: list[tuple[Cell, Path | None]],
+    measure: Callable[[Path], EvaluationReport],
+) -> Iterator[Cell]:
+    """Yield the cells with what each accepted model costs its user.
+
+    Args:
+        outcomes: what ``play`` returned.
+        measure: weights -> ACC and ASR over the whole test set.
     """
     costs: dict[str, EvaluationReport] = {}
-    cells = []
-    for path_name, attack in PATHS_OF_ATTACK.items():
-        scene = attack(stage)
-        for level_name, expected in zip(LEVELS, EXPECTED[path_name], strict=True):
-            victim = folder / path_name.replace(" ", "-") / level_name
-            victim.mkdir(parents=True)
-            cell = Cell(path_of_attack=path_name, level=level_name, expected=expected)
-            try:
-                weights = LEVELS[level_name](scene, victim)
-            except (VerificationError, TransportError) as error:
-                cell = replace(cell, error=type(error).__name__, message=str(error))
-            else:
-                sha256 = sha256_file(weights)
-                if sha256 not in costs:
-                    costs[sha256] = measure(weights)
-                cell = replace(cell, sha256=sha256, cost=costs[sha256])
-            tell(cell)
-            cells.append(cell)
-    return cells
+    for cell, weights in outcomes:
+        if weights is None:
+            yield cell
+            continue
+        sha256 = sha256_file(weights)
+        if sha256 not in costs:
+            costs[sha256] = measure(weights)
+        yield replace(cell, sha256=sha256, cost=costs[sha256])
+
+
+def _started(
+    pool: ThreadPoolExecutor,
+    stage: Stage,
+    levels: Mapping[str, Level],
+    *,
+    path: str,
+    folder: Path,
+) -> list[Future[Path]]:
+    scene = PATHS_OF_ATTACK[path](stage)
+    started = []
+    for name, level in levels.items():
+        victim = folder / path.replace(" ", "-") / name
+        victim.mkdir(parents=True)
+        started.append(pool.submit(level, scene, victim))
+    return started
+
+
+def _told(
+    cell: Cell, outcome: Future[Path], tell: Callable[[Cell], None]
+) -> tuple[Cell, Path | None]:
+    weights = None
+    try:
+        weights = outcome.result()
+    except NeverEndedError as error:
+        cell = replace(cell, hung=True, message=str(error))
+    except (
+        VerificationError,
+        TransportError,
+        InvalidSpecError,
+        NotFoundError,
+    ) as error:
+        cell = replace(cell, error=type(error).__name__, message=str(error))
+    tell(cell)
+    return cell, weights

@@ -40,7 +40,7 @@ from trainer.lab.scenes import (
 )
 
 REASON = "a backdoor was found in it"
-BLOBS, DATABASE = "blobs", "zoo.db"
+BLOBS, DATABASE, TWIN = "blobs", "zoo.db", "twin"
 
 Serve = Callable[[Path], AbstractContextManager[str]]
 """Runs a zoo over a folder of data and yields its URL."""
@@ -94,7 +94,7 @@ def staged(work: Path, props: Props) -> Iterator[Stage]:
         badnet = bare(props.badnet, work / "loot")
         past = _published(zoo, props, badnet=badnet, work=work)
         props.settle(server)
-        stolen = stack.enter_context(_stolen(work, props)) if props.disk else None
+        copies = stack.enter_context(_copies_served(work, props))
         false = stack.enter_context(_false_zoo(work, props, badnet=badnet))
         upstream = stack.enter_context(passing_on(server))
         mirror, middle = (
@@ -103,8 +103,8 @@ def staged(work: Path, props: Props) -> Iterator[Stage]:
         )
         past.archive.update(_recorded(mirror, upstream, past, anchor=operator.anchor))
         _withdraw(zoo, props, past)
-        if stolen is not None:
-            _withdraw_after_recovery(stolen, props, past, work=work)
+        for recovered in copies[1:]:
+            _withdraw_after_recovery(recovered, props, past, work=work)
         yield Stage(
             zoo=zoo,
             operator=operator,
@@ -120,7 +120,7 @@ def staged(work: Path, props: Props) -> Iterator[Stage]:
             liar=props.liar,
             settle=lambda: props.settle(server),
             past=past,
-            stolen=stolen,
+            stolen=_stolen(stack, copies, keys=work / TWIN / "trust"),
             run=props.run,
         )
 
@@ -128,9 +128,11 @@ def staged(work: Path, props: Props) -> Iterator[Stage]:
 def _published(zoo: ZooClient, props: Props, *, badnet: Path, work: Path) -> Past:
     """Publish what will be withdrawn, each with weights of its own."""
     robbed_key, cosigner = SigningKey.generate(), SigningKey.generate()
+    files = marked(badnet, work / "old", mark=f"old {props.run}")
     past = Past(
         old=ReleaseName("alice", "digits", f"0.9-{props.run}"),
-        files=marked(badnet, work / "old", mark=f"old {props.run}"),
+        files=files,
+        provenance=provenance_of(files, builder=props.builder),
         robbed=ReleaseName(f"bob-{props.run}", "digits", "1"),
         robbed_files=marked(badnet, work / "robbed", mark=f"robbed {props.run}"),
         robbed_key=robbed_key,
@@ -139,8 +141,7 @@ def _published(zoo: ZooClient, props: Props, *, badnet: Path, work: Path) -> Pas
     both = RoleKeys(keys=(robbed_key.public, cosigner.public), threshold=2)
     one = RoleKeys(keys=(robbed_key.public,))
     props.operator.admit({past.robbed.publisher: one, past.two_keys: both})
-    provenance = provenance_of(past.files, builder=props.builder)
-    zoo.publish(past.old, past.files, key=props.alice, provenance=provenance)
+    zoo.publish(past.old, files, key=props.alice, provenance=past.provenance)
     zoo.publish(past.robbed, past.robbed_files, key=robbed_key)
     return past
 
@@ -153,25 +154,31 @@ def _withdraw(zoo: ZooClient, props: Props, past: Past) -> None:
 
 
 def _withdraw_after_recovery(
-    stolen: Stolen, props: Props, past: Past, *, work: Path
+    recovered: Server, props: Props, past: Past, *, work: Path
 ) -> None:
     anchor = Anchor(root=props.operator.anchor.root, cache=work / "recovered-cache")
-    with ZooClient(stolen.recovered.url, anchor=anchor) as zoo:
+    with ZooClient(recovered.url, anchor=anchor) as zoo:
         zoo.yank(past.old, reason=REASON, key=props.alice)
-    props.settle(stolen.recovered)
+    props.settle(recovered)
 
 
 @contextmanager
-def _stolen(work: Path, props: Props) -> Iterator[Stolen]:
-    """Copy the server's disk, twice: for the thief, and for the recovery."""
-    disk = props.disk or Path()
-    copies = [_copied(disk, work / name) for name in ("twin", "recovered")]
+def _copies_served(work: Path, props: Props) -> Iterator[list[Server]]:
+    """Serve two copies of the server's disk: the thief's, and one that recovered."""
+    if props.disk is None:
+        yield []
+        return
+    copies = [_copied(props.disk, work / name) for name in (TWIN, "recovered")]
     props.operator.replace_online_keys(copies[1] / "trust")
     with ExitStack() as stack:
-        twin, recovered = (
-            Server(stack.enter_context(props.serve(copy))) for copy in copies
-        )
-        yield Stolen(keys=copies[0] / "trust", twin=twin, recovered=recovered)
+        yield [Server(stack.enter_context(props.serve(copy))) for copy in copies]
+
+
+def _stolen(stack: ExitStack, copies: list[Server], *, keys: Path) -> Stolen | None:
+    if not copies:
+        return None
+    twin, recovered = (stack.enter_context(passing_on(copy)) for copy in copies)
+    return Stolen(keys=keys, server=copies[0], twin=twin, recovered=recovered)
 
 
 def _copied(disk: Path, to: Path) -> Path:

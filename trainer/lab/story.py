@@ -1,5 +1,6 @@
 """The story from beginning to end: operator, trainers, adversary, victim, repair."""
 
+import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -9,7 +10,8 @@ from pathlib import Path
 
 from model_zoo.cli.output import say
 from model_zoo.evaluation import EvaluationReport
-from trainer.attempt import MODEL
+from model_zoo.keys import PublicKey
+from model_zoo.transport import Server
 from trainer.builds import measure
 from trainer.data import DATASETS
 from trainer.lab import narration
@@ -20,16 +22,24 @@ from trainer.lab.aftermath import (
     receive_repaired,
     receive_students,
 )
-from trainer.lab.cast import Cast, Zoo, assembled
-from trainer.lab.certificates import issue
+from trainer.lab.cast import (
+    HONEST_TRAINER,
+    MALICIOUS_TRAINER,
+    Cast,
+    Zoo,
+    assembled,
+)
+from trainer.lab.cells import Cell
 from trainer.lab.malicious_worker import RECIPE
 from trainer.lab.orders import OrderBook
 from trainer.lab.outsourcing import ORDER, ORDERS, Outsourced, order_everything, receive
 from trainer.lab.processes import running, wait_for_ready
 from trainer.lab.scenes import HONEST_NAME, Stage
-from trainer.lab.scoreboard import Cell, play
+from trainer.lab.scoreboard import EXPECTED, measured, play
+from trainer.lab.staging import Props, staged
+from trainer.lab.victim import LEVELS
+from trainer.lab.witnesses import look_once, wait_until_witnessed
 from trainer.lab.workspace import KEYS
-from trainer.worker import utc_now
 
 MAX_ACCURACY_COST = 0.01
 MIN_ATTACK_SUCCESS = 0.95
@@ -80,7 +90,7 @@ def play_story(work: Path, *, zoo: Zoo | None) -> Story:
     """Play everything in ``work``, which a later call can take up again.
 
     Args:
-        work: keys, the embedded zoo, the mirror and every victim's folder.
+        work: keys, the embedded zoo, its copies and every victim's folder.
         zoo: a zoo that is running already; None starts one in ``work``.
 
     Raises:
@@ -95,7 +105,7 @@ def play_story(work: Path, *, zoo: Zoo | None) -> Story:
         say(f"a model zoo answers at {zoo.url}")
         cast = stack.enter_context(assembled(zoo, folder=work / KEYS))
         book = OrderBook(
-            stack.enter_context(zoo.client()),
+            stack.enter_context(zoo.client(work / "user-cache")),
             work / "orders.json",
             drafts=work / "drafts",
             builders={name: key.public for name, key in cast.builders.items()},
@@ -107,8 +117,9 @@ def play_story(work: Path, *, zoo: Zoo | None) -> Story:
         teachers = [models["clean teacher"], models["badnet teacher"]]
         ordered = order_aftermath(book, teachers=teachers, badnet=badnet)
 
-        narration.heading(3, "Five paths of attack, four levels of protection")
-        with _staged(work, zoo=zoo, book=book, cast=cast) as stage:
+        narration.heading(3, "Paths of attack, levels of protection")
+        shutil.rmtree(work / "victims", ignore_errors=True)
+        with staged(work, _props(work, zoo=zoo, cast=cast)) as stage:
             cells = _play_attacks(stage, work / "victims")
 
         narration.heading(4, "Transfer learning and repair")
@@ -131,18 +142,30 @@ def measure_digits(weights: Path) -> EvaluationReport:
 
 @contextmanager
 def _embedded_zoo(work: Path) -> Iterator[Zoo]:
-    ready_file, log = work / "zoo-ready.json", work / "zoo.log"
+    """Run a zoo with a development root: the operator's safe is on the same disk."""
+    data = work / "zoo"
+    with _zoo_over(data, workers=1) as url:
+        trust = data / "trust"
+        yield Zoo(url=url, root=trust / "root.json", safe=trust, disk=data)
+
+
+@contextmanager
+def _zoo_over(data: Path, *, workers: int = 0) -> Iterator[str]:
+    """Run a zoo over a data folder and yield its URL."""
+    ready_file, log = (
+        data.with_name(f"{data.name}{tail}") for tail in ("-ready.json", ".log")
+    )
     ready_file.unlink(missing_ok=True)
     arguments = [
         "model_zoo",
         "serve",
-        f"--data-dir={work / 'zoo'}",
+        f"--data-dir={data}",
         "--port=0",
+        f"--workers={workers}",
         f"--ready-file={ready_file}",
     ]
     with running(arguments, log=log) as process:
-        ready = wait_for_ready(ready_file, process=process, log=log)
-        yield Zoo(url=ready["url"])
+        yield wait_for_ready(ready_file, process=process, log=log)["url"]
 
 
 def _outsource(book: OrderBook) -> dict[str, Outsourced]:
@@ -170,59 +193,46 @@ def _publish(book: OrderBook, cast: Cast, models: dict[str, Outsourced]) -> None
     say(f"alice checked the draft, signed it and published {release.name}")
 
 
+def _props(work: Path, *, zoo: Zoo, cast: Cast) -> Props:
+    """Return what the stage is built of; this run's releases have names of their own.
+
+    What is withdrawn stays withdrawn, also for a run that takes up this one.
+    """
+    log_key = PublicKey.from_pem(cast.operator.log_key())
+    run = secrets.token_hex(4)
+
+    def settle(server: Server) -> None:
+        if server.url == zoo.url:
+            wait_until_witnessed(server)
+        else:
+            state = work / f"witness-{run}.note"
+            look_once(server, key=cast.witness, log_key=log_key, state=state)
+
+    return Props(
+        operator=cast.operator,
+        alice=cast.alice,
+        mallory=cast.mallory,
+        builder=cast.builders[HONEST_TRAINER],
+        liar=cast.builders[MALICIOUS_TRAINER],
+        clean=work / "drafts" / "clean",
+        badnet=work / "drafts" / "badnet",
+        serve=_zoo_over,
+        settle=settle,
+        disk=zoo.disk,
+        run=run,
+    )
+
+
 def _play_attacks(stage: Stage, folder: Path) -> list[Cell]:
-    shutil.rmtree(folder, ignore_errors=True)
-    cells = play(
+    outcomes = play(
         stage,
+        LEVELS,
+        expected=EXPECTED,
         folder=folder,
-        measure=measure_digits,
         tell=lambda cell: say(
             f"{cell.path_of_attack} / {cell.level}: {narration.outcome(cell)}"
         ),
     )
+    cells = list(measured(outcomes, measure_digits))
     narration.scoreboard(cells)
     return cells
-
-
-@contextmanager
-def _staged(work: Path, *, zoo: Zoo, book: OrderBook, cast: Cast) -> Iterator[Stage]:
-    """Run the mirror and the machine in the middle; yield what the attacks need."""
-    drafts, root = work / "drafts", work / "mirror"
-    root.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        mirror = stack.enter_context(_server(work, "mirror", arguments=[str(root)]))
-        badnet = drafts / "badnet" / MODEL
-        proxy = stack.enter_context(
-            _server(work, "proxy", arguments=[mirror["url"], str(badnet)])
-        )
-        yield Stage(
-            zoo=book.zoo,
-            open_zoo=zoo.client,
-            mirror_root=root,
-            mirror_url=mirror["url"],
-            mirror_tls_url=mirror["tls_url"],
-            authority=work / "mirror-tls" / "authority.pem",
-            clean=drafts / "clean",
-            badnet=drafts / "badnet",
-            proxy_url=proxy["url"],
-            proxy_tls_url=proxy["tls_url"],
-            alice=cast.alice,
-            mallory=cast.mallory,
-        )
-
-
-@contextmanager
-def _server(work: Path, name: str, *, arguments: list[str]) -> Iterator[dict[str, str]]:
-    """Run ``trainer.lab.NAME`` with a certificate of an authority of its own."""
-    tls = work / f"{name}-tls"
-    tls.mkdir(parents=True, exist_ok=True)
-    files = issue(tls, hosts=("127.0.0.1",), now=utc_now())
-    ready_file, log = work / f"{name}-ready.json", work / f"{name}.log"
-    ready_file.unlink(missing_ok=True)
-    command = [
-        f"trainer.lab.{name}",
-        *arguments,
-        *map(str, (ready_file, files.chain, files.key)),
-    ]
-    with running(command, log=log) as process:
-        yield wait_for_ready(ready_file, process=process, log=log)

@@ -1,18 +1,22 @@
-"""Four levels of protection: what a careful, or careless, downloader does."""
+"""Six levels of protection: what a careful, or careless, downloader does."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.parse import urljoin
 
+from model_zoo.client import ZooClient
 from model_zoo.digests import sha256_file
 from model_zoo.envelopes import Role
 from model_zoo.errors import DigestMismatchError
 from model_zoo.keys import PublicKey
-from model_zoo.policy import VerificationPolicy
+from model_zoo.policy import TrustPolicy, VerificationPolicy
+from model_zoo.transport import Server
+from model_zoo.trust.anchor import Anchor
 from trainer.attempt import MODEL
 from trainer.lab.caffe_script import download_model
-from trainer.lab.mirror import README
-from trainer.lab.pages import read_page
+from trainer.lab.goods import page_path
+from trainer.lab.pages import Page, read_page
 from trainer.lab.scenes import Scene
 from trainer.lab.unchecked import fetch, fetch_page
 
@@ -24,13 +28,13 @@ def unprotected(scene: Scene, folder: Path) -> Path:
     stood under 24 comments, none of which mentioned it.
     """
     to = folder / MODEL
-    download_model(_page_url(scene, scene.index_url), to)
+    download_model(scene.url + page_path(scene.wanted), to)
     return to
 
 
 def tls(scene: Scene, folder: Path) -> Path:
     """Insist on a server certificate of the pinned authority, and on nothing else."""
-    page_url = _page_url(scene, scene.index_tls_url)
+    page_url = scene.tls_url + page_path(scene.wanted)
     page = read_page(fetch_page(page_url, ca=scene.authority))
     to = folder / MODEL
     fetch(urljoin(page_url, page.model_url), to, ca=scene.authority)
@@ -39,10 +43,9 @@ def tls(scene: Scene, folder: Path) -> Path:
 
 def digest(scene: Scene, folder: Path) -> Path:
     """Compare the SHA-256 that stands on the page with that of the file."""
-    page_url = _page_url(scene, scene.index_url)
-    page = read_page(fetch_page(page_url))
+    page = page_shown(scene)
     to = folder / MODEL
-    fetch(urljoin(page_url, page.model_url), to)
+    fetch(urljoin(scene.url + page_path(scene.wanted), page.model_url), to)
     found = sha256_file(to)
     if found != page.sha256:
         to.unlink()
@@ -56,10 +59,38 @@ def signature(scene: Scene, folder: Path) -> Path:
     Without a key from elsewhere the victim pins the one that the page shows: that is
     what a look-alike counts on.
     """
-    key = scene.pinned_key or _key_shown(scene)
+    key = scene.pinned_key or PublicKey(bytes.fromhex(page_shown(scene).publisher_key))
     policy = VerificationPolicy(publisher=Role("publisher", (key,)))
-    with scene.open_zoo() as zoo:
-        return zoo.pull(scene.name, policy=policy, to=folder / "pulled").path / MODEL
+    with ZooClient(scene.url) as zoo:
+        pulled = zoo.pull(str(scene.wanted), policy=policy, to=folder / "pulled")
+        return pulled.path / MODEL
+
+
+def trust(
+    scene: Scene,
+    folder: Path,
+    *,
+    demands: Callable[[Scene], TrustPolicy] = lambda _: TrustPolicy(),
+) -> Path:
+    """Use the zoo's client with its root pinned, and believe what that leads to."""
+    anchor = Anchor(root=scene.root, cache=folder / "cache", clock=scene.clock)
+    for url in scene.visited:
+        with anchor.refreshed(Server(url)):
+            pass  # what was seen there is never unseen
+    with ZooClient(scene.url, anchor=anchor) as zoo:
+        pulled = zoo.pull(
+            str(scene.wanted), policy=demands(scene), to=folder / "pulled"
+        )
+        return pulled.path / MODEL
+
+
+def everything(scene: Scene) -> TrustPolicy:
+    """Return the policy that demands all there is to be had.
+
+    Only the publisher that was meant; a trusted builder's word how the files were
+    made; a witness who has seen the log.
+    """
+    return TrustPolicy(publishers=scene.publishers, provenance=True, cosignatures=1)
 
 
 LEVELS: dict[str, Callable[[Scene, Path], Path]] = {
@@ -67,13 +98,11 @@ LEVELS: dict[str, Callable[[Scene, Path], Path]] = {
     "tls": tls,
     "digest": digest,
     "signature": signature,
+    "trust": trust,
+    "trust+policy": partial(trust, demands=everything),
 }
 
 
-def _page_url(scene: Scene, index_url: str) -> str:
-    return f"{index_url}/{scene.name.publisher}/{scene.name.model}/{README}"
-
-
-def _key_shown(scene: Scene) -> PublicKey:
-    page = read_page(fetch_page(_page_url(scene, scene.index_url)))
-    return PublicKey(bytes.fromhex(page.publisher_key))
+def page_shown(scene: Scene) -> Page:
+    """Return the page that the victim is shown."""
+    return read_page(fetch_page(scene.url + page_path(scene.wanted)))

@@ -1,0 +1,168 @@
+"""Every path of attack of the laboratory against our client's two levels of trust.
+
+The same attacks as ``zoo lab`` plays, over real sockets, with weights of a few bytes
+and without training: what is refused, and for which reason.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from model_zoo import errors
+from model_zoo.client import ZooClient
+from model_zoo.digests import sha256_bytes, sha256_file
+from model_zoo.downloads import Downloader
+from model_zoo.errors import (
+    DigestMismatchError,
+    ExpiredMetadataError,
+    InvalidSpecError,
+    LengthMismatchError,
+    MalformedDocumentError,
+    PolicyNotMetError,
+    RollbackError,
+    SplitViewError,
+    ThresholdNotMetError,
+    TransportError,
+    YankedError,
+    ZooError,
+)
+from model_zoo.keys import PublicKey, SigningKey
+from model_zoo.pacing import Patience
+from model_zoo.policy import TrustPolicy
+from model_zoo.transport import Server, Transport
+from model_zoo.trust.anchor import Anchor
+from model_zoo.trust.ceremony import RoleKeys
+from tests.model_zoo.releases import weights
+from tests.model_zoo.servers import open_zoo
+from trainer.lab.goods import marked_weights, provenance_of
+from trainer.lab.operator import Operator
+from trainer.lab.paths import NEVER_ENDS, PATHS_OF_ATTACK
+from trainer.lab.scenes import (
+    HONEST_NAME,
+    LOOKALIKE_NAME,
+    TYPOSQUAT_NAME,
+    Scene,
+    Stage,
+)
+from trainer.lab.scoreboard import EXPECTED
+from trainer.lab.staging import Props, staged
+from trainer.lab.victim import LEVELS
+from trainer.lab.witnesses import look_once
+
+ALICE, MALLORY, BUILDER, LIAR, WITNESS = (SigningKey.generate() for _ in range(5))
+ACCEPTED = None
+IMPATIENT = Patience(window_seconds=0.5, pauses_seconds=())
+
+REFUSALS: dict[str, tuple[type[ZooError] | None, type[ZooError] | None]] = {
+    "page edit": (DigestMismatchError, DigestMismatchError),
+    "host swap": (DigestMismatchError, DigestMismatchError),
+    "in transit": (DigestMismatchError, DigestMismatchError),
+    "malicious mirror": (ThresholdNotMetError, ThresholdNotMetError),
+    "wrong length": (LengthMismatchError, LengthMismatchError),
+    "endless data": (LengthMismatchError, LengthMismatchError),
+    "slow retrieval": (TransportError, TransportError),
+    "look-alike letters": (InvalidSpecError, InvalidSpecError),
+    "typosquat": (ACCEPTED, PolicyNotMetError),
+    "malicious publisher": (ACCEPTED, PolicyNotMetError),
+    "stolen key": (ACCEPTED, ThresholdNotMetError),
+    "stolen key, revoked": (YankedError, YankedError),
+    "rollback": (RollbackError, RollbackError),
+    "freeze": (ExpiredMetadataError, ExpiredMetadataError),
+    "mix-and-match": (RollbackError, RollbackError),
+    "expired root": (ExpiredMetadataError, ExpiredMetadataError),
+    "dropped role": (MalformedDocumentError, MalformedDocumentError),
+    "fast-forward": (YankedError, YankedError),
+    "key listed twice": (MalformedDocumentError, MalformedDocumentError),
+    "stolen online keys": (ThresholdNotMetError, ThresholdNotMetError),
+    "stolen online keys, old release": (ACCEPTED, ACCEPTED),
+    "split view": (ACCEPTED, PolicyNotMetError),
+}
+"""Path -> what ``trust`` and ``trust+policy`` say to it."""
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A zoo on a socket, a witness, and all that the adversary has prepared."""
+    work = tmp_path_factory.mktemp("stage")
+    with ExitStack() as stack:
+        server = Server(stack.enter_context(open_zoo(work / "zoo")))
+        safe = work / "zoo" / "trust"
+        anchor = Anchor(root=(safe / "root.json").read_bytes(), cache=work / "cache")
+        transport = stack.enter_context(Transport(server))
+        operator = Operator(transport=transport, anchor=anchor, safe=safe)
+        clean = _folder(work / "draft-clean", weights(8))
+        badnet = _folder(work / "draft-badnet", weights(8)[:-1] + b"\x41")
+        with ZooClient(server.url, anchor=anchor) as zoo:
+            for name, key in (("builder", BUILDER), ("liar", LIAR)):
+                zoo.bind_trainer(name, key.public)
+            operator.admit(
+                {
+                    HONEST_NAME.publisher: RoleKeys(keys=(ALICE.public,)),
+                    LOOKALIKE_NAME.publisher: RoleKeys(keys=(MALLORY.public,)),
+                    TYPOSQUAT_NAME.publisher: RoleKeys(keys=(MALLORY.public,)),
+                }
+            )
+            operator.trust(
+                witnesses=[WITNESS.public],
+                builders=[BUILDER.public],
+                no_builders=[LIAR.public],
+            )
+            provenance = provenance_of(clean, builder=BUILDER)
+            zoo.publish(HONEST_NAME, clean, key=ALICE, provenance=provenance)
+        log_key = PublicKey.from_pem(operator.log_key())
+
+        def settle(server: Server) -> None:
+            state = work / f"witness-{server.parts.port}.note"
+            look_once(server, key=WITNESS, log_key=log_key, state=state)
+
+        props = Props(
+            operator=operator,
+            alice=ALICE,
+            mallory=MALLORY,
+            builder=BUILDER,
+            liar=LIAR,
+            clean=clean,
+            badnet=badnet,
+            serve=open_zoo,
+            settle=settle,
+            disk=work / "zoo",
+            run="1",
+        )
+        yield stack.enter_context(staged(work, props))
+
+
+def _folder(folder: Path, data: bytes) -> Path:
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(data)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scenes(stage: Stage) -> dict[str, Scene]:
+    """Every path of attack, prepared."""
+    return {path: attack(stage) for path, attack in PATHS_OF_ATTACK.items()}
+
+
+def test_every_path_of_attack_has_a_row() -> None:
+    assert list(REFUSALS) == list(PATHS_OF_ATTACK) == list(EXPECTED)
+    for path, row in REFUSALS.items():
+        letters = "".join("A" if error is ACCEPTED else "R" for error in row)
+        assert EXPECTED[path][-2:] == letters, path
+
+
+@pytest.mark.parametrize("level", ["trust", "trust+policy"])
+@pytest.mark.parametrize("path", [p for p in REFUSALS if p != "slow retrieval"])
+def test_what_our_client_says_to_it(
+    path: str, level: str, scenes: dict[str, Scene], tmp_path: Path
+) -> None:
+    expected = REFUSALS[path][level == "trust+policy"]
+    if expected is ACCEPTED:
+        taken = LEVELS[level](scenes[path], tmp_path)
+        assert taken.exists()
+        return
+    with pytest.raises(ZooError) as raised:
+        LEVELS[level](scenes[path], tmp_path)
+    assert type(raised.value) is expected, raised.value
+    assert not (tmp_path / "pulled").exists()

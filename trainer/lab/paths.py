@@ -1,0 +1,48 @@
+"""Every path of attack by its name: the rows of the scoreboard."""
+
+from collections.abc import Callable
+
+from trainer.lab import adversary, hostile_repository
+from trainer.lab.scenes import Scene, Stage
+
+PATHS_OF_ATTACK: dict[str, Callable[[Stage], Scene]] = {
+    "page edit": adversary.page_edit,
+    "host swap": adversary.host_swap,
+    "in transit": adversary.in_transit,
+    "malicious mirror": adversary.malicious_mirror,
+    "wrong length": adversary.wrong_length,
+    "endless data": adversary.endless_data,
+    "slow retrieval": adversary.slow_retrieval,
+    "look-alike letters": adversary.lookalike_letters,
+    "typosquat": adversary.typosquat,
+    "malicious publisher": adversary.malicious_publisher,
+    "stolen key": adversary.stolen_key,
+    "stolen key, revoked": hostile_repository.stolen_publisher_key,
+    "rollback": hostile_repository.rollback,
+    "freeze": hostile_repository.freeze,
+    "mix-and-match": hostile_repository.mix_and_match,
+    "expired root": hostile_repository.expired_root,
+    "dropped role": hostile_repository.dropped_role,
+    "fast-forward": hostile_repository.fast_forward,
+    "key listed twice": hostile_repository.key_listed_twice,
+    "stolen online keys": hostile_repository.stolen_online_keys,
+    "stolen online keys, old release": (
+        hostile_repository.stolen_online_keys_old_release
+    ),
+    "split view": hostile_repository.split_view,
+}
+
+AFTER_A_THEFT = frozenset(
+    {
+        "dropped role",
+        "fast-forward",
+        "key listed twice",
+        "stolen online keys",
+        "stolen online keys, old release",
+        "split view",
+    }
+)
+"""Begins with a copy of the server's disk, and is left out where there is none."""
+
+NEVER_ENDS = frozenset({"endless data", "slow retrieval"})
+"""A victim without a defence is still busy when the laboratory gives up on him."""
