@@ -16,7 +16,7 @@ RUN python -m venv /opt/zoo \
  && useradd --uid 10001 --gid zoo --no-create-home --home-dir /tmp zoo
 # A new named volume takes owner and mode from the folder that it covers.
 RUN install -d -o zoo -g zoo -m 0700 \
-    /zoo/access /zoo/tls /zoo/builder /zoo/data /zoo/cache /zoo/scratch /zoo/report \
+    /zoo/access /zoo/tls /zoo/trust /zoo/safe /zoo/builder /zoo/data /zoo/cache /zoo/scratch /zoo/report \
  && install -d -m 0755 /zoo/datasets
 WORKDIR /app
 

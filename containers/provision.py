@@ -1,9 +1,10 @@
 """Make what the containers keep from each other and from the world, once.
 
-Three folders, each a volume, so that a container sees no more than it needs:
-``access`` for all who speak to the service (its token, the authority to pin, the
-worker's public key), ``tls`` for the service alone, ``builder`` for the worker alone.
-What is there already stays as it is.
+Five folders, each a volume, so that a container sees no more than it needs:
+``access`` for all who speak to the service (its token, the authority and the trust root
+to pin, the worker's public key), ``tls`` and ``trust`` (the online keys) for the service
+alone, ``builder`` for the worker alone, and ``safe`` (root and targets keys) for the
+operator alone. What is there already stays as it is.
 
 Run as ``python -m containers.provision ROOT HOST...``.
 """
@@ -17,14 +18,18 @@ from pathlib import Path
 from cryptography import x509
 
 from model_zoo.cli.output import say
-from model_zoo.keys import SigningKey
 from model_zoo.clock import system_clock
+from model_zoo.keys import SigningKey
+from model_zoo.trust.ceremony import RoleKeys
+from model_zoo.trust.online_keys import ROOT_FILE, make_server_folder, write_first
+from model_zoo.trust.roles import sign
 from trainer.files import read_bytes, write_whole
 from trainer.lab.certificates import issue
 
 TOKEN_BYTES = 32
 CERTIFICATE_DAYS = 365
 RENEWAL = timedelta(days=30)
+ROOT_HOLDERS = ("root-1", "root-2", "root-3")
 
 
 def main() -> None:
@@ -41,7 +46,7 @@ def provision(root: Path, *, hosts: tuple[str, ...], now: datetime) -> None:
     start anew to show the new one.
 
     Args:
-        root: has the folders ``access``, ``tls`` and ``builder``.
+        root: has the folders ``access``, ``tls``, ``trust``, ``builder`` and ``safe``.
         hosts: the names and addresses that the certificate is for.
         now: an aware time.
 
@@ -53,7 +58,10 @@ def provision(root: Path, *, hosts: tuple[str, ...], now: datetime) -> None:
     _provide_certificate(tls / "issued", hosts=hosts, now=now)
     write_whole(access / "authority.pem", read_bytes(tls / "issued" / "authority.pem"))
     _write_once(builder / "passphrase", secrets.token_urlsafe(TOKEN_BYTES))
-    key = _provide_key(builder)
+    key = _provide_key(builder, "builder")
+    _provide_trust(root / "trust", safe=root / "safe", now=now)
+    pinned = read_bytes(root / "trust" / "issued" / ROOT_FILE)
+    write_whole(access / ROOT_FILE, pinned)
     write_whole(access / "worker.pub.pem", key.public.to_pem().encode())
     say(f"token, certificate and builder's key are in place; keyid {key.public.keyid}")
 
@@ -84,8 +92,32 @@ def _expiry(chain: Path) -> datetime:
     return x509.load_pem_x509_certificate(read_bytes(chain)).not_valid_after_utc
 
 
-def _provide_key(folder: Path) -> SigningKey:
-    path, unfinished = folder / "builder.pem", folder / "unfinished.pem"
+def _provide_trust(folder: Path, *, safe: Path, now: datetime) -> None:
+    """Hold the ceremony in one place: fit for a laboratory, not for a real zoo.
+
+    The server's set is renamed into place together; the offline keys stay in ``safe``.
+    """
+    _write_once(safe / "passphrase", secrets.token_urlsafe(TOKEN_BYTES))
+    holders = [_provide_key(safe, name) for name in ROOT_HOLDERS]
+    targets_key = _provide_key(safe, "targets")
+    if (folder / "issued").exists():
+        return
+    unfinished = folder / "unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    root, targets = make_server_folder(
+        unfinished,
+        root_keys=RoleKeys(keys=tuple(key.public for key in holders), threshold=2),
+        targets_keys=RoleKeys(keys=(targets_key.public,)),
+        now=now,
+    )
+    sign(root, *holders)
+    sign(targets, targets_key)
+    write_first(unfinished, root, targets)
+    unfinished.rename(folder / "issued")
+
+
+def _provide_key(folder: Path, name: str) -> SigningKey:
+    path, unfinished = folder / f"{name}.pem", folder / "unfinished.pem"
     passphrase = read_bytes(folder / "passphrase")
     if not path.exists():
         unfinished.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from model_zoo.clock import rfc3339
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import (
     ConflictError,
+    InvalidSpecError,
     MalformedDocumentError,
     NotPermittedError,
 )
@@ -37,6 +38,7 @@ from model_zoo.trust.roles import (
     delegation_of,
     keys_of,
     parse,
+    publisher_paths,
     target_path,
 )
 from model_zoo.trust.trusted_keys import TrustedKeys
@@ -163,6 +165,7 @@ def require_roles_kept(current: Targets, new: Targets) -> None:
 
     Raises:
         MalformedDocumentError: they do not; clients would refuse the snapshot.
+        InvalidSpecError: a delegation's name can be no publisher's.
     """
     before, after = _delegated(current), _delegated(new)
     dropped = sorted(set(before) - set(after))
@@ -170,9 +173,10 @@ def require_roles_kept(current: Targets, new: Targets) -> None:
         msg = f"these targets drop {dropped[0]}: a role once delegated stays"
         raise MalformedDocumentError(msg)
     for name, role in after.items():
-        patterns = [f"{name}/*/*/*"]
-        if "~" not in name and (role.paths != patterns or not role.terminating):
-            msg = f"{name}: expected a terminating delegation of {patterns[0]}"
+        if name in {WITHDRAWN, YANKED}:
+            continue
+        if role.paths != publisher_paths(name) or not role.terminating:
+            msg = f"{name}: expected a terminating delegation of {name}/*/*/*"
             raise MalformedDocumentError(msg)
 
 
@@ -199,6 +203,10 @@ def _require_publishers(
     session: Session, new: Targets, roles: Mapping[str, bytes], *, now: datetime
 ) -> None:
     """Accept publishers' roles that were signed anew for these targets."""
+    own_names = {name for name in roles if name.partition("~")[0] == OPERATOR}
+    if own_names - {WITHDRAWN}:
+        msg = f"expected {WITHDRAWN} and publishers' roles, found {sorted(own_names)}"
+        raise MalformedDocumentError(msg)
     for publisher in {name.partition("~")[0] for name in roles} - {OPERATOR}:
         own = {n: it for n, it in roles.items() if n.partition("~")[0] == publisher}
         require_roles(session, publisher, own, change=NO_CHANGE, now=now, targets=new)
@@ -219,8 +227,21 @@ def _keep_files(session: Session, new: Targets, files: Mapping[str, bytes]) -> N
     if sha256_bytes(data) != sha256 or len(data) != target.length:
         msg = f"{TRUSTED_KEYS}: not the file that the targets name"
         raise MalformedDocumentError(msg)
-    TrustedKeys.read(data)
+    _require_keys(TrustedKeys.read(data))
     keep_target(session, TRUSTED_KEYS, data, sha256=sha256)
+
+
+def _require_keys(trusted: TrustedKeys) -> None:
+    """Accept a list whose every entry clients can read: one bad key costs them all."""
+    for kind in (trusted.log, trusted.witnesses, trusted.builders, trusted.scanners):
+        try:
+            keys = [PublicKey.from_pem(pem) for pem in kind]
+        except InvalidSpecError as error:
+            msg = f"{TRUSTED_KEYS}: {error}"
+            raise MalformedDocumentError(msg) from error
+        if len(set(keys)) != len(keys):
+            msg = f"{TRUSTED_KEYS}: one key is listed twice"
+            raise MalformedDocumentError(msg)
 
 
 def _require_withdrawn(
@@ -229,6 +250,9 @@ def _require_withdrawn(
     """Return release -> reason of what this step withdraws; it only ever grows."""
     delegation = delegation_of(new, WITHDRAWN)
     if delegation is None:
+        if data is not None:
+            msg = f"{WITHDRAWN}: these targets delegate nothing to it"
+            raise MalformedDocumentError(msg)
         return {}
     if next(iter(_delegated(new))) != WITHDRAWN or not delegation.terminating:
         msg = f"{WITHDRAWN} must be the first delegation, and terminate the search"
@@ -241,7 +265,8 @@ def _require_withdrawn(
         require_role_signed(new, WITHDRAWN, role)
         expected = 1 if current is None else current.signed.version + 1
         told = role.signed.unrecognized_fields.get(WITHDRAWALS)
-        if role.signed.version != expected or role.signed.targets or not told:
+        is_empty = not role.signed.targets and role.signed.delegations is None
+        if role.signed.version != expected or not is_empty or not _is_told(told):
             msg = f"{WITHDRAWN}: expected an empty role of version {expected}"
             raise MalformedDocumentError(msg)
     names = {ReleaseName.parse(name): str(reason) for name, reason in told.items()}
@@ -250,6 +275,10 @@ def _require_withdrawn(
         msg = f"{WITHDRAWN}: paths and reasons differ, or one was taken back"
         raise MalformedDocumentError(msg)
     return {name: it for name, it in names.items() if str(name) not in known}
+
+
+def _is_told(reasons: object) -> bool:
+    return isinstance(reasons, dict) and bool(reasons)
 
 
 def require_still_signed(

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from model_zoo import errors
 from model_zoo.client import ZooClient
-from model_zoo.digests import sha256_bytes, sha256_file
+from model_zoo.digests import sha256_file
 from model_zoo.downloads import Downloader
 from model_zoo.errors import (
     DigestMismatchError,
@@ -36,9 +35,9 @@ from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.ceremony import RoleKeys
 from tests.model_zoo.releases import weights
 from tests.model_zoo.servers import open_zoo
-from trainer.lab.goods import marked_weights, provenance_of
+from trainer.lab.goods import provenance_of
 from trainer.lab.operator import Operator
-from trainer.lab.paths import NEVER_ENDS, PATHS_OF_ATTACK
+from trainer.lab.paths import PATHS_OF_ATTACK
 from trainer.lab.scenes import (
     HONEST_NAME,
     LOOKALIKE_NAME,
@@ -111,7 +110,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             )
             provenance = provenance_of(clean, builder=BUILDER)
             zoo.publish(HONEST_NAME, clean, key=ALICE, provenance=provenance)
-        log_key = PublicKey.from_pem(operator.log_key())
+        log_key = PublicKey.from_pem(operator.trusted_keys().log[0])
 
         def settle(server: Server) -> None:
             state = work / f"witness-{server.parts.port}.note"
@@ -166,3 +165,39 @@ def test_what_our_client_says_to_it(
         LEVELS[level](scenes[path], tmp_path)
     assert type(raised.value) is expected, raised.value
     assert not (tmp_path / "pulled").exists()
+
+
+def test_slow_retrieval_ends_with_our_clients_patience(
+    stage: Stage, scenes: dict[str, Scene], tmp_path: Path
+) -> None:
+    weights = stage.clean / "model.safetensors"
+    to = tmp_path / "model.safetensors"
+    server = Server(scenes["slow retrieval"].url)
+    with pytest.raises(TransportError, match="too slow"):
+        Downloader(server, patience=IMPATIENT).fetch(
+            "/api/v1/models/alice/digits/releases/1/files/model.safetensors",
+            to,
+            size_bytes=weights.stat().st_size,
+            sha256=sha256_file(weights),
+        )
+    assert not to.exists()
+
+
+def test_who_was_shown_a_split_view_finds_out_when_he_sees_the_true_log(
+    stage: Stage, scenes: dict[str, Scene], tmp_path: Path
+) -> None:
+    LEVELS["trust"](scenes["split view"], tmp_path)
+    anchor = Anchor(root=stage.root, cache=tmp_path / "cache")
+    true = stage.mirror.mount(stage.upstream).url
+    with ZooClient(true, anchor=anchor) as zoo, pytest.raises(SplitViewError):
+        zoo.pull(HONEST_NAME, policy=TrustPolicy(), to=tmp_path / "later")
+
+
+def test_the_mirror_does_harm_by_its_behaviour_alone(
+    stage: Stage, tmp_path: Path
+) -> None:
+    anchor = Anchor(root=stage.root, cache=tmp_path / "cache")
+    url = stage.mirror.mount(stage.upstream).url
+    with ZooClient(url, anchor=anchor) as zoo:
+        pulled = zoo.pull(HONEST_NAME, policy=TrustPolicy(), to=tmp_path / "pulled")
+    assert pulled.statement.release == HONEST_NAME

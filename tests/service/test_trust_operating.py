@@ -8,7 +8,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tuf.api.metadata import DelegatedRole, Metadata, Root, TargetFile, Targets
+from tuf.api.metadata import (
+    DelegatedRole,
+    Delegations,
+    Metadata,
+    Root,
+    TargetFile,
+    Targets,
+)
 
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import YankedError
@@ -285,10 +292,9 @@ TOP = [
     Refusal("a zoo file", extra("zoo/other.json"), 422, MALFORMED),
     Refusal("no trusted keys", without_trusted_keys, 422, MALFORMED),
     Refusal("keys not here", renamed_trusted_keys, 422, MALFORMED),
-    Refusal("a publisher called snapshot", reserved("snapshot"), 400,
-            "InvalidSpecError"),
+    Refusal("a publisher called snapshot", reserved("snapshot"), 422, MALFORMED),
     Refusal("a publisher called zoo", reserved("zoo"), 400, "InvalidSpecError"),
-    Refusal("a top-level bin", reserved("alice~bin-0"), 422, MALFORMED),
+    Refusal("a top-level bin", reserved("alice~bin-0"), 400, "InvalidSpecError"),
     Refusal("skips one", skipped, 409, "ConflictError"),
     Refusal("same version", repeated, 409, "ConflictError"),
     Refusal("expired", expired, 422, "ExpiredMetadataError"),
@@ -458,6 +464,12 @@ def holding_a_target(role: Targets) -> None:
     role.targets[path] = TargetFile(1, {"sha256": "0" * 64}, path)
 
 
+def delegating_on(role: Targets) -> None:
+    friend = DelegatedRole("friend", [], 1, terminating=True, paths=["alice/*/*/*"])
+    role.delegations = Delegations({}, roles={"friend": friend})
+    role.add_key(tuf_key(ALICE.public), "friend")
+
+
 def of_a_later_version(role: Targets) -> None:
     role.version = 7
 
@@ -479,6 +491,7 @@ WITHDRAWALS_REFUSED = [
     ("not terminating", not_terminating, None),
     ("more paths than reasons", more_paths, None),
     ("it is not empty", None, holding_a_target),
+    ("it delegates on", None, delegating_on),
     ("a later version", None, of_a_later_version),
     ("no reasons", None, without_reasons),
     ("a list of reasons", None, with_reasons_that_are_none),

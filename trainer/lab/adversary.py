@@ -143,6 +143,7 @@ def scene_of(
         tls_url=mount.tls_url,
         authority=stage.authority,
         root=stage.root,
+        oms_key=stage.oms_key,
         pinned_key=pinned_key,
     )
 

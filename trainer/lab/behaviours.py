@@ -25,8 +25,8 @@ PASSED_BACK = (
 )
 """What of the zoo's headers its clients look at."""
 ENDLESS_PIECE = bytes(64 * 1024)
-ENDLESS_PAUSE_SECONDS = 0.01
-"""So that a victim without a bound fills memory at 6 MB/s, not at the bus's speed."""
+ENDLESS_PAUSE_SECONDS = 0.05
+"""So that a victim without a bound fills memory at 1 MB/s, not at the bus's speed."""
 DRIP_SECONDS = 0.25
 
 

@@ -102,7 +102,7 @@ def assembled(zoo: Zoo, *, folder: Path) -> Iterator[Cast]:
         )
         _let_in(zoo, cast, cache=folder / "operator-cache")
         log_key = folder / "log.pub.pem"
-        log_key.write_text(cast.operator.log_key())
+        log_key.write_text(cast.operator.trusted_keys().log[0])
         stack.enter_context(
             witness_running(
                 zoo.server,

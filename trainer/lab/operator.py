@@ -40,6 +40,7 @@ from model_zoo.trust.roles import (
     sign,
     to_bytes,
 )
+from model_zoo.trust.trusted_keys import TrustedKeys
 
 ROOT_HOLDERS = ("root-1", "root-2")
 """Two of three are enough."""
@@ -87,10 +88,10 @@ class Operator:
             )
         )
 
-    def log_key(self) -> str:
-        """Return the log's key (PEM), as the root that he made vouches for it."""
+    def trusted_keys(self) -> TrustedKeys:
+        """Return the keys that the root brings along, to be handed on by him."""
         with self.anchor.refreshed(self.transport.server) as zoo:
-            return zoo.trusted_keys().log[0]
+            return zoo.trusted_keys()
 
     def revoke(self, publisher: str, new: SigningKey, release: ReleaseName) -> None:
         """Give a robbed publisher another key and withdraw what the thief published.

@@ -96,6 +96,7 @@ class Stage:
         mirror: the adversary's, with a certificate that its visitors believe.
         middle: sits on the way, with a certificate of the adversary's own making.
         false_zoo: a whole other zoo, in which alice's name has mallory's key.
+        oms_key: the zoo's key for model_signing (PEM), as the operator tells it.
         authority: the one to which victims pin servers' certificates.
         clean: folder of files as their publisher pulled them.
         badnet: the same of the BadNet.
@@ -114,6 +115,7 @@ class Stage:
     mirror: MaliciousMirror
     middle: MaliciousMirror
     false_zoo: Behaviour
+    oms_key: str
     authority: Path
     clean: Path
     badnet: Path
@@ -141,6 +143,7 @@ class Scene:
         tls_url: the same with TLS.
         authority: the pinned authority of server certificates.
         root: the pinned root.
+        oms_key: the zoo's key for model_signing (PEM).
         pinned_key: the publisher's key; None where there is none but the one shown.
         publishers: the names that he means to trust.
         visited: where he had been before, in that order.
@@ -152,6 +155,7 @@ class Scene:
     tls_url: str
     authority: Path
     root: bytes
+    oms_key: str
     pinned_key: PublicKey | None
     publishers: tuple[str, ...] = (HONEST_NAME.publisher,)
     visited: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ from model_zoo.errors import (
 from model_zoo.evaluation import EvaluationReport
 from trainer.lab.cells import Cell
 from trainer.lab.paths import AFTER_A_THEFT, NEVER_ENDS, PATHS_OF_ATTACK
+from trainer.lab.peers import PeerRefusedError
 from trainer.lab.scenes import Scene, Stage
 from trainer.lab.unchecked import NeverEndedError
 
@@ -43,6 +44,32 @@ EXPECTED = {
     "split view": "AAAAAR",
 }
 """A accepted, R refused, in the order of LEVELS: the promise of this laboratory."""
+
+EXPECTED_OF_PEERS = {
+    "page edit": "AARR",
+    "host swap": "RARR",
+    "in transit": "RARR",
+    "malicious mirror": "AARR",
+    "wrong length": "RRRR",
+    "endless data": "AAAR",
+    "slow retrieval": "AAAA",
+    "look-alike letters": "AAAR",
+    "typosquat": "AAAA",
+    "malicious publisher": "AAAA",
+    "stolen key": "AAAA",
+    "stolen key, revoked": "AAAR",
+    "rollback": "AAAR",
+    "freeze": "AAAR",
+    "mix-and-match": "AAAR",
+    "expired root": "AAAR",
+    "dropped role": "AAAR",
+    "fast-forward": "AAAR",
+    "key listed twice": "AAAR",
+    "stolen online keys": "AAAR",
+    "stolen online keys, old release": "AAAA",
+    "split view": "AAAA",
+}
+"""The same of stock clients, in the order of PEERS."""
 
 Level = Callable[[Scene, Path], Path]
 """Goes for what a scene offers, in a folder of its own; returns the weights."""
@@ -137,6 +164,8 @@ def _told(
         weights = outcome.result()
     except NeverEndedError as error:
         cell = replace(cell, hung=True, message=str(error))
+    except PeerRefusedError as error:
+        cell = replace(cell, error=error.kind, message=str(error))
     except (
         VerificationError,
         TransportError,

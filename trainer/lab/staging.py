@@ -112,6 +112,7 @@ def staged(work: Path, props: Props) -> Iterator[Stage]:
             mirror=mirror,
             middle=middle,
             false_zoo=stack.enter_context(passing_on(false)),
+            oms_key=operator.trusted_keys().oms[0],
             authority=work / "mirror-tls" / "authority.pem",
             clean=bare(props.clean, work / "clean"),
             badnet=badnet,

@@ -198,7 +198,7 @@ def _props(work: Path, *, zoo: Zoo, cast: Cast) -> Props:
 
     What is withdrawn stays withdrawn, also for a run that takes up this one.
     """
-    log_key = PublicKey.from_pem(cast.operator.log_key())
+    log_key = PublicKey.from_pem(cast.operator.trusted_keys().log[0])
     run = secrets.token_hex(4)
 
     def settle(server: Server) -> None:
