@@ -54,7 +54,10 @@ def measure(options: Options) -> JsonObject:
         said = take_turns(
             {name: _after_sync(side) for name, side in sides.items()}, rounds=rounds
         )
-    return _result(said) | {"size_bytes": size_bytes, "publish_seconds": large.publish_seconds}
+    return _result(said) | {
+        "size_bytes": size_bytes,
+        "publish_seconds": large.publish_seconds,
+    }
 
 
 def _after_sync(side: Side) -> Side:

@@ -1,10 +1,10 @@
 """Make what the containers keep from each other and from the world, once.
 
 Five folders, each a volume, so that a container sees no more than it needs:
-``access`` for all who speak to the service (its token, the authority and the trust root
-to pin, the worker's public key), ``tls`` and ``trust`` (the online keys) for the service
-alone, ``builder`` for the worker alone, and ``safe`` (root and targets keys) for the
-operator alone. What is there already stays as it is.
+``access`` for all who speak to the service (its token, the authority and the trust
+root to pin, the worker's public key), ``tls`` and ``trust`` (the online keys) for the
+service alone, ``builder`` for the worker alone, ``safe`` (root and targets keys) for
+the operator alone. What is there already stays as it is.
 
 Run as ``python -m containers.provision ROOT HOST...``.
 """

@@ -25,7 +25,6 @@ from model_zoo.errors import (
     TransportError,
 )
 from model_zoo.pacing import Patience, paced_response
-from model_zoo.partials import PARTIAL_SUFFIX as PARTIAL_SUFFIX  # noqa: PLC0414
 from model_zoo.partials import Partial, open_partial, told_as_local_error
 from model_zoo.transport import Server, printable, refusal, untrusted
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from model_zoo.answers import PublishedRelease
 from model_zoo.attestations import ReleaseStatement
 from model_zoo.bundles import write_bundle
-from model_zoo.downloads import PARTIAL_SUFFIX, Downloader
+from model_zoo.downloads import Downloader
 from model_zoo.errors import (
     ConflictError,
     InvalidSpecError,
@@ -22,6 +22,7 @@ from model_zoo.folders import FileProgress
 from model_zoo.formats import check_format
 from model_zoo.manifest import Manifest
 from model_zoo.names import ReleaseName
+from model_zoo.partials import PARTIAL_SUFFIX
 from model_zoo.policy import VerificationPolicy
 from model_zoo.transport import API, Transport
 from model_zoo.verification import (

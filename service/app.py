@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -31,6 +32,7 @@ from service.housekeeping import sweep
 from service.parts import Parts, open_parts
 from service.settings import Settings
 from service.trust.adopting import adopt
+from service.trust.freshness import expiring
 from service.trust.writing import is_due, refresh, seed
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,8 @@ log = logging.getLogger(__name__)
 API = "/api/v1"
 REAP_SECONDS = 1.0
 """How late a lost lease may be noticed while nobody asks for work."""
+WARN_SECONDS = 3600.0
+"""Between two warnings of the same kind."""
 NOUNS = (
     models,
     publishers,
@@ -102,13 +106,24 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _reap_forever(parts: Parts) -> None:
+    warned = -WARN_SECONDS
     while True:
         try:
+            if time.monotonic() - warned > WARN_SECONDS:
+                warned = time.monotonic()
+                await run_in_threadpool(_warn, parts)
             await run_in_threadpool(reap, parts)
             await run_in_threadpool(_keep_fresh, parts)
         except SQLAlchemyError:
-            log.exception("lost leases could not be looked for; trying again")
+            log.exception("what is due every second could not be done; trying again")
         await asyncio.sleep(REAP_SECONDS)
+
+
+def _warn(parts: Parts) -> None:
+    """Tell of what clients will refuse before long."""
+    with parts.database.reading() as session:
+        for dying in expiring(session, now=parts.now()):
+            log.warning("%s", dying)
 
 
 def _keep_fresh(parts: Parts) -> None:

@@ -16,10 +16,8 @@ from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Targets
 from model_zoo.keys import PublicKey
 from model_zoo.trust.roles import TARGETS, expiry, publisher_paths, tuf_key
 
-SYLLABLES = (
-    "ma de lo an ai co ne ri ta mi sa no la re un vi ka to ro da el in se ha li"
-    " or be gi za pe ju xo qu fy wu"
-).split()
+_LETTERS = "madeloanaiconeritamisanolareunvikatorodaelinsehaliorbegizapejuxoqufywu"
+SYLLABLES = tuple(_LETTERS[at : at + 2] for at in range(0, len(_LETTERS), 2))
 """Drawn by Zipf's law, so that some beginnings are far more common than others."""
 MOST_SYLLABLES = 5
 
@@ -57,9 +55,7 @@ def branches(names: Sequence[str], *, most: int, prefix: str = "") -> list[Branc
             found += branches(part.names, most=most, prefix=beginning)
         elif found and len(found[-1].names) + len(part.names) <= most:
             last = found.pop()
-            found.append(
-                Branch(last.patterns + part.patterns, last.names + part.names)
-            )
+            found.append(Branch(last.patterns + part.patterns, last.names + part.names))
         else:
             found.append(part)
     return found

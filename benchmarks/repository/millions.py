@@ -142,7 +142,7 @@ def _measured(world: _World, layout: Mapping[str, Metadata[Targets]]) -> JsonObj
     with TemporaryDirectory(prefix="zoo-bench-") as folder:
         zoo = StaticZoo(Path(folder), world.now)
         others = {name: MetaFile(RELEASES_EACH) for name in names}
-        zoo.publish(layout, world.operator, others=others)
+        publishing = zoo.publish(layout, world.operator, others=others)
         for name in asked:
             roles = _publisher(world, layout, name, RELEASES_EACH)
             for role in roles.values():

@@ -1,10 +1,10 @@
-"""A relay in front of a zoo that notes every answer: requests and bytes, not guesses."""
+"""A relay in front of a zoo that notes every answer: requests and bytes."""
 
 import http.client
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -83,8 +83,9 @@ def relayed(url: str) -> Iterator[Relay]:
             self.send_response_only(answer.status)
             for name, value in head:
                 self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
+            with suppress(ConnectionError):  # the client has read enough
+                self.end_headers()
+                self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

@@ -83,7 +83,7 @@ def seed_repository(
     try:
         with parts.database.writing() as session:
             seed(session, parts)
-            targets = _delegated(session, parts, keys, now=now)
+            targets = _delegated(session, keys, now=now)
             added: dict[str, dict[str, TargetFile]] = {name: {} for name in keys}
             entries = []
             for some in _batches(names):
@@ -208,7 +208,7 @@ def _keep(session: Session, releases: Sequence[_Made], *, now: datetime) -> None
 
 
 def _delegated(
-    session: Session, parts: Parts, keys: Mapping[str, SigningKey], *, now: datetime
+    session: Session, keys: Mapping[str, SigningKey], *, now: datetime
 ) -> Metadata[Targets]:
     """Return top-level targets that delegate to every publisher, unsigned."""
     targets = next_targets(state.require(session, TARGETS, Targets), now=now)

@@ -1,4 +1,4 @@
-"""A TUF repository as nothing but files, and a walk over them through a plain server."""
+"""A TUF repository as nothing but files, and a walk over them by a plain server."""
 
 import subprocess
 import sys
@@ -29,7 +29,8 @@ from model_zoo.trust.roles import (
     sign,
     to_bytes,
 )
-from model_zoo.trust.updater import METADATA_PATH, refreshed
+from model_zoo.trust.updater import refreshed
+from model_zoo.trust.view import METADATA_PATH
 
 ANSWER_SECONDS = 20.0
 

@@ -37,9 +37,7 @@ STRIDE = 7919
 Look = Callable[[TrustedZoo, ReleaseName], object]
 
 
-def measure_clients(
-    repository: Seeded, *, rounds: int, seconds: float
-) -> JsonObject:
+def measure_clients(repository: Seeded, *, rounds: int, seconds: float) -> JsonObject:
     """Return cold and warm walks at one size, over a socket to the real service.
 
     ``pull`` is what ``zoo pull`` asks before it asks for weights: ``release.json``,
@@ -65,7 +63,7 @@ def measure_clients(
 
 def _goals(said: Mapping[str, list[JsonObject]]) -> JsonObject:
     def most(side: str, what: str) -> float:
-        return max(each[what] for each in said[side])
+        return float(max(each[what] for each in said[side]))
 
     return {
         "cold bytes": at_most(most("cold, pull", "metadata_bytes"), MAX_COLD_BYTES),

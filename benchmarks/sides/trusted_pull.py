@@ -21,9 +21,7 @@ def main() -> None:
     With ``die_after_bytes`` this process ends there, as if killed.
     """
     task = json.loads(sys.argv[1])
-    anchor = Anchor(
-        root=Path(task["root"]).read_bytes(), cache=Path(task["cache"])
-    )
+    anchor = Anchor(root=Path(task["root"]).read_bytes(), cache=Path(task["cache"]))
     told: list[int] = []
 
     def progress(_: FileEntry, count: int) -> None:

@@ -4,11 +4,11 @@ import os
 from http import HTTPStatus
 
 from fastapi import APIRouter, Response
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.api.dependencies import PartsHere
 from service.api.schemas import AliveOut, ReadyOut
+from service.trust.freshness import Expiring, expiring
 
 router = APIRouter(tags=["health"])
 
@@ -21,15 +21,25 @@ def tell_alive() -> AliveOut:
 
 @router.get("/readyz")
 def tell_ready(response: Response, parts: PartsHere) -> ReadyOut:
-    """Say whether database and storage are there; 503 if one is not."""
+    """Say whether database and storage are there; 503 if one is not, or is too old.
+
+    ``expiring`` lists the roles that clients will refuse before long.
+    """
+    dying: list[Expiring] = []
     try:
         with parts.database.reading() as session:
-            session.scalar(select(1))
+            dying = expiring(session, now=parts.now())
     except SQLAlchemyError:
         database = False
     else:
         database = True
     storage = os.access(parts.blobs.root, os.W_OK)
-    if not (database and storage):
+    fresh = all(it.expires > parts.now() for it in dying)
+    if not (database and storage and fresh):
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
-    return ReadyOut(database=database, storage=storage)
+    return ReadyOut(
+        database=database,
+        storage=storage,
+        fresh=fresh,
+        expiring=[str(it) for it in dying],
+    )

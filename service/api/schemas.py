@@ -342,3 +342,5 @@ class ReadyOut(BaseModel):
 
     database: bool
     storage: bool
+    fresh: bool
+    expiring: list[str]

@@ -178,28 +178,22 @@ def _write_timestamp(
 def _forget(session: Session, *, now: datetime) -> None:
     """Drop timestamps and snapshots that no client can be half-way through.
 
-    Only the oldest few are looked at, since each look reads a whole row: every step
-    adds one and drops up to FORGET_AT_ONCE, so that none is left behind for long.
+    What counts is when a version's successor came, not when it was made itself.
     """
     session.flush()
     for role in (SNAPSHOT, TIMESTAMP):
-        oldest = session.execute(
-            select(MetadataRow.version, MetadataRow.created_at)
-            .where(MetadataRow.role == role)
-            .order_by(MetadataRow.version)
-            .limit(FORGET_AT_ONCE + 1)
-        ).all()
-        past = [
-            version
-            for version, created_at in oldest[:-1]
-            if created_at < now - IN_FLIGHT
-        ]
-        if past:
-            session.execute(
-                delete(MetadataRow).where(
-                    MetadataRow.role == role, MetadataRow.version.in_(past)
-                )
+        settled = (
+            select(MetadataRow.version)
+            .where(MetadataRow.role == role, MetadataRow.created_at < now - IN_FLIGHT)
+            .order_by(MetadataRow.version.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+        session.execute(
+            delete(MetadataRow).where(
+                MetadataRow.role == role, MetadataRow.version < settled
             )
+        )
 
 
 def _far(now: datetime) -> datetime:

@@ -9,10 +9,19 @@ import pytest
 from containers.provision import CERTIFICATE_DAYS, RENEWAL, provision
 from model_zoo.keys import PublicKey, SigningKey
 from service.settings import Settings
+from service.trust.keys import open_keys
 
 NOW = datetime(2026, 11, 22, 13, 0, tzinfo=UTC)
 HOSTS = ("service", "localhost", "127.0.0.1")
-SECRETS = ("access/token", "tls/issued/server.key", "builder/builder.pem")
+SECRETS = (
+    "access/token",
+    "tls/issued/server.key",
+    "builder/builder.pem",
+    "trust/issued/snapshot.pem",
+    "safe/root-1.pem",
+    "safe/targets.pem",
+)
+ONLINE = ("snapshot", "timestamp", "log", "oms")
 
 
 @pytest.fixture
@@ -22,7 +31,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def empty_volumes(root: Path) -> Path:
-    for volume in ("access", "tls", "builder"):
+    for volume in ("access", "tls", "trust", "builder", "safe"):
         (root / volume).mkdir(parents=True)
     return root
 
@@ -40,13 +49,30 @@ def test_a_first_start_makes_what_everybody_needs(root: Path) -> None:
     assert set(contents(root)) == {
         "access/token",
         "access/authority.pem",
+        "access/root.json",
         "access/worker.pub.pem",
         "tls/issued/authority.pem",
         "tls/issued/server.pem",
         "tls/issued/server.key",
         "builder/builder.pem",
         "builder/passphrase",
+        *(f"trust/issued/{name}.pem" for name in ONLINE),
+        "trust/issued/passphrase",
+        "trust/issued/root.json",
+        "trust/issued/targets.json",
+        "trust/issued/trusted-keys.json",
+        *(f"safe/{name}.pem" for name in ("root-1", "root-2", "root-3", "targets")),
+        "safe/passphrase",
     }
+
+
+def test_the_service_starts_with_its_keys_and_a_root_that_is_believed_anywhere(
+    root: Path,
+) -> None:
+    provision(root, hosts=HOSTS, now=NOW)
+    keys = open_keys(root / "trust" / "issued", now=NOW)
+    assert not keys.is_development
+    assert keys.root == (root / "access" / "root.json").read_bytes()
 
 
 @pytest.mark.parametrize("secret", [*SECRETS, "builder/passphrase"])

@@ -171,6 +171,39 @@ def test_the_operator_withdraws_a_release_of_anybodys(desk: Desk, zoo: str) -> N
     assert desk.pull("alice/digits@1", "again").code == 4
 
 
+def test_a_publisher_yanks_by_command_and_a_policy_file_is_obeyed(
+    desk: Desk, zoo: str
+) -> None:
+    del zoo
+    desk.delegate("alice", "alice")
+    for version in ("1", "2"):
+        desk.publish(f"alice/digits@{version}", "alice")
+    yank = ("yank", "alice/digits@1", "--key", desk.folder / "alice.pem", "--reason")
+    assert desk.run(*yank, "").code == 2
+    told = desk.done(*yank, "it has a backdoor")
+    assert told.document["reason"] == "it has a backdoor"
+    assert desk.pull("alice/digits@1", "one").code == 4
+    policy = desk.folder / "policy.json"
+    policy.write_text(json.dumps({"publishers": ["somebody"]}))
+    to = desk.folder / "two"
+    pull = ("pull", "alice/digits@2", "--to", to, "--policy", policy)
+    refused = desk.run(*pull)
+    assert refused.code == 4
+    assert refused.document["error"] == "PolicyNotMetError"
+    policy.write_text(json.dumps({"publishers": ["alice"], "cosignatures": 1}))
+    assert desk.run(*pull).code == 4, "no witness is listed"
+    policy.write_text(json.dumps({"publishers": ["alice"], "cosignature": 1}))
+    assert desk.run(*pull).code == 2, "a misspelt demand is not ignored"
+    policy.write_text(json.dumps({"publishers": ["alice"]}))
+    assert desk.run(*pull).code == 0
+    lineage = desk.done("lineage", "alice/digits@2")
+    assert lineage.document == {
+        "release": "alice/digits@2",
+        "ancestors": [],
+        "descendants": [],
+    }
+
+
 def test_a_new_root_needs_the_holders_of_the_old_one_too(
     desk: Desk, zoo: str, server: Path
 ) -> None:

@@ -10,7 +10,8 @@ from model_zoo.keys import SigningKey
 from model_zoo.trust.ceremony import RoleKeys, delegate, next_targets
 from model_zoo.trust.publishing import PublisherRoles, sign_roles
 from model_zoo.trust.roles import TARGETS
-from model_zoo.trust.updater import TrustedZoo, open_zoo, told
+from model_zoo.trust.updater import open_zoo
+from model_zoo.trust.view import TrustedZoo, told
 from tests.service.roles import (
     TARGETS_KEY,
     Files,

@@ -8,8 +8,27 @@ def test_a_service_that_works_says_so(zoo: Zoo) -> None:
     ready = zoo.get("/readyz")
     assert (ready.status_code, ready.json()) == (
         200,
-        {"database": True, "storage": True},
+        {"database": True, "storage": True, "fresh": True, "expiring": []},
     )
+
+
+def test_it_warns_before_clients_refuse_and_is_not_ready_once_they_do(
+    zoo: Zoo,
+) -> None:
+    zoo.clock.advance(seconds=19 * 3600)
+    warned = zoo.get("/readyz")
+    assert (warned.status_code, warned.json()["fresh"]) == (200, True)
+    (line,) = warned.json()["expiring"]
+    assert line.startswith("timestamp expires at ")
+    zoo.clock.advance(seconds=6 * 3600)
+    assert zoo.get("/readyz").status_code == 503
+    assert zoo.get("/readyz").json()["fresh"] is False
+
+
+def test_a_year_later_everything_that_needs_a_signature_is_named(zoo: Zoo) -> None:
+    zoo.clock.advance(seconds=350 * 24 * 3600)
+    named = {line.split()[0] for line in zoo.get("/readyz").json()["expiring"]}
+    assert named == {"timestamp", "snapshot", "targets", "root", "zoo~yanked"}
 
 
 def test_a_service_without_its_storage_is_alive_but_not_ready(zoo: Zoo) -> None:
@@ -20,7 +39,7 @@ def test_a_service_without_its_storage_is_alive_but_not_ready(zoo: Zoo) -> None:
     assert zoo.get("/healthz").status_code == 200
     assert (ready.status_code, ready.json()) == (
         503,
-        {"database": True, "storage": False},
+        {"database": True, "storage": False, "fresh": True, "expiring": []},
     )
 
 

@@ -58,8 +58,8 @@ def test_beyond_loopback_token_and_certificate_both_count(tmp_path: Path) -> Non
     token_file.write_text(TOKEN)
     trust = make_real_root(tmp_path / "trust", now=system_clock())
     public = ("--host", "0.0.0.0", "--token-file", str(token_file))  # noqa: S104
-    public = (*public, "--trust-dir", str(trust))
-    with serving(tmp_path, *public, *options(tls.chain, tls.key)) as (url, _):
+    real = ("--trust-dir", str(trust))
+    with serving(tmp_path, *public, *real, *options(tls.chain, tls.key)) as (url, _):
         with ZooClient(url, ca=tls.authority, token=TOKEN) as zoo:
             assert list(zoo.models()) == []
         assert url.startswith("https://127.0.0.1:")

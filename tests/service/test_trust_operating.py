@@ -164,7 +164,7 @@ def for_other_online_keys(role: str) -> Callable[[Root, Zoo], None]:
 @dataclass(frozen=True)
 class Refusal:
     name: str
-    spoil: Callable[..., object]
+    spoil: Callable[..., None]
     status: int
     code: str
 

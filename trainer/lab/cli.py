@@ -30,6 +30,10 @@ def lab(
         Path | None,
         typer.Option(help="With --url: folder of targets.pem and its passphrase."),
     ] = None,
+    peers: Annotated[
+        bool,
+        typer.Option("--peers", help="Stock clients, too; makes their environments."),
+    ] = False,
     token_file: TokenFile = None,
     ca: Authority = None,
 ) -> None:
@@ -43,7 +47,9 @@ def lab(
     """
     from trainer.devices import choose_device, environment
     from trainer.lab.cast import Zoo
+    from trainer.lab.peers import make_environments
     from trainer.lab.report import HTML_NAME, as_json, write_report
+    from trainer.lab.scoreboard import FULL, OWN
     from trainer.lab.story import play_story
     from trainer.lab.workspace import workspace
 
@@ -53,9 +59,11 @@ def lab(
             msg = "a zoo that runs already: give its root and the operator's safe, too"
             raise InvalidSpecError(msg)
         zoo = Zoo(url=url, root=trust, safe=safe, token_file=token_file, ca=ca)
+    if peers:
+        make_environments()
     machine = environment(choose_device("auto"), "auto")
     with workspace(out) as work:
-        story = play_story(work, zoo=zoo)
+        story = play_story(work, zoo=zoo, board=FULL if peers else OWN)
         write_report(story, folder=out, environment=machine)
     emit(as_json(story, environment=machine))
     console.print(f"report: {out / HTML_NAME} ({story.seconds:.0f} s)")

@@ -14,6 +14,8 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from model_zoo.manifest import CHECKPOINT_PREFIX, WEIGHTS_SUFFIX
+
 POLL_SECONDS = 0.02
 PASSED_ON = ("Range", "If-Range")
 """What of a visitor's headers changes the answer."""
@@ -29,8 +31,9 @@ class Question:
 
     @property
     def is_for_weights(self) -> bool:
-        """Whether a file of weights is asked for, by whatever route."""
-        return self.path.partition("?")[0].endswith(".safetensors")
+        """Whether a release's weights are asked for, by whatever route."""
+        name = self.path.partition("?")[0].rpartition("/")[2]
+        return name.endswith(WEIGHTS_SUFFIX) and CHECKPOINT_PREFIX not in name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

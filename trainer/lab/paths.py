@@ -5,7 +5,9 @@ from collections.abc import Callable
 from trainer.lab import adversary, hostile_repository
 from trainer.lab.scenes import Scene, Stage
 
-PATHS_OF_ATTACK: dict[str, Callable[[Stage], Scene]] = {
+Attack = Callable[[Stage], Scene]
+
+SENDING: dict[str, Attack] = {
     "page edit": adversary.page_edit,
     "host swap": adversary.host_swap,
     "in transit": adversary.in_transit,
@@ -13,15 +15,21 @@ PATHS_OF_ATTACK: dict[str, Callable[[Stage], Scene]] = {
     "wrong length": adversary.wrong_length,
     "endless data": adversary.endless_data,
     "slow retrieval": adversary.slow_retrieval,
+}
+PUBLISHING: dict[str, Attack] = {
     "look-alike letters": adversary.lookalike_letters,
     "typosquat": adversary.typosquat,
     "malicious publisher": adversary.malicious_publisher,
     "stolen key": adversary.stolen_key,
     "stolen key, revoked": hostile_repository.stolen_publisher_key,
+}
+REPLAYING: dict[str, Attack] = {
     "rollback": hostile_repository.rollback,
     "freeze": hostile_repository.freeze,
     "mix-and-match": hostile_repository.mix_and_match,
     "expired root": hostile_repository.expired_root,
+}
+STEALING: dict[str, Attack] = {
     "dropped role": hostile_repository.dropped_role,
     "fast-forward": hostile_repository.fast_forward,
     "key listed twice": hostile_repository.key_listed_twice,
@@ -32,17 +40,19 @@ PATHS_OF_ATTACK: dict[str, Callable[[Stage], Scene]] = {
     "split view": hostile_repository.split_view,
 }
 
-AFTER_A_THEFT = frozenset(
-    {
-        "dropped role",
-        "fast-forward",
-        "key listed twice",
-        "stolen online keys",
-        "stolen online keys, old release",
-        "split view",
-    }
-)
-"""Begins with a copy of the server's disk, and is left out where there is none."""
+GROUPS = {
+    "What is sent": SENDING,
+    "Who publishes": PUBLISHING,
+    "What is current": REPLAYING,
+    "With the server's own keys": STEALING,
+}
+"""Paths by what the adversary has in his hands."""
+
+PATHS_OF_ATTACK = {
+    name: attack for group in GROUPS.values() for name, attack in group.items()
+}
+AFTER_A_THEFT = frozenset(STEALING)
+"""Each begins with a copy of the server's disk, and is left out where there is none."""
 
 NEVER_ENDS = frozenset({"endless data", "slow retrieval"})
 """A victim without a defence is still busy when the laboratory gives up on him."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model_zoo.digests import sha256_file
@@ -15,9 +15,10 @@ from model_zoo.errors import (
 from model_zoo.evaluation import EvaluationReport
 from trainer.lab.cells import Cell
 from trainer.lab.paths import AFTER_A_THEFT, NEVER_ENDS, PATHS_OF_ATTACK
-from trainer.lab.peers import PeerRefusedError
+from trainer.lab.peers import PEERS, PeerRefusedError
 from trainer.lab.scenes import Scene, Stage
 from trainer.lab.unchecked import NeverEndedError
+from trainer.lab.victim import LEVELS
 
 EXPECTED = {
     "page edit": "AAARRR",
@@ -75,11 +76,27 @@ Level = Callable[[Scene, Path], Path]
 """Goes for what a scene offers, in a folder of its own; returns the weights."""
 
 
+@dataclass(frozen=True, slots=True)
+class Board:
+    """The columns to play, and what is promised: path -> one letter a column."""
+
+    levels: Mapping[str, Level]
+    expected: Mapping[str, str]
+
+
+OWN = Board(LEVELS, EXPECTED)
+"""The script, and our client at each of its levels."""
+FULL = Board(
+    {**LEVELS, **PEERS},
+    {path: row + EXPECTED_OF_PEERS[path] for path, row in EXPECTED.items()},
+)
+"""Stock clients beside them."""
+
+
 def play(
     stage: Stage,
-    levels: Mapping[str, Level],
+    board: Board,
     *,
-    expected: Mapping[str, str],
     folder: Path,
     tell: Callable[[Cell], None],
 ) -> list[tuple[Cell, Path | None]]:
@@ -90,14 +107,14 @@ def play(
 
     Args:
         stage: the zoo, the mirror and the actors' keys.
-        levels: how each column's victims go about it.
-        expected: path -> one letter a level, A or R.
+        board: how each column's victims go about it, and what is promised.
         folder: takes one folder a victim; must be empty.
         tell: called with each cell as it ends.
 
     Returns:
         Each cell, with the weights its victim ended up with.
     """
+    levels, expected = board.levels, board.expected
     paths = [path for path in expected if stage.stolen or path not in AFTER_A_THEFT]
     first = [path for path in paths if path in NEVER_ENDS]
     with ThreadPoolExecutor(len(levels) * (1 + len(first))) as pool:

@@ -35,9 +35,8 @@ from trainer.lab.orders import OrderBook
 from trainer.lab.outsourcing import ORDER, ORDERS, Outsourced, order_everything, receive
 from trainer.lab.processes import running, wait_for_ready
 from trainer.lab.scenes import HONEST_NAME, Stage
-from trainer.lab.scoreboard import EXPECTED, measured, play
+from trainer.lab.scoreboard import Board, measured, play
 from trainer.lab.staging import Props, staged
-from trainer.lab.victim import LEVELS
 from trainer.lab.witnesses import look_once, wait_until_witnessed
 from trainer.lab.workspace import KEYS
 
@@ -86,12 +85,13 @@ class Story:
         return [told for told, kept in promises if not kept]
 
 
-def play_story(work: Path, *, zoo: Zoo | None) -> Story:
+def play_story(work: Path, *, zoo: Zoo | None, board: Board) -> Story:
     """Play everything in ``work``, which a later call can take up again.
 
     Args:
         work: keys, the embedded zoo, its copies and every victim's folder.
         zoo: a zoo that is running already; None starts one in ``work``.
+        board: the scoreboard's columns.
 
     Raises:
         ZooError: a step could not be played.
@@ -120,7 +120,7 @@ def play_story(work: Path, *, zoo: Zoo | None) -> Story:
         narration.heading(3, "Paths of attack, levels of protection")
         shutil.rmtree(work / "victims", ignore_errors=True)
         with staged(work, _props(work, zoo=zoo, cast=cast)) as stage:
-            cells = _play_attacks(stage, work / "victims")
+            cells = _play_attacks(stage, board, folder=work / "victims")
 
         narration.heading(4, "Transfer learning and repair")
         book.wait_for(*ordered)
@@ -223,11 +223,10 @@ def _props(work: Path, *, zoo: Zoo, cast: Cast) -> Props:
     )
 
 
-def _play_attacks(stage: Stage, folder: Path) -> list[Cell]:
+def _play_attacks(stage: Stage, board: Board, *, folder: Path) -> list[Cell]:
     outcomes = play(
         stage,
-        LEVELS,
-        expected=EXPECTED,
+        board,
         folder=folder,
         tell=lambda cell: say(
             f"{cell.path_of_attack} / {cell.level}: {narration.outcome(cell)}"
