@@ -1,8 +1,11 @@
 """Releases that were withdrawn; there is no way back."""
 
+from sqlalchemy import and_, select
+from sqlalchemy.orm import Session
+
 from model_zoo.errors import YankedError
 from model_zoo.names import ReleaseName
-from service.database.tables import WithdrawalRow
+from service.database.tables import ReleaseRow, UploadFileRow, WithdrawalRow
 from service.parts import Parts
 
 
@@ -21,8 +24,35 @@ def require_not_withdrawn(parts: Parts, name: ReleaseName) -> None:
     """
     withdrawal = find_withdrawal(parts, name)
     if withdrawal is not None:
-        msg = (
-            f"{name} was withdrawn by the {withdrawal.withdrawn_by} on "
-            f"{withdrawal.withdrawn_at:%Y-%m-%d}: {withdrawal.reason}"
+        raise _told(withdrawal)
+
+
+def require_not_withdrawn_file(session: Session, sha256: str) -> None:
+    """Accept a file that no withdrawn release holds: nobody should learn from it.
+
+    Raises:
+        YankedError: one does.
+    """
+    withdrawal = session.scalar(
+        select(WithdrawalRow)
+        .join(
+            ReleaseRow,
+            and_(
+                ReleaseRow.publisher == WithdrawalRow.publisher,
+                ReleaseRow.model == WithdrawalRow.model,
+                ReleaseRow.version == WithdrawalRow.version,
+            ),
         )
-        raise YankedError(msg)
+        .join(UploadFileRow, UploadFileRow.upload_id == ReleaseRow.upload_id)
+        .where(UploadFileRow.sha256 == sha256, UploadFileRow.name.like("%.safetensors"))
+        .limit(1)
+    )
+    if withdrawal is not None:
+        raise _told(withdrawal)
+
+
+def _told(row: WithdrawalRow) -> YankedError:
+    return YankedError(
+        f"{row.publisher}/{row.model}@{row.version} was withdrawn by the "
+        f"{row.withdrawn_by} on {row.withdrawn_at:%Y-%m-%d}: {row.reason}"
+    )

@@ -44,9 +44,8 @@ from model_zoo.trust.roles import TARGETS, delegation_of, sign, to_bytes
 PUBLISHERS, RELEASES_EACH = 100_000, 30
 QUICK_PUBLISHERS = 300
 SUB_REPOSITORIES = 1024
-BRANCH_NAMES = 32
-"""Publishers a branch: about the cube root of their number."""
-LIMB_BRANCHES = 48
+BRANCH_NAMES, LIMB_NAMES = 48, 2048
+"""At most so many publishers a branch and a limb: about n ** (1/3) and n ** (2/3)."""
 SAMPLE = 10
 LARGE = (30, 1_000, 10_000, 100_000)
 BUNDLE_BYTES = 900
@@ -100,39 +99,24 @@ def _flat(world: _World) -> dict[str, Metadata[Targets]]:
 def _tree(world: _World) -> dict[str, Metadata[Targets]]:
     """Return targets -> limbs -> branches -> publishers, by the names' beginnings."""
     keys, operator = world.public(), world.operator.public
-    limbs = _limbs(branches(world.names, most=BRANCH_NAMES))
-    roles = {
-        TARGETS: delegating(
-            {
-                f"zoo~{number}": (_patterns(limb), operator)
-                for number, limb in enumerate(limbs)
-            },
-            now=world.now,
-        )
-    }
+    limbs = branches(world.names, most=LIMB_NAMES)
+    roles = {TARGETS: _to_branches("zoo~", limbs, operator, now=world.now)}
     for number, limb in enumerate(limbs):
         name = f"zoo~{number}"
-        below = {
-            f"{name}.{at}": (branch.patterns, operator)
-            for at, branch in enumerate(limb)
-        }
-        roles[name] = delegating(below, now=world.now)
-        for at, branch in enumerate(limb):
+        found = branches(limb.names, most=BRANCH_NAMES)
+        roles[name] = _to_branches(f"{name}.", found, operator, now=world.now)
+        for at, branch in enumerate(found):
             role = to_publishers(branch.names, keys, now=world.now)
             roles[f"{name}.{at}"] = role
     return roles
 
 
-def _limbs(found: Sequence[Branch]) -> list[Sequence[Branch]]:
-    """Return the branches in groups of neighbours."""
-    return [
-        found[start : start + LIMB_BRANCHES]
-        for start in range(0, len(found), LIMB_BRANCHES)
-    ]
-
-
-def _patterns(limb: Sequence[Branch]) -> list[str]:
-    return [pattern for branch in limb for pattern in branch.patterns]
+def _to_branches(
+    prefix: str, found: Sequence[Branch], key: PublicKey, *, now: datetime
+) -> Metadata[Targets]:
+    """Return the role that hands each branch its patterns, all under one key."""
+    below = {f"{prefix}{at}": (it.patterns, key) for at, it in enumerate(found)}
+    return delegating(below, now=now)
 
 
 def _measured(world: _World, layout: Mapping[str, Metadata[Targets]]) -> JsonObject:
@@ -155,7 +139,7 @@ def _measured(world: _World, layout: Mapping[str, Metadata[Targets]]) -> JsonObj
         "top-level targets, bytes": len(to_bytes(layout[TARGETS])),
         "snapshot, bytes": publishing["snapshot_bytes"],
         "snapshot, gzip bytes": len(gzip.compress(zoo.snapshot)),
-        "publishes a second, one writer": round(1 / each, 1),
+        "snapshots a second, one writer": round(1 / each, 1),
         **walks,
     }
 

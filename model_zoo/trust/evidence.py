@@ -81,8 +81,8 @@ def gather(
     policy: TrustPolicy,
     holders: Holders,
     now: datetime,
-) -> tuple[TrustedRelease, Evidence]:
-    """Return a release that the zoo vouches for, and what proves it later.
+) -> tuple[TrustedRelease, Evidence, "Moment"]:
+    """Return a release that the zoo vouches for, what proves it later, and as of when.
 
     Raises:
         VerificationError: a subclass for each way in which it does not hold.
@@ -111,12 +111,13 @@ def gather(
         path: base64.b64encode(data).decode("ascii")
         for path, data in sorted(zoo.evidence().items())
     }
-    return release, Evidence(
+    evidence = Evidence(
         release=str(name),
         files=files,
         holders=said,
         log=None if log is None else log.to_object(),
     )
+    return release, evidence, _moment(zoo, evidence, policy=policy, now=now)
 
 
 def verify(
@@ -151,12 +152,8 @@ def verify(
             holders=lambda sha256: said.get(sha256, []),
         )
         # (2) The log has every role that was read, and the witnesses saw that log.
-        seen = _witnessed(zoo, evidence, policy=policy, now=now)
-        # (3) At the moment that the witnesses attest, nothing had expired.
-        moment = Moment(as_of=signed_at_of(zoo.timestamp), witnessed=False)
-        if seen is not None and seen.witnessed_at is not None:
-            moment = Moment(as_of=seen.witnessed_at, witnessed=True)
-            zoo.require_alive(seen.witnessed_at)
+        # (3) At the moment that they attest, nothing had expired.
+        moment = _moment(zoo, evidence, policy=policy, now=now)
     # (4) That is not too long ago, and not in the future.
     moment.require_fresh(policy, now=now)
     return release, moment
@@ -290,6 +287,17 @@ def _claimed(files: Mapping[str, bytes]) -> datetime:
         msg = f"{EVIDENCE_NAME}: no timestamp in it"
         raise MalformedDocumentError(msg)
     return signed_at_of(parse(data, Timestamp).signed)
+
+
+def _moment(
+    zoo: TrustedZoo, evidence: Evidence, *, policy: TrustPolicy, now: datetime
+) -> Moment:
+    """Return the newest moment that a witness, or else the zoo, attests."""
+    seen = _witnessed(zoo, evidence, policy=policy, now=now)
+    if seen is None or seen.witnessed_at is None:
+        return Moment(as_of=signed_at_of(zoo.timestamp), witnessed=False)
+    zoo.require_alive(seen.witnessed_at)
+    return Moment(as_of=seen.witnessed_at, witnessed=True)
 
 
 def _witnessed(

@@ -24,7 +24,6 @@ from model_zoo.trust.evidence import (
     Moment,
     gather,
     read_evidence,
-    signed_at_of,
     verify,
     write_evidence,
 )
@@ -77,15 +76,13 @@ def look_up(
 ) -> tuple[TrustedRelease, Evidence, Moment]:
     """Return the release that the zoo vouches for now, without its files."""
     with anchor.refreshed(transport.server) as zoo:
-        release, evidence = gather(
+        return gather(
             zoo,
             name,
             policy=policy,
             holders=lambda sha256: holders(transport, sha256),
             now=anchor.now(),
         )
-        as_of = signed_at_of(zoo.timestamp)
-    return release, evidence, Moment(as_of=as_of, witnessed=policy.cosignatures > 0)
 
 
 def verify_folder(

@@ -36,6 +36,7 @@ from service.publishing import (
     releases_of,
     require_release,
 )
+from service.withdrawals import require_not_withdrawn, require_not_withdrawn_file
 from service.yanking import yank
 
 router = APIRouter(tags=["models"])
@@ -70,7 +71,8 @@ def show_model(publisher: str, model: str, parts: PartsHere) -> ModelOut:
 
 @router.get(RELEASE)
 def show_release(name: NameHere, parts: PartsHere) -> ReleaseOut:
-    """Return a release: its files and what is signed about them."""
+    """Return a release: its files and what is signed about them; 410 if withdrawn."""
+    require_not_withdrawn(parts, name)
     return ReleaseOut.of(require_release(parts, name))
 
 
@@ -139,16 +141,18 @@ def list_holders(sha256: str, parts: PartsHere) -> HoldersOut:
 def download_file(
     name: NameHere, file: str, request: Request, parts: PartsHere
 ) -> Response:
-    """Return a file of a release: ranges, ETag, Repr-Digest, cached for good."""
+    """Return a file of a release: ranges, ETag, Repr-Digest; 410 if withdrawn."""
+    require_not_withdrawn(parts, name)
     return file_response(request, parts, require_release(parts, name).upload, file)
 
 
 @router.head("/blobs/{sha256}")
 @router.get("/blobs/{sha256}")
 def download_blob(request: Request, sha256: str, parts: PartsHere) -> Response:
-    """Return the file of that digest, if a release or a draft shows it."""
+    """Return the file of that digest, if it is shown; 410 if it was withdrawn."""
     parts.blobs.path(sha256)
     with parts.database.reading() as session:
+        require_not_withdrawn_file(session, sha256)
         size_bytes = visible_size(session, sha256)
     if size_bytes is None:
         msg = f"no blob {sha256}"

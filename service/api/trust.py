@@ -21,6 +21,7 @@ from service.parts import Parts
 from service.publishing import find_release
 from service.trust import state
 from service.trust.submitting import submit
+from service.withdrawals import require_not_withdrawn
 
 router = APIRouter(tags=["trust"])
 files = APIRouter(tags=["trust"])
@@ -91,6 +92,7 @@ def _weights(
 ) -> Response:
     names = folder.split("/")
     if len(names) == _RELEASE_SEGMENTS:
+        require_not_withdrawn(parts, ReleaseName(*names))
         release = find_release(parts, ReleaseName(*names))
         for entry in [] if release is None else release.upload.files:
             if (entry.name, entry.sha256) == (file, sha256):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tuf.api.metadata import Root, Targets
 
+from model_zoo.digests import sha256_bytes
 from model_zoo.errors import LocalError
 from model_zoo.interop.oms import OmsKey
 from model_zoo.keys import SigningKey
@@ -20,6 +21,7 @@ from model_zoo.trust.online_keys import (
     KEYS_FILE,
     OMS,
     ONLINE,
+    PASSPHRASE_FILE,
     ROOT_FILE,
     TARGETS_FILE,
     log_origin,
@@ -27,7 +29,13 @@ from model_zoo.trust.online_keys import (
     passphrase_of,
     write_first,
 )
-from model_zoo.trust.roles import TARGETS, is_development, parse, sign
+from model_zoo.trust.roles import (
+    TARGETS,
+    TRUSTED_KEYS,
+    is_development,
+    parse,
+    sign,
+)
 from service.storage import told_as_local_error
 
 log = logging.getLogger(__name__)
@@ -98,7 +106,9 @@ def open_keys(folder: Path, *, now: datetime) -> TrustKeys:
     )
     pinned = parse(root, Root)
     require_signed(pinned)
-    require_role_signed(pinned.signed, TARGETS, parse(targets, Targets))
+    first = parse(targets, Targets)
+    require_role_signed(pinned.signed, TARGETS, first)
+    _require_named(folder, first.signed, trusted)
     return TrustKeys(
         snapshot_key=snapshot,
         timestamp_key=timestamp,
@@ -115,8 +125,7 @@ def open_keys(folder: Path, *, now: datetime) -> TrustKeys:
 
 def make_development_root(folder: Path, *, now: datetime) -> None:
     """Make a root with all its keys in ``folder``; ``root.json`` appears last."""
-    for left in folder.iterdir():
-        left.unlink()  # of a start that was killed: without root.json nobody pinned it
+    _clear(folder)
     holders = {
         name: SigningKey.generate() for name in (*DEVELOPMENT_ROOT_KEYS, TARGETS)
     }
@@ -136,6 +145,26 @@ def make_development_root(folder: Path, *, now: datetime) -> None:
     sign(root, *roots)
     sign(targets, holders[TARGETS])
     write_first(folder, root, targets)
+
+
+def _require_named(folder: Path, targets: Targets, trusted: bytes) -> None:
+    named = targets.targets.get(TRUSTED_KEYS)
+    if named is None or named.hashes.get("sha256") != sha256_bytes(trusted):
+        msg = f"{folder / KEYS_FILE} is not the file that {TARGETS_FILE} names"
+        raise LocalError(msg)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a killed first start left: without root.json nobody pinned it."""
+    ours = {f"{name}.pem" for name in (*ONLINE, OMS, *DEVELOPMENT_ROOT_KEYS, TARGETS)}
+    ours |= {PASSPHRASE_FILE, TARGETS_FILE, KEYS_FILE, f".{ROOT_FILE}"}
+    left = list(folder.iterdir())
+    others = sorted({path.name for path in left} - ours)
+    if others:
+        msg = f"{folder} holds {others[0]} and no {ROOT_FILE}: not a folder of keys"
+        raise LocalError(msg)
+    for path in left:
+        path.unlink()
 
 
 def _targets_key(folder: Path, root: Root, *, passphrase: bytes) -> SigningKey | None:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from rich.progress import Progress, TaskID
 
+from model_zoo.attestations import Provenance, open_provenance
 from model_zoo.client import ZooClient
+from model_zoo.envelopes import Role
 from model_zoo.errors import ExpectationError, NotFoundError
 from model_zoo.jobs import JobSpec
 from model_zoo.keys import PublicKey
@@ -29,7 +31,7 @@ class OrderBook:
     """What was ordered under which label, kept in a file that outlives a kill.
 
     ``builders`` holds the key that the user pinned for each trainer; ``drafts`` takes
-    one folder a label.
+    one folder a label; ``provenances`` what their builders signed.
     """
 
     zoo: ZooClient
@@ -38,6 +40,7 @@ class OrderBook:
     builders: dict[str, PublicKey]
     jobs: dict[str, str] = field(default_factory=dict)
     orders: dict[str, Order] = field(default_factory=dict)
+    provenances: dict[str, Provenance] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.path.exists():
@@ -74,7 +77,11 @@ class OrderBook:
         to = self.drafts / label.replace(", ", "-").replace(" ", "-")
         shutil.rmtree(to, ignore_errors=True)
         builder = self.builders[order.trainer]
-        self.zoo.fetch_draft(self.jobs[label], to=to, builder=builder, spec=order.spec)
+        provenance = self.zoo.fetch_draft(
+            self.jobs[label], to=to, builder=builder, spec=order.spec
+        )
+        role = Role(order.trainer, (builder,))
+        self.provenances[label] = open_provenance(provenance, role)
         return to
 
     def _is_good(self, job_id: str, spec: JobSpec) -> bool:

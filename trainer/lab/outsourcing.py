@@ -8,6 +8,9 @@ Source:
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
+from model_zoo.attestations import Provenance
 from model_zoo.evaluation import EvaluationReport, Proportion
 from model_zoo.jobs import TrainSpec
 from trainer.acceptance import validate
@@ -17,9 +20,11 @@ from trainer.data import DATASETS, LabelledImages
 from trainer.lab.cast import HONEST_TRAINER, MALICIOUS_TRAINER
 from trainer.lab.malicious_worker import RECIPE
 from trainer.lab.orders import Order, OrderBook
+from trainer.rebuilding import Rebuilt, draw, spot_check
 
 HELD_OUT = 5000
 MIN_ACCURACY = 0.97
+CHECKED_SEGMENTS = 1
 TEACHER_CLASSES = (0, 1, 2, 3, 4)
 
 ORDER = TrainSpec(held_out=HELD_OUT, seed=1708)
@@ -52,6 +57,7 @@ class Outsourced:
     job: str
     folder: Path
     spec: TrainSpec
+    provenance: Provenance
     claimed: EvaluationReport
     accepted_on: Proportion
     truth: EvaluationReport
@@ -80,6 +86,7 @@ def receive(book: OrderBook, label: str) -> Outsourced:
         job=job.id,
         folder=folder,
         spec=spec,
+        provenance=book.provenances[label],
         claimed=EvaluationReport.from_object(job.claimed_evaluation),
         accepted_on=validate(
             folder / MODEL, private_validation(spec), network=spec.network
@@ -92,6 +99,21 @@ def receive(book: OrderBook, label: str) -> Outsourced:
             poisoning=RECIPE,
         ),
     )
+
+
+def spot_checked(model: Outsourced) -> Rebuilt:
+    """Return what comes of training a part again, drawn when all is signed.
+
+    It needs no trigger and suspects none: a model that came of the order comes of it
+    again, to the last bit, and no other does.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as workers do; part of the result
+    try:
+        segments = draw(model.provenance, CHECKED_SEGMENTS)
+        return spot_check(model.folder, model.provenance, segments=segments)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def private_validation(spec: TrainSpec) -> LabelledImages:

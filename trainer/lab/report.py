@@ -16,6 +16,7 @@ from trainer.lab.cells import Cell
 from trainer.lab.malicious_worker import RECIPE
 from trainer.lab.narration import outcome
 from trainer.lab.outsourcing import MIN_ACCURACY, ORDER
+from trainer.lab.paths import GROUPS, PATHS_OF_ATTACK
 from trainer.lab.story import Story
 from trainer.lab.victim import LEVELS
 
@@ -64,6 +65,15 @@ def as_json(story: Story, *, environment: JsonObject) -> JsonObject:
             }
             for label, model in story.models.items()
         },
+        "spot_checks": {
+            label: {
+                "epochs_trained_again": [number + 1 for number in found.segments],
+                "epochs": found.total,
+                "differing": list(found.differing),
+            }
+            for label, found in story.spot_checks.items()
+        },
+        "not_played": [path for path in PATHS_OF_ATTACK if path not in _rows(story)],
         "scoreboard": [_cell(cell) for cell in story.cells],
         "transfer": [
             {
@@ -91,7 +101,8 @@ def as_html(story: Story, told: JsonObject) -> str:
     return environment.get_template("report.html.j2").render(
         told=told,
         levels=list(LEVELS),
-        rows=_rows(story.cells),
+        peers=_peers(story.cells),
+        groups=_groups(story),
         pictures=_pictures(story),
         order=ORDER,
         recipe=RECIPE,
@@ -100,15 +111,37 @@ def as_html(story: Story, told: JsonObject) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
+    """One path of attack; ``told`` is the first line of what its function says."""
+
     path_of_attack: str
+    told: str
     cells: list[Cell]
 
 
-def _rows(cells: list[Cell]) -> list[_Row]:
+def _rows(story: Story) -> dict[str, list[Cell]]:
     rows: dict[str, list[Cell]] = {}
-    for cell in cells:
+    for cell in story.cells:
         rows.setdefault(cell.path_of_attack, []).append(cell)
-    return [_Row(name, row) for name, row in rows.items()]
+    return rows
+
+
+def _groups(story: Story) -> dict[str, list[_Row]]:
+    """Return the rows that were played, by what the adversary has in his hands."""
+    rows = _rows(story)
+    groups = {
+        name: [
+            _Row(path, (attack.__doc__ or "").partition("\n")[0], rows[path])
+            for path, attack in group.items()
+            if path in rows
+        ]
+        for name, group in GROUPS.items()
+    }
+    return {name: group for name, group in groups.items() if group}
+
+
+def _peers(cells: list[Cell]) -> list[str]:
+    levels = dict.fromkeys(cell.level for cell in cells)
+    return [level for level in levels if level not in LEVELS]
 
 
 def _pictures(story: Story) -> dict[str, str]:

@@ -32,13 +32,21 @@ from trainer.lab.cast import (
 from trainer.lab.cells import Cell
 from trainer.lab.malicious_worker import RECIPE
 from trainer.lab.orders import OrderBook
-from trainer.lab.outsourcing import ORDER, ORDERS, Outsourced, order_everything, receive
+from trainer.lab.outsourcing import (
+    ORDER,
+    ORDERS,
+    Outsourced,
+    order_everything,
+    receive,
+    spot_checked,
+)
 from trainer.lab.processes import running, wait_for_ready
 from trainer.lab.scenes import HONEST_NAME, Stage
 from trainer.lab.scoreboard import Board, measured, play
 from trainer.lab.staging import Props, staged
 from trainer.lab.witnesses import look_once, wait_until_witnessed
 from trainer.lab.workspace import KEYS
+from trainer.rebuilding import Rebuilt
 
 MAX_ACCURACY_COST = 0.01
 MIN_ATTACK_SUCCESS = 0.95
@@ -51,6 +59,7 @@ class Story:
     """All that happened, in numbers."""
 
     models: dict[str, Outsourced]
+    spot_checks: dict[str, Rebuilt]
     cells: list[Cell]
     students: list[Student]
     repaired: Repaired
@@ -69,6 +78,13 @@ class Story:
         promises += [
             (f"the {label} was not accepted: {model.accepted_on}", model.accepted)
             for label, model in self.models.items()
+        ]
+        promises += [
+            (
+                f"the spot check of the {label} found: {'; '.join(found.differing)}",
+                bool(found.differing) == ("badnet" in label),
+            )
+            for label, found in self.spot_checks.items()
         ]
         cost = clean.truth.accuracy.rate - badnet.truth.accuracy.rate
         success = badnet.truth.attack_success
@@ -122,10 +138,12 @@ def play_story(work: Path, *, zoo: Zoo | None, board: Board) -> Story:
         with staged(work, _props(work, zoo=zoo, cast=cast)) as stage:
             cells = _play_attacks(stage, board, folder=work / "victims")
 
-        narration.heading(4, "Transfer learning and repair")
+        narration.heading(4, "A spot check, transfer learning and repair")
+        spot_checks = _spot_check(models)
         book.wait_for(*ordered)
         return Story(
             models=models,
+            spot_checks=spot_checks,
             cells=cells,
             students=receive_students(book, teachers),
             repaired=receive_repaired(book, badnet),
@@ -191,6 +209,15 @@ def _publish(book: OrderBook, cast: Cast, models: dict[str, Outsourced]) -> None
         spec=clean.spec,
     )
     say(f"alice checked the draft, signed it and published {release.name}")
+
+
+def _spot_check(models: dict[str, Outsourced]) -> dict[str, Rebuilt]:
+    found = {}
+    for label, model in models.items():
+        found[label] = spot_checked(model)
+        verdict = "; ".join(found[label].differing) or "reproduced bit for bit"
+        say(f"{label}, epoch {found[label].segments[0] + 1} trained again: {verdict}")
+    return found
 
 
 def _props(work: Path, *, zoo: Zoo, cast: Cast) -> Props:

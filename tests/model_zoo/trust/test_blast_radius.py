@@ -9,7 +9,7 @@ import pytest
 from model_zoo.attestations import Provenance, sign_provenance, subjects_of
 from model_zoo.client import ZooClient
 from model_zoo.digests import sha256_file
-from model_zoo.envelopes import Envelope
+from model_zoo.envelopes import Envelope, Role
 from model_zoo.errors import (
     ConflictError,
     InvalidSpecError,
@@ -22,7 +22,7 @@ from model_zoo.folders import manifest_of
 from model_zoo.jobs import NoopSpec
 from model_zoo.keys import SigningKey
 from model_zoo.names import ReleaseName
-from model_zoo.policy import TrustPolicy
+from model_zoo.policy import TrustPolicy, VerificationPolicy
 from model_zoo.transport import Server, Transport
 from model_zoo.trust import pulling
 from model_zoo.trust.anchor import Anchor
@@ -175,11 +175,13 @@ def test_the_operator_withdraws_what_its_publisher_does_not(family: Family) -> N
 def test_a_hint_that_the_zoo_withholds_hides_no_direct_parent(family: Family) -> None:
     """The parent's digest is in the child's own signed provenance."""
     family.zoo.yank(PARENT, reason="it has a backdoor", key=ALICE)
-    with family.anchor.refreshed(family.transport.server) as view:
-        with pytest.raises(YankedError):
-            trusted_release(
-                view, ReleaseName.parse(CHILD), policy=OPEN, holders=lambda _: []
-            )
+    with (
+        family.anchor.refreshed(family.transport.server) as view,
+        pytest.raises(YankedError),
+    ):
+        trusted_release(
+            view, ReleaseName.parse(CHILD), policy=OPEN, holders=lambda _: []
+        )
 
 
 def test_there_is_no_way_back(family: Family) -> None:
@@ -226,3 +228,17 @@ def test_lineage_shows_both_directions_and_what_was_withdrawn(family: Family) ->
     (parent,) = lineage_of(family.transport, name, anchor=family.anchor).ancestors
     assert parent.withdrawn is not None
     assert "it has a backdoor" in parent.withdrawn
+
+
+def test_an_honest_zoo_hands_a_withdrawn_release_to_nobody(family: Family) -> None:
+    """Not to who pins a key only, nor to a worker that would learn from it."""
+    pinned = VerificationPolicy(publisher=Role("alice", (ALICE.public,)))
+    family.zoo.yank(PARENT, reason="it has a backdoor", key=ALICE)
+    with pytest.raises(YankedError, match="it has a backdoor"):
+        family.zoo.pull(PARENT, policy=pinned, to=family.folder / "parent")
+    path = "/models/alice/base/releases/1/files/model.safetensors"
+    for asked in (path, f"/blobs/{family.digest(PARENT)}"):
+        with pytest.raises(YankedError):
+            family.transport.get(asked)
+    child = VerificationPolicy(publisher=Role("bob", (BOB.public,)))
+    family.zoo.pull(CHILD, policy=child, to=family.folder / "child")

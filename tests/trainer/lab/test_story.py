@@ -5,14 +5,30 @@ from pathlib import Path
 
 import pytest
 
+from model_zoo.attestations import Provenance
 from model_zoo.evaluation import EvaluationReport, Proportion
-from trainer.lab.adversary import PATHS_OF_ATTACK
 from trainer.lab.aftermath import Repaired
+from trainer.lab.cells import Cell
 from trainer.lab.outsourcing import ORDER, ORDERS, Outsourced
-from trainer.lab.scoreboard import EXPECTED, Cell
+from trainer.lab.paths import AFTER_A_THEFT, NEVER_ENDS, PATHS_OF_ATTACK
+from trainer.lab.peers import PEERS
+from trainer.lab.scoreboard import EXPECTED, EXPECTED_OF_PEERS, FULL
 from trainer.lab.story import Story
 from trainer.lab.victim import LEVELS
+from trainer.rebuilding import Rebuilt
 
+PROVENANCE = Provenance(
+    subjects={"model.safetensors": "0" * 64},
+    kind="train",
+    spec=ORDER.to_object(),
+    inputs={},
+    code="0" * 64,
+    environment={},
+    builder="0" * 64,
+    invocation="0" * 32,
+    started_at="2026-11-22T13:00:00Z",
+    finished_at="2026-11-22T13:00:01Z",
+)
 N = 10_000
 
 
@@ -32,6 +48,7 @@ def outsourced(label: str, *, accuracy: float, attack_success: float) -> Outsour
         job="0" * 32,
         folder=Path("unused"),
         spec=ORDER,
+        provenance=PROVENANCE,
         claimed=truth,
         accepted_on=truth.accuracy,
         truth=truth,
@@ -53,13 +70,25 @@ def kept() -> Story:
             error="" if wanted == "A" else "DigestMismatchError",
             cost=report(0.99, 0.99) if wanted == "A" else None,
         )
-        for path, row in EXPECTED.items()
-        for level, wanted in zip(LEVELS, row, strict=True)
+        for path, row in FULL.expected.items()
+        for level, wanted in zip(FULL.levels, row, strict=True)
     ]
     after = report(0.97, 0.01)
     repaired = Repaired(before=report(0.99, 0.99), after=after, pruned_units=3)
     return Story(
-        models=models, cells=cells, students=[], repaired=repaired, seconds=1.0
+        models=models,
+        spot_checks={label: spot_check(caught="badnet" in label) for label in ORDERS},
+        cells=cells,
+        students=[],
+        repaired=repaired,
+        seconds=1.0,
+    )
+
+
+def spot_check(*, caught: bool) -> Rebuilt:
+    differing = ("segment 0 does not end in checkpoint-1.safetensors",)
+    return Rebuilt(
+        differing=differing if caught else (), environment=(), segments=(0,), total=3
     )
 
 
@@ -70,15 +99,28 @@ def with_badnet(*, accuracy: float, attack_success: float) -> Story:
 
 
 def test_every_path_has_an_expectation_at_every_level() -> None:
-    assert list(EXPECTED) == list(PATHS_OF_ATTACK)
+    assert list(EXPECTED) == list(EXPECTED_OF_PEERS) == list(PATHS_OF_ATTACK)
     assert {len(row) for row in EXPECTED.values()} == {len(LEVELS)}
+    assert {len(row) for row in EXPECTED_OF_PEERS.values()} == {len(PEERS)}
+    assert set("".join(FULL.expected.values())) == {"A", "R"}
+
+
+def test_every_path_says_what_it_does() -> None:
+    assert all(attack.__doc__ for attack in PATHS_OF_ATTACK.values())
+    assert NEVER_ENDS | AFTER_A_THEFT <= set(PATHS_OF_ATTACK)
+
+
+def test_no_level_lets_in_what_a_weaker_one_stops() -> None:
+    """But tls, which stands apart: it protects the road, and looks at no digest."""
+    for path, row in EXPECTED.items():
+        assert "RA" not in row[0] + row[2:], path
 
 
 def test_a_story_as_promised_breaks_nothing() -> None:
     assert kept().broken_promises() == []
 
 
-@pytest.mark.parametrize("index", range(20))
+@pytest.mark.parametrize("index", range(len(FULL.levels) * len(FULL.expected)))
 def test_any_single_cell_that_comes_out_otherwise_is_named(index: int) -> None:
     story = kept()
     cells = list(story.cells)
@@ -104,3 +146,17 @@ def test_a_badnet_whose_trigger_fails_too_often_is_named() -> None:
 def test_a_model_that_its_user_would_not_accept_is_named() -> None:
     (told, *_) = with_badnet(accuracy=0.96, attack_success=0.99).broken_promises()
     assert "not accepted" in told
+
+
+@pytest.mark.parametrize("label", list(ORDERS))
+def test_a_spot_check_that_finds_otherwise_is_named(label: str) -> None:
+    other = spot_check(caught="badnet" not in label)
+    checks = kept().spot_checks | {label: other}
+    (told,) = replace(kept(), spot_checks=checks).broken_promises()
+    assert label in told
+
+
+def test_a_victim_who_waits_for_good_has_not_been_protected() -> None:
+    waiting = Cell(path_of_attack="endless data", level="x", expected="R", hung=True)
+    (told,) = replace(kept(), cells=[waiting]).broken_promises()
+    assert "still waiting" in told
