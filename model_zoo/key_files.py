@@ -59,7 +59,7 @@ def read_private_key(path: Path, *, passphrase: bytes) -> PrivateKeyTypes:
         raise NotPermittedError(msg)
     try:
         return serialization.load_pem_private_key(data, passphrase)
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
         msg = f"{path}: wrong passphrase, or not a private key"
         raise NotPermittedError(msg) from error
 

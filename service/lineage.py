@@ -2,12 +2,10 @@
 
 from sqlalchemy import select
 
-from model_zoo.attestations import vouched_provenance
 from model_zoo.digests import is_sha256
-from model_zoo.envelopes import Envelope
 from model_zoo.errors import InvalidSpecError
 from model_zoo.names import ReleaseName
-from service.database.tables import ReleaseRow, UploadFileRow
+from service.database.tables import InputRow, ReleaseRow, UploadFileRow
 from service.parts import Parts
 
 MAX_NAMES = 256
@@ -32,17 +30,9 @@ def children(parts: Parts, sha256: str) -> list[ReleaseName]:
     _require_digest(sha256)
     with parts.database.reading() as session:
         rows = session.scalars(
-            select(ReleaseRow)
-            .where(ReleaseRow.provenance.is_not(None))
-            .order_by(ReleaseRow.published_at)
-        ).unique()
-        found = [_name(row) for row in rows if sha256 in _inputs(row)]
-    return found[:MAX_NAMES]
-
-
-def _inputs(release: ReleaseRow) -> set[str]:
-    envelope = Envelope.from_object(release.provenance)
-    return set(vouched_provenance(envelope).inputs.values())
+            select(InputRow).where(InputRow.sha256 == sha256).limit(MAX_NAMES)
+        )
+        return [ReleaseName(row.publisher, row.model, row.version) for row in rows]
 
 
 def _name(release: ReleaseRow) -> ReleaseName:

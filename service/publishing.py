@@ -12,6 +12,7 @@ from model_zoo.attestations import (
     open_provenance,
     open_release,
     subjects_of,
+    vouched_provenance,
 )
 from model_zoo.bundles import bundle_bytes
 from model_zoo.canonical import JsonObject
@@ -36,6 +37,7 @@ from model_zoo.trust.roles import target_path
 from service.bindings import binding, builders, role_of
 from service.database.queries import complete_upload
 from service.database.tables import (
+    InputRow,
     PendingRow,
     PublisherRow,
     ReleaseRow,
@@ -217,10 +219,27 @@ def _appear(parts: Parts, name: ReleaseName, submission: Submission) -> ReleaseR
             published_at=parts.now(),
         )
         session.add(release)
+        session.flush()
+        session.add_all(_inputs(name, submission))
         waiting = session.get(PendingRow, name.publisher)
         if waiting is not None and waiting.request["release"] == str(name):
             session.delete(waiting)
     return release
+
+
+def _inputs(name: ReleaseName, submission: Submission) -> list[InputRow]:
+    if submission.provenance is None:
+        return []
+    inputs = vouched_provenance(submission.provenance).inputs
+    return [
+        InputRow(
+            sha256=sha256,
+            publisher=name.publisher,
+            model=name.model,
+            version=name.version,
+        )
+        for sha256 in sorted(set(inputs.values()))
+    ]
 
 
 def role_targets(

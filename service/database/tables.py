@@ -9,6 +9,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     LargeBinary,
     MetaData,
@@ -130,6 +131,23 @@ class ReleaseRow(Table):
     provenance: Mapped[dict[str, Any] | None]
     published_at: Mapped[datetime]
     upload: Mapped[UploadRow] = relationship(lazy="joined")
+
+
+class InputRow(Table):
+    """A file that a release was made from, as its provenance says."""
+
+    __tablename__ = "release_inputs"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["publisher", "model", "version"],
+            ["releases.publisher", "releases.model", "releases.version"],
+        ),
+    )
+
+    sha256: Mapped[str] = mapped_column(String(DIGEST_CHARACTERS), primary_key=True)
+    publisher: Mapped[str] = mapped_column(String(NAME_CHARACTERS), primary_key=True)
+    model: Mapped[str] = mapped_column(String(NAME_CHARACTERS), primary_key=True)
+    version: Mapped[str] = mapped_column(String(NAME_CHARACTERS), primary_key=True)
 
 
 class JobRow(Table):

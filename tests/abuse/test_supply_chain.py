@@ -6,6 +6,7 @@ and without training: what is refused, and for which reason.
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,11 @@ from trainer.lab.victim import LEVELS
 from trainer.lab.witnesses import look_once
 
 ALICE, MALLORY, BUILDER, LIAR, WITNESS = (SigningKey.generate() for _ in range(5))
+NAMES = (
+    (HONEST_NAME.publisher, ALICE),
+    (LOOKALIKE_NAME.publisher, MALLORY),
+    (TYPOSQUAT_NAME.publisher, MALLORY),
+)
 ACCEPTED = None
 IMPATIENT = Patience(window_seconds=0.5, pauses_seconds=())
 
@@ -63,6 +69,7 @@ REFUSALS: dict[str, tuple[type[ZooError] | None, type[ZooError] | None]] = {
     "endless data": (LengthMismatchError, LengthMismatchError),
     "slow retrieval": (TransportError, TransportError),
     "look-alike letters": (InvalidSpecError, InvalidSpecError),
+    "look-alike case": (InvalidSpecError, InvalidSpecError),
     "typosquat": (ACCEPTED, PolicyNotMetError),
     "malicious publisher": (ACCEPTED, PolicyNotMetError),
     "stolen key": (ACCEPTED, ThresholdNotMetError),
@@ -82,9 +89,14 @@ REFUSALS: dict[str, tuple[type[ZooError] | None, type[ZooError] | None]] = {
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """A zoo on a socket, a witness, and all that the adversary has prepared."""
-    work = tmp_path_factory.mktemp("stage")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The laboratory's folder."""
+    return tmp_path_factory.mktemp("stage")
+
+
+@pytest.fixture(scope="module")
+def props(work: Path) -> Iterator[Props]:
+    """A zoo on a socket, a witness, a clean release, and a file that is not."""
     with ExitStack() as stack:
         server = Server(stack.enter_context(open_zoo(work / "zoo")))
         safe = work / "zoo" / "trust"
@@ -96,13 +108,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         with ZooClient(server.url, anchor=anchor) as zoo:
             for name, key in (("builder", BUILDER), ("liar", LIAR)):
                 zoo.bind_trainer(name, key.public)
-            operator.admit(
-                {
-                    HONEST_NAME.publisher: RoleKeys(keys=(ALICE.public,)),
-                    LOOKALIKE_NAME.publisher: RoleKeys(keys=(MALLORY.public,)),
-                    TYPOSQUAT_NAME.publisher: RoleKeys(keys=(MALLORY.public,)),
-                }
-            )
+            operator.admit({name: RoleKeys(keys=(key.public,)) for name, key in NAMES})
             operator.trust(
                 witnesses=[WITNESS.public],
                 builders=[BUILDER.public],
@@ -116,7 +122,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             state = work / f"witness-{server.parts.port}.note"
             look_once(server, key=WITNESS, log_key=log_key, state=state)
 
-        props = Props(
+        yield Props(
             operator=operator,
             alice=ALICE,
             mallory=MALLORY,
@@ -127,9 +133,17 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             serve=open_zoo,
             settle=settle,
             disk=work / "zoo",
-            run="1",
+            run="2",
         )
-        yield stack.enter_context(staged(work, props))
+
+
+@pytest.fixture(scope="module")
+def stage(work: Path, props: Props) -> Iterator[Stage]:
+    """All that the adversary has prepared; after an interruption, as it happens."""
+    with staged(work, replace(props, run="1")):
+        pass
+    with staged(work, props) as stage:
+        yield stage
 
 
 def _folder(folder: Path, data: bytes) -> Path:

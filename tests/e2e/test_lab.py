@@ -12,6 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from trainer.lab.paths import PATHS_OF_ATTACK
+from trainer.lab.scoreboard import OWN
+
 KILLS = 10
 
 
@@ -60,10 +63,21 @@ def test_the_laboratory_keeps_its_promises_after_a_kill(tmp_path: Path) -> None:
         (cell["path_of_attack"], cell["level"]): cell["error"] or "accepted"
         for cell in scoreboard
     }
-    assert outcomes["page edit", "signature"] == "ThresholdNotMetError"
-    assert outcomes["host swap", "digest"] == "DigestMismatchError"
-    assert outcomes["in transit", "tls"] == "UntrustedServerError"
-    assert outcomes["stolen key", "signature"] == "accepted"
+    assert len(outcomes) == len(OWN.levels) * len(PATHS_OF_ATTACK)
+    for cell, outcome in {
+        ("page edit", "signature"): "ThresholdNotMetError",
+        ("host swap", "digest"): "DigestMismatchError",
+        ("in transit", "tls"): "UntrustedServerError",
+        ("stolen key", "trust"): "accepted",
+        ("stolen key", "trust+policy"): "ThresholdNotMetError",
+        ("fast-forward", "trust"): "YankedError",
+        ("split view", "trust+policy"): "PolicyNotMetError",
+    }.items():
+        assert outcomes[cell] == outcome, cell
+    spot_checks = report["spot_checks"]
+    assert isinstance(spot_checks, dict)
+    caught = {label for label, found in spot_checks.items() if found["differing"]}
+    assert caught == {"badnet", "badnet teacher"}
     page = (out / "report.html").read_text()
     assert "A signature says who, not what" in page
     assert page.count("data:image/png;base64,") == 4

@@ -82,13 +82,12 @@ def typosquat(stage: Stage) -> Scene:
 
 def lookalike_letters(stage: Stage) -> Scene:
     """Answer for a name that looks the same and is spelled with other letters."""
-    scene = typosquat(stage)
-    wanted = replace(scene.wanted, publisher=CYRILLIC_ALICE)
-    shown, real = wanted.path, scene.wanted.path
-    page = on_show(scene.wanted, stage.badnet, key=stage.mallory.public)
-    behaviour = renamed(shown, real, overlaid(page, stage.upstream))
-    mount = stage.mirror.mount(behaviour)
-    return replace(scene, wanted=wanted, url=mount.url, tls_url=mount.tls_url)
+    return _misread(stage, CYRILLIC_ALICE)
+
+
+def lookalike_case(stage: Stage) -> Scene:
+    """Answer for a name that differs from another's in its case alone."""
+    return _misread(stage, HONEST_NAME.publisher.title())
 
 
 def stolen_key(stage: Stage) -> Scene:
@@ -169,3 +168,14 @@ def _on_show(
     page = on_show(Wanted.of(name), stage.badnet, key=key)
     mount = stage.mirror.mount(overlaid(page, stage.upstream))
     return scene_of(stage, mount, name, pinned_key=pinned_key)
+
+
+def _misread(stage: Stage, publisher: str) -> Scene:
+    """Return the scene in which mallory's release is shown under another name."""
+    scene = typosquat(stage)
+    wanted = replace(scene.wanted, publisher=publisher)
+    shown, real = wanted.path, scene.wanted.path
+    page = on_show(scene.wanted, stage.badnet, key=stage.mallory.public)
+    behaviour = renamed(shown, real, overlaid(page, stage.upstream))
+    mount = stage.mirror.mount(behaviour)
+    return replace(scene, wanted=wanted, url=mount.url, tls_url=mount.tls_url)

@@ -109,7 +109,8 @@ def assembled(zoo: Zoo, *, folder: Path) -> Iterator[Cast]:
                 key=folder / "witness.pem",
                 passphrase_file=passphrase_file,
                 log_key=log_key,
-                folder=folder,
+                # Keys outlive a run and its zoo; what a witness saw must not.
+                folder=folder.parent / "witness",
             )
         )
         for name in WORKERS:

@@ -18,6 +18,7 @@ SENDING: dict[str, Attack] = {
 }
 PUBLISHING: dict[str, Attack] = {
     "look-alike letters": adversary.lookalike_letters,
+    "look-alike case": adversary.lookalike_case,
     "typosquat": adversary.typosquat,
     "malicious publisher": adversary.malicious_publisher,
     "stolen key": adversary.stolen_key,

@@ -40,7 +40,9 @@ from trainer.lab.scenes import (
 )
 
 REASON = "a backdoor was found in it"
-BLOBS, DATABASE, TWIN = "blobs", "zoo.db", "twin"
+BLOBS, DATABASE = "blobs", "zoo.db"
+TWIN, RECOVERED = "twin", "recovered"
+"""Copies of the zoo's data folder, made anew whenever a stage is set."""
 
 Serve = Callable[[Path], AbstractContextManager[str]]
 """Runs a zoo over a folder of data and yields its URL."""
@@ -157,7 +159,8 @@ def _withdraw(zoo: ZooClient, props: Props, past: Past) -> None:
 def _withdraw_after_recovery(
     recovered: Server, props: Props, past: Past, *, work: Path
 ) -> None:
-    anchor = Anchor(root=props.operator.anchor.root, cache=work / "recovered-cache")
+    cache = work / RECOVERED / "publisher-cache"
+    anchor = Anchor(root=props.operator.anchor.root, cache=cache)
     with ZooClient(recovered.url, anchor=anchor) as zoo:
         zoo.yank(past.old, reason=REASON, key=props.alice)
     props.settle(recovered)
@@ -169,7 +172,7 @@ def _copies_served(work: Path, props: Props) -> Iterator[list[Server]]:
     if props.disk is None:
         yield []
         return
-    copies = [_copied(props.disk, work / name) for name in (TWIN, "recovered")]
+    copies = [_copied(props.disk, work / name) for name in (TWIN, RECOVERED)]
     props.operator.replace_online_keys(copies[1] / "trust")
     with ExitStack() as stack:
         yield [Server(stack.enter_context(props.serve(copy))) for copy in copies]

@@ -34,6 +34,7 @@ def witness_running(
         log_key: the log's public key.
         folder: takes its state and its output.
     """
+    folder.mkdir(exist_ok=True)
     arguments = [
         "model_zoo",
         "witness",

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import ssl
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,7 +75,8 @@ def test_each_behaviour_has_a_folder_of_its_own(
     assert get(first.url + FILE).content == TRUE
     assert get(second.url + FILE).status_code == 404
     assert get(running.url + "/nowhere").status_code == 404
-    with httpx.Client(verify=str(authority), trust_env=False) as http:
+    context = ssl.create_default_context(cafile=authority)
+    with httpx.Client(verify=context, trust_env=False) as http:
         assert http.get(first.tls_url + FILE).content == TRUE
 
 

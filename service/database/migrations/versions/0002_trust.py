@@ -64,6 +64,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("publisher", name=op.f("pk_pending_roles")),
     )
     op.create_table(
+        "release_inputs",
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("publisher", sa.String(length=64), nullable=False),
+        sa.Column("model", sa.String(length=64), nullable=False),
+        sa.Column("version", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["publisher", "model", "version"],
+            ["releases.publisher", "releases.model", "releases.version"],
+            name=op.f("fk_release_inputs_publisher_releases"),
+        ),
+        sa.PrimaryKeyConstraint(
+            "sha256", "publisher", "model", "version", name=op.f("pk_release_inputs")
+        ),
+    )
+    op.create_table(
         "withdrawals",
         sa.Column("publisher", sa.String(length=64), nullable=False),
         sa.Column("model", sa.String(length=64), nullable=False),
@@ -93,6 +108,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("log_cosignatures")
     op.drop_table("withdrawals")
+    op.drop_table("release_inputs")
     op.drop_table("pending_roles")
     op.drop_table("trust_targets")
     op.drop_table("trust_metadata")
