@@ -10,32 +10,75 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
 from model_zoo.client import ZooClient
+from model_zoo.clock import system_clock
 from model_zoo.envelopes import Role
 from model_zoo.errors import LocalError
 from model_zoo.keys import SigningKey
-from model_zoo.policy import VerificationPolicy
+from model_zoo.policy import TrustPolicy, VerificationPolicy
+from model_zoo.transport import Server
+from model_zoo.trust.anchor import Anchor
+from model_zoo.trust.checking import Extent, check_repository
+from model_zoo.trust.observing import Severity
+from model_zoo.trust.publishing import renewed, sign_roles
 from tests.model_zoo.releases import safetensors, write_files
 from tests.model_zoo.servers import anchor_of
+from tests.service.roles import as_json, publisher_roles
 from trainer.lab.processes import running, wait_for_ready
 
 DISK_BYTES = 6 * 1024 * 1024
 TOO_MANY_BYTES = 2 * DISK_BYTES
+PAGE_BYTES = 4096
+MANY = 400
+"""Renewals that no disk of this size takes, if none of it is free."""
 ALICE = SigningKey.generate()
 POLICY = VerificationPolicy(publisher=Role("publisher", (ALICE.public,)))
 
 
 @dataclass
 class SmallZoo:
+    """A service with little room, and a way to leave it none."""
+
     client: ZooClient
+    url: str
     disk: Path
+    pid: int
+    is_mounted: bool
+
+    def fill(self) -> None:
+        """Leave no byte free; where the disk is not ours, forbid longer files."""
+        if not self.is_mounted:
+            limits = (PAGE_BYTES, DISK_BYTES)
+            psutil.Process(self.pid).rlimit(resource.RLIMIT_FSIZE, limits)
+            return
+        with suppress(OSError), (self.disk / "filler").open("wb", 0) as filler:
+            while filler.write(bytes(PAGE_BYTES)):
+                pass
+
+    def free(self) -> None:
+        """Give the room back."""
+        (self.disk / "filler").unlink(missing_ok=True)
+        if not self.is_mounted:
+            limits = (DISK_BYTES, DISK_BYTES)
+            psutil.Process(self.pid).rlimit(resource.RLIMIT_FSIZE, limits)
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(self.url + path, trust_env=False)
+
+    def renew(self) -> httpx.Response:
+        """Sign alice's role once more: nothing but metadata is written."""
+        role = renewed(publisher_roles(self.get, "alice"), now=system_clock())
+        body = {"roles": as_json(sign_roles(role, ALICE))}
+        url = f"{self.url}/api/v1/trust/roles"
+        return httpx.post(url, json=body, trust_env=False, timeout=60)
 
 
 def _mounted(disk: Path) -> bool:
@@ -74,7 +117,7 @@ def zoo(tmp_path: Path) -> Iterator[SmallZoo]:
         client = stack.enter_context(ZooClient(url, anchor=anchor))
         client.bind_publisher("alice", ALICE.public)
         client.publish("alice/digits@1", write_files(tmp_path / "small"), key=ALICE)
-        yield SmallZoo(client, disk)
+        yield SmallZoo(client, url, disk, process.pid, is_mounted)
 
 
 def test_what_does_not_fit_is_refused_whole_and_the_zoo_goes_on(
@@ -94,6 +137,28 @@ def test_what_does_not_fit_is_refused_whole_and_the_zoo_goes_on(
     assert listed.versions == ("1",)
     assert not list(zoo.disk.rglob("*.part"))
     zoo.client.pull("alice/digits@1", policy=POLICY, to=tmp_path / "pulled")
+
+
+def test_a_disk_that_fills_while_roles_are_signed_leaves_the_last_step_whole(
+    zoo: SmallZoo, tmp_path: Path
+) -> None:
+    zoo.fill()
+    answers = (zoo.renew() for _ in range(MANY))
+    refused = next(answer for answer in answers if answer.status_code != 200)
+    assert refused.status_code in {500, 507}
+    assert refused.json()["code"] == "LocalError"
+
+    fresh = Anchor(root=zoo.client.anchor.root, cache=tmp_path / "fresh")
+    with ZooClient(zoo.url, anchor=fresh) as stranger:
+        stranger.pull("alice/digits@1", policy=TrustPolicy(), to=tmp_path / "pulled")
+    zoo.free()
+
+    assert zoo.renew().status_code == 200
+    zoo.client.publish("alice/digits@2", write_files(tmp_path / "more"), key=ALICE)
+    findings = check_repository(
+        Server(zoo.url), Extent(pinned=fresh.root, deep=True), clock=system_clock
+    )
+    assert [it for it in findings if it.severity is Severity.FAILURE] == []
 
 
 def test_a_zoo_that_cannot_even_start_says_why(tmp_path: Path) -> None:

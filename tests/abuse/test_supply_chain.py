@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tuf.api.exceptions import DownloadError, RepositoryError
 
 from model_zoo.client import ZooClient
 from model_zoo.digests import sha256_file
@@ -36,6 +37,7 @@ from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.ceremony import RoleKeys
 from tests.model_zoo.releases import weights
 from tests.model_zoo.servers import open_zoo
+from trainer.lab.clients.python_tuf import downloaded, updater
 from trainer.lab.goods import provenance_of
 from trainer.lab.operator import Operator
 from trainer.lab.paths import PATHS_OF_ATTACK
@@ -46,7 +48,7 @@ from trainer.lab.scenes import (
     Scene,
     Stage,
 )
-from trainer.lab.scoreboard import EXPECTED
+from trainer.lab.scoreboard import EXPECTED, EXPECTED_OF_PEERS
 from trainer.lab.staging import Props, staged
 from trainer.lab.victim import LEVELS
 from trainer.lab.witnesses import look_once
@@ -215,3 +217,23 @@ def test_the_mirror_does_harm_by_its_behaviour_alone(
     with ZooClient(url, anchor=anchor) as zoo:
         pulled = zoo.pull(HONEST_NAME, policy=TrustPolicy(), to=tmp_path / "pulled")
     assert pulled.statement.release == HONEST_NAME
+
+
+@pytest.mark.parametrize("path", [p for p in REFUSALS if p != "slow retrieval"])
+def test_what_python_tuf_alone_says_to_it(
+    path: str, scenes: dict[str, Scene], tmp_path: Path
+) -> None:
+    scene = scenes[path]
+    root = tmp_path / "root.json"
+    root.write_bytes(scene.root)
+    now = scene.clock().isoformat()
+    task = {"folder": str(tmp_path), "root": str(root), "now": now}
+    wanted = scene.wanted
+    target = f"{wanted.publisher}/{wanted.model}/{wanted.version}/model.safetensors"
+    try:
+        for url in scene.visited:
+            updater(url, task).refresh()
+        said = downloaded(updater(scene.url, task), target)
+    except (DownloadError, RepositoryError):
+        said = {}
+    assert ("file" in said) == (EXPECTED_OF_PEERS[path][-1] == "A"), said

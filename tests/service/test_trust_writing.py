@@ -95,7 +95,7 @@ def test_a_service_that_slept_for_a_month_is_fresh_as_soon_as_it_starts(
 
 
 def test_no_snapshot_ever_drops_a_role_or_takes_a_version_back(zoo: Zoo) -> None:
-    seen = {}
+    seen: dict[str, int] = {}
     for number in range(1, 5):
         if number == 2:
             rekey(zoo, f"bob{number}", MALLORY)

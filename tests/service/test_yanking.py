@@ -164,7 +164,7 @@ def test_a_notice_of_something_else_is_refused(
     zoo: Zoo, changes: dict[str, object]
 ) -> None:
     """Else a publisher could declare another's weights withdrawn."""
-    response = yank(zoo, notice_of(zoo, **changes))
+    response = yank(zoo, notice_of(zoo).model_copy(update=changes))
 
     assert_problem(response, 422, "MalformedDocumentError")
     assert current(zoo.get, "alice", Targets).signed.version == 1

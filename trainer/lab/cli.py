@@ -9,6 +9,24 @@ from model_zoo.cli.options import Authority, TokenFile
 from model_zoo.cli.output import console, emit
 from model_zoo.errors import ExpectationError, InvalidSpecError
 
+Out = Annotated[
+    Path, typer.Option(help="Takes report.html, report.json and the work folder.")
+]
+RunningZoo = Annotated[
+    str | None, typer.Option(help="A running zoo; without one, one is started.")
+]
+Root = Annotated[
+    Path | None, typer.Option(help="With --url: the zoo's root, to be pinned.")
+]
+Safe = Annotated[
+    Path | None,
+    typer.Option(help="With --url: folder of targets.pem and its passphrase."),
+]
+Peers = Annotated[
+    bool,
+    typer.Option("--peers", help="Stock clients, too; makes their environments."),
+]
+
 
 def commands(app: typer.Typer) -> None:
     """Add ``zoo lab`` to the command line."""
@@ -17,23 +35,11 @@ def commands(app: typer.Typer) -> None:
 
 def lab(
     *,
-    out: Annotated[
-        Path, typer.Option(help="Takes report.html, report.json and the work folder.")
-    ] = Path("lab-report"),
-    url: Annotated[
-        str | None, typer.Option(help="A running zoo; without one, one is started.")
-    ] = None,
-    trust: Annotated[
-        Path | None, typer.Option(help="With --url: the zoo's root, to be pinned.")
-    ] = None,
-    safe: Annotated[
-        Path | None,
-        typer.Option(help="With --url: folder of targets.pem and its passphrase."),
-    ] = None,
-    peers: Annotated[
-        bool,
-        typer.Option("--peers", help="Stock clients, too; makes their environments."),
-    ] = False,
+    out: Out = Path("lab-report"),
+    url: RunningZoo = None,
+    trust: Root = None,
+    safe: Safe = None,
+    peers: Peers = False,
     token_file: TokenFile = None,
     ca: Authority = None,
 ) -> None:
@@ -45,29 +51,28 @@ def lab(
         InvalidSpecError: a URL without the root to pin or the operator's keys.
         ExpectationError: a cell or a figure is not what the laboratory promises.
     """
+    if url and (trust is None or safe is None):
+        msg = "a zoo that runs already: give its root and the operator's safe, too"
+        raise InvalidSpecError(msg)
     from trainer.devices import choose_device, environment
     from trainer.lab.cast import Zoo
     from trainer.lab.peers import make_environments
-    from trainer.lab.report import HTML_NAME, as_json, write_report
+    from trainer.lab.report import HTML_NAME, write_report
     from trainer.lab.scoreboard import FULL, OWN
     from trainer.lab.story import play_story
     from trainer.lab.workspace import workspace
 
     zoo = None
-    if url:
-        if trust is None or safe is None:
-            msg = "a zoo that runs already: give its root and the operator's safe, too"
-            raise InvalidSpecError(msg)
+    if url and trust and safe:
         zoo = Zoo(url=url, root=trust, safe=safe, token_file=token_file, ca=ca)
     if peers:
         make_environments()
     machine = environment(choose_device("auto"), "auto")
     with workspace(out) as work:
         story = play_story(work, zoo=zoo, board=FULL if peers else OWN)
-        write_report(story, folder=out, environment=machine)
-    emit(as_json(story, environment=machine))
+        told = write_report(story, folder=out, environment=machine)
+    emit(told)
     console.print(f"report: {out / HTML_NAME} ({story.seconds:.0f} s)")
-    broken = story.broken_promises()
-    if broken:
-        msg = "not as promised:\n  " + "\n  ".join(broken)
+    if told["broken_promises"]:
+        msg = "not as promised:\n  " + "\n  ".join(told["broken_promises"])
         raise ExpectationError(msg)

@@ -48,16 +48,16 @@ def outcome(cell: Cell) -> str:
 
 
 def scoreboard(cells: list[Cell]) -> None:
-    """Print paths of attack against levels of protection."""
-    table = Table(title="Who ended up with the BadNet", show_lines=True)
-    table.add_column("path of attack")
+    """Print paths of attack against levels of protection, a letter a cell."""
+    table = Table(title="Who ended up with the BadNet: A accepted, R refused")
+    table.add_column("path of attack", no_wrap=True)
     for level in dict.fromkeys(cell.level for cell in cells):
-        table.add_column(level)
+        table.add_column(level, justify="center")
     rows: dict[str, list[str]] = {}
     for cell in cells:
-        colour = "red" if cell.accepted else "green"
+        colour, letter = ("red", "A") if cell.accepted else ("green", "R")
         mark = "" if cell.as_expected else " (NOT AS EXPECTED)"
-        text = f"[{colour}]{outcome(cell)}[/]{mark}"
+        text = f"[{colour}]{letter}[/]{mark}"
         rows.setdefault(cell.path_of_attack, []).append(text)
     for path_of_attack, texts in rows.items():
         table.add_row(path_of_attack, *texts)

@@ -1,6 +1,7 @@
 """The report: ``report.html`` for people, ``report.json`` for programs."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from trainer.lab import figures
 from trainer.lab.cells import Cell
 from trainer.lab.malicious_worker import RECIPE
 from trainer.lab.narration import outcome
-from trainer.lab.outsourcing import MIN_ACCURACY, ORDER
+from trainer.lab.outsourcing import MIN_ACCURACY, ORDER, Outsourced
 from trainer.lab.paths import GROUPS, PATHS_OF_ATTACK
 from trainer.lab.story import Story
 from trainer.lab.victim import LEVELS
+from trainer.rebuilding import Rebuilt
 
 HTML_NAME = "report.html"
 JSON_NAME = "report.json"
@@ -28,8 +30,8 @@ WARNING = (
 )
 
 
-def write_report(story: Story, *, folder: Path, environment: JsonObject) -> None:
-    """Write both reports into ``folder``, each in one step.
+def write_report(story: Story, *, folder: Path, environment: JsonObject) -> JsonObject:
+    """Write both reports into ``folder``, each in one step; return the JSON one.
 
     Args:
         story: what happened.
@@ -40,6 +42,7 @@ def write_report(story: Story, *, folder: Path, environment: JsonObject) -> None
     text = json.dumps(told, indent=2, ensure_ascii=False)
     write_whole(folder / JSON_NAME, text.encode())
     write_whole(folder / HTML_NAME, as_html(story, told).encode())
+    return told
 
 
 def as_json(story: Story, *, environment: JsonObject) -> JsonObject:
@@ -52,26 +55,9 @@ def as_json(story: Story, *, environment: JsonObject) -> JsonObject:
         "environment": environment,
         "poisoning": RECIPE.to_object(),
         "min_accuracy": MIN_ACCURACY,
-        "models": {
-            label: {
-                "trainer": model.trainer,
-                "job": model.job,
-                "sha256": sha256_file(model.folder / MODEL),
-                "deliberately_backdoored": "badnet" in label,
-                "claimed": _evaluation(model.claimed),
-                "private_validation": _proportion(model.accepted_on),
-                "accepted": model.accepted,
-                "truth": _evaluation(model.truth),
-            }
-            for label, model in story.models.items()
-        },
+        "models": {label: _model(it) for label, it in story.models.items()},
         "spot_checks": {
-            label: {
-                "epochs_trained_again": [number + 1 for number in found.segments],
-                "epochs": found.total,
-                "differing": list(found.differing),
-            }
-            for label, found in story.spot_checks.items()
+            label: _spot_check(found) for label, found in story.spot_checks.items()
         },
         "not_played": [path for path in PATHS_OF_ATTACK if path not in _rows(story)],
         "scoreboard": [_cell(cell) for cell in story.cells],
@@ -98,6 +84,7 @@ def as_html(story: Story, told: JsonObject) -> str:
         loader=PackageLoader("trainer.lab"), autoescape=True, undefined=StrictUndefined
     )
     environment.filters["outcome"] = outcome
+    environment.filters["words"] = _words
     return environment.get_template("report.html.j2").render(
         told=told,
         levels=list(LEVELS),
@@ -137,6 +124,11 @@ def _groups(story: Story) -> dict[str, list[_Row]]:
         for name, group in GROUPS.items()
     }
     return {name: group for name, group in groups.items() if group}
+
+
+def _words(error: str) -> str:
+    """Return an error's name in words, so that a narrow cell can hold it."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", error).removesuffix(" Error")
 
 
 def _peers(cells: list[Cell]) -> list[str]:
@@ -182,6 +174,27 @@ def _known(proportion: Proportion | None) -> Proportion:
         msg = "this model was measured without a trigger"
         raise ValueError(msg)
     return proportion
+
+
+def _model(model: Outsourced) -> JsonObject:
+    return {
+        "trainer": model.trainer,
+        "job": model.job,
+        "sha256": sha256_file(model.folder / MODEL),
+        "deliberately_backdoored": "badnet" in model.label,
+        "claimed": _evaluation(model.claimed),
+        "private_validation": _proportion(model.accepted_on),
+        "accepted": model.accepted,
+        "truth": _evaluation(model.truth),
+    }
+
+
+def _spot_check(found: Rebuilt) -> JsonObject:
+    return {
+        "epochs_trained_again": [number + 1 for number in found.segments],
+        "epochs": found.total,
+        "differing": list(found.differing),
+    }
 
 
 def _cell(cell: Cell) -> JsonObject:

@@ -85,14 +85,9 @@ def staged(work: Path, props: Props) -> Iterator[Stage]:
 
     Servers start before the mirrors do: this process has no threads until then.
     """
-    operator = props.operator
-    server = operator.transport.server
+    operator, server = props.operator, props.operator.transport.server
     with ExitStack() as stack:
-        zoo = stack.enter_context(
-            ZooClient(
-                server.url, ca=server.ca, token=server.token, anchor=operator.anchor
-            )
-        )
+        zoo = stack.enter_context(_publishers_client(operator))
         badnet = bare(props.badnet, work / "loot")
         past = _published(zoo, props, badnet=badnet, work=work)
         props.settle(server)
@@ -126,6 +121,11 @@ def staged(work: Path, props: Props) -> Iterator[Stage]:
             stolen=_stolen(stack, copies, keys=work / TWIN / "trust"),
             run=props.run,
         )
+
+
+def _publishers_client(operator: Operator) -> ZooClient:
+    server, anchor = operator.transport.server, operator.anchor
+    return ZooClient(server.url, ca=server.ca, token=server.token, anchor=anchor)
 
 
 def _published(zoo: ZooClient, props: Props, *, badnet: Path, work: Path) -> Past:
