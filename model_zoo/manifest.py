@@ -54,13 +54,16 @@ class Manifest(Document):
         """Return the file called ``name``, or None."""
         return next((file for file in self.files if file.name == name), None)
 
+    def tensors(self) -> tuple[FileEntry, ...]:
+        """Return every file that somebody could learn from: weights, checkpoints."""
+        return tuple(file for file in self.files if file.name.endswith(WEIGHTS_SUFFIX))
+
     def weights(self) -> tuple[FileEntry, ...]:
         """Return the weights files; checkpoints on the way to them are not."""
         return tuple(
             file
-            for file in self.files
-            if file.name.endswith(WEIGHTS_SUFFIX)
-            and not file.name.startswith(CHECKPOINT_PREFIX)
+            for file in self.tensors()
+            if not file.name.startswith(CHECKPOINT_PREFIX)
         )
 
     @property

@@ -149,11 +149,11 @@ def yank(
     """
     with author.anchor.refreshed(transport.server) as zoo:
         release = read_release(zoo, name)
-    weights = release.statement.manifest.weights()
+    tensors = release.statement.manifest.tensors()
     notice = yank_notice(
         name,
         reason=reason,
-        files={file.name: file.sha256 for file in weights},
+        files={file.name: file.sha256 for file in tensors},
         now=author.anchor.now(),
     )
     data, path = notice.to_bytes(), target_path(name, YANK_NAME)

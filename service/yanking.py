@@ -14,7 +14,6 @@ from service.database.tables import ReleaseRow, WithdrawalRow
 from service.parts import Parts
 from service.publishing import require_release
 from service.trust.accepting import Change, require_roles
-from service.trust.operating import is_weights
 from service.trust.writing import commit, entry, keep_target, with_yanked
 from service.uploads import manifest_of
 
@@ -72,10 +71,9 @@ def _targets(release: ReleaseRow, name: ReleaseName) -> set[str]:
 def _require_notice(
     release: ReleaseRow, notice: YankNotice, *, name: ReleaseName
 ) -> None:
-    weights = {
-        file.name: file.sha256 for file in release.upload.files if is_weights(file.name)
-    }
-    expected = (str(name), "publisher", weights)
+    tensors = manifest_of(release.upload).tensors()
+    files = {file.name: file.sha256 for file in tensors}
+    expected = (str(name), "publisher", files)
     if (notice.release, notice.withdrawn_by, notice.files) != expected:
-        msg = f"the notice is not its publisher's of the weights of {name}"
+        msg = f"the notice is not its publisher's of the tensors of {name}"
         raise MalformedDocumentError(msg)

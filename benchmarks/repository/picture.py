@@ -20,6 +20,7 @@ BLUE, RED, GREY = "#2b6cb0", "#c53030", "#4a5568"
 RESULT = Path("bench-results/trust-publish-client.json")
 PICTURE = Path("docs/images/trust-growth.svg")
 KILOBYTE = 1000
+ROOM_FOR_LEGEND = 1.25
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,10 +47,10 @@ def drawn(parts: Mapping[str, JsonObject]) -> Figure:
     for axes in (left, right):
         axes.set_xscale("log")
         axes.set_xlabel("releases of 100 publishers")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, ROOM_FOR_LEGEND * axes.get_ylim()[1])
         axes.grid(visible=True, color="#e2e8f0")
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=9)
+        axes.legend(frameon=False, fontsize=9, loc="upper left")
     return figure
 
 

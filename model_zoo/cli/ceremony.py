@@ -98,7 +98,9 @@ def rotate(
     *,
     role: Annotated[str, typer.Option(help="root, targets, snapshot or timestamp.")],
     key: Annotated[list[Path], typer.Option("--key", help="Public key (PEM).")],
-    threshold: Threshold = 1,
+    threshold: Annotated[
+        int, typer.Option(min=0, help="How many must sign; else as many as before.")
+    ] = 0,
     out: Annotated[Path, typer.Option(help="The next root, to be signed.")],
 ) -> None:
     """Write the next root, in which a role has other keys; old and new holders sign."""
@@ -106,8 +108,9 @@ def rotate(
         msg = f"role {role!a}: expected one of {', '.join(TOP_LEVEL)}"
         raise InvalidSpecError(msg)
     current = parse(read_file(root), Root)
+    needed = threshold or current.signed.roles[role].threshold
     following = ceremony.next_root(
-        current, {role: role_keys(key, threshold)}, now=system_clock()
+        current, {role: role_keys(key, needed)}, now=system_clock()
     )
     write_file(out, to_bytes(following))
     say(f"wrote root version {following.signed.version} to {out}, unsigned")

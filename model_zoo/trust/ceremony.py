@@ -36,6 +36,7 @@ from model_zoo.trust.roles import (
 WITHDRAWALS = "x-verified-model-zoo-withdrawals"
 """In the empty role: which releases the operator withdrew, and why."""
 MAX_REASON_CHARACTERS = 1000
+MIN_ROOT_SIGNATURES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +227,12 @@ def next_withdrawn(
 
 
 def _set_keys(root: Root, roles: Mapping[str, RoleKeys]) -> None:
+    if ROOT in roles and roles[ROOT].threshold < MIN_ROOT_SIGNATURES:
+        msg = (
+            f"a root needs at least {MIN_ROOT_SIGNATURES} signatures: "
+            "one key can be stolen"
+        )
+        raise InvalidSpecError(msg)
     for name, keys in roles.items():
         for keyid in tuple(root.roles[name].keyids):
             root.revoke_key(keyid, name)

@@ -10,9 +10,11 @@ from model_zoo.transport import Transport
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.pulling import holders
 from model_zoo.trust.releases import ancestry, read_release, withdrawal, yanked_file
+from model_zoo.trust.roles import target_path
 from model_zoo.trust.view import (
     TrustedZoo,
 )
+from model_zoo.trust.yanks import YANK_NAME, YankNotice
 
 MAX_DESCENDANTS = 256
 
@@ -30,6 +32,7 @@ class Lineage(Document):
     """A release among its relatives; what is not listed may exist all the same."""
 
     release: str
+    withdrawn: str | None
     ancestors: tuple[Kin, ...]
     descendants: tuple[Kin, ...]
 
@@ -42,29 +45,24 @@ def lineage_of(transport: Transport, name: ReleaseName, *, anchor: Anchor) -> Li
         VerificationError: metadata cannot be believed.
     """
     with anchor.refreshed(transport.server) as zoo:
-        release = read_release(zoo, name)
-        above = ancestry(
-            zoo,
-            name,
-            _provenance(release.provenance),
-            holders=lambda sha256: holders(transport, sha256),
-        )
-        ancestors = tuple(
-            Kin(
-                sha256=kin.sha256,
-                release=None if kin.release is None else str(kin.release),
-                chain=kin.chain,
-                withdrawn=_withdrawn(zoo, kin.sha256),
-            )
-            for kin in above
-        )
+        why = withdrawal(zoo, name)
+        ancestors: tuple[Kin, ...] = ()
+        if why is None:
+            ancestors = _ancestors(transport, zoo, name)
         descendants = _descendants(transport, zoo, name)
-    return Lineage(release=str(name), ancestors=ancestors, descendants=descendants)
+    return Lineage(
+        release=str(name),
+        withdrawn=why,
+        ancestors=ancestors,
+        descendants=descendants,
+    )
 
 
 def told(lineage: Lineage) -> list[str]:
     """Return the lineage as lines for people."""
     lines = [lineage.release]
+    if lineage.withdrawn is not None:
+        lines.append(f"  WITHDRAWN: {lineage.withdrawn}")
     for title, kin in (
         ("made from", lineage.ancestors),
         ("made into", lineage.descendants),
@@ -76,6 +74,38 @@ def told(lineage: Lineage) -> list[str]:
     return lines
 
 
+def _ancestors(
+    transport: Transport, zoo: TrustedZoo, name: ReleaseName
+) -> tuple[Kin, ...]:
+    """Return what a release was made from; of a withdrawn one no role tells it."""
+    above = ancestry(
+        zoo,
+        name,
+        _provenance(read_release(zoo, name).provenance),
+        holders=lambda sha256: holders(transport, sha256),
+    )
+    return tuple(
+        Kin(
+            sha256=kin.sha256,
+            release=None if kin.release is None else str(kin.release),
+            chain=kin.chain,
+            withdrawn=_withdrawn(zoo, kin.sha256),
+        )
+        for kin in above
+    )
+
+
+def _tensors(zoo: TrustedZoo, name: ReleaseName) -> list[str]:
+    """Return the digests that others may have learned from, of a yank's notice too."""
+    path = target_path(name, YANK_NAME)
+    if withdrawal(zoo, name) is None:
+        manifest = read_release(zoo, name).statement.manifest
+        return [file.sha256 for file in manifest.tensors()]
+    if zoo.target(path) is None:
+        return []
+    return sorted(YankNotice.read(zoo.read_target(path)).files.values())
+
+
 def _descendants(
     transport: Transport, zoo: TrustedZoo, name: ReleaseName
 ) -> tuple[Kin, ...]:
@@ -83,13 +113,13 @@ def _descendants(
     todo: list[tuple[ReleaseName, tuple[str, ...]]] = [(name, (str(name),))]
     while todo and len(found) < MAX_DESCENDANTS:
         parent, chain = todo.pop(0)
-        for file in read_release(zoo, parent).statement.manifest.weights():
-            for child in _children(transport, file.sha256):
-                if child in found or not _descends(zoo, child, file.sha256):
+        for sha256 in _tensors(zoo, parent):
+            for child in _children(transport, sha256):
+                if child in found or not _descends(zoo, child, sha256):
                     continue
                 way = (str(child), *chain)
                 found[child] = Kin(
-                    sha256=file.sha256,
+                    sha256=sha256,
                     release=str(child),
                     chain=way,
                     withdrawn=withdrawal(zoo, child),

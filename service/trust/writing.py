@@ -18,11 +18,13 @@ from model_zoo.trust.publishing import (
 )
 from model_zoo.trust.roles import (
     LIFETIMES,
+    PUBLISHER_LIFETIME,
     ROOT,
     SNAPSHOT,
     TARGETS,
     TIMESTAMP,
     YANKED,
+    expiry,
     parse,
     to_bytes,
 )
@@ -77,7 +79,7 @@ def seed(session: Session, parts: Parts) -> None:
     targets = parse(trust.targets, Targets).signed
     for path, file in targets.targets.items():
         keep_target(session, path, trust.trusted_keys, sha256=file.hashes["sha256"])
-    yanked = Metadata(Targets(expires=_far(parts.now())))
+    yanked = Metadata(Targets(expires=expiry(YANKED, parts.now())))
     signed = sign_roles({YANKED: yanked}, trust.snapshot_key)
     commit(session, parts, {ROOT: trust.root, TARGETS: trust.targets, **signed})
 
@@ -94,11 +96,19 @@ def is_due(session: Session, parts: Parts) -> bool:
 
 
 def refresh(session: Session, parts: Parts) -> None:
-    """Sign timestamp and snapshot again where it is due."""
+    """Sign timestamp, snapshot and the list of yanks again where it is due.
+
+    The list lives for a year and the snapshot for a week: it is looked at whenever the
+    snapshot is signed.
+    """
     now = parts.now()
     snapshot = state.require(session, SNAPSHOT, Snapshot).signed
     if snapshot.expires - now < LIFETIMES[SNAPSHOT] / 2:
-        _write_snapshot(session, parts, {}, now=now)
+        yanked = state.require(session, YANKED, Targets).signed
+        if yanked.expires - now < PUBLISHER_LIFETIME / 2:
+            commit(session, parts, with_yanked(session, parts, []))
+        else:
+            _write_snapshot(session, parts, {}, now=now)
     elif is_due(session, parts):
         data = state.newest(session, SNAPSHOT) or b""
         _write_timestamp(session, parts, data, version=snapshot.version, now=now)
@@ -117,7 +127,7 @@ def with_yanked(
     now = parts.now()
     current = state.require(session, YANKED, Targets)
     following = next_targets(current, now=now)
-    following.signed.expires = _far(now)
+    following.signed.expires = expiry(YANKED, now)
     for notice in notices:
         data = notice.to_bytes()
         sha256 = sha256_bytes(data)
@@ -194,8 +204,3 @@ def _forget(session: Session, *, now: datetime) -> None:
                 MetadataRow.role == role, MetadataRow.version < settled
             )
         )
-
-
-def _far(now: datetime) -> datetime:
-    """Return an online role's expiry: its snapshot dies first, so a year will do."""
-    return now.replace(microsecond=0) + LIFETIMES[ROOT]

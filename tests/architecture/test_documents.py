@@ -44,7 +44,9 @@ FIRST_PICTOGRAM = 0x2600
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _VARIABLE = re.compile(r"\bZOO_[A-Z_]+\b")
-_RANDOM = re.compile(r"[0-9a-f]{32,}|MCow[A-Za-z0-9+/=]+")
+_RANDOM = re.compile(
+    r"[0-9a-f]{32,}|MCow[A-Za-z0-9+/=]+|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+)
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -249,6 +251,7 @@ def tour(tmp_path: Path) -> Iterator[dict[str, str]]:
     } | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "ZOO_KEY_PASSPHRASE": "a passphrase of the tour",
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
     }
     with subprocess.Popen(
         [

@@ -217,6 +217,30 @@ def test_a_policy_for_provenance_wants_a_trusted_builder(family: Family) -> None
     family.pull(CHILD, "child", demanding)
 
 
+def test_a_release_with_checkpoints_is_yanked_with_all_of_them(
+    family: Family,
+) -> None:
+    """Who learned from a checkpoint on the way descends from the release, too."""
+    files = family.folder / "trained"
+    files.mkdir()
+    (files / "model.safetensors").write_bytes(weights(7))
+    (files / "checkpoint-000.safetensors").write_bytes(weights(8))
+    family.zoo.publish("alice/trained@1", files, key=ALICE)
+    notice = family.zoo.yank("alice/trained@1", reason="a backdoor", key=ALICE)
+    assert set(notice.files) == {"model.safetensors", "checkpoint-000.safetensors"}
+    family.make("bob/late@1", count=8, parent=None)
+    with pytest.raises(YankedError, match="a backdoor"):
+        family.pull("bob/late@1", "late")
+
+
+def test_the_blast_radius_can_be_seen_after_the_yank(family: Family) -> None:
+    family.zoo.yank(PARENT, reason="it has a backdoor", key=ALICE)
+    name = ReleaseName.parse(PARENT)
+    found = lineage_of(family.transport, name, anchor=family.anchor)
+    assert "it has a backdoor" in str(found.withdrawn)
+    assert [kin.release for kin in found.descendants] == [CHILD, GRANDCHILD]
+
+
 def test_lineage_shows_both_directions_and_what_was_withdrawn(family: Family) -> None:
     name = ReleaseName.parse(CHILD)
     found = lineage_of(family.transport, name, anchor=family.anchor)
