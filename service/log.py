@@ -9,7 +9,7 @@ import functools
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import func, insert, select, tuple_
+from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from model_zoo.errors import (
@@ -249,13 +249,19 @@ def _checkpoint(session: Session, size: int) -> Note:
 
 
 def _nodes(session: Session, positions: Sequence[Position]) -> dict[Position, bytes]:
-    at = tuple_(LogNodeRow.level, LogNodeRow.index)
+    # Two lists, not one of pairs: for pairs SQLite would read the whole table.
     rows = session.execute(
         select(LogNodeRow.level, LogNodeRow.index, LogNodeRow.hash).where(
-            at.in_(positions)
+            LogNodeRow.level.in_({level for level, _ in positions}),
+            LogNodeRow.index.in_({index for _, index in positions}),
         )
     )
-    return {(level, index): value for level, index, value in rows}
+    wanted = frozenset(positions)
+    return {
+        (level, index): value
+        for level, index, value in rows
+        if (level, index) in wanted
+    }
 
 
 def _node(session: Session, position: Position) -> bytes:

@@ -29,6 +29,7 @@ from model_zoo.trust.roles import (
     delegation_of,
     expiry,
     publisher_paths,
+    signed_bytes,
     target_path,
     tuf_key,
 )
@@ -124,7 +125,7 @@ def require_role_signed(
     """
     try:
         result = delegator.get_verification_result(
-            role, metadata.signed_bytes, metadata.signatures
+            role, signed_bytes(metadata.signed), metadata.signatures
         )
     except (ValueError, RepositoryError) as error:
         raise ThresholdNotMetError(role, valid=0, threshold=1) from error

@@ -4,6 +4,7 @@ Source:
     The Update Framework Specification 1.0.34; TAP 15 (succinct hash bin delegations).
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -19,7 +20,7 @@ from tuf.api.metadata import (
     Targets,
     Timestamp,
 )
-from tuf.api.serialization.json import JSONSerializer
+from tuf.api.serialization.json import CanonicalJSONSerializer, JSONSerializer
 
 from model_zoo.canonical import parse_object
 from model_zoo.errors import InvalidSpecError, MalformedDocumentError
@@ -115,10 +116,27 @@ def our_key(key: Key) -> PublicKey:
 
 def sign(metadata: Metadata[Any], *keys: SigningKey) -> None:
     """Add the signature of each of ``keys``; those that are there stay."""
-    payload = metadata.signed_bytes
+    payload = signed_bytes(metadata.signed)
     for key in keys:
         keyid = key.public.keyid
         metadata.signatures[keyid] = Signature(keyid, key.sign(payload).hex())
+
+
+def signed_bytes(signed: Signed) -> bytes:
+    """Return the bytes that are signed: canonical JSON, as python-tuf spells it.
+
+    Where no string needs an escape and no number has a fraction, the standard
+    library's encoder gives the same bytes, many times faster.
+
+    Raises:
+        RepositoryError: there is no canonical JSON of it.
+    """
+    text = json.dumps(signed.to_dict(), sort_keys=True, separators=(",", ":"))
+    fractions: list[str] = []
+    json.loads(text, parse_float=fractions.append, parse_constant=fractions.append)
+    if "\\" in text or fractions:
+        return CanonicalJSONSerializer().serialize(signed)
+    return text.encode("ascii")
 
 
 def to_bytes(metadata: Metadata[Any]) -> bytes:

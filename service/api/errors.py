@@ -99,7 +99,9 @@ class Problem(JSONResponse):
         }
         if errors is not None:
             content["errors"] = errors
-        super().__init__(content, status.value, headers)
+        # A cache that kept "no such root" would hide the root that comes next.
+        fresh = {"Cache-Control": "no-store"} | (headers or {})
+        super().__init__(content, status.value, fresh)
 
 
 def status_of(error: ZooError) -> HTTPStatus:

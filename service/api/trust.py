@@ -3,6 +3,7 @@
 What has a version in its name never changes; the timestamp alone is asked for anew.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -10,7 +11,6 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from model_zoo.canonical import canonical_json
 from model_zoo.errors import MalformedDocumentError, NotFoundError
 from model_zoo.names import ReleaseName
 from model_zoo.trust.roles import TIMESTAMP
@@ -39,7 +39,10 @@ def role_files(roles: Mapping[str, Mapping[str, Any]]) -> dict[str, bytes]:
         MalformedDocumentError: it holds what no metadata may, such as a NaN.
     """
     try:
-        return {name: canonical_json(value) for name, value in roles.items()}
+        return {
+            name: json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+            for name, value in roles.items()
+        }
     except ValueError as error:
         msg = f"role metadata: {error}"
         raise MalformedDocumentError(msg) from error

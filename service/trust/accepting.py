@@ -1,6 +1,7 @@
 """Which role versions the zoo takes: numbered steps, nothing believed unsigned."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,6 +15,7 @@ from tuf.api.metadata import (
     Targets,
 )
 
+from model_zoo.canonical import JsonObject
 from model_zoo.errors import (
     ConflictError,
     ExpiredMetadataError,
@@ -86,11 +88,12 @@ def require_roles(
     # (4) It delegates to nobody, or to its bins under the same keys and threshold.
     has_bins = _require_own_bins(role.signed, bins)
     # (5) Each file follows the current version, lives long enough, is signed.
-    after = _following(session, submitted, role=role, now=now)
+    before = _current(session, submitted)
+    after = _following(submitted, before, role=role, now=now)
     # (6) Each target stands where clients look for it, under the publisher's paths.
-    _require_places(after, delegation, bins=bins if has_bins else None)
+    _require_places(before, after, delegation, bins=bins if has_bins else None)
     # (7) What changed is what the request explains.
-    _require_change(session, after, change)
+    _require_change(before, after, change)
     # (8) Where the role changed, the bins that stay as they are still fit it.
     if publisher in submitted:
         _require_bins_fit(session, submitted, role.signed, bins)
@@ -139,9 +142,19 @@ def _require_bins_fit(
         require_role_signed(role, name, current)
 
 
+def _current(session: Session, names: Iterable[str]) -> dict[str, JsonObject]:
+    """Return what each role that there is says now, as the JSON that was signed."""
+    found = {name: state.newest(session, name) for name in names}
+    return {
+        name: json.loads(data)["signed"]
+        for name, data in found.items()
+        if data is not None
+    }
+
+
 def _following(
-    session: Session,
     submitted: Mapping[str, bytes],
+    before: Mapping[str, JsonObject],
     *,
     role: Metadata[Targets],
     now: datetime,
@@ -154,8 +167,7 @@ def _following(
         metadata = parse(data, Targets)
         if "~" in name:
             require_role_signed(role.signed, name, metadata)
-        current = state.find(session, name, Targets)
-        expected = 1 if current is None else current.signed.version + 1
+        expected = before[name]["version"] + 1 if name in before else 1
         if metadata.signed.version != expected:
             msg = (
                 f"{name}: expected version {expected}, found "
@@ -182,13 +194,15 @@ def require_lifetime(name: str, expires: datetime, *, now: datetime) -> None:
 
 
 def _require_places(
+    before: Mapping[str, JsonObject],
     after: Mapping[str, Targets],
     delegation: DelegatedRole,
     *,
     bins: SuccinctRoles | None,
 ) -> None:
     for name, role in after.items():
-        for path in role.targets:
+        known = before[name]["targets"] if name in before else {}
+        for path in role.targets.keys() - known.keys():  # the others were looked at
             in_place = bins is None or bins.get_role_for_target(path) == name
             if not (in_place and delegation.is_delegated_path(path)):
                 msg = f"{name}: {path[:200]!a} does not belong there"
@@ -196,16 +210,20 @@ def _require_places(
 
 
 def _require_change(
-    session: Session, after: Mapping[str, Targets], change: Change
+    before: Mapping[str, JsonObject], after: Mapping[str, Targets], change: Change
 ) -> None:
-    found: dict[str, TargetFile] = {}
-    before: dict[str, TargetFile] = {}
-    for name, role in after.items():
-        found |= role.targets
-        current = state.find(session, name, Targets)
-        before |= {} if current is None else current.signed.targets
-    expected = {path: it for path, it in before.items() if path not in change.remove}
-    expected |= change.add
+    found = {
+        path: it.to_dict()
+        for role in after.values()
+        for path, it in role.targets.items()
+    }
+    expected = {
+        path: it
+        for role in before.values()
+        for path, it in role["targets"].items()
+        if path not in change.remove
+    }
+    expected |= {path: it.to_dict() for path, it in change.add.items()}
     if found != expected:
         paths = sorted(
             path

@@ -136,3 +136,10 @@ def test_a_database_that_is_busy_asks_to_be_tried_again(zoo: Zoo) -> None:
     assert_problem(response, 503, "TransportError")
     assert response.headers["retry-after"] == "1"
     assert zoo.post("/jobs", body).status_code == 202
+
+
+def test_no_cache_keeps_a_refusal(zoo: Zoo) -> None:
+    """The next root is asked for at every refresh, and mostly is not there yet."""
+    missing = zoo.get("/tuf/metadata/2.root.json")
+    assert missing.status_code == 404
+    assert missing.headers["cache-control"] == "no-store"
