@@ -37,6 +37,7 @@ from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.ceremony import RoleKeys
 from tests.model_zoo.releases import weights
 from tests.model_zoo.servers import open_zoo
+from trainer.lab.cells import Cell
 from trainer.lab.clients.python_tuf import downloaded, updater
 from trainer.lab.goods import provenance_of
 from trainer.lab.operator import Operator
@@ -48,7 +49,7 @@ from trainer.lab.scenes import (
     Scene,
     Stage,
 )
-from trainer.lab.scoreboard import EXPECTED, EXPECTED_OF_PEERS
+from trainer.lab.scoreboard import EXPECTED, EXPECTED_OF_PEERS, Board, play
 from trainer.lab.staging import Props, staged
 from trainer.lab.victim import LEVELS
 from trainer.lab.witnesses import look_once
@@ -237,3 +238,15 @@ def test_what_python_tuf_alone_says_to_it(
     except (DownloadError, RepositoryError):
         said = {}
     assert ("file" in said) == (EXPECTED_OF_PEERS[path][-1] == "A"), said
+
+
+def test_what_begins_with_a_theft_is_left_out_where_no_disk_can_be_stolen(
+    work: Path, props: Props, tmp_path: Path
+) -> None:
+    board = Board({"trust": LEVELS["trust"]}, {"host swap": "R", "split view": "A"})
+    told: list[Cell] = []
+    with staged(work / "elsewhere", replace(props, disk=None, run="3")) as stage:
+        outcomes = play(stage, board, folder=tmp_path, tell=told.append)
+    ((cell, weights),) = outcomes
+    assert (cell.path_of_attack, cell.error) == ("host swap", "DigestMismatchError")
+    assert (told, weights, cell.as_expected) == ([cell], None, True)

@@ -41,7 +41,7 @@ def kill(lab: subprocess.Popen[bytes]) -> None:
 def finish(out: Path) -> dict[str, object]:
     """Run the laboratory to its end and return its report."""
     lab = start(out)
-    status = lab.wait(timeout=600)
+    status = lab.wait(timeout=900)
     assert status == 0, (out.parent / "lab.log").read_text()[-3000:]
     report: dict[str, object] = json.loads((out / "report.json").read_bytes())
     return report
