@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy.exc import DatabaseError
 
 from model_zoo.errors import LocalError, NotPermittedError
+from model_zoo.trust.online_keys import ROOT_FILE
 from service.data_dir import lock_data_dir
 from service.database.engine import Database
 from service.database.migrate import upgrade
@@ -62,6 +63,9 @@ def open_parts(settings: Settings) -> Parts:
         except DatabaseError as error:
             msg = f"cannot use the database in {folder}: {error.orig}"
             raise LocalError(msg) from error
+        if settings.trust_dir and not (settings.trust_dir / ROOT_FILE).exists():
+            msg = f"{settings.trust_dir}: no {ROOT_FILE} there; see zoo trust init"
+            raise LocalError(msg)
         trust = open_keys(settings.trust_dir or folder / "trust", now=settings.clock())
         require_root_fits(trust, settings)
         undone.pop_all()

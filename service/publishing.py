@@ -48,6 +48,7 @@ from service.parts import Parts
 from service.trust.accepting import Change, require_roles
 from service.trust.writing import commit, entry, keep_target
 from service.uploads import find_upload, manifest_of
+from service.withdrawals import require_not_withdrawn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,7 @@ def publish(
     statement = _opened(parts, name, submission.envelope)
     published = find_release(parts, name)
     if published is not None:
+        require_not_withdrawn(parts, name)
         return _same(published, statement), False
     upload = find_upload(parts, submission.upload_id)
     if upload.state != "complete":

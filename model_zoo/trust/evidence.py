@@ -16,7 +16,9 @@ from model_zoo.errors import (
     ExpiredMetadataError,
     LocalError,
     MalformedDocumentError,
+    NotFoundError,
     PolicyNotMetError,
+    WrongReleaseError,
 )
 from model_zoo.folders import EVIDENCE_NAME
 from model_zoo.interop.tlog import LogEntry
@@ -137,6 +139,8 @@ def verify(
         ExpiredMetadataError: that moment is longer ago than the policy allows.
         VerificationError: a subclass for each other way in which it does not hold.
     """
+    if name is not None and evidence.release != str(name):
+        raise WrongReleaseError(expected=str(name), found=evidence.release)
     files = evidence.to_files()
     # (1) The walk from the root holds at the moment that the zoo signed it.
     with offline(files, root, now=_claimed(files)) as zoo:
@@ -145,12 +149,16 @@ def verify(
             sha256: [ReleaseName.parse(it) for it in names]
             for sha256, names in evidence.holders.items()
         }
-        release = trusted_release(
-            zoo,
-            wanted,
-            policy=policy,
-            holders=lambda sha256: said.get(sha256, []),
-        )
+        try:
+            release = trusted_release(
+                zoo,
+                wanted,
+                policy=policy,
+                holders=lambda sha256: said.get(sha256, []),
+            )
+        except NotFoundError as error:
+            msg = f"{EVIDENCE_NAME} does not prove it: {error}"
+            raise MalformedDocumentError(msg) from error
         # (2) The log has every role that was read, and the witnesses saw that log.
         # (3) At the moment that they attest, nothing had expired.
         moment = _moment(zoo, evidence, policy=policy, now=now)

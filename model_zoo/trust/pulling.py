@@ -74,15 +74,22 @@ def pull(
 def look_up(
     transport: Transport, name: ReleaseName, *, anchor: Anchor, policy: TrustPolicy
 ) -> tuple[TrustedRelease, Evidence, Moment]:
-    """Return the release that the zoo vouches for now, without its files."""
+    """Return the release that the zoo vouches for now, without its files.
+
+    Raises:
+        ExpiredMetadataError: what the zoo signed lies ahead of this machine's clock.
+        VerificationError: it cannot be believed.
+    """
     with anchor.refreshed(transport.server) as zoo:
-        return gather(
+        release, evidence, moment = gather(
             zoo,
             name,
             policy=policy,
             holders=lambda sha256: holders(transport, sha256),
             now=anchor.now(),
         )
+    moment.require_fresh(policy, now=anchor.now())
+    return release, evidence, moment
 
 
 def verify_folder(
@@ -105,6 +112,7 @@ def verify_folder(
         evidence, anchor.root, name=name, policy=policy, now=anchor.now()
     )
     verify_files(release.statement.manifest, folder)
+    _require_bundle(folder, release)
     return _verified(folder, release, moment)
 
 
@@ -144,17 +152,27 @@ def holders(transport: Transport, sha256: str) -> Sequence[ReleaseName]:
         raise MalformedDocumentError(msg) from error
 
 
+def _require_bundle(folder: Path, release: TrustedRelease) -> None:
+    """Accept a folder whose ``release.json`` is the one that the role vouches for."""
+    path = folder / BUNDLE_NAME
+    try:
+        held = path.read_bytes()
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise MalformedDocumentError(msg) from error
+    if held != release.bundle:
+        msg = f"{path} is not the one that the role vouches for"
+        raise MalformedDocumentError(msg)
+
+
 def _require_same(folder: Path, release: TrustedRelease) -> None:
     statement = release.statement
     try:
         verify_files(statement.manifest, folder)
-        held = (folder / BUNDLE_NAME).read_bytes()
-    except (InvalidSpecError, OSError, VerificationError) as error:
+        _require_bundle(folder, release)
+    except (InvalidSpecError, VerificationError) as error:
         msg = f"{folder} holds something else than {statement.release}: {error}"
         raise ConflictError(msg) from error
-    if held != release.bundle:
-        msg = f"{folder} holds other signatures than those of {statement.release}"
-        raise ConflictError(msg)
 
 
 def _verified(folder: Path, release: TrustedRelease, moment: Moment) -> VerifiedRelease:

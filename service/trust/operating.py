@@ -65,7 +65,10 @@ def accept_root(session: Session, parts: Parts, data: bytes) -> None:
     current = state.require(session, ROOT, Root)
     root = parse(data, Root)
     require_signed(root, previous=current)
-    # (2) It lives long enough.
+    # (2) It lives long enough, and keeps the file names that clients know.
+    if not root.signed.consistent_snapshot:
+        msg = "this root turns consistent snapshots off: file names would be others"
+        raise MalformedDocumentError(msg)
     require_lifetime(ROOT, root.signed.expires, now=parts.now())
     # (3) This server can go on: snapshot and timestamp are signed with keys it has.
     for role, key in (

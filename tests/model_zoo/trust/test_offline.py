@@ -14,9 +14,9 @@ from model_zoo.client import ZooClient
 from model_zoo.clock import system_clock
 from model_zoo.errors import (
     ExpiredMetadataError,
-    NotFoundError,
     PolicyNotMetError,
     VerificationError,
+    WrongReleaseError,
 )
 from model_zoo.names import ReleaseName
 from model_zoo.policy import TrustPolicy
@@ -108,23 +108,26 @@ def test_with_a_clock_that_is_ahead_nothing_is_pulled(
     assert not (tmp_path / "to").exists()
 
 
-def test_a_clock_that_is_a_year_behind_leaves_a_folder_that_is_refused_later(
-    zoo_url: str, once: Path, anchor: Anchor, tmp_path: Path
+def test_a_clock_that_is_a_year_behind_is_refused_on_line_and_off_line(
+    zoo_url: str, pulled: Path, anchor: Anchor, tmp_path: Path
 ) -> None:
-    """A timestamp is not dead for a clock behind it; the zoo's word of when is."""
-    assert once.exists()
+    """No timestamp is dead for a clock behind it; the zoo's word of when shows it."""
     behind = at(anchor, days=-365)
-    with ZooClient(zoo_url, anchor=behind) as zoo:
+    with (
+        ZooClient(zoo_url, anchor=behind) as zoo,
+        pytest.raises(ExpiredMetadataError, match="set the clock"),
+    ):
         zoo.pull(NAME, policy=POLICY, to=tmp_path / "to")
+    assert not (tmp_path / "to").exists()
     with pytest.raises(ExpiredMetadataError, match="set the clock"):
-        verify_folder(tmp_path / "to", anchor=behind, policy=POLICY)
+        verify_folder(pulled, anchor=behind, policy=POLICY)
 
 
 def test_another_name_is_not_what_the_evidence_proves(
     pulled: Path, anchor: Anchor
 ) -> None:
     other = ReleaseName("alice", "offline", "2")
-    with pytest.raises(NotFoundError):
+    with pytest.raises(WrongReleaseError):
         verify_folder(pulled, anchor=anchor, policy=POLICY, name=other)
 
 
@@ -133,7 +136,9 @@ def test_a_policy_names_the_publishers(pulled: Path, anchor: Anchor) -> None:
         verify_folder(pulled, anchor=anchor, policy=TrustPolicy(publishers=("alicia",)))
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "trust.json"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "config.json", "release.json", "trust.json"]
+)
 @pytest.mark.parametrize("change", ["a bit", "cut", "gone", "a file more"])
 def test_a_changed_folder_is_refused(
     pulled: Path, anchor: Anchor, name: str, change: str
@@ -240,7 +245,7 @@ def test_evidence_that_is_none_is_refused(
     pulled: Path, anchor: Anchor, change: Callable[[dict[str, Any]], object]
 ) -> None:
     edit(pulled, change)
-    with pytest.raises((VerificationError, NotFoundError)):
+    with pytest.raises(VerificationError):
         verify_folder(pulled, anchor=anchor, policy=POLICY)
 
 
