@@ -29,6 +29,7 @@ from model_zoo.transport import Server, is_loopback
 from model_zoo.trust.fetching import MappingFetcher, ServerFetcher
 from model_zoo.trust.roles import (
     is_development,
+    our_key,
     parse,
 )
 from model_zoo.trust.view import METADATA_PATH, TARGETS_PATH, TrustedZoo, told
@@ -65,6 +66,7 @@ def refreshed(
         with told():
             zoo.updater.refresh()
         _require_fit(zoo.root, server)
+        _require_own_keyids(zoo)
         yield zoo
 
 
@@ -88,6 +90,7 @@ def offline(
         try:
             with told():
                 zoo.updater.refresh()
+            _require_own_keyids(zoo)
             yield zoo
         except TransportError as error:
             msg = f"the evidence beside the files is not whole: {error}"
@@ -145,6 +148,17 @@ def open_zoo(
     # ngclient reads the system's clock and offers no other.
     updater._trusted_set.reference_time = now  # noqa: SLF001
     return TrustedZoo(updater, base_url, fetcher, folder, root, {})
+
+
+def _require_own_keyids(zoo: TrustedZoo) -> None:
+    """Accept keys under their own keyids only, Ed25519 all of them.
+
+    TUF counts keyids: one key under two of them would meet a threshold of two alone.
+    """
+    delegations = zoo.targets.delegations
+    delegated = {} if delegations is None else delegations.keys
+    for key in (*zoo.root.keys.values(), *delegated.values()):
+        our_key(key)
 
 
 def _require_fit(root: Root, server: Server) -> None:

@@ -85,7 +85,7 @@ REFUSALS: dict[str, tuple[type[ZooError] | None, type[ZooError] | None]] = {
     "fast-forward": (YankedError, YankedError),
     "key listed twice": (MalformedDocumentError, MalformedDocumentError),
     "stolen online keys": (ThresholdNotMetError, ThresholdNotMetError),
-    "stolen online keys, old release": (ACCEPTED, ACCEPTED),
+    "stolen online keys, old release": (ACCEPTED, ExpiredMetadataError),
     "split view": (ACCEPTED, PolicyNotMetError),
 }
 """Path -> what ``trust`` and ``trust+policy`` say to it."""

@@ -14,6 +14,8 @@ from datetime import datetime, timedelta
 
 from model_zoo.client import ZooClient
 from model_zoo.clock import Clock, system_clock
+from model_zoo.interop.notes import Note
+from model_zoo.interop.tlog import CHECKPOINT_PATH
 from model_zoo.keys import PublicKey
 from model_zoo.names import ReleaseName
 from model_zoo.trust.anchor import Anchor
@@ -22,7 +24,7 @@ from trainer.attempt import MODEL
 from trainer.lab.adversary import scene_of
 from trainer.lab.behaviours import overlaid, replaying, swapped
 from trainer.lab.goods import forged_release, on_show
-from trainer.lab.malicious_mirror import Answer, Behaviour
+from trainer.lab.malicious_mirror import Answer, Behaviour, Question
 from trainer.lab.scenes import HONEST_NAME, Scene, Stage, Stolen, Wanted
 from trainer.lab.theft import METADATA, Thief, current_role, forged
 
@@ -54,11 +56,15 @@ def expired_root(stage: Stage) -> Scene:
 def mix_and_match(stage: Stage) -> Scene:
     """Show the newest metadata, and in its midst an old role under the new name."""
     publisher = stage.past.old.publisher
-    new = current_role(stage.upstream, publisher).signed.version
-    file = f"{METADATA}/{new}.{publisher}.json"
+    old = _recorded_role(stage, publisher)
     goods = replaying(_goods(stage), stage.upstream)
-    behaviour = overlaid({file: _recorded_role(stage, publisher)}, goods)
-    return _old_release(stage, behaviour)
+
+    def behave(question: Question) -> Answer:
+        if _role_path(publisher).fullmatch(question.path):
+            return overlaid({question.path: old}, goods)(question)
+        return goods(question)
+
+    return _old_release(stage, behave)
 
 
 def dropped_role(stage: Stage) -> Scene:
@@ -111,12 +117,21 @@ def stolen_online_keys(stage: Stage) -> Scene:
 def stolen_online_keys_old_release(stage: Stage) -> Scene:
     """Keep an old state fresh with stolen keys, for one who has seen no other.
 
-    Every role in it is genuine; only snapshot and timestamp are signed anew.
+    Every role in it is genuine; only snapshot and timestamp are signed anew. What he
+    cannot sign is when a witness last saw the log, so he leaves that away where he may.
     """
     old, later = replaying(stage.past.archive), _ahead(KEPT_FRESH_FOR)
     kept_fresh = Thief.of(_stolen(stage).keys, old).repository(clock=later)
+    kept_fresh[CHECKPOINT_PATH] = _without_cosignatures(old)
     scene = _old_release(stage, overlaid(kept_fresh, old))
     return replace(scene, clock=later)
+
+
+def _without_cosignatures(upstream: Behaviour) -> bytes:
+    """Return the log's checkpoint as the log alone signed it."""
+    answer = upstream(Question(method="GET", path=CHECKPOINT_PATH))
+    note = Note.parse(answer.whole)
+    return replace(note, signatures=note.signatures[:1]).to_bytes()
 
 
 def key_listed_twice(stage: Stage) -> Scene:
@@ -196,10 +211,14 @@ def _goods(stage: Stage) -> dict[str, Answer]:
 
 
 def _recorded_role(stage: Stage, publisher: str) -> bytes:
-    pattern = re.compile(rf"GET {METADATA}/\d+\.{re.escape(publisher)}\.json")
-    archive = stage.past.archive
-    (asked,) = (asked for asked in archive if pattern.fullmatch(asked))
+    archive, path = stage.past.archive, _role_path(publisher)
+    (asked,) = (it for it in archive if path.fullmatch(it.removeprefix("GET ")))
     return archive[asked].whole
+
+
+def _role_path(publisher: str) -> re.Pattern[str]:
+    """Return what the path of each version of a publisher's role looks like."""
+    return re.compile(rf"{METADATA}/\d+\.{re.escape(publisher)}\.json")
 
 
 def _stolen(stage: Stage) -> Stolen:

@@ -42,7 +42,7 @@ EXPECTED = {
     "fast-forward": "AAAARR",
     "key listed twice": "AAAARR",
     "stolen online keys": "AAARRR",
-    "stolen online keys, old release": "AAAAAA",
+    "stolen online keys, old release": "AAAAAR",
     "split view": "AAAAAR",
 }
 """A accepted, R refused, in the order of LEVELS: the promise of this laboratory."""

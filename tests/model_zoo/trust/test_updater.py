@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from securesystemslib.signer import SSlibKey
 from tuf.api.metadata import Metadata, Root
 
 from model_zoo.errors import (
@@ -206,6 +207,22 @@ def test_a_role_that_another_key_signed_is_refused(
     repository.publish_next("targets", "alice")
 
     with pytest.raises(ThresholdNotMetError):
+        look()
+
+
+def test_one_key_under_two_keyids_does_not_count_twice(
+    look: Look, repository: TufRepository
+) -> None:
+    """TUF counts keyids; a publisher's threshold of two would be met by one key."""
+    delegations = repository.roles["targets"].signed.delegations
+    alias = "f" * 64
+    (keyid,) = delegations.roles["alice"].keyids
+    value = delegations.keys[keyid].keyval
+    delegations.keys[alias] = SSlibKey(alias, "ed25519", "ed25519", value)
+    delegations.roles["alice"].keyids.append(alias)
+    repository.publish_next("targets")
+
+    with pytest.raises(MalformedDocumentError, match="its own keyid"):
         look()
 
 
