@@ -54,8 +54,10 @@ class StaticZoo:
     def __post_init__(self) -> None:
         (self.folder / METADATA_PATH).mkdir(parents=True)
         lists = {name: RoleKeys(keys=(key.public,)) for name, key in self.keys.items()}
+        holders = (self.keys[ROOT], SigningKey.generate())
+        lists[ROOT] = RoleKeys(keys=tuple(key.public for key in holders), threshold=2)
         root = new_root(lists, now=self.now)
-        sign(root, self.keys[ROOT])
+        sign(root, *holders)
         self.root = to_bytes(root)
         self._write("1.root.json", self.root)
 

@@ -108,6 +108,7 @@ def release(desk: Desk, job: str) -> str:
 
 def publish(job: str, *, as_: str, builder: str = "honest.pub.pem") -> list[str]:
     order = ["--spec", "spec.json", "--builder", builder]
+    order += ["--trust", "zoo/trust/root.json"]
     return ["publish", "--job", job, "--as", as_, "--key", "alice.pem", *order]
 
 
