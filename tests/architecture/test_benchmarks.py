@@ -16,6 +16,7 @@ OFFLINE = ("training", "jobs")
 """The others make an environment for a peer, which needs the package registry."""
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", OFFLINE)
 def test_a_quick_run_prints_the_json_it_keeps(name: str, tmp_path: Path) -> None:
     environment = {
