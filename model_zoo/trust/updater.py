@@ -110,7 +110,11 @@ def read_root(path: Path) -> bytes:
     except OSError as error:
         msg = f"cannot read trust root {path}: {error.strerror}"
         raise LocalError(msg) from error
-    parse(data, Root)
+    try:
+        parse(data, Root)
+    except MalformedDocumentError as error:
+        msg = f"{path}: expected a trust root: {error}"
+        raise MalformedDocumentError(msg) from error
     return data
 
 
