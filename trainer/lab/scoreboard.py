@@ -169,7 +169,8 @@ def _started(
     scene = PATHS_OF_ATTACK[path](stage)
     started = []
     for name, level in levels.items():
-        victim = folder / path.replace(" ", "-") / name
+        # Absolute: a stock client is started in his folder, and told where it is.
+        victim = folder.resolve() / path.replace(" ", "-") / name
         victim.mkdir(parents=True)
         started.append(pool.submit(level, scene, victim))
     return started
