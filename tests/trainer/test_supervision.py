@@ -38,7 +38,7 @@ def test_a_child_that_takes_too_long_is_ended(tmp_path: Path) -> None:
 
 def test_a_killed_child_is_worth_another_attempt(tmp_path: Path) -> None:
     def kill_children() -> None:
-        for child in psutil.Process().children():
+        for child in _attempts(tmp_path):
             child.send_signal(signal.SIGKILL)
 
     with pytest.raises(AttemptError, match="SIGKILL") as caught:
@@ -58,7 +58,8 @@ def test_whatever_tick_raises_ends_the_child_and_all_it_started(
     seen: list[psutil.Process] = []
 
     def stop() -> None:
-        seen.extend(psutil.Process().children(recursive=True))
+        for child in _attempts(tmp_path):
+            seen.extend([child, *child.children(recursive=True)])
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -79,7 +80,7 @@ def test_a_child_inherits_no_secret(
     def look() -> None:
         environments.extend(
             Path(f"/proc/{child.pid}/environ").read_bytes()
-            for child in psutil.Process().children()
+            for child in _attempts(tmp_path)
         )
 
     spec = NoopSpec(seconds=0.6)
@@ -96,11 +97,12 @@ def test_a_child_has_no_network_where_the_system_lets_it_drop_one(
     namespaces: set[Path] = set()
 
     def look() -> None:
-        for child in psutil.Process().children():
+        for child in _attempts(tmp_path):
             namespaces.add(Path(f"/proc/{child.pid}/ns/net").readlink())
 
     spec = NoopSpec(seconds=0.6)
     run_child("build", spec, folder=tmp_path, hear=heard.append, tick=look)
+    assert namespaces
     moved = namespaces != {Path("/proc/self/ns/net").readlink()}
     assert moved == (heard[0]["network"] == "dropped")
 
@@ -163,6 +165,15 @@ def test_a_child_without_its_supervisor_does_not_even_start(tmp_path: Path) -> N
     assert child.returncode != 0
     assert b"supervisor" in stderr
     assert not (tmp_path / attempt.RESULTS).exists()
+
+
+def _attempts(folder: Path) -> list[psutil.Process]:
+    """The running child of the attempt in ``folder``: other tests have children too."""
+    return [
+        child
+        for child in psutil.Process().children()
+        if child.status() != psutil.STATUS_ZOMBIE and str(folder) in child.cmdline()
+    ]
 
 
 def _ignore(_: JsonObject) -> None:
