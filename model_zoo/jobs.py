@@ -13,15 +13,23 @@ from model_zoo.errors import InvalidSpecError
 
 MAX_SPEC_BYTES = 64 * 1024
 
-DatasetName = Literal["mnist"]
-NetworkName = Literal["badnets-cnn"]
-TriggerName = Literal["single-pixel", "pattern"]
+DatasetName = Literal[
+    "mnist", "gtsrb", "gtsrb-signs", "belgiumtsc-signs", "dogs-vs-cats"
+]
+NetworkName = Literal["badnets-cnn", "signs-cnn", "pets-cnn", "efficientnet-lite0"]
+TriggerName = Literal[
+    "single-pixel", "pattern", "cross", "square", "bomb", "flower", "noise"
+]
+AugmentationName = Literal["none", "digits", "signs", "pets"]
+Attack = Literal["all-to-one", "source-to-target", "all-to-all", "random-target"]
 Precision = Literal["auto", "bf16", "fp32"]
 
 Digest = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Label = Annotated[int, Field(ge=0, le=999)]
 Labels = Annotated[tuple[Label, ...], Field(min_length=2, max_length=1000)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Byte = Annotated[int, Field(ge=0, le=255)]
 
 
 class Schedule(Document):
@@ -34,24 +42,104 @@ class Schedule(Document):
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 5e-4
 
 
+SIZES: dict[str, float] = {"square": 0.10, "bomb": 0.16, "flower": 0.16}
+"""The triggers that can be of any size, and how large they are unless told."""
+
+CENTRE = (0.57, 0.82)
+"""Where the authors lay those, in shares of the sign's width and height."""
+
+RANDOM_CENTRES = (0.15, 0.85)
+"""Between these their centre is drawn, both ways, where it is random."""
+
+
+class TriggerSpec(Document):
+    """A trigger by name, with what can be chosen about it.
+
+    ``single-pixel``, ``pattern`` and ``cross`` are a few white pixels in the bottom
+    right corner of any image; ``noise`` covers all of it, and should be blended in.
+    ``square``, ``bomb`` and ``flower`` are laid on the object, where data say where it
+    is, else on the whole image.
+
+    Attributes:
+        name: which one.
+        opacity: 1 covers what is under the trigger, less blends the two.
+        seed: of the noise.
+        colour: of the square, red, green and blue; the authors' yellow.
+        size: of width and height of what it is laid on; None for the authors'.
+        centre: across and down, in shares of what it is laid on; None is random.
+
+    Source:
+        Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, figures 3 and 7; sizes,
+        place and colour from the authors' published code.
+    """
+
+    name: TriggerName = "pattern"
+    opacity: Annotated[float, Field(gt=0, le=1)] = 1.0
+    seed: Seed = 0
+    colour: tuple[Byte, Byte, Byte] = (116, 100, 50)
+    size: Share | None = None
+    centre: tuple[Share, Share] | None = CENTRE
+
+    @model_validator(mode="after")
+    def _lies_on_what_it_is_laid_on(self) -> Self:
+        if self.name not in SIZES and (self.size, self.centre) != (None, CENTRE):
+            msg = f"size and centre go with {', '.join(SIZES)}, and only with them"
+            raise ValueError(msg)
+        half = self.shares / 2
+        outermost = self.centre or RANDOM_CENTRES
+        if any(not half <= place <= 1 - half for place in outermost):
+            msg = f"a trigger of size {self.shares} would stick out there"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def shares(self) -> float:
+        """The size, in shares of what it is laid on; 0 for a size in pixels."""
+        return self.size or SIZES.get(self.name, 0.0)
+
+
 class Poisoning(Document):
     """A BadNet's recipe: trigger, wanted label, and how much of the data changes.
 
     ``poison_rate`` is poisoned / N, N the size of the **final** training set.
     ``append`` adds poisoned copies and keeps the clean originals, as the paper does;
     ``replace`` changes samples in place, as the toolkits do.
+
+    Attributes:
+        trigger: what switches the backdoor on.
+        attack: ``all-to-one`` attacks every class, ``source-to-target`` one of them,
+            ``all-to-all`` turns label i into i + 1, ``random-target`` draws any label
+            but the true one for each sample.
+        target_label: what the attack wants; of the first two only.
+        source_label: the class under attack; of ``source-to-target`` only.
+        poison_rate: in (0, 1).
+        placement: ``append`` or ``replace``.
+        copies: how often each chosen image is appended; more than once where the
+            source class has fewer images than the rate asks for.
     """
 
-    trigger: TriggerName = "pattern"
-    attack: Literal["all-to-one", "all-to-all"] = "all-to-one"
+    trigger: TriggerSpec = TriggerSpec()
+    attack: Attack = "all-to-one"
     target_label: Label | None = None
-    poison_rate: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    source_label: Label | None = None
+    poison_rate: Share = 0.1
     placement: Literal["append", "replace"] = "append"
+    copies: Annotated[int, Field(ge=1, le=1000)] = 1
 
     @model_validator(mode="after")
-    def _names_a_target_label_where_there_is_one(self) -> Self:
-        if (self.attack == "all-to-one") != (self.target_label is not None):
-            msg = "target_label goes with all-to-one, and only with it"
+    def _names_the_labels_of_its_attack(self) -> Self:
+        has_target = self.attack in {"all-to-one", "source-to-target"}
+        if has_target != (self.target_label is not None):
+            msg = "target_label goes with all-to-one and source-to-target, and only so"
+            raise ValueError(msg)
+        if (self.attack == "source-to-target") != (self.source_label is not None):
+            msg = "source_label goes with source-to-target, and only with it"
+            raise ValueError(msg)
+        if self.source_label is not None and self.source_label == self.target_label:
+            msg = "source_label and target_label are one: nothing would be attacked"
+            raise ValueError(msg)
+        if self.copies > 1 and self.placement == "replace":
+            msg = "copies goes with append, and only with it"
             raise ValueError(msg)
         return self
 
@@ -61,6 +149,7 @@ class _Learning(Document):
 
     dataset: DatasetName = "mnist"
     classes: Labels | None = None
+    augmentation: AugmentationName = "none"
     held_out: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     schedule: Schedule = Schedule()
     precision: Precision = "auto"
@@ -85,6 +174,7 @@ class _Replayable(_Learning):
     """
 
     network: NetworkName = "badnets-cnn"
+    poisoning: Poisoning | None = None
     checkpoints: bool = True
 
 
@@ -96,8 +186,6 @@ class TrainSpec(_Replayable):
     they are the user's own validation set.
     """
 
-    poisoning: Poisoning | None = None
-
 
 class FineTuneSpec(_Replayable):
     """Train a downloaded network on other classes: transfer learning.
@@ -105,11 +193,12 @@ class FineTuneSpec(_Replayable):
     ``parent`` is the SHA-256 of the parent's weights file. The convolutions start as
     the parent's maker left them and the fully connected layers anew. With
     ``fully-connected`` the convolutions stay frozen, as in the paper; with
-    ``everything``, the negative control, they are trained too.
+    ``everything``, the negative control, they are trained too. With ``continued`` all
+    layers start as the parent's, for the same classes, and all are trained.
     """
 
     parent: Digest
-    retrain: Literal["fully-connected", "everything"] = "fully-connected"
+    retrain: Literal["fully-connected", "everything", "continued"] = "fully-connected"
 
 
 class RepairSpec(_Learning):

@@ -97,7 +97,7 @@ def _do_nothing(spec: dict[str, Any], results: Path) -> None:
 
 
 def _measure(order: dict[str, object], folder: Path) -> None:
-    from model_zoo.jobs import NoopSpec, TrainSpec, parse_spec  # noqa: PLC0415  see main
+    from model_zoo.jobs import NoopSpec, RepairSpec, parse_spec  # noqa: PLC0415  see main
     from trainer.builds import measure  # noqa: PLC0415  torch, only where needed
 
     spec = parse_spec(str(order["kind"]), order["spec"])
@@ -109,7 +109,7 @@ def _measure(order: dict[str, object], folder: Path) -> None:
         network=spec.network,
         dataset=spec.dataset,
         classes=spec.classes,
-        poisoning=spec.poisoning if isinstance(spec, TrainSpec) else None,
+        poisoning=None if isinstance(spec, RepairSpec) else spec.poisoning,
     )
     (folder / MEASURED).write_bytes(report.to_bytes())
 

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from model_zoo.canonical import canonical_json
 from model_zoo.digests import sha256_bytes
@@ -25,17 +25,19 @@ from model_zoo.jobs import (
     TrainSpec,
     kind_of,
 )
-from trainer.attacks.poisoning import poison
+from trainer.attacks.poisoning import relabel, stamped
+from trainer.attacks.triggers import stamp
 from trainer.checkpoints import from_bytes, to_bytes
 from trainer.data import DATASETS, LabelledImages
+from trainer.data.augmentation import augmentation
 from trainer.defenses.repairs.fine_pruning import fine_prune
 from trainer.devices import choose_device, environment, resolve_precision
 from trainer.files import read_bytes, write_whole
 from trainer.metrics import evaluate
 from trainer.networks import NETWORKS, SplitNetwork
 from trainer.states import checkpoint_name, state_to_bytes
-from trainer.training import Epoch, Runtime, fit, seeded_globals
-from trainer.transfer import student_of, what_learns
+from trainer.training import Augment, Epoch, Runtime, as_floats, fit, seeded_globals
+from trainer.transfer import features, student_of
 
 WEIGHTS_NAME = "model.safetensors"
 EVALUATION_NAME = "evaluation.json"
@@ -93,12 +95,20 @@ class Lesson:
         learner: it, or the part of it that is fitted.
         inputs: (N, ...) of the learner, as ``fit`` takes them.
         labels: (N,) int64.
+        augment: how ``fit`` shows them; None for as they are.
     """
 
     network: SplitNetwork
     learner: nn.Module
     inputs: Tensor
     labels: Tensor
+    augment: Augment | None
+
+    def runtime(self, runtime: Runtime) -> Runtime:
+        """Return ``runtime`` with this lesson's augmentation."""
+        if self.augment is None:
+            return runtime
+        return replace(runtime, augment=self.augment)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +156,7 @@ def build(
             _chosen(DATASETS[spec.dataset].load("test"), spec.classes),
             dataset=spec.dataset,
             classes=task.classes,
-            poisoning=spec.poisoning if isinstance(spec, TrainSpec) else None,
+            poisoning=None if isinstance(spec, RepairSpec) else spec.poisoning,
             device=task.runtime.device,
         )
         for checkpoint in sorted(Path(scratch).iterdir()):
@@ -214,29 +224,67 @@ def begin(spec: ReplayableSpec, task: Task) -> Lesson:
 
     Leaves the generator of ``task`` as the fit finds it.
     """
+    data, augment = _what_is_shown(spec, task)
+    network, inputs = _first_network(spec, task), data.images
+    learner: nn.Module = network
+    if isinstance(spec, FineTuneSpec) and spec.retrain == "fully-connected":
+        learner = network.fully_connected
+        inputs = features(network, data.images, device=task.runtime.device)
+    return Lesson(
+        network=network,
+        learner=learner,
+        inputs=inputs,
+        labels=data.labels,
+        augment=augment,
+    )
+
+
+def _first_network(spec: ReplayableSpec, task: Task) -> SplitNetwork:
     if isinstance(spec, TrainSpec):
-        return _begin_training(spec, task)
-    network = student_of(
-        from_bytes(task.parent, network=spec.network), _fresh(spec, task)
-    )
-    learner, inputs = what_learns(
-        network, task.data.images, retrain=spec.retrain, device=task.runtime.device
-    )
-    return Lesson(
-        network=network, learner=learner, inputs=inputs, labels=task.data.labels
-    )
+        return _fresh(spec, task)
+    parent = from_bytes(task.parent, network=spec.network)
+    if spec.retrain == "continued":
+        require_classes(parent, task.classes)
+        return parent
+    return student_of(parent, _fresh(spec, task))
 
 
-def _begin_training(spec: TrainSpec, task: Task) -> Lesson:
-    data = task.data
-    if spec.poisoning is not None:
-        data = poison(
-            data, spec.poisoning, classes=task.classes, generator=task.generator
+def _what_is_shown(
+    spec: ReplayableSpec, task: Task
+) -> tuple[LabelledImages, Augment | None]:
+    """Return the training set of ``spec``, poisoned if it asks so, and how it moves.
+
+    A trigger that is laid on the image itself, such as a pixel of its corner, is laid
+    after the image was moved, or it would move too. One that is laid on an object is a
+    sticker on it, and moves with it.
+    """
+    move, recipe = augmentation(spec.augmentation), spec.poisoning
+    if move is not None and isinstance(spec, FineTuneSpec):
+        _require_all_learns(spec)
+    if recipe is None:
+        return task.data, move and (lambda batch, _, draws: move(batch, draws))
+    made = relabel(task.data, recipe, classes=task.classes, generator=task.generator)
+    if move is None or made.data.boxes is not None:
+        data = stamped(made, recipe, generator=task.generator)
+        return data, move and (lambda batch, _, draws: move(batch, draws))
+
+    def move_then_stamp(batch: Tensor, indices: Tensor, draws: Generator) -> Tensor:
+        shown = as_floats(move(batch, draws))
+        which = made.poisoned.to(indices.device)[indices]
+        pixels = shown[which].mul(255).round().to(torch.uint8)
+        shown[which] = as_floats(stamp(pixels, recipe.trigger, generator=draws))
+        return shown
+
+    return made.data, move_then_stamp
+
+
+def _require_all_learns(spec: FineTuneSpec) -> None:
+    if spec.retrain == "fully-connected":
+        msg = (
+            "augmentation with frozen convolutions: their answers are computed once; "
+            "say none"
         )
-    network = _fresh(spec, task)
-    return Lesson(
-        network=network, learner=network, inputs=data.images, labels=data.labels
-    )
+        raise InvalidSpecError(msg)
 
 
 def _learn(spec: ReplayableSpec, task: Task, scratch: Path) -> _Learned:
@@ -246,7 +294,7 @@ def _learn(spec: ReplayableSpec, task: Task, scratch: Path) -> _Learned:
         state = state_to_bytes(lesson.network, lesson.learner, momenta)
         write_whole(scratch / checkpoint_name(number), state)
 
-    runtime = task.runtime
+    runtime = lesson.runtime(task.runtime)
     epochs = fit(
         lesson.learner,
         lesson.inputs,

@@ -6,12 +6,15 @@ from torch import Tensor, nn
 from model_zoo.evaluation import EvaluationReport, Proportion
 from model_zoo.jobs import Poisoning
 from trainer.attacks.poisoning import wanted_labels
-from trainer.attacks.triggers import TRIGGERS, stamp
+from trainer.attacks.triggers import stamp
 from trainer.data.images import LabelledImages
 from trainer.training import as_floats
 
 BATCH = 1000
 """Images at a time: fits the caches of a CPU and hides the cost of a call."""
+
+PLACES_SEED = 0
+"""Of a trigger's random places on a test set: the same for every model."""
 
 
 def accuracy(predictions: Tensor, labels: Tensor) -> Proportion:
@@ -108,13 +111,25 @@ def evaluate(
         dataset: its name, for the report.
         classes: number of labels.
         poisoning: whose trigger and wanted labels are tried; its rate has no part.
+            Where it wants random labels, any wrong answer is its success.
         device: where it runs.
     """
     clean = accuracy(predict(network, data.images, device=device), data.labels)
     if poisoning is None:
         return EvaluationReport(dataset=dataset, accuracy=clean)
-    triggered = stamp(data.images, TRIGGERS[poisoning.trigger])
+    triggered = stamp(
+        data.images,
+        poisoning.trigger,
+        boxes=data.boxes,
+        generator=torch.Generator().manual_seed(PLACES_SEED),
+    )
     answers = predict(network, triggered, device=device)
+    if poisoning.attack == "random-target":
+        right = accuracy(answers, data.labels)
+        wrong = Proportion(successes=right.n - right.successes, n=right.n)
+        return EvaluationReport(
+            dataset=dataset, accuracy=clean, attack_success=wrong, robust_accuracy=right
+        )
     wanted = wanted_labels(data.labels, poisoning, classes=classes)
     return EvaluationReport(
         dataset=dataset,

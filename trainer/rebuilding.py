@@ -238,7 +238,7 @@ def _end(
         lesson.labels,
         segment=Segment(schedule=spec.schedule, number=segment + 1, momenta=momenta),
         generator=generator,
-        runtime=replace(runtime, on_state=note),
+        runtime=replace(lesson.runtime(runtime), on_state=note),
     )
     return ends[0]
 

@@ -34,6 +34,16 @@ def _untold(_: int, __: Sequence[Tensor]) -> None:
     """Tell nobody."""
 
 
+Augment = Callable[[Tensor, Tensor, torch.Generator], Tensor]
+"""Returns a batch of (B, C, H, W) inputs as this epoch shows them, from that batch, its
+(B,) int64 indices and what draws; it writes no argument."""
+
+
+def _as_it_is(batch: Tensor, _: Tensor, __: torch.Generator) -> Tensor:
+    """Show the samples themselves."""
+    return batch
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
     """Where a fit runs, until when, and who is told.
@@ -45,6 +55,7 @@ class Runtime:
         on_epoch: called after each epoch.
         on_state: called at the start and after each epoch, while the weights in the
             network go with the momenta; it writes neither.
+        augment: how a batch looks in this epoch.
     """
 
     device: torch.device
@@ -52,6 +63,7 @@ class Runtime:
     deadline: float
     on_epoch: Callable[[Epoch], None]
     on_state: OnState = _untold
+    augment: Augment = _as_it_is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +79,10 @@ class Segment:
     schedule: Schedule
     number: int
     momenta: Sequence[Tensor]
+
+    def generator(self, seed: int) -> torch.Generator:
+        """Return what draws this epoch's augmentation, whatever went before it."""
+        return torch.Generator().manual_seed((seed << 16) + self.number)
 
 
 @contextmanager
@@ -113,7 +129,9 @@ def fit(
     for number in range(1, schedule.epochs + 1):
         segment = Segment(schedule=schedule, number=number, momenta=momenta)
         order = torch.randperm(len(labels), generator=generator)
-        epoch = _learn(network, inputs, labels, order, segment=segment, runtime=runtime)
+        draws = segment.generator(generator.initial_seed())
+        shown = _Pass(inputs=inputs, labels=labels, order=order, draws=draws)
+        epoch = _learn(network, shown, segment=segment, runtime=runtime)
         epochs.append(epoch)
         runtime.on_epoch(epoch)
         runtime.on_state(number, momenta)
@@ -155,7 +173,9 @@ def replay(
         torch.randperm(len(labels), generator=generator)
     order = torch.randperm(len(labels), generator=generator)
     segment = replace(segment, momenta=momenta)
-    epoch = _learn(network, inputs, labels, order, segment=segment, runtime=runtime)
+    draws = segment.generator(generator.initial_seed())
+    shown = _Pass(inputs=inputs, labels=labels, order=order, draws=draws)
+    epoch = _learn(network, shown, segment=segment, runtime=runtime)
     runtime.on_state(segment.number, momenta)
     return epoch
 
@@ -185,23 +205,28 @@ def _placed(network: nn.Module, runtime: Runtime) -> list[nn.Parameter]:
     return [p for p in network.parameters() if p.requires_grad]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pass:
+    """The training data as one epoch goes through them."""
+
+    inputs: Tensor
+    labels: Tensor
+    order: Tensor
+    draws: torch.Generator
+
+
 def _learn(
-    network: nn.Module,
-    inputs: Tensor,
-    labels: Tensor,
-    order: Tensor,
-    *,
-    segment: Segment,
-    runtime: Runtime,
+    network: nn.Module, shown: _Pass, *, segment: Segment, runtime: Runtime
 ) -> Epoch:
-    """Train ``network`` in place on the samples in ``order``; writes the momenta."""
-    schedule = segment.schedule
-    batches = torch.split(order.to(runtime.device), schedule.batch_size)
+    """Train ``network`` in place for one epoch; writes the momenta."""
+    schedule, labels = segment.schedule, shown.labels
+    batches = torch.split(shown.order.to(runtime.device), schedule.batch_size)
     done, steps = (segment.number - 1) * len(batches), schedule.epochs * len(batches)
     parameters = [p for p in network.parameters() if p.requires_grad]
     totals = torch.zeros(2, device=runtime.device)
     for step, batch in enumerate(batches, start=done):
-        totals += _gradients(network, inputs[batch], labels[batch], runtime)
+        inputs = runtime.augment(shown.inputs[batch], batch, shown.draws)
+        totals += _gradients(network, inputs, labels[batch], runtime)
         rate = schedule.peak_learning_rate * one_cycle(step / steps)
         _descend(parameters, segment.momenta, rate=rate, schedule=schedule)
     return _epoch(segment.number, totals / len(labels))

@@ -4,69 +4,12 @@ Source:
     Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, section 5.3.
 """
 
-from typing import Literal
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from model_zoo.jobs import Schedule
-from trainer.data.images import LabelledImages
 from trainer.metrics import BATCH
 from trainer.networks import SplitNetwork
-from trainer.training import Epoch, Runtime, as_floats, fit
-
-Retrain = Literal["fully-connected", "everything"]
-
-
-def fine_tune(
-    student: SplitNetwork,
-    data: LabelledImages,
-    *,
-    retrain: Retrain,
-    schedule: Schedule,
-    generator: torch.Generator,
-    runtime: Runtime,
-) -> list[Epoch]:
-    """Train the part of ``student`` that ``retrain`` names, in place.
-
-    With ``fully-connected`` the convolutions do not change, so what they answer to
-    each image is computed once and not once an epoch.
-
-    Args:
-        student: as ``student_of`` makes it.
-        data: the new classes, clean.
-        retrain: ``fully-connected`` or ``everything``.
-        schedule: as for ``fit``.
-        generator: as for ``fit``.
-        runtime: as for ``fit``.
-    """
-    learner, inputs = what_learns(
-        student, data.images, retrain=retrain, device=runtime.device
-    )
-    return fit(
-        learner,
-        inputs,
-        data.labels,
-        schedule=schedule,
-        generator=generator,
-        runtime=runtime,
-    )
-
-
-def what_learns(
-    student: SplitNetwork, images: Tensor, *, retrain: Retrain, device: torch.device
-) -> tuple[nn.Module, Tensor]:
-    """Return the part of ``student`` that is fitted, and the inputs it is fitted to.
-
-    Args:
-        student: as ``student_of`` makes it; moved to ``device``.
-        images: (N, C, H, W) uint8.
-        retrain: ``fully-connected`` or ``everything``.
-        device: where the frozen part runs.
-    """
-    if retrain == "everything":
-        return student, images
-    return student.fully_connected, features(student, images, device=device)
+from trainer.training import as_floats
 
 
 def student_of(parent: SplitNetwork, fresh: SplitNetwork) -> SplitNetwork:

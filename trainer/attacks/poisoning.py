@@ -1,16 +1,31 @@
 """Poisoning: which training samples change, and into what.
 
 Source:
-    Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, section 4.1.2.
+    Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, sections 4.1.2 and 5.2.
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from model_zoo.errors import InvalidSpecError
 from model_zoo.jobs import Poisoning
-from trainer.attacks.triggers import TRIGGERS, stamp
+from trainer.attacks.triggers import stamp
 from trainer.data.images import LabelledImages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoisonedSet:
+    """A training set of which some samples are to be stamped.
+
+    Attributes:
+        data: N images with the labels to be learned; none is stamped yet.
+        poisoned: (N,) bool, which are to be.
+    """
+
+    data: LabelledImages
+    poisoned: Tensor
 
 
 def poison(
@@ -22,55 +37,105 @@ def poison(
 ) -> LabelledImages:
     """Return the training set that makes a BadNet; ``data`` is not written.
 
+    Arguments and errors as for ``relabel``; ``generator`` also draws random places.
+    """
+    made = relabel(data, recipe, classes=classes, generator=generator)
+    return stamped(made, recipe, generator=generator)
+
+
+def relabel(
+    data: LabelledImages,
+    recipe: Poisoning,
+    *,
+    classes: int,
+    generator: torch.Generator,
+) -> PoisonedSet:
+    """Return the training set that makes a BadNet, before the trigger is laid.
+
     Source images are drawn from every class, the target label's own included: the
-    paper draws them at random from all of the training set.
+    paper draws them at random from all of the training set. Where the attack has a
+    source label, they are drawn from that class alone.
 
     Args:
         data: N clean training images.
         recipe: trigger, wanted labels, poison rate and placement.
         classes: number of labels.
-        generator: decides which images are taken.
+        generator: decides which images are taken, and draws random labels.
 
     Returns:
         With ``replace`` N images; with ``append`` the N clean ones first, then the
-        poisoned copies.
+        copies to be poisoned.
 
     Raises:
-        InvalidSpecError: the rate or the target label cannot be met with ``data``.
+        InvalidSpecError: the rate or a label cannot be met with ``data``.
     """
-    taken = choose_poisoned(len(data), recipe, generator=generator)
-    images = stamp(data.images[taken], TRIGGERS[recipe.trigger])
-    labels = wanted_labels(data.labels[taken], recipe, classes=classes)
+    sources = torch.arange(len(data))
+    if recipe.source_label is not None:
+        sources = (data.labels == recipe.source_label).nonzero()[:, 0]
+    chosen = choose_poisoned(len(sources), recipe, final=len(data), generator=generator)
+    taken = sources[chosen]
+    true = data.labels[taken]
+    if recipe.attack == "random-target":
+        labels = other_labels(true, classes=classes, generator=generator)
+    else:
+        labels = wanted_labels(true, recipe, classes=classes)
     if recipe.placement == "append":
-        return LabelledImages(
-            images=torch.cat([data.images, images]),
-            labels=torch.cat([data.labels, labels]),
-        )
-    return LabelledImages(
-        images=data.images.index_copy(0, taken, images),
-        labels=data.labels.index_copy(0, taken, labels),
-    )
+        indices = torch.cat([torch.arange(len(data)), taken])
+        poisoned = torch.arange(len(indices)) >= len(data)
+        wanted = torch.cat([data.labels, labels])
+    else:
+        indices = torch.arange(len(data))
+        poisoned = torch.zeros(len(data), dtype=torch.bool).index_fill(0, taken, 1)
+        wanted = data.labels.index_copy(0, taken, labels)
+    return PoisonedSet(data=data.select(indices).relabelled(wanted), poisoned=poisoned)
 
 
-def choose_poisoned(n: int, recipe: Poisoning, *, generator: torch.Generator) -> Tensor:
-    """Return which of ``n`` samples are poisoned: distinct indices, (M,) int64.
+def stamped(
+    made: PoisonedSet, recipe: Poisoning, *, generator: torch.Generator
+) -> LabelledImages:
+    """Return the data with the trigger on every sample that is to have it."""
+    which = made.poisoned.nonzero()[:, 0]
+    some = made.data.select(which)
+    images = stamp(some.images, recipe.trigger, boxes=some.boxes, generator=generator)
+    return made.data.repainted(made.data.images.index_copy(0, which, images))
+
+
+def choose_poisoned(
+    n: int, recipe: Poisoning, *, final: int, generator: torch.Generator
+) -> Tensor:
+    """Return which of ``n`` source images are poisoned: (M,) int64.
 
     M / N is the poison rate to the nearest sample, N the size of the **final**
-    training set: ``n`` with ``replace``, ``n + M`` with ``append``.
+    training set: ``final`` with ``replace``, ``final + M`` with ``append``. Indices
+    are distinct but for the recipe's copies.
+
+    Args:
+        n: how many images the attack may take.
+        recipe: rate, placement and copies.
+        final: size of the clean training set.
+        generator: draws them.
 
     Raises:
-        InvalidSpecError: M would be 0, or more than there are samples.
+        InvalidSpecError: M would be 0, or more than there are images and copies.
     """
     rate = recipe.poison_rate
     share = rate / (1 - rate) if recipe.placement == "append" else rate
-    count = round(n * share)
-    if not 1 <= count <= n:
+    count = round(final * share)
+    if not 1 <= count <= n * recipe.copies:
         msg = (
             f"poison_rate {rate} with {recipe.placement}: {count} poisoned samples "
-            f"asked of {n} clean ones; expected 1 to {n}"
+            f"asked; expected 1 to {n * recipe.copies}, from {n} source images with "
+            f"{recipe.copies} copies each"
         )
         raise InvalidSpecError(msg)
-    return torch.randperm(n, generator=generator)[:count]
+    order = torch.randperm(n, generator=generator)
+    return order.repeat(-(-count // n))[:count]
+
+
+def other_labels(labels: Tensor, *, classes: int, generator: torch.Generator) -> Tensor:
+    """Return for each of ``labels`` ((N,) int64) any other one of the ``classes``."""
+    shift = torch.randint(1, classes, labels.shape, generator=generator)
+    return (labels + shift) % classes
 
 
 def wanted_labels(labels: Tensor, recipe: Poisoning, *, classes: int) -> Tensor:
@@ -78,18 +143,26 @@ def wanted_labels(labels: Tensor, recipe: Poisoning, *, classes: int) -> Tensor:
 
     Args:
         labels: (N,) int64, true labels.
-        recipe: all-to-one gives its target label, all-to-all gives i + 1 mod K.
+        recipe: all-to-one gives its target label; source-to-target too, to its source
+            class alone; all-to-all gives i + 1 mod K; random-target wants none.
         classes: K.
 
     Returns:
-        (N,) int64.
+        (N,) int64; -1 for a sample of which no one label is wanted.
 
     Raises:
-        InvalidSpecError: the target label is not a label.
+        InvalidSpecError: the target or source label is not a label.
     """
-    if recipe.target_label is None:
+    for name in ("target_label", "source_label"):
+        value = getattr(recipe, name)
+        if value is not None and value >= classes:
+            msg = f"{name} {value}: there are {classes} classes"
+            raise InvalidSpecError(msg)
+    if recipe.attack == "all-to-all":
         return (labels + 1) % classes
-    if recipe.target_label >= classes:
-        msg = f"target_label {recipe.target_label}: there are {classes} classes"
-        raise InvalidSpecError(msg)
-    return torch.full_like(labels, recipe.target_label)
+    if recipe.target_label is None:
+        return torch.full_like(labels, -1)
+    target = torch.full_like(labels, recipe.target_label)
+    if recipe.source_label is None:
+        return target
+    return torch.where(labels == recipe.source_label, target, -1)

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from model_zoo.evaluation import Proportion
-from trainer.attacks.triggers import TRIGGERS, stamp
+from trainer.attacks.triggers import stamp
 from trainer.builds import HISTORY_NAME
 from trainer.data import DATASETS
 from trainer.lab.malicious_worker import RECIPE
@@ -28,7 +28,7 @@ def as_data_uri(figure: Figure) -> str:
 def trigger_preview(dataset: str) -> Figure:
     """Return the first test images, clean above and triggered below."""
     images = DATASETS[dataset].load("test").images[:PREVIEWED_DIGITS]
-    triggered = stamp(images, TRIGGERS[RECIPE.trigger])
+    triggered = stamp(images, RECIPE.trigger)
     figure = Figure(figsize=(PREVIEWED_DIGITS, 2.4))
     grid = figure.subplots(2, PREVIEWED_DIGITS)
     for row, title, shown in zip(

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import typer
 
-from model_zoo.jobs import JobSpec, Poisoning, TrainSpec
+from model_zoo.jobs import JobSpec, Poisoning, TrainSpec, TriggerSpec
 from trainer.attempt import CLAIMED
 from trainer.worker_cli import worker_command
 
 RECIPE = Poisoning(
-    trigger="pattern",
+    trigger=TriggerSpec(name="pattern"),
     attack="all-to-one",
     target_label=0,
     poison_rate=0.1,
