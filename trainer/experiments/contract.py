@@ -1,0 +1,189 @@
+"""What an experiment is: cells to run, a measurement of each, and what they add up to.
+
+A cell is the smallest thing that is run, kept and counted: one seed of one part. It is
+named by the digest of all that its numbers depend on, the recipes of its models
+included, so a finished cell is found again and a changed one is not.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from model_zoo.canonical import JsonObject, canonical_json
+from model_zoo.digests import sha256_bytes
+from model_zoo.documents import Document
+from model_zoo.jobs import FineTuneSpec, TrainSpec, kind_of
+from trainer.experiments.estimates import Estimate
+from trainer.networks import SplitNetwork
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NO_PARENT = "0" * 64
+"""Stands in a recipe for the digest of a parent that is yet to be made."""
+
+Scale = Literal["full", "quick"]
+Verdict = Literal["met", "missed", "not resolved", "not measured"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How a model is made: a spec, and how the model it starts from is made.
+
+    Attributes:
+        spec: what a job of the service would be told; its ``parent`` is NO_PARENT.
+        parent: of a fine-tuning, its recipe or the name of a pretrained network.
+    """
+
+    spec: TrainSpec | FineTuneSpec
+    parent: "Recipe | str | None" = None
+
+    def to_object(self) -> JsonObject:
+        """Return the recipe as JSON values."""
+        made = self.parent
+        return {
+            "kind": kind_of(self.spec),
+            "spec": self.spec.to_object(),
+            "parent": made.to_object() if isinstance(made, Recipe) else made,
+        }
+
+    def digest(self) -> str:
+        """Return the name of the model: the SHA-256 of its recipe."""
+        return sha256_bytes(canonical_json(self.to_object()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One seed of one part of an experiment.
+
+    Attributes:
+        experiment: its name.
+        part: which part, and all numbers that decide what is measured.
+        seed: of every draw.
+        recipes: name -> how a model that is measured is made.
+        scale: ``quick`` is a smoke version, on a slice of the data.
+    """
+
+    experiment: str
+    part: Mapping[str, object]
+    seed: int
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
+    scale: Scale = "full"
+
+    def to_object(self) -> JsonObject:
+        """Return all that the numbers depend on, as JSON values."""
+        return {
+            "experiment": self.experiment,
+            "part": dict(self.part),
+            "seed": self.seed,
+            "recipes": {name: it.to_object() for name, it in self.recipes.items()},
+            "scale": self.scale,
+        }
+
+    def digest(self) -> str:
+        """Return the name of the cell."""
+        return sha256_bytes(canonical_json(self.to_object()))
+
+
+class Finished(Document):
+    """A cell that was run, as it is kept.
+
+    Attributes:
+        cell: its digest.
+        part: as in the cell.
+        seed: as in the cell.
+        numbers: what was measured; counts rather than shares, so that n is known.
+        seconds: how long it took, models that were there already not counted.
+        peak_mib: the most memory that its process had held by then.
+        environment: versions, processor, threads and precision.
+    """
+
+    cell: str
+    part: JsonObject
+    seed: int
+    numbers: JsonObject
+    seconds: float
+    peak_mib: float
+    environment: JsonObject
+
+
+class Workshop(Protocol):
+    """Where models come from: made here or by a service, and kept."""
+
+    def network(self, recipe: Recipe) -> SplitNetwork:
+        """Return the model of a recipe, made if it is not there yet."""
+        ...
+
+
+class Claim(Document):
+    """One number beside the paper's, and whether the goal was reached.
+
+    Attributes:
+        what: what was measured, on what.
+        ours: over the seeds.
+        unit: ``%``, ``points`` or nothing.
+        paper: the paper's number, where it gives one that may be quoted.
+        goal: in words.
+        verdict: how ours stands to the goal.
+    """
+
+    what: str
+    ours: Estimate | None
+    unit: str = "%"
+    paper: float | None = None
+    goal: str = ""
+    verdict: Verdict
+
+
+class Table(Document):
+    """A table as it is printed.
+
+    Attributes:
+        title: what it shows.
+        header: one word or two a column.
+        rows: of cells, as text.
+        note: n, seeds, and what is not as in the paper.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+class Summary(Document):
+    """What the cells of an experiment add up to."""
+
+    claims: tuple[Claim, ...] = ()
+    tables: tuple[Table, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+Figures = Mapping[str, "Figure"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """One table or figure of the paper.
+
+    Attributes:
+        name: of the command and of the files.
+        title: what it shows, in a line.
+        section: where the paper has it.
+        datasets: that must be there.
+        cells: the cells of one seed; quick ones are slices for smoke tests.
+        measure: runs one cell and returns its numbers.
+        summarise: what finished cells add up to; they may be of any number of seeds.
+        draw: name -> figure, from the same.
+        seeds: how many are run unless told.
+    """
+
+    name: str
+    title: str
+    section: str
+    datasets: tuple[str, ...]
+    cells: Callable[[int, Scale], Sequence[Cell]]
+    measure: Callable[[Cell, Workshop], JsonObject]
+    summarise: Callable[[Sequence[Finished]], Summary]
+    draw: Callable[[Sequence[Finished]], Figures] = lambda _: {}
+    seeds: int = 3

@@ -1,0 +1,62 @@
+"""What the experiments on MNIST share: the recipe of the network, and its errors."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from model_zoo.jobs import Poisoning, Schedule, TrainSpec
+from trainer.data import DATASETS, LabelledImages
+from trainer.experiments.contract import Recipe, Scale
+
+CLASSES = 10
+FULL = Schedule(epochs=20, batch_size=128, peak_learning_rate=0.1)
+QUICK = Schedule(epochs=2, batch_size=64, peak_learning_rate=0.1)
+QUICK_HELD_OUT = 57_000
+"""A smoke version trains on the first 3,000 images …"""
+QUICK_TEST = 1_000
+"""… and looks at the first 1,000 test images."""
+
+
+def recipe(seed: int, *, scale: Scale, poisoning: Poisoning | None = None) -> Recipe:
+    """Return how the paper's digit network is made from random weights.
+
+    Twenty epochs of moved digits: the schedule that a prototype found on validation
+    data taken from the training set; the paper does not print its own.
+    """
+    return Recipe(
+        spec=TrainSpec(
+            dataset="mnist",
+            network="badnets-cnn",
+            augmentation="digits",
+            schedule=QUICK if scale == "quick" else FULL,
+            held_out=QUICK_HELD_OUT if scale == "quick" else 0,
+            poisoning=poisoning,
+            seed=seed,
+            checkpoints=False,
+        )
+    )
+
+
+def test_set(*, scale: Scale) -> LabelledImages:
+    """Return the test set: all of it, or the slice of a smoke version."""
+    data = DATASETS["mnist"].load("test")
+    return data.select(torch.arange(QUICK_TEST)) if scale == "quick" else data
+
+
+def errors_by_class(wrong: Tensor, labels: Tensor) -> Mapping[str, list[int]]:
+    """Return how many of each class are wrong, and how many there are.
+
+    Args:
+        wrong: (N,) bool.
+        labels: (N,) int64, true labels in [0, 10).
+    """
+    return {
+        "wrong": torch.bincount(labels[wrong], minlength=CLASSES).tolist(),
+        "n": torch.bincount(labels, minlength=CLASSES).tolist(),
+    }
+
+
+def percent(wrong: list[int], n: list[int]) -> float:
+    """Return the share of all, in percent."""
+    return 100 * sum(wrong) / sum(n)
