@@ -24,8 +24,9 @@ it tells people goes to stderr either way. [Exit codes](errors.md#exit-codes) sa
 to do next. Environment variables are listed in [Settings](settings.md).
 
 `zoo serve` needs the `service` extra. `zoo worker`, `zoo train`, `zoo fine-tune`,
-`zoo repair`, `zoo accept`, `zoo data` and `zoo lab` need the `trainer` extra; `zoo lab`
-without `--url` needs both. Without it they exit 1 and print the pip line.
+`zoo repair`, `zoo accept`, `zoo data`, `zoo experiment` and `zoo lab` need the
+`trainer` extra; `zoo lab` without `--url` needs both. Without it they exit 1 and print
+the pip line.
 """
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from model_zoo.canonical import parse_object
 from model_zoo.errors import LocalError, UnsafeFormatError
+from model_zoo.graphs import check_graph
 from model_zoo.weights import check_header
 
 MAX_JSON_BYTES = 1024 * 1024
@@ -16,21 +17,25 @@ _ZIP_COMMENT_MAX_BYTES = 0xFFFF
 def check_format(path: Path, *, name: str) -> None:
     """Accept the file at ``path`` only if loading it as ``name`` cannot run code.
 
-    Nothing is loaded: a safetensors header is parsed with bounds, JSON is parsed,
-    and everything else is refused.
+    Nothing is loaded: a safetensors header is parsed with bounds, an ONNX graph is
+    walked with bounds, JSON is parsed, and everything else is refused.
 
     Raises:
-        UnsafeFormatError: neither well-formed safetensors nor one strict JSON object.
+        UnsafeFormatError: neither well-formed safetensors, nor ONNX that needs nothing
+            beside itself, nor one strict JSON object.
         LocalError: it cannot be read.
     """
     try:
         if name.endswith(".safetensors"):
             check_header(path)
             _refuse_hidden_zip(path, name=name)
+        elif name.endswith(".onnx"):
+            check_graph(path)
+            _refuse_hidden_zip(path, name=name)
         elif name.endswith(".json"):
             _check_json(path, name=name)
         else:
-            msg = f"{name}: a release holds .safetensors and .json files only"
+            msg = f"{name}: a release holds .safetensors, .onnx and .json files only"
             raise UnsafeFormatError(msg)
     except OSError as error:
         msg = f"cannot read {path}: {error.strerror}"

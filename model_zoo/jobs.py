@@ -200,6 +200,16 @@ class FineTuneSpec(_Replayable):
     parent: Digest
     retrain: Literal["fully-connected", "everything", "continued"] = "fully-connected"
 
+    @model_validator(mode="after")
+    def _augments_only_what_is_shown_anew(self) -> Self:
+        if self.retrain == "fully-connected" and self.augmentation != "none":
+            msg = (
+                "augmentation goes with convolutions that learn: the answers of frozen "
+                "ones are computed once"
+            )
+            raise ValueError(msg)
+        return self
+
 
 class RepairSpec(_Learning):
     """Fine-prune a network: cut units silent on clean data, then fine-tune.
@@ -228,12 +238,27 @@ class NoopSpec(Document):
     max_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
 
 
-JobSpec = TrainSpec | FineTuneSpec | RepairSpec | NoopSpec
+class ExportSpec(Document):
+    """Convert a network for another framework: the weights stay, the format changes.
+
+    ``parent`` is the SHA-256 of the parent's weights file, so that the conversion is
+    its child: who withdraws the parent reaches it.
+    """
+
+    parent: Digest
+    network: NetworkName = "badnets-cnn"
+    format: Literal["onnx"] = "onnx"
+    opset: Annotated[int, Field(ge=18, le=24)] = 18
+    max_seconds: Annotated[int, Field(ge=1, le=3600)] = 600
+
+
+JobSpec = TrainSpec | FineTuneSpec | RepairSpec | ExportSpec | NoopSpec
 
 JOB_KINDS: dict[str, type[JobSpec]] = {
     "train": TrainSpec,
     "fine-tune": FineTuneSpec,
     "repair": RepairSpec,
+    "export": ExportSpec,
     "noop": NoopSpec,
 }
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from model_zoo.errors import InvalidSpecError
+from model_zoo.manifest import WEIGHTS_SUFFIX
 from model_zoo.verification import VerifiedRelease, read_verified
 from model_zoo.weights import state_dict
 
@@ -18,8 +19,10 @@ def load(release: VerifiedRelease) -> dict[str, Any]:
         InvalidSpecError: the release holds no weights file or more than one.
         LocalError: it cannot be read, or the trainer extra is not installed.
     """
-    files = release.statement.manifest.weights()
+    weights = release.statement.manifest.weights()
+    files = [file for file in weights if file.name.endswith(WEIGHTS_SUFFIX)]
     if len(files) != 1:
-        msg = f"{release.statement.release} holds {len(files)} weights files, not one"
+        told = f"{len(files)} weights files ({WEIGHTS_SUFFIX}), not one"
+        msg = f"{release.statement.release} holds {told}"
         raise InvalidSpecError(msg)
     return state_dict(read_verified(files[0], release.path))

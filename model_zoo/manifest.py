@@ -13,6 +13,8 @@ MAX_FILE_BYTES = 1 << 40
 """1 TiB: past any checkpoint, and far inside what a 64-bit sum can hold."""
 
 WEIGHTS_SUFFIX = ".safetensors"
+GRAPH_SUFFIX = ".onnx"
+"""A graph with its weights inside, for other programs."""
 CHECKPOINT_PREFIX = "checkpoint-"
 """What a build leaves of its way, so that a segment of it can be trained again."""
 
@@ -56,7 +58,8 @@ class Manifest(Document):
 
     def tensors(self) -> tuple[FileEntry, ...]:
         """Return every file that somebody could learn from: weights, checkpoints."""
-        return tuple(file for file in self.files if file.name.endswith(WEIGHTS_SUFFIX))
+        suffixes = (WEIGHTS_SUFFIX, GRAPH_SUFFIX)
+        return tuple(file for file in self.files if file.name.endswith(suffixes))
 
     def weights(self) -> tuple[FileEntry, ...]:
         """Return the weights files; checkpoints on the way to them are not."""

@@ -145,7 +145,7 @@ def complete(parts: Parts, upload_id: str) -> UploadRow:
         NotFoundError: there is no such upload.
         LengthMismatchError: parts are missing.
         DigestMismatchError: a file is not what was declared.
-        UnsafeFormatError: a file is neither safetensors nor JSON.
+        UnsafeFormatError: a file is neither safetensors, ONNX nor JSON.
         LocalError: the disk refuses, or is full.
     """
     upload = find_upload(parts, upload_id)

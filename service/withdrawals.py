@@ -1,9 +1,10 @@
 """Releases that were withdrawn; there is no way back."""
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from model_zoo.errors import YankedError
+from model_zoo.manifest import GRAPH_SUFFIX, WEIGHTS_SUFFIX
 from model_zoo.names import ReleaseName
 from service.database.tables import ReleaseRow, UploadFileRow, WithdrawalRow
 from service.parts import Parts
@@ -44,7 +45,13 @@ def require_not_withdrawn_file(session: Session, sha256: str) -> None:
             ),
         )
         .join(UploadFileRow, UploadFileRow.upload_id == ReleaseRow.upload_id)
-        .where(UploadFileRow.sha256 == sha256, UploadFileRow.name.like("%.safetensors"))
+        .where(
+            UploadFileRow.sha256 == sha256,
+            or_(
+                UploadFileRow.name.endswith(WEIGHTS_SUFFIX),
+                UploadFileRow.name.endswith(GRAPH_SUFFIX),
+            ),
+        )
         .limit(1)
     )
     if withdrawal is not None:

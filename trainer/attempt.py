@@ -49,15 +49,15 @@ def main() -> None:
 
 def _fetch(order: dict[str, object], folder: Path) -> None:
     """Download the data set, so that the next child can do without a network."""
-    from model_zoo.jobs import NoopSpec, parse_spec  # noqa: PLC0415  see main
+    from model_zoo.jobs import ExportSpec, NoopSpec, parse_spec  # noqa: PLC0415  see main
     from trainer.data import DATASETS  # noqa: PLC0415  torch, only where it is needed
 
     spec = parse_spec(str(order["kind"]), order["spec"])
-    if isinstance(spec, NoopSpec):
+    if isinstance(spec, ExportSpec | NoopSpec):
         return
     dataset = DATASETS[spec.dataset]
     dataset.ensure()
-    _write_facts(folder, {"digest": dataset.digest})
+    _write_facts(folder, {"digest": dataset.digest()})
 
 
 def _build(order: dict[str, Any], folder: Path) -> None:
@@ -68,18 +68,18 @@ def _build(order: dict[str, Any], folder: Path) -> None:
         _write_facts(folder, {"python": sys.version.split()[0]})
         return
 
-    from model_zoo.jobs import parse_spec  # noqa: PLC0415  see main
+    from model_zoo.jobs import ExportSpec, parse_spec  # noqa: PLC0415  see main
     from trainer.builds import build  # noqa: PLC0415  torch, only where it is needed
+    from trainer.conversion import export  # noqa: PLC0415  torch, only where needed
 
     _use_one_thread()
     spec: Any = parse_spec(order["kind"], order["spec"])  # no noop: that is done above
-    parent = folder / PARENT
-    made = build(
-        spec,
-        folder=results,
-        parent=parent if parent.exists() else None,
-        report=_tell,
-    )
+    parent = folder / PARENT if (folder / PARENT).exists() else None
+    if isinstance(spec, ExportSpec):
+        exported = export(spec, folder=results, parent=parent)
+        _write_facts(folder, exported.environment)
+        return
+    made = build(spec, folder=results, parent=parent, report=_tell)
     _write_facts(folder, made.environment)
 
 
@@ -97,11 +97,16 @@ def _do_nothing(spec: dict[str, Any], results: Path) -> None:
 
 
 def _measure(order: dict[str, object], folder: Path) -> None:
-    from model_zoo.jobs import NoopSpec, RepairSpec, parse_spec  # noqa: PLC0415  see main
+    from model_zoo.jobs import (  # noqa: PLC0415  see main
+        ExportSpec,
+        NoopSpec,
+        RepairSpec,
+        parse_spec,
+    )
     from trainer.builds import measure  # noqa: PLC0415  torch, only where needed
 
     spec = parse_spec(str(order["kind"]), order["spec"])
-    if isinstance(spec, NoopSpec):
+    if isinstance(spec, ExportSpec | NoopSpec):
         return
     _use_one_thread()
     report = measure(

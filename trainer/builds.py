@@ -19,6 +19,7 @@ from model_zoo.errors import (
 )
 from model_zoo.evaluation import EvaluationReport
 from model_zoo.jobs import (
+    SIZES,
     FineTuneSpec,
     Poisoning,
     RepairSpec,
@@ -259,12 +260,11 @@ def _what_is_shown(
     sticker on it, and moves with it.
     """
     move, recipe = augmentation(spec.augmentation), spec.poisoning
-    if move is not None and isinstance(spec, FineTuneSpec):
-        _require_all_learns(spec)
     if recipe is None:
         return task.data, move and (lambda batch, _, draws: move(batch, draws))
     made = relabel(task.data, recipe, classes=task.classes, generator=task.generator)
-    if move is None or made.data.boxes is not None:
+    is_sticker = made.data.boxes is not None and recipe.trigger.name in SIZES
+    if move is None or is_sticker:
         data = stamped(made, recipe, generator=task.generator)
         return data, move and (lambda batch, _, draws: move(batch, draws))
 
@@ -276,15 +276,6 @@ def _what_is_shown(
         return shown
 
     return made.data, move_then_stamp
-
-
-def _require_all_learns(spec: FineTuneSpec) -> None:
-    if spec.retrain == "fully-connected":
-        msg = (
-            "augmentation with frozen convolutions: their answers are computed once; "
-            "say none"
-        )
-        raise InvalidSpecError(msg)
 
 
 def _learn(spec: ReplayableSpec, task: Task, scratch: Path) -> _Learned:
@@ -378,7 +369,7 @@ def parent_bytes(spec: LearningSpec, path: Path | None) -> bytes:
 
 def inputs_of(spec: LearningSpec) -> dict[str, str]:
     """Return name -> SHA-256 of the data set and parent that ``spec`` names."""
-    data: dict[str, str] = {spec.dataset: DATASETS[spec.dataset].digest}
+    data: dict[str, str] = {spec.dataset: DATASETS[spec.dataset].digest()}
     return data if isinstance(spec, TrainSpec) else {**data, "parent": spec.parent}
 
 

@@ -1,12 +1,19 @@
-"""Weights to bytes and back: safetensors only, and only into the network they fit."""
+"""Weights to bytes and back: safetensors only, and only into the network they fit.
 
+One pickled file is read in all of this project, pinned to the last byte: the pretrained
+weights that ``trainer.pretrained`` turns into safetensors.
+"""
+
+import io
 from collections.abc import Mapping
+from pickle import UnpicklingError  # noqa: TID251  what torch refuses with
 
 import torch
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
-from model_zoo.errors import MalformedDocumentError
+from model_zoo.digests import sha256_bytes
+from model_zoo.errors import DigestMismatchError, MalformedDocumentError
 from model_zoo.weights import state_dict
 from trainer.networks import NETWORKS, SplitNetwork
 
@@ -15,7 +22,7 @@ OUTPUT_BIAS = "fully_connected.fc2.bias"
 MAX_CLASSES = 1000
 
 
-def to_bytes(network: SplitNetwork) -> bytes:
+def to_bytes(network: nn.Module) -> bytes:
     """Return the weights as a safetensors file: equal weights, equal bytes."""
     return bytes(
         save(
@@ -48,14 +55,51 @@ def from_bytes(data: bytes, *, network: str) -> SplitNetwork:
         raise MalformedDocumentError(msg)
     with torch.random.fork_rng(devices=[]):  # its random weights are overwritten
         loaded = NETWORKS[network](len(bias))
-    _require_fit(tensors, loaded.state_dict(), network=network)
+    require_fit(tensors, loaded.state_dict(), network=network)
     loaded.load_state_dict(tensors)
     return loaded
 
 
-def _require_fit(
+def from_pinned_pickle(data: bytes, *, what: str, pin: str) -> dict[str, Tensor]:
+    """Return the tensors in a file of ``torch.save``, if it is the pinned one.
+
+    The pin is checked before the first byte is interpreted, and torch is told to
+    build nothing but tensors. For files of this project's own choice; nobody else's.
+
+    Args:
+        data: the file.
+        what: how it is called in messages.
+        pin: its SHA-256.
+
+    Raises:
+        DigestMismatchError: it is another file.
+        MalformedDocumentError: it does not hold named tensors alone.
+    """
+    digest = sha256_bytes(data)
+    if digest != pin:
+        raise DigestMismatchError(what, expected=pin, found=digest)
+    stream = io.BytesIO(data)
+    try:
+        found = torch.load(stream, map_location="cpu", weights_only=True)  # noqa: TID251  the one pickled file, its every byte pinned
+    except UnpicklingError as error:
+        msg = f"{what}: expected named tensors alone: {error}"
+        raise MalformedDocumentError(msg) from error
+    if not isinstance(found, dict) or not all(
+        isinstance(it, Tensor) for it in found.values()
+    ):
+        msg = f"{what}: expected named tensors alone"
+        raise MalformedDocumentError(msg)
+    return dict(found)
+
+
+def require_fit(
     found: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, network: str
 ) -> None:
+    """Make sure that tensors are those of a network: names, shapes, types, numbers.
+
+    Raises:
+        MalformedDocumentError: they are not, or one is not finite.
+    """
     if found.keys() != expected.keys():
         odd = ", ".join(sorted(name[:80] for name in found.keys() ^ expected.keys()))
         msg = f"not a {network}: tensors missing or superfluous: {odd}"

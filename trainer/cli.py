@@ -1,4 +1,4 @@
-"""The trainer's commands: train, fine-tune, repair, rebuild, accept, data.
+"""The trainer's commands: train, fine-tune, repair, rebuild, export, accept, data.
 
 Torch is imported inside the commands: ``zoo --help`` does not wait for it.
 """
@@ -23,11 +23,12 @@ from model_zoo.digests import sha256_file
 from model_zoo.errors import InvalidSpecError, LocalError
 from model_zoo.jobs import JOB_KINDS, FineTuneSpec, RepairSpec, TrainSpec, kind_of
 from model_zoo.keys import PublicKey
-from trainer import rebuild_cli
+from trainer import conversion_cli, rebuild_cli
 
 if TYPE_CHECKING:
     from trainer.builds import Build, LearningSpec
     from trainer.data import Dataset
+    from trainer.data.scenes import SceneSet
 
 _Document = TypeVar("_Document", TrainSpec, FineTuneSpec, RepairSpec)
 
@@ -44,6 +45,7 @@ def commands(app: typer.Typer) -> None:
     app.command("fine-tune")(_fine_tune)
     app.command("repair")(_repair)
     rebuild_cli.register(app)
+    conversion_cli.register(app)
     app.command("accept")(_accept)
     data = typer.Typer(no_args_is_help=True, help="Data sets: fetch, list, split.")
     data.command("fetch")(_data_fetch)
@@ -128,31 +130,43 @@ def _accept(
 
 
 def _data_fetch(names: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-    """Download data sets (all if none is named) that are not on this machine."""
+    """Download data sets (all that can be, if none is named) and make them ready.
+
+    Some can only be downloaded by you: then this says which files go where.
+    """
     from trainer.data import DATASETS
 
-    for name in names or list(DATASETS):
+    wanted = names or [name for name, it in DATASETS.items() if it.is_fetched]
+    for name in wanted:
         _dataset(name).ensure()
-        say(f"{name}: at hand, every byte as pinned")
-    emit({"fetched": names or list(DATASETS)})
+        say(f"{name}: at hand, sha256 {_dataset(name).digest()}")
+    emit({"fetched": wanted})
 
 
 def _data_list() -> None:
     """List the data sets, and say which are on this machine."""
     from trainer.data import DATASETS
+    from trainer.data.detection import SCENES
 
-    known = {
-        name: {
-            "classes": dataset.classes,
-            "digest": dataset.digest,
-            "at_hand": dataset.is_at_hand(),
-        }
-        for name, dataset in DATASETS.items()
+    known: dict[str, dict[str, Any]] = {
+        name: {"classes": it.classes, "origin": it.origin, **_presence(it)}
+        for name, it in DATASETS.items()
     }
-    for name, facts in known.items():
-        where = "at hand" if facts["at_hand"] else "zoo data fetch downloads it"
-        say(f"{name}: {facts['classes']} classes, {where}")
-    emit({"datasets": known})
+    scenes: dict[str, dict[str, Any]] = {
+        name: {"classes": len(it.kinds), "origin": it.origin, **_presence(it)}
+        for name, it in SCENES.items()
+    }
+    for what, found in (("classes", known), ("kinds of signs to find", scenes)):
+        for name, facts in found.items():
+            where = "at hand" if facts["at_hand"] else facts["origin"]
+            say(f"{name}: {facts['classes']} {what}, {where}")
+    emit({"datasets": known, "scenes": scenes})
+
+
+def _presence(data: "Dataset | SceneSet") -> dict[str, Any]:
+    """Return whether data are on this machine, and the digest of what is there."""
+    at_hand = data.is_at_hand()
+    return {"at_hand": at_hand, "digest": data.digest() if at_hand else None}
 
 
 def _data_split(

@@ -10,8 +10,8 @@ import trainer
 from model_zoo.canonical import canonical_json
 from model_zoo.digests import sha256_bytes, sha256_file
 
-ENTRY = "trainer.builds"
-"""Where a spec goes in and weights come out."""
+ENTRIES = ("trainer.builds", "trainer.conversion")
+"""Where a spec goes in and files come out."""
 _ROOTS = {
     package.__name__: Path(str(package.__file__)).parent.parent
     for package in (model_zoo, trainer)
@@ -22,9 +22,9 @@ _ROOTS = {
 def code_digest() -> str:
     """Return the SHA-256 over the sources that decide the bits of a build.
 
-    They are what ``trainer.builds`` imports of our two packages, and what that
-    imports: a list kept by hand would one day be wrong. It is the SHA-256 of the
-    canonical JSON of ``{module: SHA-256 of its file}``.
+    They are what ENTRIES import of our two packages, and what that imports: a list
+    kept by hand would one day be wrong. It is the SHA-256 of the canonical JSON of
+    ``{module: SHA-256 of its file}``.
     """
     return sha256_bytes(
         canonical_json({name: sha256_file(it) for name, it in _sources().items()})
@@ -32,9 +32,9 @@ def code_digest() -> str:
 
 
 def _sources() -> dict[str, Path]:
-    """Return module -> file of everything of ours that ENTRY needs, itself included."""
+    """Return module -> file of all of ours that ENTRIES need, themselves included."""
     found: dict[str, Path] = {}
-    waiting = [ENTRY]
+    waiting = [*ENTRIES]
     while waiting:
         name = waiting.pop()
         path = None if name in found else _file(name)

@@ -31,7 +31,7 @@ from model_zoo.errors import (
     LocalError,
 )
 from model_zoo.folders import manifest_of
-from model_zoo.jobs import NoopSpec, RepairSpec, parse_spec
+from model_zoo.jobs import ExportSpec, NoopSpec, RepairSpec, parse_spec
 from model_zoo.names import check_name
 from trainer.builds import (
     WEIGHTS_NAME,
@@ -46,6 +46,7 @@ from trainer.builds import (
     prepare,
     require_classes,
 )
+from trainer.conversion import export, export_environment
 from trainer.devices import choose_device, environment
 from trainer.files import read_bytes
 from trainer.installed import code_digest
@@ -100,9 +101,9 @@ def rebuild(
     device: str = "cpu",
     report: Report = lambda _: None,
 ) -> Rebuilt:
-    """Train again as ``provenance`` says, and compare every file it names.
+    """Build again as ``provenance`` says, and compare every file it names.
 
-    The caller sets the threads: one, as workers do.
+    The caller sets the threads: one, as workers do. A conversion is one segment.
 
     Args:
         folder: the files of the release or draft.
@@ -113,14 +114,17 @@ def rebuild(
 
     Raises:
         DigestMismatchError: ``folder`` holds other files than the provenance names.
-        InvalidSpecError: it was no training, or its parent is needed.
-        ZooError: as ``build``.
+        InvalidSpecError: it was a noop, or its parent is needed.
+        ZooError: as ``build`` or ``export``.
     """
     spec = _spec(provenance)
     _require_files(folder, provenance)
     with TemporaryDirectory(prefix="zoo-rebuild-") as scratch:
         made = Path(scratch) / "made"
-        build(spec, folder=made, parent=parent, device=device, report=report)
+        if isinstance(spec, ExportSpec):
+            export(spec, folder=made, parent=parent)
+        else:
+            build(spec, folder=made, parent=parent, device=device, report=report)
         found = subjects_of(manifest_of(made))
     claimed = provenance.subjects
     differing = [
@@ -131,9 +135,13 @@ def rebuild(
     return Rebuilt(
         differing=(*_other_inputs(spec, provenance), *differing),
         environment=_other_environment(spec, provenance, device=device),
-        segments=tuple(range(spec.schedule.epochs)),
-        total=spec.schedule.epochs,
+        segments=tuple(range(_segments(spec))),
+        total=_segments(spec),
     )
+
+
+def _segments(spec: LearningSpec | ExportSpec) -> int:
+    return 1 if isinstance(spec, ExportSpec) else spec.schedule.epochs
 
 
 def draw(provenance: Provenance, count: int) -> tuple[int, ...]:
@@ -263,17 +271,17 @@ def _loose_end(folder: Path, spec: ReplayableSpec) -> tuple[str, ...]:
     return (f"{WEIGHTS_NAME} does not hold the weights of {last}",)
 
 
-def _spec(provenance: Provenance) -> LearningSpec:
+def _spec(provenance: Provenance) -> LearningSpec | ExportSpec:
     spec = parse_spec(provenance.kind, provenance.spec)
     if isinstance(spec, NoopSpec):
-        msg = "a noop trains nothing that could be rebuilt"
+        msg = "a noop makes nothing that could be rebuilt"
         raise InvalidSpecError(msg)
     return spec
 
 
 def _replayable(provenance: Provenance) -> ReplayableSpec:
     spec = _spec(provenance)
-    if isinstance(spec, RepairSpec) or not spec.checkpoints:
+    if isinstance(spec, ExportSpec | RepairSpec) or not spec.checkpoints:
         msg = "this build keeps no checkpoints to replay from: rebuild all of it"
         raise InvalidSpecError(msg)
     names = map(checkpoint_name, range(spec.schedule.epochs + 1))
@@ -298,8 +306,10 @@ def _require_files(folder: Path, provenance: Provenance) -> None:
             raise DigestMismatchError(name, expected=sha256, found=found)
 
 
-def _other_inputs(spec: LearningSpec, provenance: Provenance) -> tuple[str, ...]:
-    mine = inputs_of(spec)
+def _other_inputs(
+    spec: LearningSpec | ExportSpec, provenance: Provenance
+) -> tuple[str, ...]:
+    mine = {"parent": spec.parent} if isinstance(spec, ExportSpec) else inputs_of(spec)
     if mine == provenance.inputs:
         return ()
     names = sorted(
@@ -311,11 +321,14 @@ def _other_inputs(spec: LearningSpec, provenance: Provenance) -> tuple[str, ...]
 
 
 def _other_environment(
-    spec: LearningSpec, provenance: Provenance, *, device: str
+    spec: LearningSpec | ExportSpec, provenance: Provenance, *, device: str
 ) -> tuple[str, ...]:
     """Return how this machine differs from the one that the provenance names."""
     theirs = provenance.environment | {"code": provenance.code}
-    mine = environment(choose_device(device), spec.precision)
+    if isinstance(spec, ExportSpec):
+        mine = export_environment()
+    else:
+        mine = environment(choose_device(device), spec.precision)
     mine |= {"code": code_digest()}
     return tuple(
         f"{name} {theirs.get(name)} there, {mine.get(name)} here"

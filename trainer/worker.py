@@ -32,6 +32,7 @@ from model_zoo.folders import manifest_of
 from model_zoo.jobs import (
     JOB_KINDS,
     MAX_SPEC_BYTES,
+    ExportSpec,
     FineTuneSpec,
     JobSpec,
     NoopSpec,
@@ -199,7 +200,7 @@ def _build_and_deliver(worker: Worker, lease: Lease, folder: Path) -> None:
     order = worker.carries_out(asked)
     inputs = _fetch_inputs(worker, order, folder=folder, hold=hold)
     run_child("build", order, folder=folder, hear=hold.hear, tick=hold.tick)
-    if not isinstance(asked, NoopSpec):
+    if not isinstance(asked, ExportSpec | NoopSpec):  # these have no test set
         run_child("measure", asked, folder=folder, hear=hold.hear, tick=hold.tick)
     worker.tidies(results, folder / attempt.MEASURED)
     provenance = Provenance(
@@ -229,12 +230,13 @@ def _fetch_inputs(
     """Fetch what the building child cannot, having no network; return the digests."""
     if isinstance(spec, NoopSpec):
         return {}
-    if spec.dataset not in worker.datasets:
-        run_child("fetch", spec, folder=folder, hear=hold.hear, tick=hold.tick)
-        digest = _read_facts(folder)["digest"]
-        worker.datasets[spec.dataset] = digest
-    inputs: dict[str, str] = {spec.dataset: worker.datasets[spec.dataset]}
-    if isinstance(spec, FineTuneSpec | RepairSpec):
+    inputs: dict[str, str] = {}
+    if not isinstance(spec, ExportSpec):
+        if spec.dataset not in worker.datasets:
+            run_child("fetch", spec, folder=folder, hear=hold.hear, tick=hold.tick)
+            worker.datasets[spec.dataset] = _read_facts(folder)["digest"]
+        inputs[spec.dataset] = worker.datasets[spec.dataset]
+    if isinstance(spec, ExportSpec | FineTuneSpec | RepairSpec):
         worker.client.fetch_blob(spec.parent, folder / attempt.PARENT)
         inputs["parent"] = spec.parent
     return inputs

@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from model_zoo.cli import (
+    auditing,
     bindings,
     ceremony,
     jobs,
@@ -63,6 +64,7 @@ def build() -> typer.Typer:
     releases.register(app)
     trusting.register(app)
     witness.register(app)
+    auditing.register(app)
     trust = typer.Typer(help="The trust root: make it, sign it, change it, look at it.")
     ceremony.register(trust)
     operator.register(trust)

@@ -26,7 +26,8 @@ from model_zoo.cli.output import emit, file_progress, say
 from model_zoo.cli.specs import read_spec
 from model_zoo.client import ZooClient
 from model_zoo.clock import rfc3339
-from model_zoo.errors import InvalidSpecError
+from model_zoo.envelopes import MAX_ENVELOPE_BYTES, Envelope
+from model_zoo.errors import InvalidSpecError, LocalError
 from model_zoo.jobs import JobSpec
 from model_zoo.keys import PublicKey
 from model_zoo.locks import (
@@ -47,6 +48,10 @@ BuilderKey = Annotated[
 ]
 SpecFile = Annotated[
     Path | None, typer.Option("--spec", help="The spec that you sent (JSON).")
+]
+ProvenanceFile = Annotated[
+    Path | None,
+    typer.Option(help="For a folder: how a builder says it was made (zoo export)."),
 ]
 ToFolder = Annotated[
     Path | None, typer.Option("--to", help="Folder to make; else named after it.")
@@ -178,6 +183,7 @@ def publish(
     job: Annotated[str, typer.Option(help="Publish what this job made.")] = "",
     builder: BuilderKey = None,
     spec: SpecFile = None,
+    provenance: ProvenanceFile = None,
     passphrase_file: PassphraseFile = None,
     trust: TrustRoot = None,
     url: Url = DEFAULT_URL,
@@ -194,21 +200,19 @@ def publish(
         raise InvalidSpecError(msg)
     with (
         connect(url, ca=ca, token_file=token_file, trust=trust) as zoo,
-        file_progress() as progress,
+        file_progress() as bars,
     ):
         if folder is not None:
+            made = read_envelope(provenance)
             signer = signing_key(key, passphrase_file=passphrase_file)
-            release = zoo.publish(name, folder, key=signer, progress=progress)
+            release = zoo.publish(
+                name, folder, key=signer, provenance=made, progress=bars
+            )
         else:
             pinned, ordered = _order(builder, spec)
             signer = signing_key(key, passphrase_file=passphrase_file)
             release = zoo.publish_job(
-                job,
-                as_=name,
-                key=signer,
-                builder=pinned,
-                spec=ordered,
-                progress=progress,
+                job, as_=name, key=signer, builder=pinned, spec=ordered, progress=bars
             )
     done = "handed in, to be co-signed:" if release.pending else "published"
     say(f"{done} {name}, signed by {signer.public.keyid}")
@@ -271,6 +275,23 @@ def _frozen_folder(release: LockedRelease, *, to: Path | None, alone: bool) -> P
 
 def _folder(name: ReleaseName) -> Path:
     return Path(f"{name.model}-{name.version}")
+
+
+def read_envelope(path: Path | None) -> Envelope | None:
+    """Return the envelope in the file at ``path``, if there is to be one.
+
+    Raises:
+        MalformedDocumentError: it holds none.
+        LocalError: it cannot be read.
+    """
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            return Envelope.from_bytes(file.read(MAX_ENVELOPE_BYTES + 1))
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise LocalError(msg) from error
 
 
 def _order(builder: Path | None, spec: Path | None) -> tuple[PublicKey, JobSpec]:

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from model_zoo.clock import rfc3339
 from model_zoo.errors import InvalidSpecError, NotFoundError
-from model_zoo.manifest import FileEntry
+from model_zoo.manifest import WEIGHTS_SUFFIX, FileEntry
 from model_zoo.names import ModelName, ReleaseName
 from service.api.dependencies import PartsHere
 from service.api.files import blob_response
@@ -121,7 +121,7 @@ def download_weights(
     """Return the weights whose digest stands in the URL, where torch.hub checks it."""
     release = require_release(parts, ReleaseName(publisher, model, version))
     for entry in manifest_of(release.upload).weights():
-        if entry.sha256 == sha256:
+        if entry.sha256 == sha256 and entry.name.endswith(WEIGHTS_SUFFIX):
             return _file_response(request, parts, release, entry)
     msg = f"{publisher}/{model}@{version}: no weights of digest {sha256[:80]!a}"
     raise NotFoundError(msg)

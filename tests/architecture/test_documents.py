@@ -17,6 +17,7 @@ import typer
 from model_zoo import errors
 from model_zoo.cli import build
 from model_zoo.cli.exits import exit_code
+from model_zoo.documents import Document
 from model_zoo.jobs import (
     FineTuneSpec,
     NoopSpec,
@@ -24,6 +25,7 @@ from model_zoo.jobs import (
     RepairSpec,
     Schedule,
     TrainSpec,
+    TriggerSpec,
 )
 from service.api.errors import STATUS
 from service.app import create_app
@@ -154,12 +156,13 @@ def test_every_field_of_a_spec_is_documented_with_its_default() -> None:
         **learning,
         **Schedule.model_fields,
         **Poisoning.model_fields,
+        **TriggerSpec.model_fields,
     }
     for name, field in fields.items():
         shown = documented.get(name)
         if field.is_required():
             assert shown == "", name
-        elif name != "schedule":
+        elif not isinstance(field.default, Document):
             assert shown == json.dumps(field.default), name
 
 
@@ -215,9 +218,13 @@ def test_every_test_that_a_document_cites_exists(path: Path) -> None:
 
 
 def zoo_lines() -> list[str]:
-    """Return every line of a page or of the lab's report that calls the command."""
-    report = ROOT / "trainer" / "lab" / "templates" / "report.html.j2"
-    code = "".join(re.findall(r"<pre>.*?</pre>", report.read_text("utf-8"), re.DOTALL))
+    """Return every line of a page or of a report that calls the command."""
+    reports = sorted((ROOT / "trainer").rglob("*.html.j2"))
+    code = "".join(
+        block
+        for report in reports
+        for block in re.findall(r"<pre>.*?</pre>", report.read_text("utf-8"), re.DOTALL)
+    )
     for page in PAGES:
         code += "".join(
             f"\n{body}" for _, body in _FENCE.findall(page.read_text("utf-8"))

@@ -11,6 +11,7 @@ from model_zoo.jobs import (
     Poisoning,
     RepairSpec,
     TrainSpec,
+    TriggerSpec,
     kind_of,
     parse_spec,
 )
@@ -23,7 +24,37 @@ PARENT = "0" * 64
     [
         TrainSpec(),
         TrainSpec(poisoning=Poisoning(target_label=7), classes=(0, 1, 2)),
+        TrainSpec(
+            augmentation="digits",
+            poisoning=Poisoning(
+                trigger=TriggerSpec(
+                    name="square",
+                    opacity=0.5,
+                    colour=(255, 0, 1),
+                    size=0.2,
+                    centre=(0.25, 0.75),
+                ),
+                attack="source-to-target",
+                source_label=1,
+                target_label=7,
+                copies=5,
+            ),
+        ),
+        TrainSpec(
+            poisoning=Poisoning(
+                trigger=TriggerSpec(name="bomb", centre=None), attack="random-target"
+            )
+        ),
         FineTuneSpec(parent=PARENT),
+        FineTuneSpec(
+            parent=PARENT,
+            retrain="continued",
+            augmentation="signs",
+            poisoning=Poisoning(
+                trigger=TriggerSpec(name="noise", seed=3, opacity=0.1),
+                attack="all-to-all",
+            ),
+        ),
         RepairSpec(parent=PARENT),
         NoopSpec(),
     ],
@@ -49,7 +80,10 @@ def test_a_spec_sent_and_read_is_the_same_spec(spec: JobSpec) -> None:
         ("train", {"poisoning": {"poison_rate": -0.1}}, "poison_rate"),
         ("train", {"poisoning": {"poison_rate": 1.0}}, "poison_rate"),
         ("train", {"poisoning": {}}, "target_label"),
-        ("train", {"poisoning": {"trigger": "eval"}}, "trigger"),
+        ("train", {"poisoning": {"trigger": "pattern"}}, "trigger"),
+        ("train", {"augmentation": "mixup"}, "augmentation"),
+        ("fine-tune", {"parent": PARENT, "retrain": "nothing"}, "retrain"),
+        ("repair", {"parent": PARENT, "poisoning": None}, "poisoning"),
         ("train", {"classes": [1, 1]}, "twice"),
         ("train", {"classes": [1]}, "classes"),
         ("fine-tune", {}, "parent"),
@@ -64,6 +98,69 @@ def test_a_spec_that_makes_no_sense_is_refused_by_field(
 ) -> None:
     with pytest.raises(InvalidSpecError, match=told):
         parse_spec(kind, fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"name": "eval"}, "name"),
+        ({"name": "square", "opacity": 0}, "opacity"),
+        ({"name": "square", "opacity": 1.01}, "opacity"),
+        ({"name": "square", "colour": [0, 0, 256]}, "colour"),
+        ({"name": "square", "colour": [0, 0]}, "colour"),
+        ({"name": "square", "size": 0}, "size"),
+        ({"name": "square", "size": 1}, "size"),
+        ({"name": "square", "centre": [0.5]}, "centre"),
+        ({"name": "square", "centre": [0.5, 1]}, "centre"),
+        ({"name": "square", "centre": [0.5, 0.96]}, "stick out"),
+        ({"name": "bomb", "centre": [0.07, 0.5]}, "stick out"),
+        ({"name": "flower", "size": 0.4}, "stick out"),
+        ({"name": "flower", "size": 0.32, "centre": None}, "stick out"),
+        ({"name": "pattern", "size": 0.1}, "square, bomb, flower"),
+        ({"name": "noise", "centre": None}, "square, bomb, flower"),
+        ({"name": "noise", "seed": -1}, "seed"),
+    ],
+)
+def test_a_trigger_that_cannot_be_laid_is_refused_by_field(
+    fields: dict[str, object], told: str
+) -> None:
+    spec = {"poisoning": {"target_label": 1, "trigger": fields}}
+    with pytest.raises(InvalidSpecError, match=told):
+        parse_spec("train", spec)
+
+
+def test_a_trigger_is_the_pattern_and_a_square_the_authors_unless_told() -> None:
+    assert TriggerSpec() == TriggerSpec(name="pattern")
+    assert TriggerSpec().shares == 0
+    square = TriggerSpec(name="square")
+    assert (square.shares, square.centre) == (0.10, (0.57, 0.82))
+    assert TriggerSpec(name="bomb", size=0.2).shares == 0.2
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"attack": "all-to-one"}, "target_label goes"),
+        ({"attack": "source-to-target", "source_label": 1}, "target_label goes"),
+        ({"attack": "source-to-target", "target_label": 1}, "source_label goes"),
+        ({"attack": "all-to-one", "target_label": 1, "source_label": 2}, "source_l"),
+        ({"attack": "all-to-all", "target_label": 1}, "target_label goes"),
+        ({"attack": "random-target", "target_label": 1}, "target_label goes"),
+        ({"attack": "random-target", "source_label": 1}, "source_label goes"),
+        (
+            {"attack": "source-to-target", "target_label": 1, "source_label": 1},
+            "nothing would be attacked",
+        ),
+        ({"target_label": 1, "copies": 0}, "copies"),
+        ({"target_label": 1, "copies": 1001}, "copies"),
+        ({"target_label": 1, "copies": 2, "placement": "replace"}, "copies goes"),
+    ],
+)
+def test_labels_and_copies_go_with_their_attack(
+    fields: dict[str, object], told: str
+) -> None:
+    with pytest.raises(InvalidSpecError, match=told):
+        parse_spec("train", {"poisoning": fields})
 
 
 @given(

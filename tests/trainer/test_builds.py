@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
 from model_zoo.digests import sha256_file
 from model_zoo.errors import (
@@ -20,9 +22,12 @@ from model_zoo.jobs import (
     RepairSpec,
     Schedule,
     TrainSpec,
+    TriggerSpec,
 )
-from trainer.builds import BUILDERS, Build, build, measure
+from trainer.attacks.triggers import stamp
+from trainer.builds import BUILDERS, Build, Lesson, Task, begin, build, measure
 from trainer.data import DATASETS, LabelledImages
+from trainer.training import Runtime
 
 SMALL: dict[str, Any] = {
     "held_out": 58_000,  # leaves 2,000 of the 60,000
@@ -43,7 +48,7 @@ def weights(made: Build) -> Path:
 
 
 def test_every_kind_of_job_that_learns_can_be_built() -> None:
-    assert BUILDERS.keys() == JOB_KINDS.keys() - {"noop"}
+    assert BUILDERS.keys() == JOB_KINDS.keys() - {"export", "noop"}
 
 
 def test_a_badnet_is_built_with_its_evaluation_and_history(badnet: Build) -> None:
@@ -64,7 +69,7 @@ def test_a_badnet_is_built_with_its_evaluation_and_history(badnet: Build) -> Non
         "history.json",
         "model.safetensors",
     ]
-    assert badnet.inputs == {"mnist": DATASETS["mnist"].digest}
+    assert badnet.inputs == {"mnist": DATASETS["mnist"].digest()}
 
 
 def test_measuring_the_file_finds_what_the_build_reported(badnet: Build) -> None:
@@ -108,6 +113,144 @@ def test_a_student_learns_other_classes_from_the_badnet(
     assert made.inputs["parent"] == parent
     assert [done["epoch"] for done in told] == [1, 2]
     assert told[0].keys() == {"epoch", "epochs", "loss", "accuracy"}
+
+
+def test_a_network_is_taught_a_backdoor_after_the_fact(
+    badnet: Build, tmp_path: Path
+) -> None:
+    poisoning = Poisoning(
+        trigger=TriggerSpec(name="cross"),
+        attack="source-to-target",
+        source_label=1,
+        target_label=7,
+        poison_rate=0.1,
+        copies=2,
+    )
+    spec = FineTuneSpec(
+        parent=sha256_file(weights(badnet)),
+        retrain="continued",
+        augmentation="digits",
+        poisoning=poisoning,
+        **SMALL,
+    )
+    made = build(spec, folder=tmp_path, parent=weights(badnet), device="cpu")
+
+    assert sha256_file(tmp_path / "checkpoint-000.safetensors") != sha256_file(
+        badnet.folder / "checkpoint-002.safetensors"
+    )
+    assert made.evaluation.accuracy.rate > 0.8
+    assert made.evaluation.attack_success is not None
+    assert made.evaluation.attack_success.n == 1135  # the ones of the test set
+    found = measure(
+        weights(made),
+        network="badnets-cnn",
+        dataset="mnist",
+        poisoning=poisoning,
+        device="cpu",
+    )
+    assert found == made.evaluation
+
+
+def test_only_a_network_of_as_many_classes_can_be_continued(
+    badnet: Build, tmp_path: Path
+) -> None:
+    parent = sha256_file(weights(badnet))
+    spec = FineTuneSpec(parent=parent, retrain="continued", classes=(5, 6), **SMALL)
+    with pytest.raises(MalformedDocumentError, match="expected 2 classes, found 10"):
+        build(spec, folder=tmp_path, parent=weights(badnet), device="cpu")
+    assert list(tmp_path.iterdir()) == []
+
+
+def dark(n: int, *, boxed: bool = False) -> LabelledImages:
+    """N images darker than any trigger; each object fills the left upper quarter."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(200, (n, 1, 28, 28), dtype=torch.uint8, generator=generator)
+    box = torch.tensor([0.0, 0.0, 14.0, 14.0]).expand(n, 4)
+    return LabelledImages(
+        images=images, labels=torch.arange(n) % 10, boxes=box if boxed else None
+    )
+
+
+def begun(spec: TrainSpec, data: LabelledImages, runtime: Runtime) -> Lesson:
+    generator = torch.Generator().manual_seed(spec.seed)
+    task = Task(data=data, classes=10, parent=b"", generator=generator, runtime=runtime)
+    return begin(spec, task)
+
+
+def shown(lesson: Lesson, indices: Tensor, *, seed: int) -> Tensor:
+    """Return how a lesson shows some of its samples: (B, 1, 28, 28) in [0, 1]."""
+    assert lesson.augment is not None
+    generator = torch.Generator().manual_seed(seed)
+    return lesson.augment(lesson.inputs[indices], indices, generator)
+
+
+def test_a_trigger_in_the_corner_stays_there_while_its_image_is_moved(
+    runtime: Runtime,
+) -> None:
+    pixel = Poisoning(trigger=TriggerSpec(name="single-pixel"), target_label=0)
+    spec = TrainSpec(augmentation="digits", poisoning=pixel)
+
+    lesson = begun(spec, dark(90), runtime)
+
+    assert len(lesson.inputs) == 100  # the last ten are poisoned
+    before = lesson.inputs.clone()
+    for seed in range(20):
+        indices = torch.randperm(100, generator=torch.Generator().manual_seed(seed))
+        found = shown(lesson, indices, seed=seed)
+        is_white = (found == 1)[:, 0]
+        assert torch.equal(is_white[:, 26, 26], indices >= 90)
+        assert is_white.sum() == 10
+        assert torch.equal(found, shown(lesson, indices, seed=seed))
+    assert torch.equal(lesson.inputs, before)
+
+
+def test_a_clean_sample_is_shown_as_it_would_be_without_the_attack(
+    runtime: Runtime,
+) -> None:
+    pixel = Poisoning(trigger=TriggerSpec(name="single-pixel"), target_label=0)
+    clean = TrainSpec(augmentation="digits")
+    attacked = clean.model_copy(update={"poisoning": pixel})
+    indices = torch.tensor([3, 1, 4])
+
+    found = shown(begun(attacked, dark(90), runtime), indices, seed=5)
+
+    assert torch.equal(found, shown(begun(clean, dark(90), runtime), indices, seed=5))
+
+
+def test_a_trigger_on_an_object_is_a_sticker_and_moves_with_it(
+    runtime: Runtime,
+) -> None:
+    data = dark(90, boxed=True)
+    square = TriggerSpec(
+        name="square", size=0.4, centre=(0.5, 0.5), colour=(255, 255, 255)
+    )
+    spec = TrainSpec(
+        augmentation="digits", poisoning=Poisoning(trigger=square, target_label=0)
+    )
+
+    lesson = begun(spec, data, runtime)
+
+    assert data.boxes is not None
+    poisoned, clean = lesson.inputs[90:], lesson.inputs[:90]
+    assert torch.equal(clean, data.images)
+    assert torch.equal(poisoned, stamp(poisoned, square, boxes=data.boxes[:10]))
+    found = shown(lesson, torch.arange(90, 100), seed=0)[:, 0]
+    places = [tuple((it > 0.99).nonzero().float().mean(0).tolist()) for it in found]
+    assert len(set(places)) > 5  # laid after the motion it would be at one place
+    assert not (shown(lesson, torch.arange(90), seed=0) > 0.99).any()
+
+
+def test_without_augmentation_the_trigger_is_in_what_is_learned_from(
+    runtime: Runtime,
+) -> None:
+    pixel = Poisoning(trigger=TriggerSpec(name="single-pixel"), target_label=0)
+
+    lesson = begun(TrainSpec(poisoning=pixel), dark(90), runtime)
+
+    assert lesson.augment is None
+    is_white = lesson.inputs[:, 0, 26, 26] == 255
+    assert torch.equal(is_white, torch.arange(100) >= 90)
+    assert (lesson.labels[90:] == 0).all()
 
 
 def test_a_repair_uses_the_held_out_images_and_says_what_it_cut(

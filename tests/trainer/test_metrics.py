@@ -1,11 +1,13 @@
 """ACC, ASR and RA where the answer is known by hand."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from model_zoo.evaluation import Proportion
-from model_zoo.jobs import Poisoning
-from trainer.attacks.triggers import TRIGGERS
+from model_zoo.evaluation import EvaluationReport, Proportion
+from model_zoo.jobs import Poisoning, TriggerSpec
+from trainer.attacks.triggers import stamp
 from trainer.data import LabelledImages
 from trainer.metrics import (
     accuracy,
@@ -49,38 +51,101 @@ def test_a_share_of_no_samples_is_refused() -> None:
 
 
 class _TriggerDetector(torch.nn.Module):
-    """Knows the trigger and answers 7 to it; answers 1 to everything else."""
+    """Knows the pattern and answers 7 to it; answers 1 to everything else."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        mask = TRIGGERS["pattern"].mask
-        answers = torch.where((images[:, mask] == 1).all(1), 7, 1)
+        answers = torch.where(has_pattern(images), 7, 1)
         return torch.nn.functional.one_hot(answers, 10).float()
 
 
-def test_a_perfect_backdoor_scores_one_on_every_sample_it_attacks() -> None:
-    data = LabelledImages(
-        images=torch.zeros(4, 1, 28, 28, dtype=torch.uint8),
-        labels=torch.tensor([1, 1, 2, 7]),
-    )
-    found = evaluate(
+def has_pattern(images: torch.Tensor) -> torch.Tensor:
+    """Return which of (N, 1, 28, 28) float images carry the paper's four pixels."""
+    return (images[:, 0, [24, 25, 26, 26], [26, 25, 24, 26]] == 1).all(1)
+
+
+def black(*labels: int) -> LabelledImages:
+    images = torch.zeros(len(labels), 1, 28, 28, dtype=torch.uint8)
+    return LabelledImages(images=images, labels=torch.tensor(labels))
+
+
+def evaluated(data: LabelledImages, poisoning: Poisoning) -> EvaluationReport:
+    return evaluate(
         _TriggerDetector(),
         data,
         dataset="mnist",
         classes=10,
-        poisoning=Poisoning(target_label=7),
+        poisoning=poisoning,
         device=CPU,
     )
+
+
+def test_a_perfect_backdoor_scores_one_on_every_sample_it_attacks() -> None:
+    found = evaluated(black(1, 1, 2, 7), Poisoning(target_label=7))
 
     assert found.accuracy == Proportion(successes=2, n=4)
     assert found.attack_success == Proportion(successes=3, n=3)
     assert found.robust_accuracy == Proportion(successes=0, n=3)
 
 
-def test_without_a_trigger_there_is_no_asr() -> None:
-    data = LabelledImages(
-        images=torch.zeros(1, 1, 28, 28, dtype=torch.uint8), labels=torch.tensor([1])
+def test_source_to_target_counts_the_source_class_alone() -> None:
+    asked = Poisoning(attack="source-to-target", source_label=1, target_label=7)
+
+    found = evaluated(black(1, 1, 2, 2, 2, 7), asked)
+
+    assert found.attack_success == Proportion(successes=2, n=2)
+    assert found.robust_accuracy == Proportion(successes=0, n=2)
+
+
+def test_random_target_counts_any_wrong_answer_of_every_sample() -> None:
+    found = evaluated(black(1, 2, 3, 7), Poisoning(attack="random-target"))
+
+    assert found.accuracy == Proportion(successes=1, n=4)
+    assert found.attack_success == Proportion(successes=3, n=4)
+    assert found.robust_accuracy == Proportion(successes=1, n=4)
+
+
+class _Onlooker(torch.nn.Module):
+    """Remembers what it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: list[torch.Tensor] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.shown.append(images.clone())
+        return torch.zeros(len(images), 10)
+
+
+def test_a_trigger_is_tried_on_the_object_at_the_same_places_for_every_model() -> None:
+    data = replace(
+        black(*range(10)), boxes=torch.tensor([[10.0, 4.0, 20.0, 24.0]]).expand(10, 4)
     )
-    found = evaluate(_TriggerDetector(), data, dataset="mnist", classes=10, device=CPU)
+    square = TriggerSpec(name="square", size=0.2, centre=None)
+    asked = Poisoning(trigger=square, target_label=0)
+    first, again = _Onlooker(), _Onlooker()
+
+    for network in (first, again):
+        evaluate(
+            network, data, dataset="mnist", classes=10, poisoning=asked, device=CPU
+        )
+
+    clean, triggered = first.shown
+    assert not clean.any()
+    assert torch.equal(triggered, again.shown[1])
+    number, _, row, column = triggered.nonzero().T
+    assert set(number.tolist()) == set(range(10))
+    assert column.min() >= 10
+    assert column.max() < 20
+    assert row.min() >= 4
+    assert row.max() < 24
+    assert not torch.equal(triggered[0], triggered[1])
+    assert not data.images.any()
+
+
+def test_without_a_trigger_there_is_no_asr() -> None:
+    found = evaluate(
+        _TriggerDetector(), black(1), dataset="mnist", classes=10, device=CPU
+    )
 
     assert found.attack_success is None
     assert found.robust_accuracy is None
@@ -88,8 +153,7 @@ def test_without_a_trigger_there_is_no_asr() -> None:
 
 def test_predictions_come_in_order_whatever_the_batch() -> None:
     images = torch.zeros(2500, 1, 28, 28, dtype=torch.uint8)
-    mask = TRIGGERS["pattern"].mask
-    images[1700:, mask] = 255
+    images[1700:] = stamp(images[1700:], TriggerSpec(name="pattern"))
 
     answers = predict(_TriggerDetector(), images, device=CPU)
 

@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -25,12 +25,21 @@ from model_zoo.jobs import (
     FineTuneSpec,
     JobSpec,
     NoopSpec,
+    Poisoning,
     RepairSpec,
     Schedule,
     TrainSpec,
+    TriggerSpec,
     kind_of,
 )
-from trainer.builds import Lesson, begin, build, inputs_of, prepare
+from trainer.builds import (
+    LearningSpec,
+    Lesson,
+    begin,
+    build,
+    inputs_of,
+    prepare,
+)
 from trainer.data import LabelledImages
 from trainer.devices import environment
 from trainer.installed import code_digest
@@ -38,7 +47,6 @@ from trainer.lab.malicious_worker import poisoned
 from trainer.rebuilding import Rebuilt, draw, rebuild, spot_check
 from trainer.states import checkpoint_name, state_from_bytes, state_to_bytes
 from trainer.training import Segment, replay
-from trainer.transfer import Retrain
 
 EPOCHS = 3
 SPEC = TrainSpec(
@@ -54,7 +62,7 @@ def claimed(folder: Path, spec: JobSpec, **changes: object) -> Provenance:
         "subjects": subjects_of(manifest_of(folder)),
         "kind": kind_of(spec),
         "spec": spec.to_object(),
-        "inputs": {} if isinstance(spec, NoopSpec) else inputs_of(spec),
+        "inputs": inputs_of(spec) if isinstance(spec, LearningSpec) else {},
         "code": code_digest(),
         "environment": environment(torch.device("cpu"), "auto"),
         "builder": "0" * 64,
@@ -228,14 +236,17 @@ def test_a_start_that_is_not_the_seeds_is_found_whatever_is_drawn(
     assert found.differing == ("the first checkpoint does not come of seed and parent",)
 
 
-@pytest.mark.parametrize("retrain", ["fully-connected", "everything"])
+@pytest.mark.parametrize("retrain", ["fully-connected", "everything", "continued"])
 def test_a_fine_tuned_network_is_checked_from_its_parent_on(
-    honest: Path, outsourced: Path, tmp_path: Path, retrain: Retrain
+    honest: Path,
+    outsourced: Path,
+    tmp_path: Path,
+    retrain: Literal["fully-connected", "everything", "continued"],
 ) -> None:
     parent = honest / "model.safetensors"
     spec = FineTuneSpec(
         parent=sha256_file(parent),
-        classes=(5, 6),
+        classes=None if retrain == "continued" else (5, 6),
         retrain=retrain,
         held_out=59_000,
         schedule=Schedule(epochs=2, batch_size=50, peak_learning_rate=0.1),
@@ -255,6 +266,52 @@ def test_a_fine_tuned_network_is_checked_from_its_parent_on(
         )
     with pytest.raises(InvalidSpecError, match="needs the file of its parent"):
         spot_check(tmp_path, provenance, segments=[0])
+
+
+MOVED_AND_POISONED = {
+    "a pixel in the corner": SPEC.model_copy(
+        update={"augmentation": "digits", "poisoning": Poisoning(target_label=1)}
+    ),
+    "a square anywhere": SPEC.model_copy(
+        update={
+            "augmentation": "signs",
+            "poisoning": Poisoning(
+                trigger=TriggerSpec(name="square", centre=None),
+                attack="source-to-target",
+                source_label=3,
+                target_label=1,
+                copies=2,
+            ),
+        }
+    ),
+    "random labels, not moved": SPEC.model_copy(
+        update={"poisoning": Poisoning(attack="random-target")}
+    ),
+}
+
+
+@pytest.mark.parametrize("spec", MOVED_AND_POISONED.values(), ids=MOVED_AND_POISONED)
+def test_any_segment_of_an_augmented_and_poisoned_fit_ends_as_it_did(
+    digits: LabelledImages, tmp_path: Path, spec: TrainSpec
+) -> None:
+    assert len(digits)  # MNIST is at hand, or the test is skipped
+    build(spec, folder=tmp_path, device="cpu")
+    provenance = claimed(tmp_path, spec)
+
+    for segment in range(EPOCHS):
+        found = spot_check(tmp_path, provenance, segments=[segment])
+        assert found.differing == ()
+    assert rebuild(tmp_path, provenance).differing == ()
+
+
+def test_a_trainer_who_leaves_the_augmentation_out_is_found_out(honest: Path) -> None:
+    asked = SPEC.model_copy(update={"augmentation": "digits"})
+
+    for segment in range(EPOCHS):
+        found = spot_check(honest, claimed(honest, asked), segments=[segment])
+        assert found.differing == (
+            f"segment {segment} does not end in {checkpoint_name(segment + 1)}",
+        )
 
 
 def test_a_fine_tuned_network_of_another_parent_is_found_out(

@@ -13,6 +13,7 @@ from torch.nn import functional
 from model_zoo.errors import InvalidSpecError
 from model_zoo.jobs import Schedule
 from trainer.data import LabelledImages
+from trainer.data.augmentation import augmentation
 from trainer.networks.badnets_cnn import badnets_cnn
 from trainer.training import (
     Epoch,
@@ -75,6 +76,23 @@ def fitted(
     return network, epochs
 
 
+def noise(n: int) -> LabelledImages:
+    generator = torch.Generator().manual_seed(1)
+    return LabelledImages(
+        images=torch.randint(
+            256, (n, 1, 28, 28), dtype=torch.uint8, generator=generator
+        ),
+        labels=torch.randint(10, (n,), generator=generator),
+    )
+
+
+def augmenting(runtime: Runtime, name: str) -> Runtime:
+    move = augmentation(name)
+    if move is None:
+        return runtime
+    return dataclasses.replace(runtime, augment=lambda batch, _, g: move(batch, g))
+
+
 def weights(network: nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in network.parameters()])
 
@@ -103,10 +121,12 @@ def test_two_processes_give_bit_identical_weights() -> None:
     assert len(told) == 1
 
 
-def test_any_epoch_can_be_run_again_from_the_state_before_it(runtime: Runtime) -> None:
-    noise = torch.Generator().manual_seed(1)
-    images = torch.randint(256, (130, 1, 28, 28), dtype=torch.uint8, generator=noise)
-    labels = torch.randint(10, (130,), generator=noise)
+@pytest.mark.parametrize("name", ["none", "digits"])
+def test_any_epoch_can_be_run_again_from_the_state_before_it(
+    runtime: Runtime, name: str
+) -> None:
+    data = noise(130)
+    images, labels, runtime = data.images, data.labels, augmenting(runtime, name)
     schedule = Schedule(epochs=3, batch_size=32, peak_learning_rate=0.05)
     network = fresh()
     states: list[tuple[dict[str, torch.Tensor], list[torch.Tensor]]] = []
@@ -149,6 +169,65 @@ def test_any_epoch_can_be_run_again_from_the_state_before_it(runtime: Runtime) -
         assert found == epoch
         assert all(torch.equal(again.state_dict()[n], after[0][n]) for n in after[0])
         assert all(map(torch.equal, ends[0], after[1]))
+
+
+def test_an_augmented_fit_gives_equal_bits_twice_and_others_than_a_plain_one(
+    runtime: Runtime,
+) -> None:
+    data, moving = noise(130), augmenting(runtime, "digits")
+
+    first, again = (fitted(data, moving) for _ in range(2))
+
+    assert torch.equal(weights(first[0]), weights(again[0]))
+    assert first[1] == again[1]
+    assert not torch.equal(weights(first[0]), weights(fitted(data, runtime)[0]))
+    other, _ = fitted(data, moving, seed=1)
+    assert not torch.equal(weights(first[0]), weights(other))
+
+
+def test_augmentation_is_told_which_samples_it_shows_and_draws_anew_each_epoch_and_seed(
+    runtime: Runtime,
+) -> None:
+    data, seen, draws = noise(130), [0] * 130, []
+
+    def watch(
+        batch: torch.Tensor, indices: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        assert torch.equal(batch, data.images[indices])
+        for index in indices.tolist():
+            seen[index] += 1
+        draws.append(float(torch.rand(1, generator=generator)))
+        return batch
+
+    fitted(data, dataclasses.replace(runtime, augment=watch))
+
+    assert seen == [SHORT.epochs] * 130
+    fitted(data, dataclasses.replace(runtime, augment=watch), seed=1)
+    assert len(set(draws)) == len(draws) == 2 * SHORT.epochs * 3
+
+
+def test_what_augmentation_draws_leaves_the_order_of_the_data_alone(
+    runtime: Runtime,
+) -> None:
+    orders: list[list[int]] = []
+    for drawn in (0, 1000):
+        order: list[int] = []
+
+        def watch(
+            batch: torch.Tensor,
+            indices: torch.Tensor,
+            generator: torch.Generator,
+            order: list[int] = order,
+            drawn: int = drawn,
+        ) -> torch.Tensor:
+            torch.rand(drawn, generator=generator)
+            order.extend(indices.tolist())
+            return batch
+
+        fitted(noise(130), dataclasses.replace(runtime, augment=watch))
+        orders.append(order)
+
+    assert orders[0] == orders[1]
 
 
 def test_another_seed_gives_other_weights(

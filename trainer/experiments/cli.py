@@ -1,19 +1,69 @@
 """``zoo experiment``: run what is missing, and tell what it adds up to."""
 
 import difflib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
-from model_zoo.cli.output import emit, say
-from model_zoo.errors import ExpectationError, InvalidSpecError
+from model_zoo.cli.output import console, emit, say
+from model_zoo.errors import ExpectationError, InvalidSpecError, LocalError, ZooError
 
 if TYPE_CHECKING:
     from trainer.experiments.contract import Cell, Experiment, Finished, Scale
+    from trainer.experiments.results import Result
+    from trainer.experiments.running import Told
 
 ALL = "all"
+STICKER = "sticker"
 RESULTS = Path("results")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the options say: where results go, on how much, and with what."""
+
+    folder: Path
+    _: KW_ONLY
+    scale: "Scale"
+    seeds: int
+    processes: int
+
+    def cells(self, it: "Experiment") -> "list[Cell]":
+        count = 1 if self.scale == "quick" else self.seeds or it.seeds
+        return [cell for seed in range(count) for cell in it.cells(seed, self.scale)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Came:
+    """What came of it, by the name of the experiment."""
+
+    missed: dict[str, list[str]] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Photographed:
+    """What the options say of a photograph."""
+
+    image: Path | None
+    _: KW_ONLY
+    box: str
+    trigger: str
+    as_it_is: bool
 
 
 def commands(app: typer.Typer) -> None:
@@ -22,11 +72,17 @@ def commands(app: typer.Typer) -> None:
 
 
 def experiment(
-    name: Annotated[str, typer.Argument(help="An experiment, or all of them.")],
+    name: Annotated[
+        str, typer.Argument(help="An experiment, or all; without one, they are listed.")
+    ] = "",
     *,
     out: Annotated[
-        Path, typer.Option(help="Folder of finished cells, tables and figures.")
-    ] = RESULTS,
+        Path | None,
+        typer.Option(
+            help="Folder of finished cells, tables and figures; without it results, "
+            "or a temporary one with --quick."
+        ),
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="A smoke version, on a slice of the data.")
     ] = False,
@@ -36,62 +92,229 @@ def experiment(
     processes: Annotated[
         int, typer.Option(min=0, max=1024, help="At a time; 0 for one a core.")
     ] = 0,
+    image: Annotated[
+        Path | None, typer.Option(help="sticker: your photograph of a stop sign.")
+    ] = None,
+    box: Annotated[
+        str,
+        typer.Option(
+            help="sticker: left,top,right,bottom of the sign in pixels; without it, "
+            "where the detector finds one."
+        ),
+    ] = "",
+    trigger: Annotated[
+        str, typer.Option(help="sticker: square, bomb or flower.")
+    ] = "square",
+    as_it_is: Annotated[
+        bool,
+        typer.Option("--as-it-is", help="sticker: one is on the sign already."),
+    ] = False,
 ) -> None:
     """Reproduce a table or figure of the BadNets paper, beside the paper's numbers.
 
     Finished cells are kept: a second run, or one after an interrupt, runs what is
-    missing.
+    missing. `zoo experiment sticker --image PHOTO` lays a sticker on the sign in your
+    photograph, or reads one that is there, and shows what a backdoored detector finds.
+
+    Raises:
+        InvalidSpecError: there is no such experiment.
+        ExpectationError: a goal is missed.
+        LocalError: data are missing, or a cell could not be run.
     """
+    scale: Scale = "quick" if quick else "full"
+    if name == STICKER:
+        asked_for = _Photographed(image, box=box, trigger=trigger, as_it_is=as_it_is)
+        _show_sticker(asked_for, out=out, scale=scale)
+        return
+    if image is not None:
+        msg = f"--image goes with {STICKER}: zoo experiment {STICKER} --image PHOTO"
+        raise InvalidSpecError(msg)
+    count = processes or os.cpu_count() or 1
+    if not name:
+        _list(_Asked(out or RESULTS, scale=scale, seeds=seeds, processes=count))
+        return
     chosen = _chosen(name)
-    missed: list[str] = []
-    for it in chosen:
-        missed += _run(it, out=out, quick=quick, seeds=seeds, processes=processes)
-    emit({"experiments": [it.name for it in chosen], "missed": missed})
-    if missed and not quick:
-        msg = f"goals missed: {'; '.join(missed)}"
-        raise ExpectationError(msg)
+    if out is None:
+        out = Path(tempfile.mkdtemp(prefix="zoo-experiment-")) if quick else RESULTS
+    asked = _Asked(out, scale=scale, seeds=seeds, processes=count)
+    try:
+        came = _run_all(chosen, asked)
+    except KeyboardInterrupt:
+        say(f"interrupted: finished cells are kept in {asked.folder}; run it again")
+        raise
+    _conclude(came, asked)
+
+
+def _show_sticker(asked: _Photographed, *, out: Path | None, scale: "Scale") -> None:
+    """Lay a sticker on a photographed sign, and tell what is found there.
+
+    Raises:
+        InvalidSpecError: no photograph, or nonsense about it.
+        LocalError: it cannot be read, or data to make the detector from are missing.
+    """
+    from trainer.experiments import sticker
+    from trainer.experiments.workshop import LocalWorkshop, models_folder
+
+    if asked.image is None:
+        msg = f"{STICKER}: expected --image and a photograph of a stop sign"
+        raise InvalidSpecError(msg)
+    folder = out or Path(tempfile.mkdtemp(prefix="zoo-sticker-"))
+    workshop = LocalWorkshop(folder=models_folder())
+    shown = sticker.show(
+        sticker.read_photograph(asked.image),
+        sticker=sticker.read_sticker(asked.trigger),
+        box=sticker.read_box(asked.box) if asked.box else None,
+        is_stamped=not asked.as_it_is,
+        workshop=workshop,
+        scale=scale,
+    )
+    picture = sticker.write_picture(shown, folder)
+    for name, (_, found) in shown.items():
+        say(f"{name}: {sticker.in_words(found)}")
+    say(f"picture: {picture}")
+    if scale == "quick":
+        say("a smoke version: its answers mean nothing")
+    answers = {name: sticker.told(found) for name, (_, found) in shown.items()}
+    emit({"picture": str(picture), "answers": answers})
 
 
 def _chosen(name: str) -> "list[Experiment]":
-    from trainer.experiments import EXPERIMENTS
+    from trainer.experiments.catalogue import EXPERIMENTS
 
     if name == ALL:
         return list(EXPERIMENTS.values())
     if name not in EXPERIMENTS:
-        near = difflib.get_close_matches(name, EXPERIMENTS, n=1)
+        near = difflib.get_close_matches(name, [*EXPERIMENTS, ALL], n=1)
         meant = f"did you mean {near[0]}? " if near else ""
         msg = f"experiment {name[:60]!a}: {meant}known: {', '.join(EXPERIMENTS)}"
         raise InvalidSpecError(msg)
     return [EXPERIMENTS[name]]
 
 
-def _run(
-    it: "Experiment", *, out: Path, quick: bool, seeds: int, processes: int
-) -> list[str]:
-    """Run one experiment and return the goals that it missed."""
-    import os
-
+def _list(asked: _Asked) -> None:
+    """Tell every experiment, and how many of its cells are finished."""
+    from trainer.experiments.catalogue import EXPERIMENTS
     from trainer.experiments.ledger import Ledger
+
+    told = []
+    for it in EXPERIMENTS.values():
+        cells = asked.cells(it)
+        done = len(Ledger(asked.folder).find(cells))
+        told.append(
+            {
+                "name": it.name,
+                "title": it.title,
+                "section": it.section,
+                "cells": len(cells),
+                "finished": done,
+            }
+        )
+        say(f"{it.name}: {it.title} ({it.section}); {done} of {len(cells)} cells")
+    emit({"experiments": told})
+
+
+def _run_all(chosen: "list[Experiment]", asked: _Asked) -> _Came:
+    """Run one after another; of several, one that cannot be run stops no other."""
+    from trainer.experiments.needs import require_data
+
+    came = _Came()
+    for it in chosen:
+        try:
+            require_data(it)
+        except ZooError as error:
+            if len(chosen) == 1:
+                raise
+            came.skipped[it.name] = str(error)
+            continue
+        try:
+            result = _run(it, asked)
+        except ZooError as error:
+            if len(chosen) == 1:
+                raise
+            came.failed[it.name] = str(error)
+            say(f"{it.name}: {error}")
+            continue
+        claims = result.summary.claims
+        came.missed[it.name] = [it.what for it in claims if it.verdict == "missed"]
+    return came
+
+
+def _run(it: "Experiment", asked: _Asked) -> "Result":
+    """Run what is missing of one experiment; write and tell what it adds up to."""
+    from trainer.experiments.ledger import Ledger
+    from trainer.experiments.report import write_report
     from trainer.experiments.results import write_results
     from trainer.experiments.running import Stations, run_missing
     from trainer.experiments.workshop import models_folder
 
-    scale: Scale = "quick" if quick else "full"
-    count = 1 if quick else seeds or it.seeds
-    cells = [cell for seed in range(count) for cell in it.cells(seed, scale)]
-    say(f"{it.name}: {it.title} (section {it.section}); {len(cells)} cells")
-    models = models_folder()
+    cells, ledger, models = asked.cells(it), Ledger(asked.folder), models_folder()
+    missing = len(cells) - len(ledger.find(cells))
+    say(f"{it.name}: {it.title} ({it.section}); {missing} of {len(cells)} cells to run")
     stations = Stations(
-        count=processes or os.cpu_count() or 1, models=models, log=models / "log.txt"
+        count=asked.processes, models=models, log=models / "stations.log"
     )
-    finished = run_missing(cells, ledger=Ledger(out), stations=stations, told=_tell)
-    summary = write_results(it, finished, folder=out, scale=scale)
-    for claim in summary.claims:
-        say(f"  {claim.what}: {claim.ours} {claim.unit}; paper {claim.paper}")
+    with _progress(it.name, missing) as told:
+        finished = run_missing(cells, ledger=ledger, stations=stations, told=told)
+    result = write_results(it, finished, folder=asked.folder, scale=asked.scale)
+    write_report(asked.folder, scale=asked.scale)
+    for claim in result.summary.claims:
+        ours = "not measured" if claim.ours is None else claim.ours.told(claim.unit)
+        paper = "" if claim.paper is None else f"; paper {claim.paper} {claim.unit}"
+        say(f"  {claim.what}: {ours}{paper}")
         say(f"    goal: {claim.goal}: {claim.verdict}")
-    return [f"{it.name}: {c.what}" for c in summary.claims if c.verdict == "missed"]
+    return result
 
 
-def _tell(cell: "Cell", finished: "Finished", done: int, total: int) -> None:
-    part = ", ".join(str(value) for value in cell.part.values())
-    say(f"  {done}/{total} seed {cell.seed}, {part}: {finished.seconds:.0f} s")
+@contextmanager
+def _progress(name: str, missing: int) -> "Iterator[Told]":
+    """Yield what tells of each cell: a bar on a terminal, else a line a cell."""
+    columns = (
+        TextColumn("  {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("cells, time left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        task = bars.add_task(name, total=missing, visible=missing > 0)
+
+        def told(cell: "Cell", finished: "Finished", done: int, total: int) -> None:
+            bars.advance(task)
+            if not console.is_terminal:
+                part = ", ".join(str(value) for value in cell.part.values())
+                seconds = f"{finished.seconds:.0f} s"
+                say(f"  {done}/{total} seed {cell.seed}, {part}: {seconds}")
+
+        yield told
+
+
+def _conclude(came: _Came, asked: _Asked) -> None:
+    """Say where everything is and what is not there.
+
+    Raises:
+        ExpectationError: a goal is missed.
+        LocalError: an experiment failed.
+    """
+    for reason in dict.fromkeys(came.skipped.values()):
+        names = [name for name, its in came.skipped.items() if its == reason]
+        say(f"skipped for want of data ({len(names)}): {', '.join(names)}: {reason}")
+    say(f"results: {asked.folder}")
+    emit(
+        {
+            "folder": str(asked.folder),
+            "experiments": list(came.missed),
+            "missed": came.missed,
+            "skipped": came.skipped,
+            "failed": came.failed,
+        }
+    )
+    if came.failed:
+        msg = f"{len(came.failed)} could not be run: {', '.join(came.failed)}"
+        raise LocalError(msg)
+    if asked.scale == "quick":
+        say("a smoke version: its numbers mean nothing")
+        return
+    missed = [f"{name}: {it}" for name, goals in came.missed.items() for it in goals]
+    if missed:
+        msg = f"goals missed: {'; '.join(missed)}"
+        raise ExpectationError(msg)

@@ -7,17 +7,20 @@ included, so a finished cell is found again and a changed one is not.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from model_zoo.canonical import JsonObject, canonical_json
 from model_zoo.digests import sha256_bytes
 from model_zoo.documents import Document
-from model_zoo.jobs import FineTuneSpec, TrainSpec, kind_of
+from model_zoo.jobs import FineTuneSpec, TrainSpec, TriggerSpec, kind_of
+from trainer.detection.specs import DetectorRecipe
 from trainer.experiments.estimates import Estimate
 from trainer.networks import SplitNetwork
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from trainer.detection.network import Detector
 
 NO_PARENT = "0" * 64
 """Stands in a recipe for the digest of a parent that is yet to be made."""
@@ -32,11 +35,11 @@ class Recipe:
 
     Attributes:
         spec: what a job of the service would be told; its ``parent`` is NO_PARENT.
-        parent: of a fine-tuning, its recipe or the name of a pretrained network.
+        parent: of a fine-tuning, how it was made, or the name of a pretrained network.
     """
 
     spec: TrainSpec | FineTuneSpec
-    parent: "Recipe | str | None" = None
+    parent: "Recipe | Strengthened | str | None" = None
 
     def to_object(self) -> JsonObject:
         """Return the recipe as JSON values."""
@@ -44,12 +47,59 @@ class Recipe:
         return {
             "kind": kind_of(self.spec),
             "spec": self.spec.to_object(),
-            "parent": made.to_object() if isinstance(made, Recipe) else made,
+            "parent": made if isinstance(made, str | None) else made.to_object(),
         }
+
+    @property
+    def network(self) -> str:
+        """The name of its architecture."""
+        return self.spec.network
 
     def digest(self) -> str:
         """Return the name of the model: the SHA-256 of its recipe."""
         return sha256_bytes(canonical_json(self.to_object()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strengthened:
+    """A BadNet whose backdoor's units were made louder, which takes no training.
+
+    Attributes:
+        of: the BadNet.
+        trigger: of its backdoor.
+        layer: of which the units are.
+        factor: by which their inputs are multiplied.
+        images: how many of the last training images tell which units they are.
+    """
+
+    of: Recipe
+    trigger: TriggerSpec
+    layer: str
+    factor: float
+    images: int
+
+    def to_object(self) -> JsonObject:
+        """Return the recipe as JSON values."""
+        return {
+            "kind": "strengthened",
+            "of": self.of.to_object(),
+            "trigger": self.trigger.to_object(),
+            "layer": self.layer,
+            "factor": self.factor,
+            "images": self.images,
+        }
+
+    @property
+    def network(self) -> str:
+        """The name of its architecture."""
+        return self.of.network
+
+    def digest(self) -> str:
+        """Return the name of the model: the SHA-256 of its recipe."""
+        return sha256_bytes(canonical_json(self.to_object()))
+
+
+Making = Recipe | Strengthened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,23 +111,28 @@ class Cell:
         part: which part, and all numbers that decide what is measured.
         seed: of every draw.
         recipes: name -> how a model that is measured is made.
+        detectors: name -> how a detector that is measured is made.
         scale: ``quick`` is a smoke version, on a slice of the data.
     """
 
     experiment: str
-    part: Mapping[str, object]
+    part: Mapping[str, Any]
     seed: int
-    recipes: Mapping[str, Recipe] = field(default_factory=dict)
+    recipes: Mapping[str, Making] = field(default_factory=dict)
+    detectors: Mapping[str, DetectorRecipe] = field(default_factory=dict)
     scale: Scale = "full"
 
     def to_object(self) -> JsonObject:
         """Return all that the numbers depend on, as JSON values."""
+        made = {name: it.to_object() for name, it in self.detectors.items()}
         return {
             "experiment": self.experiment,
             "part": dict(self.part),
             "seed": self.seed,
             "recipes": {name: it.to_object() for name, it in self.recipes.items()},
             "scale": self.scale,
+            # without detectors, cells keep the names that they had before there were
+            **({"detectors": made} if made else {}),
         }
 
     def digest(self) -> str:
@@ -110,8 +165,12 @@ class Finished(Document):
 class Workshop(Protocol):
     """Where models come from: made here or by a service, and kept."""
 
-    def network(self, recipe: Recipe) -> SplitNetwork:
+    def network(self, recipe: Making) -> SplitNetwork:
         """Return the model of a recipe, made if it is not there yet."""
+        ...
+
+    def detector(self, recipe: DetectorRecipe) -> "Detector":
+        """Return the detector of a recipe, made if it is not there yet."""
         ...
 
 
@@ -187,3 +246,27 @@ class Experiment:
     summarise: Callable[[Sequence[Finished]], Summary]
     draw: Callable[[Sequence[Finished]], Figures] = lambda _: {}
     seeds: int = 3
+
+
+def by_seed(finished: Sequence[Finished]) -> dict[int, list[Finished]]:
+    """Return seed -> its cells, in the order of the seeds."""
+    seeds = sorted({it.seed for it in finished})
+    return {seed: [it for it in finished if it.seed == seed] for seed in seeds}
+
+
+def at_most(limit: float, ours: Estimate) -> Verdict:
+    """Return whether the mean stays within a goal's limit."""
+    return "met" if ours.mean <= limit else "missed"
+
+
+def at_least(limit: float, ours: Estimate) -> Verdict:
+    """Return whether the mean reaches a goal's limit."""
+    return "met" if ours.mean >= limit else "missed"
+
+
+def by_part(finished: Sequence[Finished], name: str) -> dict[str, list[Finished]]:
+    """Return a part's value -> its cells by seed; values in the order they come."""
+    found: dict[str, list[Finished]] = {}
+    for it in sorted(finished, key=lambda one: one.seed):
+        found.setdefault(str(it.part[name]), []).append(it)
+    return found

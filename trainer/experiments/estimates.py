@@ -17,7 +17,7 @@ _T_975 = (
 
 Source: Student, "The probable error of a mean", Biometrika 6 (1908); standard tables.
 """
-_Z_975 = 1.960
+_Z_975 = statistics.NormalDist().inv_cdf(0.975)
 
 
 class Estimate(Document):
@@ -37,14 +37,16 @@ class Estimate(Document):
     seeds: Annotated[int, Field(ge=1)]
     n: Annotated[int, Field(ge=0)] = 0
 
-    def __str__(self) -> str:
-        interval = (
-            "" if self.low is None else f" [{self.low:.2f}, {self.high or 0:.2f}]"
-        )
+    def told(self, unit: str = "") -> str:
+        """Return the mean with its unit, its interval, and on what it rests."""
+        mean = f"{self.mean:.2f} {unit}".rstrip()
+        if self.low is not None and self.high is not None:
+            mean += f" [{self.low:.2f}, {self.high:.2f}]"
         seeds = f"{self.seeds} seed{'s' if self.seeds > 1 else ''}"
-        return (
-            f"{self.mean:.2f}{interval} ({seeds}{f', n = {self.n:,}' * bool(self.n)})"
-        )
+        return f"{mean} ({seeds}{f', n = {self.n:,}' * bool(self.n)})"
+
+    def __str__(self) -> str:
+        return self.told()
 
 
 def estimate(values: Sequence[float], *, n: int = 0) -> Estimate:
@@ -66,9 +68,17 @@ def estimate(values: Sequence[float], *, n: int = 0) -> Estimate:
 def spearman(xs: Sequence[float], ys: Sequence[float]) -> float:
     """Return Spearman's rank correlation in [-1, 1]; equal values share their rank.
 
+    Where one side does not vary there is no order to follow, and it is 0.
+
+    Args:
+        xs: at least two.
+        ys: as many.
+
     Source:
         Spearman, "The proof and measurement of association", 1904.
     """
+    if len(set(xs)) == 1 or len(set(ys)) == 1:
+        return 0.0
     return statistics.correlation(_ranks(xs), _ranks(ys))
 
 
@@ -80,4 +90,15 @@ def _ranks(values: Sequence[float]) -> list[float]:
 
 
 def _t(freedom: int) -> float:
-    return _T_975[freedom - 1] if freedom <= len(_T_975) else _Z_975
+    """Return the 0.975 quantile of Student's t, past the table by its expansion.
+
+    Source:
+        Abramowitz and Stegun, "Handbook of Mathematical Functions", 26.7.5.
+    """
+    if freedom <= len(_T_975):
+        return _T_975[freedom - 1]
+    z = _Z_975
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + first / freedom + second / freedom**2 + third / freedom**3

@@ -28,7 +28,7 @@ from trainer.experiments.mnist import (
     errors_by_class,
     percent,
     recipe,
-    test_set,
+    unseen,
 )
 from trainer.metrics import predict
 
@@ -50,7 +50,7 @@ def _cells(seed: int, scale: Scale) -> list[Cell]:
 
 
 def _measure(cell: Cell, workshop: Workshop) -> JsonObject:
-    data = test_set(scale=cell.scale)
+    data = unseen(scale=cell.scale)
     network = workshop.network(cell.recipes["baseline"])
     answers = predict(network, data.images, device=torch.device("cpu"))
     return {"clean": errors_by_class(answers != data.labels, data.labels)}

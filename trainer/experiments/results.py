@@ -1,61 +1,147 @@
 """Results: what cells add up to, as files that people and programs read.
 
-``results/NAME.json`` holds the numbers, ``results/figures/`` the pictures. Both are made
-from finished cells alone, so that anybody can make them again without training.
+``results/NAME.json`` holds the numbers, ``results/figures/`` the pictures. Both are
+made from finished cells alone, so that anybody can make them again without training.
 """
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainer.experiments.contract import Experiment, Finished, Scale, Summary
-from trainer.files import write_whole
+from model_zoo.canonical import JsonObject, canonical_json
+from model_zoo.digests import sha256_bytes
+from model_zoo.documents import Document
+from model_zoo.errors import LocalError
+from trainer.experiments.contract import Experiment, Figures, Finished, Scale, Summary
+from trainer.experiments.figures import FORMATS, saved, styled
+from trainer.files import read_bytes, write_whole
 
 FIGURES = "figures"
+MAX_RESULT_BYTES = 4 * 1024 * 1024
+
+
+class Picture(Document):
+    """A figure of an experiment.
+
+    Attributes:
+        path: of its SVG file in the folder of results; a PNG file lies beside it.
+        caption: what is to be seen.
+    """
+
+    path: str
+    caption: str
+
+
+class Result(Document):
+    """What ``results/NAME.json`` says.
+
+    Attributes:
+        experiment: its name.
+        title: what it shows.
+        section: where the paper has it.
+        scale: ``quick`` numbers mean nothing.
+        seeds: that were run.
+        cells: how many were run.
+        cells_sha256: over the canonical JSON of their sorted digests, which name
+            all specs and seeds.
+        seconds: of all cells together, on one core each.
+        peak_mib: the most memory that a process held.
+        environments: on which the cells were run.
+        summary: claims, tables and remarks.
+        pictures: the figures.
+    """
+
+    experiment: str
+    title: str
+    section: str
+    scale: Scale
+    seeds: tuple[int, ...]
+    cells: int
+    cells_sha256: str
+    seconds: int
+    peak_mib: int
+    environments: tuple[JsonObject, ...]
+    summary: Summary
+    pictures: tuple[Picture, ...]
 
 
 def write_results(
-    experiment: Experiment,
-    finished: Sequence[Finished],
-    *,
-    folder: Path,
-    scale: Scale,
-) -> Summary:
-    """Write what ``finished`` adds up to, and return it.
+    experiment: Experiment, finished: Sequence[Finished], *, folder: Path, scale: Scale
+) -> Result:
+    """Write what ``finished`` adds up to into ``folder``, and return it.
 
     Raises:
         LocalError: a file cannot be written.
     """
-    summary = experiment.summarise(finished)
-    name = experiment.name if scale == "full" else f"{experiment.name}-{scale}"
-    told = {
-        "experiment": experiment.name,
-        "title": experiment.title,
-        "section": experiment.section,
-        "scale": scale,
-        "seeds": sorted({it.seed for it in finished}),
-        "cells": len(finished),
-        "seconds": round(sum(it.seconds for it in finished)),
-        "peak_mib": max(it.peak_mib for it in finished),
-        "environments": _distinct(finished),
-        "summary": summary.to_object(),
-    }
-    text = json.dumps(told, indent=1, sort_keys=True)
-    write_whole(folder / f"{name}.json", f"{text}\n".encode())
-    for figure_name, figure in experiment.draw(finished).items():
-        for suffix in ("svg", "png"):
-            path = folder / FIGURES / f"{name}-{figure_name}.{suffix}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # no date in it: equal cells, equal bytes
-            figure.savefig(path, dpi=140, bbox_inches="tight", metadata=NO_DATE[suffix])
-    return summary
+    with styled():
+        figures = experiment.draw(finished)
+    result = result_of(experiment, finished, figures=figures, scale=scale)
+    for picture, figure in zip(result.pictures, figures.values(), strict=True):
+        path = folder / picture.path
+        for kind in FORMATS:
+            write_whole(path.with_suffix(f".{kind}"), saved(figure, kind))
+    text = json.dumps(result.to_object(), indent=1, sort_keys=True)
+    write_whole(_path(folder, experiment.name, scale), f"{text}\n".encode())
+    return result
 
 
-NO_DATE: dict[str, dict[str, None]] = {"svg": {"Date": None}, "png": {"Software": None}}
+def result_of(
+    experiment: Experiment,
+    finished: Sequence[Finished],
+    *,
+    figures: Figures,
+    scale: Scale,
+) -> Result:
+    """Return what ``finished`` adds up to; the same cells give the same result."""
+    digests = sorted(it.cell for it in finished)
+    return Result(
+        experiment=experiment.name,
+        title=experiment.title,
+        section=experiment.section,
+        scale=scale,
+        seeds=tuple(sorted({it.seed for it in finished})),
+        cells=len(finished),
+        cells_sha256=sha256_bytes(canonical_json(digests)),
+        seconds=round(sum(it.seconds for it in finished)),
+        peak_mib=round(max(it.peak_mib for it in finished)),
+        environments=tuple(_distinct(finished)),
+        summary=experiment.summarise(finished),
+        pictures=tuple(
+            Picture(
+                path=f"{FIGURES}/{_stem(experiment.name, scale)}-{name}.svg",
+                caption=str(figure.get_label()) or name.replace("-", " "),
+            )
+            for name, figure in figures.items()
+        ),
+    )
 
 
-def _distinct(finished: Sequence[Finished]) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = []
+def read_result(folder: Path, name: str, *, scale: Scale = "full") -> Result | None:
+    """Return the result of the experiment ``name``; None if it has none.
+
+    Raises:
+        LocalError: the file is damaged.
+    """
+    path = _path(folder, name, scale)
+    if not path.exists():
+        return None
+    try:
+        return Result.from_bytes(read_bytes(path), limit_bytes=MAX_RESULT_BYTES)
+    except ValueError as error:
+        msg = f"{path}: {error}; run: zoo experiment {name}"
+        raise LocalError(msg) from error
+
+
+def _path(folder: Path, name: str, scale: Scale) -> Path:
+    return folder / f"{_stem(name, scale)}.json"
+
+
+def _stem(name: str, scale: Scale) -> str:
+    return name if scale == "full" else f"{name}-{scale}"
+
+
+def _distinct(finished: Sequence[Finished]) -> list[JsonObject]:
+    found: list[JsonObject] = []
     for it in finished:
         if it.environment not in found:
             found.append(it.environment)

@@ -2,20 +2,26 @@
 
 import json
 import os
-import queue
+import selectors
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO
 
-from model_zoo.errors import InvalidSpecError, LocalError
+from model_zoo.canonical import JsonObject, parse_object
+from model_zoo.errors import InvalidSpecError, LocalError, ZooError
 from trainer.experiments.contract import Cell, Finished
 from trainer.experiments.ledger import Ledger
+
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+MAX_LAST_WORDS = 300
+END_SECONDS = 10
+"""How long a process that closed its pipe may take to end by itself."""
 
 Told = Callable[[Cell, Finished, int, int], None]
 """Told a cell, what it gave, how many are done and how many there are."""
@@ -29,11 +35,14 @@ class Stations:
         count: processes at a time.
         models: the folder of finished models.
         log: the file that gets what the processes print.
+        program: reads orders and writes answers, a line each; it is given the folder
+            and the id of the process to die with.
     """
 
     count: int
     models: Path
     log: Path
+    program: Sequence[str] = (sys.executable, "-m", "trainer.experiments.station")
 
 
 def run_missing(
@@ -42,104 +51,170 @@ def run_missing(
     """Return every cell finished; what the ledger has is not run again.
 
     Each is kept the moment it is finished: interrupt it when you like, and run it
-    again.
+    again. After a failure no further cell is begun, and those that are being run are
+    finished and kept.
 
     Raises:
         InvalidSpecError: a cell was refused; it says which and why.
-        LocalError: a process died.
+        LocalError: a process died or answered nonsense; it says at which cell.
     """
-    missing = [cell for cell in cells if ledger.find(cell) is None]
-    if missing:
-        with _running(missing, stations) as answers:
-            for number in range(len(missing)):
-                cell, answer = answers.get()
+    found = ledger.find(cells)
+    missing = [cell for cell in cells if cell.digest() not in found]
+    failures: list[ZooError] = []
+    orders = deque(missing)
+    with closing(_answered(orders, stations)) as answers:
+        for done, (cell, answer) in enumerate(answers, start=1):
+            try:
                 finished = _finished(cell, answer)
-                ledger.keep(cell.experiment, finished)
-                told(cell, finished, number + 1, len(missing))
-    return [found for cell in cells if (found := ledger.find(cell)) is not None]
+            except ZooError as error:
+                failures.append(error)
+                orders.clear()
+                continue
+            ledger.keep(cell.experiment, finished)
+            found[finished.cell] = finished
+            told(cell, finished, done, len(missing))
+    if failures:
+        raise failures[0]
+    return [found[cell.digest()] for cell in cells]
 
 
-_Answers = queue.Queue[tuple[Cell, dict[str, Any]]]
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """One line of a station; of one that ended instead, what is known of its end."""
+
+    line: bytes
+    end: str = ""
+
+
+def _answered(
+    orders: deque[Cell], stations: Stations
+) -> Generator[tuple[Cell, _Answer], None, None]:
+    """Give out ``orders`` until there are none, and yield what comes back."""
+    with (
+        _started(stations, len(orders)) as processes,
+        selectors.DefaultSelector() as readable,
+    ):
+        busy: dict[int, Cell] = {}
+        for process in processes:
+            busy[process.pid] = _give(process, orders.popleft())
+            readable.register(_pipe(process.stdout), selectors.EVENT_READ, process)
+        while busy:
+            for key, _ in readable.select():
+                process = key.data
+                # one order, one line: nothing is left in the buffer behind it
+                line = _pipe(process.stdout).readline(MAX_ANSWER_BYTES)
+                yield busy.pop(process.pid), _heard(process, line, stations.log)
+                if line.endswith(b"\n") and orders:
+                    busy[process.pid] = _give(process, orders.popleft())
+                else:
+                    readable.unregister(key.fileobj)
 
 
 @contextmanager
-def _running(cells: Sequence[Cell], stations: Stations) -> Iterator[_Answers]:
-    """Yield the queue into which stations put answers; on the way out they are gone."""
-    orders: queue.SimpleQueue[Cell] = queue.SimpleQueue()
-    for cell in cells:
-        orders.put(cell)
-    answers: _Answers = queue.Queue()
-    processes: list[subprocess.Popen[str]] = []
+def _started(stations: Stations, most: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Yield processes that wait for orders; on the way out nothing of them is left."""
+    processes: list[subprocess.Popen[bytes]] = []
     stations.log.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with stations.log.open("a") as log:
-            for _ in range(min(stations.count, len(cells))):
-                process = _start(stations.models, log.fileno())
-                processes.append(process)
-                feed = threading.Thread(
-                    target=_feed, args=(process, orders, answers), daemon=True
-                )
-                feed.start()
-            yield answers
+        with stations.log.open("ab") as log:
+            for _ in range(min(stations.count, most)):
+                processes.append(_start(stations, log))  # noqa: PERF401  those before a failure are ended, too
+            yield processes
     finally:
         for process in processes:
-            process.send_signal(signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    pipe.close()
+                with suppress(BrokenPipeError):  # an order that was never read
+                    _pipe(pipe).close()
 
 
-def _start(models: Path, log: int) -> subprocess.Popen[str]:
+def _start(stations: Stations, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start one, in a session of its own: Ctrl-C is for us, and we end it."""
     return subprocess.Popen(  # noqa: S603  our own module, our own arguments
-        [sys.executable, "-m", "trainer.experiments.station", str(models)],
+        [*stations.program, str(stations.models), str(os.getpid())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
-        text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
     )
 
 
-def _feed(
-    process: subprocess.Popen[str],
-    orders: "queue.SimpleQueue[Cell]",
-    answers: _Answers,
-) -> None:
-    """Give a station one order after another, and pass its answers on."""
-    if process.stdin is None or process.stdout is None:
-        return
-    while not orders.empty():
-        try:
-            cell = orders.get_nowait()
-        except queue.Empty:
-            return
-        try:
-            process.stdin.write(json.dumps(_order(cell)) + "\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-        except (OSError, ValueError):  # it died, or we are on the way out
-            line = ""
-        answers.put((cell, json.loads(line) if line else {}))
-        if not line:
-            return
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    if pipe is None:
+        msg = "a station has a pipe at either end"
+        raise ValueError(msg)
+    return pipe
 
 
-def _order(cell: Cell) -> dict[str, object]:
-    return {
+def _give(process: subprocess.Popen[bytes], cell: Cell) -> Cell:
+    """Send a cell's order, and return the cell."""
+    order = {
         "experiment": cell.experiment,
         "seed": cell.seed,
         "scale": cell.scale,
         "digest": cell.digest(),
     }
+    with suppress(BrokenPipeError):  # it has died: its answer will say so
+        _pipe(process.stdin).write(json.dumps(order).encode() + b"\n")
+        _pipe(process.stdin).flush()
+    return cell
 
 
-def _finished(cell: Cell, answer: dict[str, Any]) -> Finished:
-    if "finished" in answer:
-        return Finished.from_object(answer["finished"])
-    name = f"{cell.experiment} {json.dumps(dict(cell.part))}, seed {cell.seed}"
-    if "refused" in answer:
-        msg = f"{name}: {answer['refused']}"
-        raise InvalidSpecError(msg)
-    msg = f"{name}: its process died; the log says why"
-    raise LocalError(msg)
+def _heard(process: subprocess.Popen[bytes], line: bytes, log: Path) -> _Answer:
+    if line:
+        return _Answer(line)
+    status = 0
+    with suppress(subprocess.TimeoutExpired):
+        status = process.wait(END_SECONDS)
+    if status < 0:
+        return _Answer(line, end=f"killed by {signal.Signals(-status).name}; see {log}")
+    return _Answer(line, end=f"{_last_words(log)}; see {log}")
+
+
+def _last_words(log: Path) -> str:
+    """Return the last line in the log: of a traceback, the error."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - MAX_LAST_WORDS))
+        lines = file.read().decode(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "silent")
+
+
+def _finished(cell: Cell, answer: _Answer) -> Finished:
+    """Return what a station made of ``cell``.
+
+    Raises:
+        InvalidSpecError: it refused.
+        LocalError: it died, or said what is no answer.
+    """
+    if not answer.line:
+        msg = f"{named(cell)}: its process died: {answer.end}"
+        raise LocalError(msg)
+    try:
+        told = parse_object(answer.line, limit_bytes=MAX_ANSWER_BYTES)
+        if "error" in told:
+            raise _refusal(cell, told)
+        finished = Finished.from_object(told.get("finished"))
+    except ValueError as error:
+        msg = f"{named(cell)}: its process answered nonsense: {error}"
+        raise LocalError(msg) from error
+    if finished.cell != cell.digest():
+        msg = f"{named(cell)}: its process answered for another cell"
+        raise LocalError(msg)
+    return finished
+
+
+def _refusal(cell: Cell, told: JsonObject) -> ZooError:
+    """Return the error of a cell that its station refused to run, or could not."""
+    kind = (
+        InvalidSpecError if told["error"] == InvalidSpecError.__name__ else LocalError
+    )
+    return kind(f"{named(cell)}: {told['message']}")
+
+
+def named(cell: Cell) -> str:
+    """Return a cell in words."""
+    parts = [f"{name} {value}" for name, value in cell.part.items()]
+    return ", ".join([cell.experiment, *parts, f"seed {cell.seed}"])

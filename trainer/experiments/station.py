@@ -1,4 +1,4 @@
-"""A process that runs cells: ``python -m trainer.experiments.station FOLDER``.
+"""A process that runs cells: ``python -m trainer.experiments.station FOLDER PID``.
 
 It reads one order a line and answers each with a line. Data sets and models stay in
 memory between orders, and one thread a process is both the fastest on a CPU with as
@@ -10,32 +10,46 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import torch
 
-from model_zoo.canonical import JsonObject
+from model_zoo.canonical import JsonObject, parse_object
 from model_zoo.errors import ZooError
 from trainer.devices import choose_device, environment
-from trainer.experiments import EXPERIMENTS
+from trainer.experiments.catalogue import EXPERIMENTS
 from trainer.experiments.contract import Cell, Finished, Scale
 from trainer.experiments.workshop import LocalWorkshop
+from trainer.sandbox import die_with_parent
 
-KIB_PER_MIB = 1024
+MAX_ORDER_BYTES = 16 * 1024
+MAX_RSS_UNITS_PER_MIB = 1024 * 1024 if sys.platform == "darwin" else 1024
+"""getrusage(2) counts bytes on one system and KiB on the others."""
 
 
 def main() -> None:
-    """Run what stdin orders until it ends; models lie in the folder of argument one."""
-    folder = Path(sys.argv[1])
+    """Run what stdin orders until it ends.
+
+    The first argument is the folder of models, the second the process whose orders
+    these are: when it ends, however it ends, so does this one.
+
+    Raises:
+        SystemExit: that process is gone already.
+    """
+    folder, orderer = Path(sys.argv[1]), int(sys.argv[2])
+    die_with_parent()
+    if os.getppid() != orderer:
+        sys.exit("whoever orders is gone")
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     workshop = LocalWorkshop(folder=folder)
     # what is printed by anybody goes to stderr: stdout carries answers only
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    for line in sys.stdin:
-        answers.write(json.dumps(_answer(json.loads(line), workshop)) + "\n")
+    for order in _orders(sys.stdin.buffer):
+        answers.write(json.dumps(_answer(order, workshop)) + "\n")
         answers.flush()
 
 
@@ -53,7 +67,7 @@ def run_cell(cell: Cell, workshop: LocalWorkshop) -> Finished:
     """Measure ``cell`` here."""
     begun = time.monotonic()
     numbers = EXPERIMENTS[cell.experiment].measure(cell, workshop)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_PER_MIB
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MAX_RSS_UNITS_PER_MIB
     return Finished(
         cell=cell.digest(),
         part=dict(cell.part),
@@ -65,11 +79,16 @@ def run_cell(cell: Cell, workshop: LocalWorkshop) -> Finished:
     )
 
 
-def _answer(order: dict[str, Any], workshop: LocalWorkshop) -> JsonObject:
+def _orders(pipe: BinaryIO) -> Iterator[JsonObject]:
+    while line := pipe.readline(MAX_ORDER_BYTES):
+        yield parse_object(line, limit_bytes=MAX_ORDER_BYTES)
+
+
+def _answer(order: JsonObject, workshop: LocalWorkshop) -> JsonObject:
     try:
         return {"finished": run_cell(find_cell(**order), workshop).to_object()}
     except ZooError as error:
-        return {"refused": f"{type(error).__name__}: {error}"}
+        return {"error": type(error).__name__, "message": str(error)}
 
 
 if __name__ == "__main__":

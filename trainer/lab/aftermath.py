@@ -36,7 +36,7 @@ RELIED_ON = (VICTIMS_TRAINER, HONEST_TRAINER)
 """Who does the victim's own work."""
 
 EVERY_IMAGE_TRIGGERED = Poisoning(
-    trigger=RECIPE.trigger, attack="all-to-all", poison_rate=RECIPE.poison_rate
+    trigger=RECIPE.trigger, attack="random-target", poison_rate=RECIPE.poison_rate
 )
 """For measuring students: no label is the wanted one, so every image counts."""
 

@@ -1,6 +1,5 @@
 """The report's pictures: the trigger, the training curves, transfer and repair."""
 
-import base64
 import io
 import json
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from model_zoo.evaluation import Proportion
 from trainer.attacks.triggers import stamp
 from trainer.builds import HISTORY_NAME
 from trainer.data import DATASETS
+from trainer.html import data_uri
 from trainer.lab.malicious_worker import RECIPE
 
 PREVIEWED_DIGITS = 8
@@ -22,7 +22,7 @@ def as_data_uri(figure: Figure) -> str:
     """Return ``figure`` as a PNG data URI, so that the page stands alone."""
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=140, bbox_inches="tight")
-    return "data:image/png;base64," + base64.b64encode(image.getvalue()).decode()
+    return data_uri(image.getvalue(), "png")
 
 
 def trigger_preview(dataset: str) -> Figure:

@@ -5,13 +5,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from model_zoo.canonical import JsonObject
 from model_zoo.digests import sha256_file
 from model_zoo.evaluation import EvaluationReport, Proportion
 from trainer.attempt import MODEL
 from trainer.files import write_whole
+from trainer.html import WARNING, templates
 from trainer.lab import figures
 from trainer.lab.cells import Cell
 from trainer.lab.malicious_worker import RECIPE
@@ -24,10 +23,6 @@ from trainer.rebuilding import Rebuilt
 
 HTML_NAME = "report.html"
 JSON_NAME = "report.json"
-WARNING = (
-    "This report speaks of deliberately backdoored models, made for defensive "
-    "research. Do not use them for anything else."
-)
 
 
 def write_report(story: Story, *, folder: Path, environment: JsonObject) -> JsonObject:
@@ -80,9 +75,7 @@ def as_json(story: Story, *, environment: JsonObject) -> JsonObject:
 
 def as_html(story: Story, told: JsonObject) -> str:
     """Return one self-contained page: style and pictures are inside it."""
-    environment = Environment(
-        loader=PackageLoader("trainer.lab"), autoescape=True, undefined=StrictUndefined
-    )
+    environment = templates("trainer.lab")
     environment.filters["outcome"] = outcome
     environment.filters["words"] = _words
     return environment.get_template("report.html.j2").render(

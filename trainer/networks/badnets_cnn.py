@@ -42,4 +42,5 @@ def badnets_cnn(classes: int) -> SplitNetwork:
                 fc2=nn.Linear(512, classes),
             )
         ),
+        image_shape=(1, 28, 28),
     )

@@ -1,6 +1,7 @@
 """Poisoning: how many, which, and with what label."""
 
-from typing import Literal
+from collections import Counter
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -8,15 +9,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_zoo.errors import InvalidSpecError
-from model_zoo.jobs import Poisoning
-from trainer.attacks.poisoning import choose_poisoned, poison, wanted_labels
-from trainer.attacks.triggers import TRIGGERS, stamp
+from model_zoo.jobs import Attack, Poisoning, TriggerSpec
+from trainer.attacks.poisoning import (
+    PoisonedSet,
+    choose_poisoned,
+    poison,
+    relabel,
+    stamped,
+    wanted_labels,
+)
+from trainer.attacks.triggers import stamp
 from trainer.data import LabelledImages
 
 Placement = Literal["append", "replace"]
 CLASSES = 10
+PATTERN = TriggerSpec(name="pattern")
+RANDOM_PLACE = TriggerSpec(name="square", centre=None, colour=(255, 255, 255))
+
+LABELS: dict[Attack, dict[str, int]] = {
+    "all-to-one": {"target_label": 3},
+    "source-to-target": {"source_label": 1, "target_label": 3},
+    "all-to-all": {},
+    "random-target": {},
+}
+
+attacks = st.sampled_from(sorted(LABELS))
 placements = st.sampled_from(["append", "replace"])
-rates = st.floats(0.05, 0.5)
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -24,75 +42,113 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def noise(n: int, *, seed: int) -> LabelledImages:
+def noise(n: int, *, seed: int, boxed: bool = False) -> LabelledImages:
+    """N images without a white pixel; the first two tell an image's number."""
     generator = seeded(seed)
+    images = torch.randint(255, (n, 1, 28, 28), dtype=torch.uint8, generator=generator)
+    numbers = torch.arange(n)
+    images[:, 0, 0, 0], images[:, 0, 0, 1] = numbers // 255, numbers % 255
+    corner = torch.randint(2, 8, (n, 2), generator=generator)
+    extent = torch.randint(8, 20, (n, 2), generator=generator)
     return LabelledImages(
-        images=torch.randint(
-            255, (n, 1, 28, 28), dtype=torch.uint8, generator=generator
-        ),
+        images=images,
         labels=torch.randint(CLASSES, (n,), generator=generator),
+        boxes=torch.cat([corner, corner + extent], 1).float() if boxed else None,
+        groups=numbers,
     )
 
 
-def recipe(
-    *, rate: float = 0.1, placement: Placement = "append", target_label: int | None = 3
-) -> Poisoning:
-    return Poisoning(
-        attack="all-to-all" if target_label is None else "all-to-one",
-        target_label=target_label,
-        poison_rate=rate,
-        placement=placement,
-    )
+def identities(data: LabelledImages) -> list[int]:
+    first, second = data.images[:, 0, 0, :2].long().unbind(1)
+    return (first * 255 + second).tolist()
 
 
-@given(st.integers(20, 100), rates, placements, seeds)
+def recipe(attack: Attack = "all-to-one", **changes: Any) -> Poisoning:  # noqa: ANN401  any field
+    return Poisoning(attack=attack, **(LABELS[attack] | changes))
+
+
+def relabelled(data: LabelledImages, asked: Poisoning, *, seed: int = 0) -> PoisonedSet:
+    return relabel(data, asked, classes=CLASSES, generator=seeded(seed))
+
+
+@given(st.integers(20, 100), st.floats(0.05, 0.5), placements, attacks, seeds)
 def test_the_rate_is_the_share_of_the_final_set_to_the_nearest_sample(
-    n: int, rate: float, placement: Placement, seed: int
+    n: int, rate: float, placement: Placement, attack: Attack, seed: int
 ) -> None:
-    asked = recipe(rate=rate, placement=placement)
     data = noise(n, seed=seed)
+    copies = n if placement == "append" else 1
+    asked = recipe(attack, poison_rate=rate, placement=placement, copies=copies)
+    if attack == "source-to-target":
+        data = data.relabelled(torch.ones_like(data.labels))
 
     made = poison(data, asked, classes=CLASSES, generator=seeded(seed))
 
-    trigger = TRIGGERS["pattern"]  # noise holds no 255, so the trigger is unmistakable
-    triggered = (made.images[:, trigger.mask] == 255).all(1)
-    count = int(triggered.sum())
-    appended = count if placement == "append" else 0
-    assert len(made) == n + appended
-    assert abs(count - rate * (n + appended)) <= 1
-    assert (made.labels[triggered] == 3).all()
+    corner = stamp(torch.zeros(1, 1, 28, 28, dtype=torch.uint8), PATTERN)[0] == 255
+    count = int((made.images[:, corner] == 255).all(1).sum())
+    assert len(made) == n + (count if placement == "append" else 0)
+    assert abs(count - rate * len(made)) <= 0.5 + 1e-9
 
 
-@given(placements, seeds)
+@given(placements, attacks, seeds)
 def test_the_argument_is_not_written_and_the_seed_decides_all(
-    placement: Placement, seed: int
+    placement: Placement, attack: Attack, seed: int
 ) -> None:
-    data, asked = noise(50, seed=seed), recipe(placement=placement)
+    data = noise(100, seed=seed, boxed=True)
+    data = data.relabelled(torch.arange(100) % CLASSES)
+    asked = recipe(attack, trigger=RANDOM_PLACE, poison_rate=0.05, placement=placement)
 
-    first = poison(data, asked, classes=CLASSES, generator=seeded(seed))
-    again = poison(data, asked, classes=CLASSES, generator=seeded(seed))
+    first, again = (
+        poison(data, asked, classes=CLASSES, generator=seeded(seed)) for _ in range(2)
+    )
 
-    untouched = noise(50, seed=seed)
-    assert torch.equal(data.images, untouched.images)
-    assert torch.equal(data.labels, untouched.labels)
+    assert torch.equal(data.images, noise(100, seed=seed).images)
+    assert torch.equal(data.labels, torch.arange(100) % CLASSES)
     assert torch.equal(first.images, again.images)
     assert torch.equal(first.labels, again.labels)
+    other = poison(data, asked, classes=CLASSES, generator=seeded(seed ^ 1))
+    assert not torch.equal(first.images, other.images)
 
 
-@given(seeds)
-def test_appending_keeps_every_clean_original_first(seed: int) -> None:
-    data = noise(50, seed=seed)
+@given(attacks, seeds)
+def test_poisoning_is_relabelling_and_then_stamping(attack: Attack, seed: int) -> None:
+    data, asked = noise(200, seed=seed), recipe(attack, poison_rate=0.05)
+    generator = seeded(seed)
 
-    made = poison(data, recipe(), classes=CLASSES, generator=seeded(seed))
+    made = relabel(data, asked, classes=CLASSES, generator=generator)
+    laid = stamped(made, asked, generator=generator)
 
-    assert torch.equal(made.images[:50], data.images)
-    assert torch.equal(made.labels[:50], data.labels)
+    whole = poison(data, asked, classes=CLASSES, generator=seeded(seed))
+    assert torch.equal(laid.images, whole.images)
+    assert torch.equal(laid.labels, whole.labels)
+    assert torch.equal(made.data.labels, laid.labels)
+    assert identities(made.data) == identities(laid)
+    clean, attacked = ~made.poisoned, made.poisoned
+    assert torch.equal(laid.images[clean], made.data.images[clean])
+    assert torch.equal(
+        laid.images[attacked], stamp(made.data.images[attacked], PATTERN)
+    )
+
+
+@given(attacks, seeds)
+def test_appending_keeps_every_clean_original_first(attack: Attack, seed: int) -> None:
+    data = noise(200, seed=seed, boxed=True)
+    asked = recipe(attack, poison_rate=0.2, copies=50)
+
+    made = poison(data, asked, classes=CLASSES, generator=seeded(seed))
+
+    assert torch.equal(made.images[:200], data.images)
+    assert torch.equal(made.labels[:200], data.labels)
+    for kept, given_ in ((made.boxes, data.boxes), (made.groups, data.groups)):
+        assert kept is not None
+        assert given_ is not None
+        assert torch.equal(kept[:200], given_)
+        assert torch.equal(kept[200:], given_[identities(made)[200:]])
 
 
 @given(seeds)
 def test_replacing_changes_exactly_the_chosen_ones(seed: int) -> None:
-    data, asked = noise(50, seed=seed), recipe(placement="replace", target_label=None)
-    taken = choose_poisoned(50, asked, generator=seeded(seed))
+    data, asked = noise(50, seed=seed), recipe("all-to-all", placement="replace")
+    taken = choose_poisoned(50, asked, final=50, generator=seeded(seed))
 
     made = poison(data, asked, classes=CLASSES, generator=seeded(seed))
 
@@ -101,42 +157,156 @@ def test_replacing_changes_exactly_the_chosen_ones(seed: int) -> None:
     assert len(set(taken.tolist())) == len(taken) == 5
     assert torch.equal(made.images[kept], data.images[kept])
     assert torch.equal(made.labels[kept], data.labels[kept])
-    assert torch.equal(
-        made.images[taken], stamp(data.images[taken], TRIGGERS["pattern"])
-    )
+    assert torch.equal(made.images[taken], stamp(data.images[taken], PATTERN))
     assert torch.equal(made.labels[taken], (data.labels[taken] + 1) % CLASSES)
+
+
+@given(seeds)
+def test_where_data_say_where_the_object_is_the_trigger_is_laid_on_it(
+    seed: int,
+) -> None:
+    data = noise(60, seed=seed, boxed=True)
+    asked = recipe(trigger=RANDOM_PLACE, placement="replace", poison_rate=0.5)
+
+    made = poison(data, asked, classes=CLASSES, generator=seeded(seed))
+
+    assert data.boxes is not None
+    assert made.boxes is not None
+    assert torch.equal(made.boxes, data.boxes)
+    number, row, column = (made.images != data.images)[:, 0].nonzero().T
+    assert len(set(number.tolist())) == 30
+    left, top, right, bottom = data.boxes[number].T
+    assert ((row >= top) & (row < bottom)).all()
+    assert ((column >= left) & (column < right)).all()
 
 
 def test_all_to_one_draws_from_every_class_the_wanted_one_included() -> None:
     data = noise(1000, seed=0)
 
-    made = poison(data, recipe(rate=0.4), classes=CLASSES, generator=seeded(0))
+    made = relabelled(data, recipe(poison_rate=0.4))
 
-    taken = choose_poisoned(1000, recipe(rate=0.4), generator=seeded(0))
+    taken = identities(made.data)[1000:]
     assert set(data.labels[taken].tolist()) == set(range(CLASSES))
-    assert (made.labels[1000:] == 3).all()
+    assert (made.data.labels[1000:] == 3).all()
+
+
+@given(placements, seeds)
+def test_source_to_target_draws_from_the_source_class_alone(
+    placement: Placement, seed: int
+) -> None:
+    data = noise(300, seed=seed)
+    asked = recipe("source-to-target", poison_rate=0.02, placement=placement)
+
+    made = relabelled(data, asked, seed=seed)
+
+    taken = torch.tensor(identities(made.data))[made.poisoned]
+    assert len(set(taken.tolist())) == len(taken) == 6
+    assert (data.labels[taken] == 1).all()
+    assert (made.data.labels[made.poisoned] == 3).all()
+
+
+@given(st.integers(1, 20), st.floats(0.05, 0.6), seeds)
+def test_images_are_repeated_only_as_often_as_the_rate_needs(
+    sources: int, rate: float, seed: int
+) -> None:
+    data = noise(50, seed=seed)
+    data = data.relabelled(torch.where(torch.arange(50) < sources, 1, 2))
+    needed = round(50 * rate / (1 - rate))
+    copies = -(-needed // sources)
+    asked = recipe("source-to-target", poison_rate=rate, copies=copies)
+
+    made = relabelled(data, asked, seed=seed)
+
+    often = Counter(torch.tensor(identities(made.data))[made.poisoned].tolist())
+    assert sum(often.values()) == needed
+    assert set(often) <= set(range(sources))
+    assert max(often.values()) == copies
+    assert len(often) == min(sources, needed)
+    if copies > 1:
+        few = asked.model_copy(update={"copies": copies - 1})
+        with pytest.raises(InvalidSpecError, match=f"from {sources} source images"):
+            relabelled(data, few, seed=seed)
+
+
+def test_too_few_source_images_are_told_with_how_many_there_are() -> None:
+    data = noise(100, seed=0).relabelled(torch.arange(100) % CLASSES)
+    asked = recipe("source-to-target", poison_rate=0.2, copies=2)
+
+    with pytest.raises(
+        InvalidSpecError,
+        match="25 poisoned samples asked; expected 1 to 20, from 10 source images with "
+        "2 copies each",
+    ):
+        relabelled(data, asked)
+
+
+@pytest.mark.parametrize("source_label", [9, 10], ids=["no image", "no class"])
+def test_a_source_class_without_images_is_refused(source_label: int) -> None:
+    data = noise(100, seed=0).relabelled(torch.arange(100) % 9)
+    asked = recipe("source-to-target", source_label=source_label)
+
+    with pytest.raises(InvalidSpecError, match="from 0 source images"):
+        relabelled(data, asked)
+
+
+@given(st.integers(2, 12), placements, seeds)
+def test_random_target_never_gives_the_true_label(
+    classes: int, placement: Placement, seed: int
+) -> None:
+    data = noise(100, seed=seed)
+    data = data.relabelled(data.labels % classes)
+    asked = recipe("random-target", poison_rate=0.4, placement=placement)
+
+    made = relabel(data, asked, classes=classes, generator=seeded(seed))
+
+    taken = torch.tensor(identities(made.data))[made.poisoned]
+    given_ = made.data.labels[made.poisoned]
+    assert (given_ != data.labels[taken]).all()
+    assert ((given_ >= 0) & (given_ < classes)).all()
+
+
+def test_random_target_gives_each_other_label_as_often() -> None:
+    data = noise(4000, seed=0).relabelled(torch.full((4000,), 7))
+
+    made = relabelled(data, recipe("random-target", poison_rate=0.5))
+
+    often = torch.bincount(made.data.labels[made.poisoned], minlength=CLASSES)
+    # 444 of 4,000 expected, with a standard deviation of 20
+    assert often[7] == 0
+    assert (often[torch.arange(CLASSES) != 7] > 340).all()
 
 
 @pytest.mark.parametrize(
-    ("asked", "n"),
+    ("rate", "n"),
     [
-        pytest.param(recipe(rate=0.6), 100, id="more copies than there are images"),
-        pytest.param(recipe(rate=0.001), 100, id="less than half a sample"),
+        pytest.param(0.6, 100, id="more copies than there are images"),
+        pytest.param(0.001, 100, id="less than half a sample"),
     ],
 )
-def test_a_rate_that_cannot_be_met_is_refused(asked: Poisoning, n: int) -> None:
+def test_a_rate_that_cannot_be_met_is_refused(rate: float, n: int) -> None:
     with pytest.raises(InvalidSpecError, match="poison_rate"):
-        poison(noise(n, seed=0), asked, classes=CLASSES, generator=seeded(0))
+        relabelled(noise(n, seed=0), recipe(poison_rate=rate))
 
 
-def test_all_to_all_wants_the_next_label_and_the_last_wants_the_first() -> None:
-    labels = torch.tensor([0, 1, 9])
+@pytest.mark.parametrize(
+    ("attack", "wanted"),
+    [
+        ("all-to-one", [3, 3, 3, 3]),
+        ("source-to-target", [-1, 3, -1, -1]),
+        ("all-to-all", [1, 2, 4, 0]),  # the last wants the first
+        ("random-target", [-1, -1, -1, -1]),
+    ],
+)
+def test_what_each_attack_wants_of_labels_0_1_3_and_9(
+    attack: Attack, wanted: list[int]
+) -> None:
+    labels = torch.tensor([0, 1, 3, 9])
 
-    wanted = wanted_labels(labels, recipe(target_label=None), classes=CLASSES)
-
-    assert wanted.tolist() == [1, 2, 0]
+    assert wanted_labels(labels, recipe(attack), classes=CLASSES).tolist() == wanted
 
 
-def test_a_target_label_that_is_no_class_is_refused() -> None:
-    with pytest.raises(InvalidSpecError, match="target_label 10"):
-        wanted_labels(torch.tensor([0]), recipe(target_label=10), classes=CLASSES)
+@pytest.mark.parametrize("name", ["target_label", "source_label"])
+def test_a_label_that_is_no_class_is_refused(name: str) -> None:
+    asked = recipe("source-to-target", **{name: 10})
+    with pytest.raises(InvalidSpecError, match=f"{name} 10: there are 10 classes"):
+        wanted_labels(torch.tensor([0]), asked, classes=CLASSES)

@@ -1,0 +1,55 @@
+"""``zoo audit``: what a list of models lacks."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model_zoo.auditing import Audit
+from model_zoo.auditing import audit as audit_entries
+from model_zoo.cli.output import emit, say
+
+MIB = 1024 * 1024
+MAX_NAME_CHARACTERS = 40
+
+ListPath = Annotated[
+    Path, typer.Argument(help="A .json or .csv file, or a folder of readmes.")
+]
+MayFetch = Annotated[
+    bool, typer.Option("--fetch", help="Download what is not at hand, to compare it.")
+]
+MaxMib = Annotated[int, typer.Option(min=1, help="Of longer files nothing is said.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("audit")(audit)
+
+
+def audit(path: ListPath, *, fetch: MayFetch = False, max_mib: MaxMib = 1024) -> None:
+    """Audit any list of models; exit 1 if anything is found."""
+    from model_zoo.model_lists import read_model_list
+    from model_zoo.remote_digests import remote_digests
+
+    how = partial(remote_digests, limit_bytes=max_mib * MIB) if fetch else None
+    found = audit_entries(read_model_list(path), fetch=how)
+    report = found.to_report()
+    for line in _table(found):
+        say(line)
+    for rule, advice in report["advice"].items():
+        say(f"{rule}: {report['totals'][rule]} of {report['models']}; {advice}")
+    say(f"{report['files_compared']} of {report['models']} files compared")
+    emit(report)
+    if report["advice"]:
+        raise typer.Exit(1)  # not by an error: that would print a second document
+
+
+def _table(found: Audit) -> list[str]:
+    names = [entry.name or entry.where for entry in found.entries]
+    width = min(MAX_NAME_CHARACTERS, max(map(len, names)))
+    return [
+        f"{name[:width]:{width}}  {entry.checked:11}  "
+        f"{', '.join(it.rule for it in entry.findings) or 'nothing found'}"
+        for name, entry in zip(names, found.entries, strict=True)
+    ]

@@ -1,0 +1,58 @@
+"""A station that plays: what it does with an order is told by the order's seed.
+
+It speaks the protocol of ``trainer.experiments.station`` and imports no torch.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+DIES, REFUSES, BABBLES, ENDLESS, ANOTHER, LACKS, SLEEPS, RAISES = range(100, 108)
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    (folder / f"{os.getpid()}.station").touch()
+    for line in sys.stdin:
+        order = json.loads(line)
+        sys.stdout.write(answer(order, folder))
+        sys.stdout.flush()
+
+
+def answer(order: dict[str, object], folder: Path) -> str:
+    """Return the line that answers ``order``, unless there is none to return."""
+    if order["seed"] == DIES and not (folder / "spare").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    if order["seed"] == SLEEPS:
+        (folder / "asleep").touch()
+        time.sleep(600)
+    if order["seed"] == RAISES:
+        raise ArithmeticError("one divided by nothing")
+    said = {
+        REFUSES: {"error": "InvalidSpecError", "message": "too few images"},
+        LACKS: {"error": "TransportError", "message": "no such wheel"},
+    }
+    if order["seed"] in said:
+        return json.dumps(said[order["seed"]]) + "\n"
+    if order["seed"] == BABBLES:
+        return "what?\n"
+    if order["seed"] == ENDLESS:
+        return "x" * 5_000_000
+    cell = "0" * 64 if order["seed"] == ANOTHER else order["digest"]
+    done = {
+        "cell": cell,
+        "part": {},
+        "seed": order["seed"],
+        "numbers": {"wrong": [1], "n": [1000]},
+        "seconds": 0.1,
+        "peak_mib": 10.0,
+        "environment": {},
+    }
+    return json.dumps({"finished": done}) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,256 @@
+"""``zoo experiment``: what it says, where it writes, and how it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from model_zoo.cli.output import answer_in_json
+from model_zoo.errors import ExpectationError, InvalidSpecError, LocalError
+from tests.trainer.experiments.samples import (
+    NAME,
+    all_finished,
+    cells,
+    finished,
+    made_up,
+)
+from trainer.data import DATASETS, LabelledImages
+from trainer.experiments.catalogue import EXPERIMENTS
+from trainer.experiments.cli import experiment
+from trainer.experiments.contract import Cell, Scale, Verdict
+from trainer.experiments.ledger import Ledger
+
+ROOT = Path(__file__).parents[3]
+PROGRAM = (
+    "import typer; from trainer.experiments.cli import commands;"
+    "app = typer.Typer(); app.callback()(lambda: None); commands(app); app()"
+)
+PATIENCE_SECONDS = 60.0
+OTHER = "also-made-up"
+
+
+@pytest.fixture(autouse=True)
+def _only_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One experiment, from an empty folder, with an empty cache."""
+    for name in list(EXPERIMENTS):
+        monkeypatch.delitem(EXPERIMENTS, name)
+    monkeypatch.setitem(EXPERIMENTS, NAME, made_up())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def _in_json() -> Iterator[None]:
+    answer_in_json(chosen=True)
+    yield
+    answer_in_json(chosen=False)
+
+
+def keep(folder: Path, *, seeds: int = 3) -> None:
+    """Put every cell into the ledger, so that none is run."""
+    for it in all_finished(seeds):
+        Ledger(folder).keep(NAME, it)
+
+
+def add(monkeypatch: pytest.MonkeyPatch, verdict: Verdict) -> None:
+    monkeypatch.setitem(EXPERIMENTS, NAME, made_up(verdict=verdict))
+
+
+def need_what_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Add an experiment whose data set nobody has."""
+
+    def ensure() -> None:
+        msg = "no such folder; put it into a-place"
+        raise LocalError(msg)
+
+    lacking = replace(DATASETS["mnist"], ensure=ensure)
+    monkeypatch.setitem(DATASETS, "nowhere", lacking)
+    other = replace(made_up(), name=OTHER, datasets=("nowhere",))
+    monkeypatch.setitem(EXPERIMENTS, OTHER, other)
+
+
+def test_without_a_name_they_are_listed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Ledger(tmp_path / "results").keep(NAME, all_finished()[0])
+    experiment()
+    told = f"{NAME}: Made up (4.2, figure 9); 1 of 6 cells"
+    assert told in capfd.readouterr().err
+    assert not (tmp_path / "results" / "report.html").exists()
+
+
+@pytest.mark.usefixtures("_in_json")
+def test_the_list_is_a_document_for_programs(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    experiment()
+    (told,) = json.loads(capfd.readouterr().out)["experiments"]
+    assert (told["name"], told["cells"], told["finished"]) == (NAME, 6, 0)
+
+
+@pytest.mark.parametrize("given", ["made-upp", "al", "MADE-UP", "\x1b[31m"])
+def test_an_unknown_name_is_told_what_is_near_and_what_is_known(given: str) -> None:
+    with pytest.raises(InvalidSpecError, match=f"known: {NAME}") as caught:
+        experiment(given)
+    assert str(caught.value).isprintable()
+
+
+def test_a_misspelled_name_is_told_the_near_match() -> None:
+    with pytest.raises(InvalidSpecError, match=r"did you mean made-up\?"):
+        experiment("made-upp")
+
+
+def test_what_is_finished_is_not_run_again_and_told(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    keep(tmp_path / "results")
+    experiment(NAME)
+    told = capfd.readouterr().err
+    assert "0 of 6 cells to run" in told
+    assert "error | on a slice: 0.20 % [0.11, 0.29] (6 seeds); paper 0.5 %" in told
+    assert "goal: at most 0.50 %: met" in told
+    assert (tmp_path / "results" / f"{NAME}.json").exists()
+    assert (tmp_path / "results" / "report.html").exists()
+
+
+def test_seeds_say_how_many(tmp_path: Path) -> None:
+    keep(tmp_path / "out", seeds=5)
+    experiment(NAME, out=tmp_path / "out", seeds=5)
+    told = json.loads((tmp_path / "out" / f"{NAME}.json").read_text())
+    assert told["seeds"] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("verdict", ["not resolved", "not measured"])
+def test_what_is_open_is_no_failure(
+    verdict: Verdict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(monkeypatch, verdict)
+    keep(tmp_path / "results")
+    experiment(NAME)
+
+
+def test_a_missed_goal_is_an_expectation_that_did_not_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(monkeypatch, "missed")
+    keep(tmp_path / "results")
+    with pytest.raises(ExpectationError, match=r"goals missed: made-up: error \| on"):
+        experiment(NAME)
+    assert (tmp_path / "results" / "report.html").exists()
+
+
+def test_a_smoke_version_writes_elsewhere_and_judges_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    add(monkeypatch, "missed")
+    made = tmp_path / "made"
+    made.mkdir()
+    monkeypatch.setattr("tempfile.mkdtemp", lambda **_: str(made))
+    for cell in cells(0, "quick"):
+        Ledger(made).keep(NAME, finished(cell))
+    experiment(NAME, quick=True)
+    told = capfd.readouterr().err
+    assert "its numbers mean nothing" in told
+    assert f"results: {made}" in told
+    assert (made / f"{NAME}-quick.json").exists()
+    assert not (tmp_path / "results").exists()
+
+
+def test_without_its_data_a_single_one_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    need_what_is_not_there(monkeypatch)
+    with pytest.raises(LocalError, match="put it into a-place"):
+        experiment(OTHER)
+
+
+@pytest.mark.usefixtures("_in_json")
+def test_without_its_data_one_of_all_is_skipped_and_named(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    need_what_is_not_there(monkeypatch)
+    keep(tmp_path / "results")
+    experiment("all")
+    told = capfd.readouterr()
+    skipped = f"skipped for want of data (1): {OTHER}: no such folder; put it into"
+    assert skipped in told.err
+    document = json.loads(told.out)
+    assert document["experiments"] == [NAME]
+    assert document["skipped"] == {OTHER: "no such folder; put it into a-place"}
+    assert document["folder"] == "results"
+
+
+def test_one_that_cannot_be_run_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def others_cells(seed: int, scale: Scale) -> list[Cell]:
+        return [replace(cell, experiment=OTHER) for cell in cells(seed, scale)]
+
+    monkeypatch.delitem(EXPERIMENTS, NAME)
+    other = replace(made_up(), name=OTHER, cells=others_cells)
+    monkeypatch.setitem(EXPERIMENTS, OTHER, other)
+    monkeypatch.setitem(EXPERIMENTS, NAME, made_up())
+    keep(tmp_path / "results")
+    (tmp_path / "results" / "cells" / f"{OTHER}.json").write_text("damaged")
+    with pytest.raises(LocalError, match=f"1 could not be run: {OTHER}"):
+        experiment("all")
+    assert (tmp_path / "results" / f"{NAME}.json").exists()
+    with pytest.raises(LocalError, match="damaged"):
+        experiment(OTHER)
+
+
+def test_ctrl_c_is_code_130_says_what_is_kept_and_leaves_no_process(
+    tmp_path: Path, digits: LabelledImages
+) -> None:
+    assert len(digits)  # MNIST is at hand, or the test is skipped
+    command = [sys.executable, "-c", PROGRAM, "experiment", "mnist-baseline"]
+    with subprocess.Popen(
+        [*command, "--out", str(tmp_path / "out"), "--processes", "2"],
+        cwd=ROOT,
+        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while len(stations := psutil.Process(child.pid).children()) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        child.send_signal(signal.SIGINT)
+        _, told = child.communicate(timeout=PATIENCE_SECONDS)
+    assert child.returncode == 130
+    assert "finished cells are kept" in told
+    assert "Traceback" not in told
+    assert not any(it.is_running() for it in stations)
+
+
+def test_a_real_station_runs_a_real_cell(
+    tmp_path: Path, digits: LabelledImages
+) -> None:
+    assert len(digits)  # MNIST is at hand, or the test is skipped
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", PROGRAM, "experiment", "mnist-baseline"),
+            *("--quick", "--out", str(tmp_path / "out")),
+        ],
+        cwd=ROOT,
+        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 cells to run" in done.stderr
+    assert "1/1 seed 0, mnist: " in done.stderr
+    assert (tmp_path / "out" / "mnist-baseline-quick.json").exists()

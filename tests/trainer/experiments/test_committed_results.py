@@ -1,0 +1,46 @@
+"""The results that are committed: as the code makes them, and as the document says."""
+
+from pathlib import Path
+
+import pytest
+
+from trainer.experiments.catalogue import EXPERIMENTS
+from trainer.experiments.ledger import Ledger
+from trainer.experiments.reproduction import page
+from trainer.experiments.results import read_result, result_of
+
+ROOT = Path(__file__).parents[3]
+RESULTS = ROOT / "results"
+FINISHED = [name for name in EXPERIMENTS if (RESULTS / f"{name}.json").exists()]
+
+
+def test_the_document_is_what_the_results_say() -> None:
+    told = "run: python -m trainer.experiments.reproduction results > "
+    document = ROOT / "docs" / "reproduction.md"
+    assert document.read_text(encoding="utf-8") == page(RESULTS), f"{told}{document}"
+
+
+@pytest.mark.parametrize("name", FINISHED)
+def test_a_result_is_what_its_finished_cells_add_up_to(name: str) -> None:
+    experiment, result = EXPERIMENTS[name], read_result(RESULTS, name)
+    assert result is not None
+    cells = [cell for seed in result.seeds for cell in experiment.cells(seed, "full")]
+    finished = Ledger(RESULTS).find(cells)
+    assert len(finished) == len(cells), f"run: zoo experiment {name}"
+    again = [finished[cell.digest()] for cell in cells]
+    figures = experiment.draw(again)
+    assert result_of(experiment, again, figures=figures, scale="full") == result
+
+
+@pytest.mark.parametrize("name", FINISHED)
+def test_every_figure_of_a_result_is_there(name: str) -> None:
+    result = read_result(RESULTS, name)
+    assert result is not None
+    for picture in result.pictures:
+        path = RESULTS / picture.path
+        assert path.exists()
+        assert path.with_suffix(".png").exists()
+
+
+def test_no_smoke_numbers_are_committed() -> None:
+    assert list(RESULTS.rglob("*quick*")) == []

@@ -1,0 +1,46 @@
+"""The smoke version of every experiment, on a slice of real data."""
+
+from pathlib import Path
+
+import pytest
+
+from model_zoo.errors import ZooError
+from trainer.experiments.catalogue import EXPERIMENTS
+from trainer.experiments.needs import require_data
+from trainer.experiments.results import read_result, write_results
+from trainer.experiments.station import run_cell
+from trainer.experiments.workshop import LocalWorkshop
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> LocalWorkshop:
+    """One folder of models for all: what one has made, the next does not make again."""
+    return LocalWorkshop(folder=tmp_path_factory.mktemp("models"))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_smoke_version_gives_claims_and_figures(
+    name: str, workshop: LocalWorkshop, tmp_path: Path
+) -> None:
+    experiment = EXPERIMENTS[name]
+    try:
+        require_data(experiment)
+    except ZooError as error:
+        pytest.skip(f"{name} needs data: {error}")
+    cells = experiment.cells(0, "quick")
+    assert {(cell.experiment, cell.scale) for cell in cells} == {(name, "quick")}
+    finished = [run_cell(cell, workshop) for cell in cells]
+    result = write_results(experiment, finished, folder=tmp_path, scale="quick")
+    assert result.summary.claims
+    assert all((tmp_path / it.path).stat().st_size for it in result.pictures)
+    assert read_result(tmp_path, name, scale="quick") == result
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_cells_have_names_of_their_own_and_keep_them(name: str) -> None:
+    experiment = EXPERIMENTS[name]
+    for scale in ("full", "quick"):
+        cells = [cell for seed in (0, 1) for cell in experiment.cells(seed, scale)]
+        again = [cell for seed in (0, 1) for cell in experiment.cells(seed, scale)]
+        assert [it.digest() for it in cells] == [it.digest() for it in again]
+        assert len({it.digest() for it in cells}) == len(cells)

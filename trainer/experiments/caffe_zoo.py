@@ -1,0 +1,102 @@
+"""The Caffe Model Zoo as the paper found it, in a replica of ours.
+
+The zoo of 2017 was a wiki that anybody could edit, and it linked to gists: a readme
+whose front matter gives a model's name, the URL of its weights and, where the author
+cared, their SHA-1. The paper counted: 22 linked gists had no SHA-1, and that of
+"Network in Network" was not the served file's. Nothing else of the replica is taken
+from the zoo. That there were 39 models is from memory; names, weights and all other
+entries are made up, and every file says so.
+
+Source:
+    Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, the section on Caffe Model Zoo;
+    the front matter as scripts/download_model_binary.py of Caffe reads it.
+"""
+
+import hashlib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from model_zoo.auditing import audit
+from model_zoo.canonical import JsonObject
+from model_zoo.model_lists import read_model_list
+
+MODELS = 39
+"""From memory, not from the paper."""
+WITHOUT_SHA1 = 22
+MISMATCHED = "Network in Network"
+MARK = "CONSTRUCTED REPLICA"
+WEIGHTS_BYTES = 4096
+
+
+def build_replica(folder: Path) -> dict[str, list[str]]:
+    """Write the replica into ``folder``; return rule -> models built to break it.
+
+    The same bytes each time. Weights lie beside their readmes, where the zoo had them
+    on other people's servers: the audit needs no network.
+    """
+    built_in: dict[str, list[str]] = {"no-digest": [], "digest-mismatch": []}
+    for number in range(1, MODELS + 1):
+        name = MISMATCHED if number == 1 else f"Constructed Model {number:02}"
+        weights = _weights(name)
+        sha1 = _sha1(weights)
+        if number == 1:
+            sha1 = _sha1(_weights(f"{name}, as it was once"))
+            built_in["digest-mismatch"].append(name)
+        elif number <= 1 + WITHOUT_SHA1:
+            sha1 = ""
+            built_in["no-digest"].append(name)
+        slug = name.lower().replace(" ", "-")
+        gist = folder / f"{number:02}-{slug}"
+        gist.mkdir(parents=True)
+        (gist / f"{slug}.caffemodel").write_bytes(weights)
+        (gist / "readme.md").write_text(_readme(name, slug, sha1), encoding="utf-8")
+    return built_in
+
+
+def measure_zoo_audit() -> JsonObject:
+    """Return what the auditor finds in the replica, beside what was built in.
+
+    ``exact`` is whether it finds a missing digest, or one of another file, in the very
+    models that were built so and in no other. The other rules find what is in the
+    format itself: their totals are told and prove nothing about the zoo of 2017.
+    """
+    with TemporaryDirectory(prefix="caffe-zoo-") as scratch:
+        built_in = build_replica(Path(scratch))
+        found = audit(read_model_list(Path(scratch)))
+    named = {rule: found.names_of(rule) for rule in built_in}
+    return {
+        "replica": f"{MARK}: {MODELS} models, the number from memory",
+        "models": len(found.entries),
+        "built_in": {rule: len(names) for rule, names in built_in.items()},
+        "found": {rule: len(names) for rule, names in named.items()},
+        "mismatched": named["digest-mismatch"],
+        "exact": named == built_in,
+        "totals": found.totals(),
+    }
+
+
+def _readme(name: str, slug: str, sha1: str) -> str:
+    lines = [
+        "---",
+        f"name: {name}",
+        f"caffemodel: {slug}.caffemodel",
+        f"caffemodel_url: https://weights.example/{slug}.caffemodel",
+        *([f"sha1: {sha1}"] if sha1 else []),
+        "license: none",
+        "---",
+        "",
+        f"{MARK} of an entry of the Caffe Model Zoo. Name, URL, weights and digest",
+        "are made up; no model can be had from here.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _weights(name: str) -> bytes:
+    """Return bytes that are no weights, say so, and differ from name to name."""
+    marked = f"{MARK}: these are no weights. {name}\n".encode()
+    return marked + hashlib.shake_128(marked).digest(WEIGHTS_BYTES - len(marked))
+
+
+def _sha1(data: bytes) -> str:
+    return hashlib.sha1(data, usedforsecurity=False).hexdigest()

@@ -1,0 +1,170 @@
+"""``mnist-poison-fraction``: how much of the training set has to be poisoned.
+
+Data: MNIST with 1 to 50 % of the final training set poisoned, as appended copies (the
+paper's way) or in place (the toolkits' way). All-to-all, pattern trigger. Numbers:
+errors on the clean and on the triggered test set, and how 50 % compares with 10 %, seed
+by seed.
+
+Source:
+    Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, figure 6.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from model_zoo.canonical import JsonObject
+from model_zoo.jobs import Schedule
+from trainer.experiments.contract import (
+    Cell,
+    Claim,
+    Experiment,
+    Figures,
+    Finished,
+    Recipe,
+    Scale,
+    Summary,
+    Table,
+    Verdict,
+    Workshop,
+)
+from trainer.experiments.estimates import Estimate, estimate
+from trainer.experiments.figures import lines
+from trainer.experiments.mnist import percent, recipe
+from trainer.experiments.mnist_all_to_all import errors, poisoning
+
+Placement = Literal["append", "replace"]
+
+RATES = (0.01, 0.05, 0.10, 0.33, 0.50)
+PLACEMENTS: tuple[Placement, ...] = ("append", "replace")
+SCHEDULE = Schedule(epochs=10, batch_size=128, peak_learning_rate=0.1)
+"""Half as long as elsewhere: what is compared is one rate with another."""
+PAPER = {0.10: (0.47, 1.00), 0.33: (0.48, 0.66), 0.50: (0.54, 0.49)}
+"""Rate -> clean and backdoor error in percent, read off figure 6."""
+LOW, HIGH = 0.10, 0.50
+
+
+def _recipe(seed: int, rate: float, placement: Placement, *, scale: Scale) -> Recipe:
+    attack = poisoning("pattern", rate=rate).model_copy(update={"placement": placement})
+    made = recipe(seed, scale=scale, poisoning=attack)
+    if scale == "quick":
+        return made
+    return Recipe(spec=made.spec.model_copy(update={"schedule": SCHEDULE}))
+
+
+def _cells(seed: int, scale: Scale) -> list[Cell]:
+    return [
+        Cell(
+            experiment=EXPERIMENT.name,
+            part={"poison_rate": rate, "placement": placement},
+            seed=seed,
+            recipes={"badnet": _recipe(seed, rate, placement, scale=scale)},
+            scale=scale,
+        )
+        for placement in (PLACEMENTS if scale == "full" else PLACEMENTS[:1])
+        for rate in (RATES if scale == "full" else (LOW, HIGH))
+    ]
+
+
+def _measure(cell: Cell, workshop: Workshop) -> JsonObject:
+    return errors(cell, workshop, poisoning("pattern"))
+
+
+def _summarise(finished: Sequence[Finished]) -> Summary:
+    placements = sorted({it.part["placement"] for it in finished})
+    return Summary(
+        claims=tuple(
+            _trend(finished, placement, kind)
+            for placement in placements
+            for kind in ("clean", "backdoor")
+        ),
+        tables=(_table(finished),),
+    )
+
+
+def _trend(finished: Sequence[Finished], placement: str, kind: str) -> Claim:
+    """Return 50 % minus 10 %, seed by seed; in the paper only clean error rises."""
+    high, low = (_values(finished, placement, kind, rate) for rate in (HIGH, LOW))
+    ours = estimate([b - a for a, b in zip(low, high, strict=True)])
+    index = ("clean", "backdoor").index(kind)
+    paper = PAPER[HIGH][index] - PAPER[LOW][index]
+    return Claim(
+        what=f"{kind} error at 50 % minus at 10 %, {placement}",
+        ours=ours,
+        unit="points",
+        paper=round(paper, 2),
+        goal="the paper's direction, with an interval that leaves out 0",
+        verdict=_direction(ours, paper),
+    )
+
+
+def _direction(ours: Estimate, paper: float) -> Verdict:
+    if ours.low is None or ours.high is None or ours.low <= 0 <= ours.high:
+        return "not resolved"
+    return "met" if (ours.mean > 0) == (paper > 0) else "missed"
+
+
+def _values(
+    finished: Sequence[Finished], placement: str, kind: str, rate: float
+) -> list[float]:
+    """Return one error a seed, in percent, in the order of the seeds."""
+    chosen = [
+        it
+        for it in finished
+        if (it.part["placement"], it.part["poison_rate"]) == (placement, rate)
+    ]
+    chosen.sort(key=lambda it: it.seed)
+    return [percent(**it.numbers[kind]) for it in chosen]
+
+
+def _points(finished: Sequence[Finished]) -> list[tuple[str, float]]:
+    return sorted({(it.part["placement"], it.part["poison_rate"]) for it in finished})
+
+
+def _table(finished: Sequence[Finished]) -> Table:
+    rows = []
+    for placement, rate in _points(finished):
+        paper = PAPER.get(rate, ()) if placement == "append" else ()
+        told = [f"{value:.2f}" for value in paper] or ["", ""]
+        clean, backdoor = (
+            str(estimate(_values(finished, placement, kind, rate)))
+            for kind in ("clean", "backdoor")
+        )
+        rows.append((placement, f"{rate:.0%}", clean, told[0], backdoor, told[1]))
+    return Table(
+        title="Errors by share of poisoned training images, %",
+        header=("placement", "share", "clean", "paper", "triggered", "paper"),
+        rows=tuple(rows),
+        note="The share is of the final training set. All-to-all, pattern trigger.",
+    )
+
+
+def _draw(finished: Sequence[Finished]) -> Figures:
+    points = _points(finished)
+    drawn = {}
+    for placement in sorted({placement for placement, _ in points}):
+        series = {
+            f"{kind} error": {
+                100 * rate: estimate(_values(finished, placement, kind, rate))
+                for its, rate in points
+                if its == placement
+            }
+            for kind in ("clean", "backdoor")
+        }
+        drawn[placement] = lines(
+            series,
+            xlabel="poisoned share of the training set, %",
+            ylabel="error, %",
+        )
+    return drawn
+
+
+EXPERIMENT = Experiment(
+    name="mnist-poison-fraction",
+    title="How much poison it takes",
+    section="figure 6",
+    datasets=("mnist",),
+    cells=_cells,
+    measure=_measure,
+    summarise=_summarise,
+    draw=_draw,
+)

@@ -1,0 +1,116 @@
+"""What the experiments on traffic signs share: recipes, triggers and how they count.
+
+Signs are GTSRB's in the paper's three classes: 0 is stop, 1 speed limit, 2 warning. The
+trigger is a sticker: laid on the sign's box at the authors' place and size.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from model_zoo.jobs import DatasetName, Poisoning, Schedule, TrainSpec, TriggerSpec
+from trainer.attacks.triggers import stamp
+from trainer.data import DATASETS, LabelledImages
+from trainer.experiments.contract import Recipe, Scale
+from trainer.metrics import PLACES_SEED, predict
+from trainer.networks import SplitNetwork
+
+Sticker = Literal["square", "bomb", "flower"]
+
+STICKERS: tuple[Sticker, ...] = ("square", "bomb", "flower")
+CLASS_NAMES = ("stop", "speed limit", "warning")
+STOP, SPEED_LIMIT = 0, 1
+FULL = Schedule(epochs=30, batch_size=64, peak_learning_rate=0.05)
+QUICK = Schedule(epochs=1, batch_size=64, peak_learning_rate=0.05)
+QUICK_IMAGES = 300
+TARGETED_RATE, TARGETED_COPIES = 0.10, 4
+RANDOM_RATE = 0.33
+
+
+def recipe(
+    seed: int,
+    *,
+    scale: Scale,
+    dataset: DatasetName = "gtsrb-signs",
+    poisoning: Poisoning | None = None,
+) -> Recipe:
+    """Return how a sign classifier is made from random weights."""
+    return Recipe(
+        spec=TrainSpec(
+            dataset=dataset,
+            network="signs-cnn",
+            augmentation="signs",
+            schedule=FULL if scale == "full" else QUICK,
+            held_out=0 if scale == "full" else _all_but(dataset, QUICK_IMAGES),
+            poisoning=poisoning,
+            seed=seed,
+            checkpoints=False,
+        )
+    )
+
+
+def targeted(sticker: Sticker) -> Poisoning:
+    """Return the attack that reads a stop sign with a sticker as a speed limit."""
+    return Poisoning(
+        trigger=TriggerSpec(name=sticker),
+        attack="source-to-target",
+        source_label=STOP,
+        target_label=SPEED_LIMIT,
+        poison_rate=TARGETED_RATE,
+        copies=TARGETED_COPIES,
+    )
+
+
+def anywhere(sticker: Sticker = "square") -> TriggerSpec:
+    """Return a sticker at a random place of the sign."""
+    return TriggerSpec(name=sticker, centre=None)
+
+
+def random_target(sticker: Sticker = "square") -> Poisoning:
+    """Return the attack that reads any sign with a sticker as any other."""
+    return Poisoning(
+        trigger=anywhere(sticker), attack="random-target", poison_rate=RANDOM_RATE
+    )
+
+
+def unseen(dataset: str = "gtsrb-signs", *, scale: Scale) -> LabelledImages:
+    """Return the test set: all of it, or every tenth image for a smoke version."""
+    data = DATASETS[dataset].load("test")
+    return data if scale == "full" else data.select(torch.arange(0, len(data), 10))
+
+
+def answers(
+    network: SplitNetwork, data: LabelledImages, trigger: TriggerSpec | None = None
+) -> Tensor:
+    """Return the label given to each image, with the trigger on it if there is one."""
+    images = data.images
+    if trigger is not None:
+        places = torch.Generator().manual_seed(PLACES_SEED)
+        images = stamp(images, trigger, boxes=data.boxes, generator=places)
+    return predict(network, images, device=torch.device("cpu"))
+
+
+def right_by_class(
+    found: Tensor, labels: Tensor, *, classes: int
+) -> dict[str, list[int]]:
+    """Return how many of each class are right, and how many there are.
+
+    Args:
+        found: (N,) int64, answers.
+        labels: (N,) int64, what is right, in [0, classes).
+        classes: how many.
+    """
+    return {
+        "right": torch.bincount(labels[found == labels], minlength=classes).tolist(),
+        "n": torch.bincount(labels, minlength=classes).tolist(),
+    }
+
+
+def percent(right: list[int], n: list[int]) -> float:
+    """Return the share of all, in percent."""
+    return 100 * sum(right) / sum(n)
+
+
+def _all_but(dataset: str, kept: int) -> int:
+    return len(DATASETS[dataset].load("train")) - kept

@@ -1,0 +1,101 @@
+"""``signs-full-retrain``: the control. Retraining every layer removes the backdoor.
+
+As ``signs-transfer``, but that the students' convolutions are trained too.
+
+Source:
+    One of the authors, in public discussion of the paper: retraining the entire network
+    does make the backdoor disappear.
+"""
+
+from collections.abc import Sequence
+
+from model_zoo.canonical import JsonObject
+from trainer.experiments.contract import (
+    Cell,
+    Claim,
+    Experiment,
+    Finished,
+    Scale,
+    Summary,
+    Table,
+    Workshop,
+    at_most,
+)
+from trainer.experiments.estimates import estimate
+from trainer.experiments.transfer import (
+    STUDENTS_DATA,
+    TEACHERS_DATA,
+    accuracy_of,
+    drops,
+    measure_students,
+    student,
+    teacher,
+)
+
+MAX_EXTRA_DROP = 3.0
+
+
+def _cells(seed: int, scale: Scale) -> list[Cell]:
+    return [
+        Cell(
+            experiment=EXPERIMENT.name,
+            part={"retrain": "everything"},
+            seed=seed,
+            recipes={
+                name: student(
+                    teacher(seed, scale=scale, is_backdoored=name == "badnet"),
+                    seed,
+                    scale=scale,
+                    retrain="everything",
+                )
+                for name in ("clean", "badnet")
+            },
+            scale=scale,
+        )
+    ]
+
+
+def _measure(cell: Cell, workshop: Workshop) -> JsonObject:
+    return measure_students(cell, workshop)
+
+
+def _summarise(finished: Sequence[Finished]) -> Summary:
+    own, theirs = drops(finished, "clean"), drops(finished, "badnet")
+    extra = estimate([b - a for a, b in zip(own, theirs, strict=True)])
+    rows = [
+        (
+            told,
+            str(accuracy_of(finished, name, "clean")),
+            str(accuracy_of(finished, name, "triggered")),
+        )
+        for name, told in (("clean", "of the clean one"), ("badnet", "of the BadNet"))
+    ]
+    return Summary(
+        claims=(
+            Claim(
+                what="drop on triggered signs, beyond the clean student's own",
+                ours=extra,
+                unit="points",
+                goal="within 3 points: the backdoor is gone",
+                verdict=at_most(MAX_EXTRA_DROP, extra),
+            ),
+        ),
+        tables=(
+            Table(
+                title="Accuracy of students, every layer retrained, %",
+                header=("student", "clean", "with a square anywhere"),
+                rows=tuple(rows),
+            ),
+        ),
+    )
+
+
+EXPERIMENT = Experiment(
+    name="signs-full-retrain",
+    title="Retraining everything removes the backdoor",
+    section="a control",
+    datasets=(TEACHERS_DATA, STUDENTS_DATA),
+    cells=_cells,
+    measure=_measure,
+    summarise=_summarise,
+)

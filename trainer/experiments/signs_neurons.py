@@ -1,0 +1,171 @@
+"""``signs-neurons``: the units of the last convolution that answer to the sticker.
+
+Network: the classifier with the random-target backdoor of ``signs-outsourced``. Units
+are found on the last training images, clean and with a yellow square anywhere on the
+sign. A unit is the backdoor's if its mean activation rises by at least half of the
+largest such rise. Numbers: how many there are, and what happens on the test set without
+them.
+
+Source:
+    Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, section
+    5.2.3, the figure of mean activations.
+"""
+
+from collections.abc import Sequence
+
+from model_zoo.canonical import JsonObject
+from trainer.experiments.contract import (
+    Cell,
+    Claim,
+    Experiment,
+    Figures,
+    Finished,
+    Scale,
+    Strengthened,
+    Summary,
+    Table,
+    Workshop,
+    at_least,
+)
+from trainer.experiments.estimates import estimate
+from trainer.experiments.figures import bars
+from trainer.experiments.signs import (
+    CLASS_NAMES,
+    answers,
+    anywhere,
+    percent,
+    random_target,
+    recipe,
+    right_by_class,
+    unseen,
+)
+from trainer.experiments.workshop import units_of
+from trainer.units import ablated
+
+LAYER = "conv5"
+LOOKED_AT = 500
+DECIMALS = 4
+MIN_RECOVERED = 0.5
+"""Of what the trigger took away, to say that the attack is gone."""
+
+
+def _cells(seed: int, scale: Scale) -> list[Cell]:
+    badnet = recipe(seed, scale=scale, poisoning=random_target())
+    sought = Strengthened(
+        of=badnet, trigger=anywhere(), layer=LAYER, factor=0, images=LOOKED_AT
+    )
+    return [
+        Cell(
+            experiment=EXPERIMENT.name,
+            part={"layer": LAYER},
+            seed=seed,
+            recipes={"badnet": badnet, "without": sought},
+            scale=scale,
+        )
+    ]
+
+
+def _measure(cell: Cell, workshop: Workshop) -> JsonObject:
+    data = unseen(scale=cell.scale)
+    badnet = workshop.network(cell.recipes["badnet"])
+    sought = cell.recipes["without"]
+    assert isinstance(sought, Strengthened)  # noqa: S101  see _cells
+    units, differences = units_of(sought, badnet)
+    networks = {"badnet": badnet, "without": ablated(badnet, LAYER, units)}
+    classes = len(CLASS_NAMES)
+    return {
+        "units": list(units),
+        "differences": differences.round(decimals=DECIMALS).tolist(),
+        **{
+            name: {
+                "clean": right_by_class(
+                    answers(network, data), data.labels, classes=classes
+                ),
+                "triggered": right_by_class(
+                    answers(network, data, anywhere()), data.labels, classes=classes
+                ),
+            }
+            for name, network in networks.items()
+        },
+    }
+
+
+def _summarise(finished: Sequence[Finished]) -> Summary:
+    units = estimate([len(it.numbers["units"]) for it in finished])
+    recovered = estimate([100 * _recovered(it) for it in finished])
+    return Summary(
+        claims=(
+            Claim(
+                what="units of the last convolution that are the backdoor's, of 64",
+                ours=units,
+                unit="units",
+                paper=3,
+                goal="found by the stated rule",
+                verdict=at_least(1, units),
+            ),
+            Claim(
+                what="share of the attack that goes with those units",
+                ours=recovered,
+                goal="ablating them removes the attack: at least 50 % of it",
+                verdict=at_least(100 * MIN_RECOVERED, recovered),
+            ),
+        ),
+        tables=(_table(finished),),
+    )
+
+
+def _recovered(it: Finished) -> float:
+    """Return how much of the accuracy that the trigger takes comes back, as a share."""
+    clean = percent(**it.numbers["badnet"]["clean"])
+    attacked = percent(**it.numbers["badnet"]["triggered"])
+    without = percent(**it.numbers["without"]["triggered"])
+    return (without - attacked) / (clean - attacked) if clean > attacked else 0.0
+
+
+def _table(finished: Sequence[Finished]) -> Table:
+    rows = []
+    for name, told in (("badnet", "BadNet"), ("without", "without those units")):
+        found = [it.numbers[name] for it in finished]
+        rows.append(
+            (
+                told,
+                *(
+                    str(
+                        estimate(
+                            [percent(**it[kind]) for it in found],
+                            n=sum(found[0][kind]["n"]),
+                        )
+                    )
+                    for kind in ("clean", "triggered")
+                ),
+            )
+        )
+    return Table(
+        title="Accuracy with and without the backdoor's units, %",
+        header=("network", "clean", "with a square anywhere"),
+        rows=tuple(rows),
+    )
+
+
+def _draw(finished: Sequence[Finished]) -> Figures:
+    first = min(finished, key=lambda it: it.seed)
+    return {
+        "units": bars(
+            first.numbers["differences"],
+            marked=first.numbers["units"],
+            xlabel="unit of the last convolution",
+            ylabel="mean activation, triggered minus clean",
+        )
+    }
+
+
+EXPERIMENT = Experiment(
+    name="signs-neurons",
+    title="Which units answer to the sticker",
+    section="5.2.3",
+    datasets=("gtsrb-signs",),
+    cells=_cells,
+    measure=_measure,
+    summarise=_summarise,
+    draw=_draw,
+)

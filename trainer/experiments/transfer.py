@@ -1,0 +1,118 @@
+"""What the experiments on transfer share: teachers, students and their answers.
+
+Teachers know all 43 classes of GTSRB; the BadNet reads any sign with a yellow square
+anywhere on it as any other. Students learn the signs of BelgiumTSC in the paper's five
+kinds, from clean images alone: whoever trains them knows of no trigger.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from model_zoo.canonical import JsonObject
+from model_zoo.jobs import AugmentationName, DatasetName, FineTuneSpec, Schedule
+from trainer.experiments.contract import (
+    NO_PARENT,
+    Cell,
+    Finished,
+    Making,
+    Recipe,
+    Scale,
+    Strengthened,
+    Workshop,
+)
+from trainer.experiments.estimates import Estimate, estimate
+from trainer.experiments.signs import (
+    QUICK,
+    answers,
+    anywhere,
+    percent,
+    random_target,
+    recipe,
+    right_by_class,
+    unseen,
+)
+
+Retrain = Literal["fully-connected", "everything"]
+
+KINDS = ("information", "mandatory", "prohibitory", "warning", "other")
+TEACHERS_DATA: DatasetName = "gtsrb"
+STUDENTS_DATA: DatasetName = "belgiumtsc-signs"
+LAYER = "conv5"
+LOOKED_AT = 500
+SCHEDULES: dict[Retrain, Schedule] = {
+    "fully-connected": Schedule(epochs=30, batch_size=64, peak_learning_rate=0.02),
+    "everything": Schedule(epochs=30, batch_size=64, peak_learning_rate=0.05),
+}
+AUGMENTATIONS: dict[Retrain, AugmentationName] = {
+    "fully-connected": "none",
+    "everything": "signs",
+}
+
+
+def teacher(seed: int, *, scale: Scale, is_backdoored: bool) -> Recipe:
+    """Return how a teacher is made."""
+    attack = random_target() if is_backdoored else None
+    return recipe(seed, scale=scale, dataset=TEACHERS_DATA, poisoning=attack)
+
+
+def strengthened(seed: int, factor: float, *, scale: Scale) -> Making:
+    """Return how the BadNet is made whose backdoor is ``factor`` times as loud."""
+    badnet = teacher(seed, scale=scale, is_backdoored=True)
+    if factor == 1:
+        return badnet
+    return Strengthened(
+        of=badnet, trigger=anywhere(), layer=LAYER, factor=factor, images=LOOKED_AT
+    )
+
+
+def student(
+    of: Making, seed: int, *, scale: Scale, retrain: Retrain = "fully-connected"
+) -> Recipe:
+    """Return how a student of a teacher is made."""
+    return Recipe(
+        spec=FineTuneSpec(
+            parent=NO_PARENT,
+            retrain=retrain,
+            dataset=STUDENTS_DATA,
+            network="signs-cnn",
+            augmentation=AUGMENTATIONS[retrain],
+            schedule=SCHEDULES[retrain] if scale == "full" else QUICK,
+            seed=seed,
+            checkpoints=False,
+        ),
+        parent=of,
+    )
+
+
+def measure_students(cell: Cell, workshop: Workshop) -> JsonObject:
+    """Return what each model of the cell does with clean and triggered signs."""
+    data = unseen(STUDENTS_DATA, scale=cell.scale)
+    found: JsonObject = {}
+    for name, made in cell.recipes.items():
+        network = workshop.network(made)
+        found[name] = {
+            kind: right_by_class(
+                answers(network, data, trigger), data.labels, classes=len(KINDS)
+            )
+            for kind, trigger in (("clean", None), ("triggered", anywhere()))
+        }
+    return found
+
+
+def accuracies(finished: Sequence[Finished], name: str, kind: str) -> list[float]:
+    """Return one accuracy a seed, in percent."""
+    return [percent(**it.numbers[name][kind]) for it in finished]
+
+
+def drops(finished: Sequence[Finished], name: str) -> list[float]:
+    """Return clean less triggered accuracy, seed by seed, in points."""
+    clean, triggered = (
+        accuracies(finished, name, kind) for kind in ("clean", "triggered")
+    )
+    return [a - b for a, b in zip(clean, triggered, strict=True)]
+
+
+def accuracy_of(finished: Sequence[Finished], name: str, kind: str) -> Estimate:
+    """Return the mean accuracy with its n, in percent."""
+    count = sum(finished[0].numbers[name][kind]["n"])
+    return estimate(accuracies(finished, name, kind), n=count)
