@@ -30,7 +30,7 @@ gates: $(STAMP) ## style, types and import arrows
 	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs model_zoo service trainer containers tests benchmarks
 
 test: gates ## the gates, then every test
-	$(BIN)/pytest --numprocesses=2 --dist=loadfile
+	$(BIN)/pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 
 soak: $(STAMP) ## what takes many minutes: the lab under ten kills
 	$(BIN)/pytest -m soak

@@ -77,13 +77,32 @@ class PublishedRelease(Answer):
         )
 
 
-class PendingRelease(Answer):
-    """A release that waits for co-signatures, with the roles they are to be over."""
+class Accepted(Answer):
+    """Which role versions are current since a change; none new where it waits."""
 
+    versions: dict[str, int]
+    pending: bool = False
+
+
+class PendingChange(Answer):
+    """A change that waits for co-signatures: its kind, and the request that made it."""
+
+    kind: Literal["release", "yank", "renewal"]
     name: str
+    request: dict[str, Any]
+
+
+class PendingRoles(Answer):
+    """What every such request has: the roles that the signatures are to be over."""
+
+    roles: Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=64)]
+
+
+class PendingRelease(PendingRoles):
+    """The request to publish: two envelopes, still to be verified."""
+
     envelope: dict[str, Any]
     provenance: dict[str, Any] | None = None
-    roles: Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=64)]
 
     def envelopes(self) -> tuple[Envelope, Envelope | None]:
         """Return release statement and provenance, each still to be verified.
@@ -94,6 +113,18 @@ class PendingRelease(Answer):
         return Envelope.from_object(self.envelope), (
             None if self.provenance is None else Envelope.from_object(self.provenance)
         )
+
+
+class PendingYank(PendingRoles):
+    """The request to withdraw: the notice, still to be verified."""
+
+    notice: dict[str, Any]
+
+
+class Signed(Answer):
+    """A change that one more key has signed, and whether it still waits."""
+
+    pending: bool
 
 
 class Holders(Answer):

@@ -28,7 +28,6 @@ from model_zoo.policy import TrustPolicy, VerificationPolicy
 from model_zoo.transport import Server, Transport, printable
 from model_zoo.trust import pulling as trusted
 from model_zoo.trust.anchor import Anchor, unpinned
-from model_zoo.trust.yanks import YankNotice
 from model_zoo.verification import VerifiedRelease
 
 
@@ -169,8 +168,11 @@ class ZooClient:
 
     def yank(
         self, name: ReleaseName | str, *, reason: str, key: SigningKey
-    ) -> YankNotice:
+    ) -> publishing.Withdrawal:
         """Withdraw a release of one's own, for good.
+
+        Where the publisher's threshold is two or more it waits for a co-signature:
+        ``waits_for`` of what is returned says whose.
 
         Raises:
             NotFoundError: no such release, or it is withdrawn already.

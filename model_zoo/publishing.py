@@ -1,7 +1,7 @@
 """Publishing: the key stays here, and nobody signs a digest unseen."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -9,11 +9,10 @@ from tempfile import TemporaryDirectory
 
 from tuf.api.metadata import Metadata, Targets
 
-from model_zoo.answers import Draft, PublishedRelease
+from model_zoo.answers import Accepted, Draft, PublishedRelease
 from model_zoo.attestations import ReleaseStatement, sign_release
 from model_zoo.bundles import bundle_bytes
 from model_zoo.canonical import JsonObject
-from model_zoo.digests import sha256_bytes
 from model_zoo.envelopes import Envelope, Role
 from model_zoo.errors import ConflictError, MalformedDocumentError
 from model_zoo.folders import FileProgress, manifest_of
@@ -25,16 +24,18 @@ from model_zoo.policy import VerificationPolicy
 from model_zoo.pulling import download_files, release_path
 from model_zoo.transport import Transport
 from model_zoo.trust.anchor import Anchor
+from model_zoo.trust.ceremony import RoleKeys
+from model_zoo.trust.operating import ROLES_PATH
 from model_zoo.trust.publishing import (
     PublisherRoles,
+    delegated_to,
     edited,
     release_targets,
+    renewed,
     sign_roles,
-    target_file,
 )
 from model_zoo.trust.releases import read_release
-from model_zoo.trust.roles import target_path
-from model_zoo.trust.yanks import YANK_NAME, YankNotice, yank_notice
+from model_zoo.trust.yanks import YankNotice, yank_edit, yank_notice
 from model_zoo.uploads import upload_files
 from model_zoo.verification import verify_provenance
 
@@ -133,13 +134,36 @@ def submit_next_roles(
     raise ConflictError(msg)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawal:
+    """A publisher's notice that the zoo took.
+
+    ``waits_for`` names the keys of which one must co-sign it; until then the release
+    is not withdrawn. None: it is.
+    """
+
+    notice: YankNotice
+    waits_for: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewal:
+    """A publisher's roles signed anew: role -> version that is current since.
+
+    ``waits_for`` names the keys of which one must co-sign it. None: it is done.
+    """
+
+    versions: Mapping[str, int]
+    waits_for: tuple[str, ...] = ()
+
+
 def yank(
     transport: Transport,
     name: ReleaseName,
     *,
     author: Author,
     reason: str,
-) -> YankNotice:
+) -> Withdrawal:
     """Withdraw a release of one's own, for good; return the notice that says so.
 
     Raises:
@@ -149,28 +173,81 @@ def yank(
     """
     with author.anchor.refreshed(transport.server) as zoo:
         release = read_release(zoo, name)
-    tensors = release.statement.manifest.tensors()
+    manifest = release.statement.manifest
     notice = yank_notice(
         name,
         reason=reason,
-        files={file.name: file.sha256 for file in tensors},
+        files={file.name: file.sha256 for file in manifest.tensors()},
         now=author.anchor.now(),
     )
-    data, path = notice.to_bytes(), target_path(name, YANK_NAME)
-    add = {path: target_file(path, size_bytes=len(data), sha256=sha256_bytes(data))}
-    remove = release_targets(name, release.statement.manifest, bundle=release.bundle)
-    submit_next_roles(
+    edit = yank_edit(name, notice, manifest=manifest, bundle=release.bundle)
+    answer = submit_next_roles(
         transport,
         name.publisher,
         author=author,
-        build=lambda roles, now: edited(roles, add=add, remove=remove, now=now),
+        build=lambda roles, now: edited(
+            roles, add=edit.add, remove=edit.remove, now=now
+        ),
         send=lambda signed: transport.send(
             "POST",
             f"{release_path(name)}/yank",
             {"notice": notice.to_object(), "roles": signed},
         ),
     )
-    return notice
+    if not Accepted.read(answer).pending:
+        return Withdrawal(notice=notice)
+    others = cosigners(transport, name.publisher, author)
+    return Withdrawal(notice=notice, waits_for=others)
+
+
+def renew(transport: Transport, publisher: str, *, author: Author) -> Renewal:
+    """Sign a publisher's roles anew before they expire; nothing else changes.
+
+    Raises:
+        InvalidSpecError: the publisher has no release.
+        ZooError: as ``submit_next_roles``.
+    """
+    answer = submit_next_roles(
+        transport,
+        publisher,
+        author=author,
+        build=lambda roles, now: renewed(roles, now=now),
+        send=lambda signed: transport.send("POST", ROLES_PATH, {"roles": signed}),
+    )
+    accepted = Accepted.read(answer)
+    if not accepted.pending:
+        return Renewal(versions=accepted.versions)
+    others = cosigners(transport, publisher, author)
+    return Renewal(versions={}, waits_for=others)
+
+
+def resign(
+    transport: Transport, publisher: str, *, author: Author, keys: RoleKeys
+) -> dict[str, bytes]:
+    """Return the files of a publisher's roles, signed anew for keys to come.
+
+    They are for the operator, who hands them in with the targets that delegate to
+    ``keys``; every other holder that must sign adds a signature first.
+
+    Raises:
+        InvalidSpecError: the publisher has no release.
+        ZooError: as the walk from the root.
+    """
+    with author.anchor.refreshed(transport.server) as zoo:
+        current = zoo.publisher(publisher)
+        to_come = delegated_to(current, *keys.keys, threshold=keys.threshold)
+        return sign_roles(renewed(to_come, now=author.anchor.now()), author.key)
+
+
+def cosigners(transport: Transport, publisher: str, author: Author) -> tuple[str, ...]:
+    """Return the keyids of those who can co-sign what ``author`` signed.
+
+    Raises:
+        ZooError: as the walk from the root.
+    """
+    with author.anchor.refreshed(transport.server) as zoo:
+        keyids = zoo.publisher(publisher).delegation.keyids
+    return tuple(keyid for keyid in keyids if keyid != author.key.public.keyid)
 
 
 def order(builder: PublicKey, spec: JobSpec) -> VerificationPolicy:

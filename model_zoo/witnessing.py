@@ -18,7 +18,7 @@ from model_zoo.interop.notes import COSIGNATURE, Note, VerifierKey, cosign_text
 from model_zoo.interop.tlog import CHECKPOINT_PATH, WITNESSED_PATH, SignedCheckpoint
 from model_zoo.keys import PublicKey, SigningKey
 from model_zoo.partials import told_as_local_error
-from model_zoo.trust.log_memory import Fetch, LogMemory
+from model_zoo.trust.log_memory import Fetch, LogMemory, is_by, opened
 
 COSIGNATURES_PATH = "/log/cosignatures"
 """Below ``/api/v1``."""
@@ -41,11 +41,13 @@ class Cosigned:
 class Witness:
     """A witness's key, the log it watches, and the file in which it remembers.
 
-    The file is held by one process at a time: see ``held_state``.
+    The file is held by one process at a time: see ``held_state``. ``retired`` keys of
+    the log count for what the file holds, and for nothing that is seen.
     """
 
     key: SigningKey
     log_keys: Sequence[PublicKey]
+    retired: Sequence[PublicKey] = ()
     state: Path
 
     @property
@@ -72,7 +74,7 @@ class Witness:
             LocalError: the state cannot be read or written.
             TransportError: the zoo was not reached.
         """
-        memory = LogMemory(self.state, self.log_keys)
+        memory = LogMemory(self.state, self.log_keys, self.retired)
         signed = self._to_cosign(memory, fetch)
         memory.accept(signed, fetch)
         line = cosign_text(signed.note.text, name=self.name, key=self.key, now=now)
@@ -86,10 +88,14 @@ class Witness:
     def _to_cosign(self, memory: LogMemory, fetch: Fetch) -> SignedCheckpoint:
         last = memory.last()
         with contextlib.suppress(NotFoundError):
-            others = SignedCheckpoint.open(fetch(WITNESSED_PATH), self.log_keys)
-            if last is None or others.checkpoint.size > last.checkpoint.size:
-                return others
-        return SignedCheckpoint.open(fetch(CHECKPOINT_PATH), self.log_keys)
+            data = fetch(WITNESSED_PATH)
+            # Until a witness has looked since the log's key was replaced, the newest
+            # that was cosigned is by the old key: no witness joins that one.
+            if not is_by(data, self.retired):
+                others = SignedCheckpoint.open(data, self.log_keys)
+                if last is None or others.checkpoint.size > last.checkpoint.size:
+                    return others
+        return opened(fetch(CHECKPOINT_PATH), self.log_keys, self.retired)
 
 
 @contextlib.contextmanager

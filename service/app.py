@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 
 from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
@@ -62,14 +62,18 @@ def create_app(settings: Settings) -> FastAPI:
     Whoever runs it without a lifespan closes ``app.state.parts`` himself.
 
     Raises:
-        LocalError: the data folder cannot be used, or another service uses it.
+        LocalError: the data folder cannot be used, another service uses it, or the
+            keys are not those that root and targets list.
     """
     parts = open_parts(settings)
-    sweep(parts)
-    with parts.database.writing() as session:
-        seed(session, parts)
-        adopt(session, parts)
-        refresh(session, parts)
+    with ExitStack() as undone:
+        undone.callback(parts.close)
+        sweep(parts)
+        with parts.database.writing() as session:
+            seed(session, parts)
+            adopt(session, parts)
+            refresh(session, parts)
+        undone.pop_all()
     app = FastAPI(
         title="Verified Model Zoo",
         version=__version__,

@@ -4,13 +4,23 @@ import shutil
 
 from sqlalchemy import select
 
-from service.database.tables import DraftRow, ReleaseRow, UploadFileRow, UploadRow
+from service.database.tables import (
+    DraftRow,
+    PendingRow,
+    ReleaseRow,
+    UploadFileRow,
+    UploadRow,
+)
 from service.parts import Parts
 
 
 def sweep(parts: Parts) -> None:
-    """Remove uploads left lying, parts without an upload, blobs without a file."""
+    """Remove uploads left lying, parts without an upload, blobs without a file.
+
+    A release that waits for a co-signature goes with its upload.
+    """
     _forget_old_uploads(parts)
+    _forget_releases_without_upload(parts)
     with parts.database.reading() as session:
         opened = set(
             session.scalars(select(UploadRow.id).where(UploadRow.state == "open"))
@@ -35,3 +45,11 @@ def _forget_old_uploads(parts: Parts) -> None:
             )
         ):
             session.delete(upload)
+
+
+def _forget_releases_without_upload(parts: Parts) -> None:
+    with parts.database.writing() as session:
+        for waiting in session.scalars(select(PendingRow)):
+            upload_id = waiting.request["body"].get("upload")
+            if upload_id and session.get(UploadRow, upload_id) is None:
+                session.delete(waiting)

@@ -38,7 +38,6 @@ from service.bindings import binding, builders, role_of
 from service.database.queries import complete_upload
 from service.database.tables import (
     InputRow,
-    PendingRow,
     PublisherRow,
     ReleaseRow,
     UploadRow,
@@ -196,6 +195,9 @@ def _appear(parts: Parts, name: ReleaseName, submission: Submission) -> ReleaseR
         if upload is None:
             msg = f"upload {submission.upload_id} was deleted meanwhile"
             raise ConflictError(msg)
+        if session.get(WithdrawalRow, (name.publisher, name.model, name.version)):
+            msg = f"{name} was withdrawn; there is no un-yank: choose another version"
+            raise ConflictError(msg)
         files = role_targets(name, submission, upload=upload)
         require_roles(
             session,
@@ -204,9 +206,6 @@ def _appear(parts: Parts, name: ReleaseName, submission: Submission) -> ReleaseR
             change=Change(add=files),
             now=parts.now(),
         )
-        if session.get(WithdrawalRow, (name.publisher, name.model, name.version)):
-            msg = f"{name} was withdrawn; there is no un-yank: choose another version"
-            raise ConflictError(msg)
         bundle = _bundle(submission)
         path = target_path(name, BUNDLE_NAME)
         keep_target(session, path, bundle, sha256=sha256_bytes(bundle))
@@ -223,9 +222,6 @@ def _appear(parts: Parts, name: ReleaseName, submission: Submission) -> ReleaseR
         session.add(release)
         session.flush()
         session.add_all(_inputs(name, submission))
-        waiting = session.get(PendingRow, name.publisher)
-        if waiting is not None and waiting.request["release"] == str(name):
-            session.delete(waiting)
     return release
 
 

@@ -7,9 +7,8 @@ from model_zoo.digests import sha256_bytes
 from model_zoo.envelopes import Envelope
 from model_zoo.errors import ConflictError, MalformedDocumentError
 from model_zoo.names import ReleaseName
-from model_zoo.trust.publishing import release_targets, target_file
 from model_zoo.trust.roles import target_path, version_of
-from model_zoo.trust.yanks import YANK_NAME, YankNotice
+from model_zoo.trust.yanks import YANK_NAME, YankNotice, yank_edit
 from service.database.tables import ReleaseRow, WithdrawalRow
 from service.parts import Parts
 from service.publishing import require_release
@@ -26,23 +25,25 @@ def yank(
     Raises:
         NotFoundError: there is no such release.
         ConflictError: it is withdrawn already, or the role is not the next one.
+        ThresholdNotMetError: too few keys signed; see ``require_roles``.
         VerificationError: notice and role do not say what they must.
     """
     release = require_release(parts, name)
     _require_notice(release, notice, name=name)
-    data = notice.to_bytes()
-    sha256, path = sha256_bytes(data), target_path(name, YANK_NAME)
-    change = Change(
-        add={path: target_file(path, size_bytes=len(data), sha256=sha256)},
-        remove=frozenset(_targets(release, name)),
+    edit = yank_edit(
+        name, notice, manifest=manifest_of(release.upload), bundle=_bundle(release)
     )
+    change = Change(add=edit.add, remove=edit.remove)
     with parts.database.writing() as session:
         key = (name.publisher, name.model, name.version)
         if session.get(WithdrawalRow, key) is not None:
             msg = f"{name} is withdrawn already"
             raise ConflictError(msg)
         require_roles(session, name.publisher, roles, change=change, now=parts.now())
-        keep_target(session, path, data, sha256=sha256)
+        data = notice.to_bytes()
+        keep_target(
+            session, target_path(name, YANK_NAME), data, sha256=sha256_bytes(data)
+        )
         session.add(
             WithdrawalRow(
                 publisher=name.publisher,
@@ -59,13 +60,12 @@ def yank(
     return {n: version_of(n, it) for n, it in roles.items()}
 
 
-def _targets(release: ReleaseRow, name: ReleaseName) -> set[str]:
+def _bundle(release: ReleaseRow) -> bytes:
     made = release.provenance
-    bundle = bundle_bytes(
+    return bundle_bytes(
         envelope=Envelope.from_object(release.envelope),
         provenance=None if made is None else Envelope.from_object(made),
     )
-    return set(release_targets(name, manifest_of(release.upload), bundle=bundle))
 
 
 def _require_notice(

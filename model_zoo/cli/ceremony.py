@@ -7,6 +7,7 @@ import typer
 from tuf.api.metadata import Metadata, Root, Targets
 
 from model_zoo.canonical import JsonObject
+from model_zoo.cli.operator import sign_resigned
 from model_zoo.cli.options import (
     DEFAULT_URL,
     Authority,
@@ -19,21 +20,43 @@ from model_zoo.cli.options import (
     transport_to,
 )
 from model_zoo.cli.output import emit, say
-from model_zoo.cli.trust_files import read_file, report, role_keys, write_file
+from model_zoo.cli.trust_files import (
+    read_file,
+    report,
+    resigned_roles,
+    role_keys,
+    write_file,
+    write_folder,
+)
 from model_zoo.clock import rfc3339, system_clock
 from model_zoo.errors import InvalidSpecError
+from model_zoo.key_files import read_pem
 from model_zoo.keys import PublicKey
+from model_zoo.publishing import Author
 from model_zoo.trust import ceremony, operating
-from model_zoo.trust.online_keys import make_server_folder, write_first
+from model_zoo.trust.online_keys import (
+    KEYS_FILE,
+    ROOT_FILE,
+    TARGETS_FILE,
+    list_trusted_keys,
+    make_server_folder,
+    named_trusted_keys,
+    trusted_keys_file,
+    with_online_keys,
+    write_first,
+)
 from model_zoo.trust.roles import (
     ROOT,
     TARGETS,
     TOP_LEVEL,
+    TRUSTED_KEYS,
     is_development,
     parse,
     sign,
     to_bytes,
 )
+from model_zoo.trust.trusted_keys import TrustedKeys
+from model_zoo.trust.view import TrustedZoo
 
 Threshold = Annotated[int, typer.Option(min=1, help="How many of them must sign.")]
 
@@ -80,14 +103,28 @@ def init(
 
 
 def sign_file(
-    file: Annotated[Path, typer.Argument(help="Root or targets, to be signed here.")],
+    file: Annotated[Path, typer.Argument(help="Root, targets or resigned roles.")],
     *,
     key: Annotated[Path, typer.Option("--key", help="Your encrypted key (PEM).")],
+    trust: TrustRoot = None,
     passphrase_file: PassphraseFile = None,
+    url: Url = DEFAULT_URL,
+    ca: Authority = None,
+    token_file: TokenFile = None,
 ) -> None:
-    """Add your signature to a root or to targets; read it first: zoo trust show."""
-    name, metadata = operating.parse_role(read_file(file))
-    sign(metadata, signing_key(key, passphrase_file=passphrase_file))
+    """Add your signature to a root or to targets; read it first: zoo trust show.
+
+    Or to a publisher's roles that zoo trust renew --out wrote. These are compared with
+    what the zoo vouches for under your pinned root.
+    """
+    data, signer = read_file(file), signing_key(key, passphrase_file=passphrase_file)
+    if resigned_roles(data):
+        author = Author(key=signer, anchor=anchor_of(trust))
+        with transport_to(url, ca, token_file) as transport:
+            sign_resigned(file, author, transport)
+        return
+    name, metadata = operating.parse_role(data)
+    sign(metadata, signer)
     write_file(file, to_bytes(metadata))
     say(f"signed {name} version {metadata.signed.version}")
     emit({"role": name, "signatures": sorted(metadata.signatures)})
@@ -121,17 +158,52 @@ def rekey(
     targets: Annotated[Path, typer.Argument(help="The newest targets.")],
     *,
     key: Annotated[
-        Path, typer.Option("--key", help="The server's new snapshot key (PEM).")
-    ],
+        Path | None, typer.Option("--key", help="The server's new snapshot key (PEM).")
+    ] = None,
+    log_key: Annotated[
+        Path | None, typer.Option(help="Its new key of the log (PEM).")
+    ] = None,
+    oms_key: Annotated[
+        Path | None, typer.Option(help="Its new P-256 key of bundles (PEM).")
+    ] = None,
+    trusted_keys: Annotated[
+        Path | None, typer.Option(help="The trusted keys that the newest targets name.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="The next targets, to be signed.")],
 ) -> None:
-    """Write the next targets for a server whose online keys were replaced."""
+    """Write the next targets for a server whose online keys were replaced.
+
+    With another log or P-256 key the next trusted keys are written beside them.
+    """
+    if not (key or log_key or oms_key):
+        msg = "nothing is replaced: give --key, --log-key or --oms-key"
+        raise InvalidSpecError(msg)
     current = parse(read_file(targets), Targets)
     following = ceremony.next_targets(current, now=system_clock())
-    ceremony.give_yanked(following.signed, PublicKey.load(key))
+    version = following.signed.version
+    if key:
+        ceremony.give_yanked(following.signed, PublicKey.load(key))
+    if log_key or oms_key:
+        before = _named_by(current.signed, trusted_keys)
+        after = with_online_keys(
+            before,
+            log_key=PublicKey.load(log_key) if log_key else None,
+            oms=read_pem(oms_key).decode(errors="replace") if oms_key else None,
+        ).to_bytes()
+        list_trusted_keys(following.signed, after)
+        beside = out.with_name(trusted_keys_file(version))
+        write_file(beside, after)
+        say(f"wrote the trusted keys that they name to {beside}")
     write_file(out, to_bytes(following))
-    say(f"wrote targets version {following.signed.version} to {out}, unsigned")
-    emit({"version": following.signed.version})
+    say(f"wrote targets version {version} to {out}, unsigned")
+    emit({"version": version})
+
+
+def _named_by(targets: Targets, path: Path | None) -> TrustedKeys:
+    if path is None:
+        msg = "say which keys are trusted now: --trusted-keys"
+        raise InvalidSpecError(msg)
+    return named_trusted_keys(targets, read_file(path))
 
 
 def submit(
@@ -151,6 +223,9 @@ def submit(
 def show(
     file: Annotated[Path | None, typer.Argument(help="A root or targets file.")] = None,
     *,
+    out: Annotated[
+        Path | None, typer.Option(help="A new folder: gets what the zoo vouches for.")
+    ] = None,
     trust: TrustRoot = None,
     url: Url = DEFAULT_URL,
     ca: Authority = None,
@@ -158,21 +233,29 @@ def show(
 ) -> None:
     """Show what a file says; without one, what the zoo vouches for under your root."""
     if file is not None:
-        name, metadata = operating.parse_role(read_file(file))
-        told = {name: _told(name, metadata)}
+        files = {file.name: read_file(file)}
     else:
         anchor, transport = anchor_of(trust), transport_to(url, ca, token_file)
         with transport, anchor.refreshed(transport.server) as zoo:
-            told = {
-                name: _told(name, operating.parse_role(data)[1])
-                for name, data in zoo.versions().items()
-                if name in {ROOT, TARGETS}
-            }
+            files = _newest(zoo)
+    if out is not None:
+        write_folder(out, files)
+    roles = [data for name, data in files.items() if name != KEYS_FILE]
+    told = {name: _told(name, it) for name, it in map(operating.parse_role, roles)}
     for name, facts in told.items():
         say(f"{name} version {facts['version']}, expires {facts['expires']}")
         for line in facts["lines"]:
             say(f"  {line}")
     emit(told)
+
+
+def _newest(zoo: TrustedZoo) -> dict[str, bytes]:
+    """Return name -> file of all that offline keys signed last."""
+    versions = zoo.versions()
+    files = {ROOT_FILE: versions[ROOT], TARGETS_FILE: versions[TARGETS]}
+    if zoo.target(TRUSTED_KEYS) is not None:
+        files[KEYS_FILE] = zoo.read_target(TRUSTED_KEYS)
+    return files
 
 
 def _told(name: str, metadata: Metadata[Root] | Metadata[Targets]) -> JsonObject:
@@ -197,6 +280,10 @@ def _told(name: str, metadata: Metadata[Root] | Metadata[Targets]) -> JsonObject
         for publisher, role in (delegations or {}).items():
             keyids = ", ".join(keyid[:16] for keyid in role.keyids)
             lines.append(f"{publisher}: {role.threshold} of {keyids}")
+        lines += [
+            f"names {path}, SHA-256 {file.hashes.get('sha256')}"
+            for path, file in signed.targets.items()
+        ]
         lines.append(f"signatures: {len(metadata.signatures)}")
     return {
         "role": name,

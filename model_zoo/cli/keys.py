@@ -8,35 +8,41 @@ import typer
 from model_zoo.cli.options import PassphraseFile, passphrase, signing_key
 from model_zoo.cli.output import emit, say
 from model_zoo.errors import LocalError
+from model_zoo.interop.oms import OmsKey, key_hint
 from model_zoo.keys import PublicKey, SigningKey
 
 PUBLIC_SUFFIX = ".pub.pem"
 
-app = typer.Typer(help="Make and show Ed25519 keys.", no_args_is_help=True)
+app = typer.Typer(help="Make and show keys.", no_args_is_help=True)
 
 
 @app.command()
 def generate(
     path: Annotated[Path, typer.Argument(help="New file for the encrypted key.")],
+    *,
+    p256: Annotated[
+        bool, typer.Option("--p256", help="For model_signing bundles; else Ed25519.")
+    ] = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Make a signing key: PATH, encrypted, and its public half beside it."""
-    key = SigningKey.generate()
+    key = OmsKey.generate() if p256 else SigningKey.generate()
     public_path = path.with_suffix(PUBLIC_SUFFIX)
     if public_path.exists():
         msg = f"{public_path} exists already; choose another name"
         raise LocalError(msg)
     key.save(path, passphrase=passphrase(passphrase_file, confirm=True))
+    pem, keyid = _public_of(key)
     try:
-        public_path.write_text(key.public.to_pem(), encoding="ascii")
+        public_path.write_text(pem, encoding="ascii")
     except OSError as error:
         msg = f"cannot write {public_path}: {error.strerror}"
         raise LocalError(msg) from error
     say(f"{path}: keep it, and its passphrase, to yourself")
-    say(f"{public_path}: give it to everybody, keyid {key.public.keyid}")
+    say(f"{public_path}: give it to everybody, keyid {keyid}")
     emit(
         {
-            "keyid": key.public.keyid,
+            "keyid": keyid,
             "key": str(path),
             "public_key": str(public_path),
         }
@@ -53,6 +59,14 @@ def show(
     say(f"{path}: keyid {key.keyid}")
     say(key.to_pem().rstrip())
     emit({"keyid": key.keyid, "public_key": key.to_pem()})
+
+
+def _public_of(key: SigningKey | OmsKey) -> tuple[str, str]:
+    """Return a key's public half in PEM, and what it is called."""
+    if isinstance(key, OmsKey):
+        pem = key.public_pem()
+        return pem, key_hint(pem)
+    return key.public.to_pem(), key.public.keyid
 
 
 def _public_half(path: Path, passphrase_file: Path | None) -> PublicKey:

@@ -1,12 +1,11 @@
 """``zoo trust delegate | keys | withdraw | renew``: what offline keys decide."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from model_zoo.canonical import parse_object
+from model_zoo import publishing
 from model_zoo.cli.options import (
     DEFAULT_URL,
     Authority,
@@ -19,12 +18,24 @@ from model_zoo.cli.options import (
     transport_to,
 )
 from model_zoo.cli.output import emit, say
-from model_zoo.cli.trust_files import loaded, read_file, report, role_keys, write_file
+from model_zoo.cli.trust_files import (
+    loaded,
+    read_file,
+    report,
+    resigned_file,
+    resigned_roles,
+    role_keys,
+    say_who_must_sign,
+    write_file,
+)
+from model_zoo.cosigning import cosign_resigned
 from model_zoo.errors import InvalidSpecError
 from model_zoo.names import ReleaseName
+from model_zoo.publishing import Author
+from model_zoo.transport import Transport
 from model_zoo.trust import operating
-from model_zoo.trust.publishing import delegated_to, renewed, sign_roles
-from model_zoo.trust.roles import MAX_METADATA_BYTES
+from model_zoo.trust.ceremony import RoleKeys
+from model_zoo.trust.roles import to_bytes
 
 Threshold = Annotated[int, typer.Option(min=1, help="How many of them must sign.")]
 TargetsKey = Annotated[
@@ -56,7 +67,8 @@ def delegate(
     token_file: TokenFile = None,
 ) -> None:
     """Give a publisher's name its keys, or other keys."""
-    roles = {} if resigned is None else _roles_in(resigned)
+    held = {} if resigned is None else resigned_roles(read_file(resigned))
+    roles = {name: to_bytes(metadata) for name, metadata in held.items()}
     edit = operating.delegate_to(publisher, role_keys(key, threshold), resigned=roles)
     keys = [signing_key(path, passphrase_file=passphrase_file) for path in targets_key]
     with transport_to(url, ca, token_file) as transport:
@@ -130,6 +142,11 @@ def renew(
     out: Annotated[
         Path | None, typer.Option(help="Write it for the operator; else hand it in.")
     ] = None,
+    next_key: Annotated[
+        list[Path],
+        typer.Option(help="With --out: every key to come, if several (PEM)."),
+    ] = [],  # noqa: B006
+    threshold: Threshold = 1,
     trust: TrustRoot = None,
     passphrase_file: PassphraseFile = None,
     url: Url = DEFAULT_URL,
@@ -137,27 +154,48 @@ def renew(
     token_file: TokenFile = None,
 ) -> None:
     """Sign your role anew: before it expires, or with a new key for the operator."""
-    signer = signing_key(key, passphrase_file=passphrase_file)
-    anchor = anchor_of(trust)
+    author = Author(
+        key=signing_key(key, passphrase_file=passphrase_file), anchor=anchor_of(trust)
+    )
+    if out is None and next_key:
+        msg = "--next-key says what the operator will delegate to: it goes with --out"
+        raise InvalidSpecError(msg)
     with transport_to(url, ca, token_file) as transport:
-        with anchor.refreshed(transport.server) as zoo:
-            roles = zoo.publisher(publisher)
-            if out is not None:
-                roles = delegated_to(roles, signer.public)
-            files = sign_roles(renewed(roles, now=anchor.now()), signer)
         if out is None:
-            report(f"renewed {publisher}", operating.hand_in(transport, files))
+            _told(publisher, publishing.renew(transport, publisher, author=author))
             return
-    bundle = {name: json.loads(data) for name, data in files.items()}
-    write_file(out, json.dumps(bundle).encode())
-    say(f"wrote {out}; the operator runs: zoo trust delegate {publisher} --with {out}")
+        keys = (
+            role_keys(next_key, threshold)
+            if next_key
+            else RoleKeys(keys=(author.key.public,))
+        )
+        files = publishing.resign(transport, publisher, author=author, keys=keys)
+    write_file(out, resigned_file(files))
+    say(f"wrote {out}; every other holder runs: zoo trust sign {out} --key KEY.pem")
+    say(f"then the operator: zoo trust delegate {publisher} --with {out}")
     emit({"roles": sorted(files)})
 
 
-def _roles_in(path: Path) -> dict[str, bytes]:
-    try:
-        value = parse_object(read_file(path), limit_bytes=MAX_METADATA_BYTES)
-    except ValueError as error:
-        msg = f"{path}: {error}"
-        raise InvalidSpecError(msg) from error
-    return {name: json.dumps(role).encode() for name, role in value.items()}
+def _told(publisher: str, renewal: publishing.Renewal) -> None:
+    if renewal.waits_for:
+        say(f"handed in, not renewed yet: {publisher}")
+        say_who_must_sign(publisher, renewal.waits_for)
+        emit({"versions": {}, "waits_for": list(renewal.waits_for)})
+    else:
+        report(f"renewed {publisher}", dict(renewal.versions))
+
+
+def sign_resigned(file: Path, author: Author, transport: Transport) -> None:
+    """Add a signature to the roles in ``file``, which ``renew`` wrote for the operator.
+
+    Raises:
+        VerificationError: they are not the current ones, signed anew.
+    """
+    roles = resigned_roles(read_file(file))
+    write_file(file, resigned_file(cosign_resigned(transport, roles, author)))
+    told = ", ".join(
+        f"{name} version {it.signed.version}" for name, it in roles.items()
+    )
+    say(f"signed {told}: what is current, and nothing more")
+    signatures = {name: sorted(it.signatures) for name, it in roles.items()}
+    emit({"signatures": signatures})

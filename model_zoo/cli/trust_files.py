@@ -1,12 +1,17 @@
 """What the commands of ``zoo trust`` read, write and tell alike."""
 
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tuf.api.metadata import Metadata, Targets
+
+from model_zoo.canonical import parse_object
 from model_zoo.cli.output import emit, say
-from model_zoo.errors import LocalError
+from model_zoo.errors import LocalError, MalformedDocumentError
 from model_zoo.keys import PublicKey
 from model_zoo.trust.ceremony import RoleKeys
-from model_zoo.trust.roles import MAX_METADATA_BYTES
+from model_zoo.trust.roles import MAX_METADATA_BYTES, parse
 
 
 def role_keys(paths: list[Path], threshold: int) -> RoleKeys:
@@ -30,6 +35,37 @@ def report(done: str, versions: dict[str, int]) -> None:
     emit({"versions": versions})
 
 
+def say_who_must_sign(publisher: str, keyids: Sequence[str]) -> None:
+    """Tell whose co-signature a change of ``publisher`` waits for, and the command."""
+    holders = " or ".join(keyid[:16] for keyid in keyids)
+    say(f"it waits for the holder of key {holders}: zoo cosign {publisher}")
+
+
+def resigned_roles(data: bytes) -> dict[str, Metadata[Targets]]:
+    """Return role name -> metadata of what ``zoo trust renew --out`` wrote.
+
+    Empty where ``data`` is one role's file, or none.
+
+    Raises:
+        VerificationError: it holds what is no role.
+    """
+    try:
+        value = parse_object(data, limit_bytes=MAX_METADATA_BYTES)
+    except ValueError as error:
+        msg = f"not a file of roles: {error}"
+        raise MalformedDocumentError(msg) from error
+    if "signed" in value:
+        return {}
+    return {
+        name: parse(json.dumps(role).encode(), Targets) for name, role in value.items()
+    }
+
+
+def resigned_file(roles: Mapping[str, bytes]) -> bytes:
+    """Return the file of roles that ``resigned_roles`` reads."""
+    return json.dumps({name: json.loads(data) for name, data in roles.items()}).encode()
+
+
 def read_file(path: Path) -> bytes:
     """Return a metadata file, or as much of it as is too much.
 
@@ -42,6 +78,25 @@ def read_file(path: Path) -> bytes:
     except OSError as error:
         msg = f"cannot read {path}: {error.strerror}"
         raise LocalError(msg) from error
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write name -> file into a new folder, and over nothing.
+
+    Raises:
+        LocalError: it is not empty, or cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_used = any(folder.iterdir())
+    except OSError as error:
+        msg = f"cannot make {folder}: {error.strerror}"
+        raise LocalError(msg) from error
+    if is_used:
+        msg = f"{folder} is not empty: name a new folder"
+        raise LocalError(msg)
+    for name, data in files.items():
+        write_file(folder / name, data)
 
 
 def write_file(path: Path, data: bytes) -> None:

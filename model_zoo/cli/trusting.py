@@ -1,4 +1,4 @@
-"""``zoo yank | lineage``: what was withdrawn, and what was made from what."""
+"""``zoo yank | cosign | lineage``: what is withdrawn, and was made from what."""
 
 from typing import Annotated
 
@@ -18,6 +18,7 @@ from model_zoo.cli.options import (
     transport_to,
 )
 from model_zoo.cli.output import emit, say
+from model_zoo.cli.trust_files import say_who_must_sign
 from model_zoo.cosigning import cosign
 from model_zoo.names import ReleaseName, check_name
 from model_zoo.publishing import Author
@@ -28,7 +29,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module to ``app``."""
     app.command()(yank)
     app.command()(lineage)
-    app.command("cosign")(cosign_release)
+    app.command("cosign")(cosign_change)
 
 
 def yank(
@@ -45,13 +46,18 @@ def yank(
     """Withdraw a release of yours, for good; clients refuse it, and what it made."""
     signer = signing_key(key, passphrase_file=passphrase_file)
     with connect(url, ca=ca, token_file=token_file, trust=trust) as zoo:
-        notice = zoo.yank(name, reason=reason, key=signer)
-    say(notice.told())
-    emit(notice.to_object())
+        withdrawal = zoo.yank(name, reason=reason, key=signer)
+    notice, waits_for = withdrawal.notice, withdrawal.waits_for
+    if waits_for:
+        say(f"handed in, not withdrawn yet: {name}: {notice.reason}")
+        say_who_must_sign(ReleaseName.parse(name).publisher, waits_for)
+    else:
+        say(notice.told())
+    emit({**notice.to_object(), "waits_for": list(waits_for)})
 
 
-def cosign_release(
-    publisher: Annotated[str, typer.Argument(help="Whose release waits.")],
+def cosign_change(
+    publisher: Annotated[str, typer.Argument(help="Whose change waits.")],
     *,
     key: SigningKeyFile,
     trust: TrustRoot = None,
@@ -60,15 +66,18 @@ def cosign_release(
     ca: Authority = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Add the signature that a publisher's release still lacks, after checking it."""
+    """Add the signature that a publisher's release, yank or renewal still lacks.
+
+    What waits is built again here, from what your own root vouches for, and compared.
+    """
     author = Author(
         key=signing_key(key, passphrase_file=passphrase_file), anchor=anchor_of(trust)
     )
     with transport_to(url, ca, token_file) as transport:
-        release = cosign(transport, check_name(publisher, what="publisher"), author)
-    state = "others must sign it too" if release.pending else "it is published"
-    say(f"signed {release.name}: {state}")
-    emit(release.to_object())
+        change = cosign(transport, check_name(publisher, what="publisher"), author)
+    say(f"signed {change.told}")
+    say("others must sign it too" if change.pending else "that was enough: it is done")
+    emit({"name": change.name, "signed": change.told, "pending": change.pending})
 
 
 def lineage(

@@ -45,6 +45,10 @@ def witness(
     log_key: Annotated[
         list[Path], typer.Option("--log-key", help="Pinned key of the log (PEM).")
     ],
+    retired_log_key: Annotated[
+        list[Path] | None,
+        typer.Option(help="Key that signed the log until it was replaced (PEM)."),
+    ] = None,
     interval: Annotated[
         float, typer.Option(min=1, help="Seconds between two looks.")
     ] = INTERVAL_SECONDS,
@@ -59,6 +63,7 @@ def witness(
     by = Witness(
         key=signing_key(key, passphrase_file=passphrase_file),
         log_keys=tuple(map(PublicKey.load, log_key)),
+        retired=tuple(map(PublicKey.load, retired_log_key or ())),
         state=state,
     )
     with _looking(by, server) as look:

@@ -13,6 +13,7 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -73,14 +74,7 @@ class OmsKey:
 
     def public_pem(self) -> str:
         """Return the public half as SubjectPublicKeyInfo PEM: what verifiers take."""
-        return (
-            self._private.public_key()
-            .public_bytes(
-                serialization.Encoding.PEM,
-                serialization.PublicFormat.SubjectPublicKeyInfo,
-            )
-            .decode("ascii")
-        )
+        return _to_pem(self._private.public_key())
 
     def sign(self, message: bytes) -> bytes:
         """Return the DER signature over ``message``: equal messages, equal bytes.
@@ -91,6 +85,30 @@ class OmsKey:
         """
         algorithm = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
         return self._private.sign(message, algorithm)
+
+
+def public_pem(text: str) -> str:
+    """Return a P-256 public key in the one spelling that is published.
+
+    Raises:
+        InvalidSpecError: not one PEM public key, or of another kind.
+    """
+    try:
+        key = serialization.load_pem_public_key(text.encode("ascii"))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        msg = f"expected a P-256 public key in PEM: {error}"
+        raise InvalidSpecError(msg) from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or (
+        key.curve.name != ec.SECP256R1.name
+    ):
+        msg = f"expected a P-256 public key, found {type(key).__name__}"
+        raise InvalidSpecError(msg)
+    return _to_pem(key)
+
+
+def key_hint(pem: str) -> str:
+    """Return how a bundle names the public key that verifies it."""
+    return sha256_bytes(pem.encode("ascii"))
 
 
 def write_bundle(statement: ReleaseStatement, *, key: OmsKey) -> bytes:
@@ -104,7 +122,7 @@ def write_bundle(statement: ReleaseStatement, *, key: OmsKey) -> bytes:
     """
     payload = canonical_json(_statement(statement))
     signature = key.sign(pre_authentication_encoding(PAYLOAD_TYPE, payload))
-    hint = sha256_bytes(key.public_pem().encode("ascii"))
+    hint = key_hint(key.public_pem())
     return canonical_json(
         {
             "mediaType": MEDIA_TYPE,
@@ -124,6 +142,12 @@ def root_digest(manifest: Manifest) -> str:
     """Return the SHA-256 over the files' digests, in the order of their names."""
     digests = (bytes.fromhex(file.sha256) for file in manifest.files)
     return hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+def _to_pem(key: ec.EllipticCurvePublicKey) -> str:
+    return key.public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    ).decode("ascii")
 
 
 def _statement(statement: ReleaseStatement) -> JsonObject:

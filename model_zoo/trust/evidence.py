@@ -22,7 +22,6 @@ from model_zoo.errors import (
 )
 from model_zoo.folders import EVIDENCE_NAME
 from model_zoo.interop.tlog import LogEntry
-from model_zoo.keys import PublicKey
 from model_zoo.names import ReleaseName
 from model_zoo.policy import TrustPolicy
 from model_zoo.trust.releases import Holders, TrustedRelease, trusted_release
@@ -219,7 +218,8 @@ def log_trust(zoo: TrustedZoo, policy: TrustPolicy) -> LogTrust | None:
         raise PolicyNotMetError(msg)
     return LogTrust(
         origin=keys.log_origin,
-        keys=tuple(PublicKey.from_pem(pem) for pem in keys.log),
+        keys=keys.log_keys(),
+        retired=keys.retired_log_keys(),
         witnesses=witnesses,
         cosignatures=policy.cosignatures,
     )

@@ -18,12 +18,10 @@ from model_zoo.interop.tlog import (
     TILE_WIDTH,
     Checkpoint,
     LogEntry,
-    SignedCheckpoint,
     Tile,
     from_bundle,
 )
-from model_zoo.keys import PublicKey
-from model_zoo.trust.log_memory import Fetch
+from model_zoo.trust.log_memory import Fetch, opened
 from model_zoo.trust.observing import Finding, Repository, failure
 from model_zoo.trust.roles import ROOT
 from model_zoo.trust.trusted_keys import TrustedKeys
@@ -76,8 +74,8 @@ def _entries(fetch: Fetch, trusted: TrustedKeys) -> list[LogEntry]:
         VerificationError: they do not, or are no entries.
         NotFoundError: a part of the log is not served.
     """
-    keys = tuple(map(PublicKey.from_pem, trusted.log))
-    checkpoint = SignedCheckpoint.open(fetch(CHECKPOINT_PATH), keys).checkpoint
+    keys, retired = trusted.log_keys(), trusted.retired_log_keys()
+    checkpoint = opened(fetch(CHECKPOINT_PATH), keys, retired).checkpoint
     if checkpoint.origin != trusted.log_origin:
         msg = f"expected a log called {trusted.log_origin}, found {checkpoint.origin}"
         raise VerificationError(msg)

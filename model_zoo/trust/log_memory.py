@@ -1,7 +1,9 @@
 """What a party remembers of a log: the last checkpoint it believed, in one file.
 
 A log that shows one history to some and another to others must keep doing so: each of
-them asks, every time, that the new checkpoint extends the one remembered here.
+them asks, every time, that the new checkpoint extends the one remembered here. That
+holds over a change of the log's key, too: what is remembered may be signed by a key
+that has retired since, what comes may not.
 """
 
 import os
@@ -11,7 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_zoo.digests import sha256_bytes
-from model_zoo.errors import RollbackError, SplitViewError, VerificationError
+from model_zoo.errors import (
+    InvalidSpecError,
+    RollbackError,
+    SplitViewError,
+    VerificationError,
+)
 from model_zoo.interop.merkle import consistency_proof, root_hash, verify_consistency
 from model_zoo.interop.notes import MAX_NOTE_BYTES
 from model_zoo.interop.tlog import LOG_PREFIX, Checkpoint, SignedCheckpoint, TileNodes
@@ -27,10 +34,23 @@ class LogMemory:
     """The file that holds the last believed checkpoint of the log with these keys.
 
     Two processes on one file must not write at once: whoever shares it, locks.
+
+    Attributes:
+        path: the file.
+        keys: those that sign the log.
+        retired: those that signed it once; believed for what the file holds, since it
+            was verified when they counted, and for nothing else.
+
+    Raises:
+        InvalidSpecError: one key is in both.
     """
 
     path: Path
     keys: Sequence[PublicKey]
+    retired: Sequence[PublicKey] = ()
+
+    def __post_init__(self) -> None:
+        require_apart(self.keys, self.retired)
 
     def last(self) -> SignedCheckpoint | None:
         """Return the last checkpoint that was believed; None if there was none yet.
@@ -45,10 +65,12 @@ class LogMemory:
                     data = file.read(MAX_NOTE_BYTES + 1)
             except FileNotFoundError:
                 return None
-        return SignedCheckpoint.open(data, self.keys)
+        return SignedCheckpoint.open(data, (*self.keys, *self.retired))
 
     def accept(self, signed: SignedCheckpoint, fetch: Fetch) -> None:
         """Remember a checkpoint, if the log it is of extends what is remembered.
+
+        ``signed`` was opened with the keys that sign the log now: see ``opened``.
 
         Raises:
             RollbackError: it is older than the remembered one.
@@ -79,6 +101,49 @@ class LogMemory:
         path = self.path.with_name(f"{self.path.name}.{tail}")
         _replace(path, data)
         return path
+
+
+def opened(
+    data: bytes, keys: Sequence[PublicKey], retired: Sequence[PublicKey]
+) -> SignedCheckpoint:
+    """Return a checkpoint that was brought here, once a key of the log vouches for it.
+
+    Raises:
+        MalformedDocumentError: no signed note, or no checkpoint in it.
+        VerificationError: none of ``keys`` signed it; the message tells a key that has
+            retired from a stranger's.
+    """
+    try:
+        return SignedCheckpoint.open(data, keys)
+    except VerificationError as error:
+        if not is_by(data, retired):
+            raise
+        msg = (
+            "the checkpoint is signed by a key that this log has retired: nobody has "
+            "cosigned since its key was replaced, then try again in a minute, or "
+            "somebody uses a key that was stolen"
+        )
+        raise VerificationError(msg) from error
+
+
+def is_by(data: bytes, keys: Sequence[PublicKey]) -> bool:
+    """Whether ``data`` is a checkpoint that one of ``keys`` signed; never raises."""
+    try:
+        SignedCheckpoint.open(data, keys)
+    except VerificationError:
+        return False
+    return True
+
+
+def require_apart(keys: Sequence[PublicKey], retired: Sequence[PublicKey]) -> None:
+    """Accept a log's keys of now and of once only if no key is among both.
+
+    Raises:
+        InvalidSpecError: one is: whoever stole it could go on signing.
+    """
+    if set(keys) & set(retired):
+        msg = "one key is listed as the log's and as retired"
+        raise InvalidSpecError(msg)
 
 
 def require_extension(

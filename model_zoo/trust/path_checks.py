@@ -21,6 +21,7 @@ from model_zoo.trust.roles import (
     WITHDRAWN,
     YANKED,
     YANKED_PATHS,
+    bin_prefix,
 )
 
 RELEASE_SEGMENTS = 4
@@ -87,7 +88,7 @@ def bins_inherit(repository: Repository, _: datetime) -> Iterator[Finding]:
         bins = None if file is None else _bins(file.signed)
         if bins is None:
             continue
-        if bins.name_prefix != f"{role.name}~bin":
+        if bins.name_prefix != bin_prefix(role.name):
             told = f"its bins are called {bins.name_prefix[:80]!a}"
             yield failure("bins-misnamed", role.name, told)
         if set(bins.keyids) != set(role.keyids) or bins.threshold != role.threshold:

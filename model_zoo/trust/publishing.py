@@ -106,17 +106,24 @@ def renewed(roles: PublisherRoles, *, now: datetime) -> dict[str, Metadata[Targe
     return _rebinned(roles, _all_targets(roles), now=now)
 
 
-def delegated_to(roles: PublisherRoles, key: PublicKey) -> PublisherRoles:
-    """Return ``roles`` as if the operator had delegated to ``key`` already.
+def delegated_to(
+    roles: PublisherRoles, *keys: PublicKey, threshold: int = 1
+) -> PublisherRoles:
+    """Return ``roles`` as if the operator had delegated to ``keys`` already.
 
-    What is built from them and signed by it can be handed in together with the
-    targets that make it so: at no moment is the publisher without a valid role.
+    What is built from them and signed by enough of them can be handed in together with
+    the targets that make it so: at no moment is the publisher without a valid role.
     """
     before = roles.delegation
     delegation = DelegatedRole(
-        before.name, [key.keyid], 1, before.terminating, paths=before.paths
+        before.name,
+        [key.keyid for key in keys],
+        threshold,
+        before.terminating,
+        paths=before.paths,
     )
-    return replace(roles, delegation=delegation, keys={key.keyid: tuf_key(key)})
+    listed = {key.keyid: tuf_key(key) for key in keys}
+    return replace(roles, delegation=delegation, keys=listed)
 
 
 def sign_roles(

@@ -89,7 +89,15 @@ def target_path(release: ReleaseName, file: str) -> str:
 
 def bins_of(publisher: str, keyids: Iterable[str], threshold: int) -> SuccinctRoles:
     """Return the bins of a large publisher: the same keys, the same threshold."""
-    return SuccinctRoles(list(keyids), threshold, BIN_BITS, f"{publisher}~bin")
+    return SuccinctRoles(list(keyids), threshold, BIN_BITS, bin_prefix(publisher))
+
+
+def bin_prefix(publisher: str) -> str:
+    """Return how the names of a publisher's bins begin.
+
+    Short: the snapshot spells eight of them for every large publisher.
+    """
+    return f"{publisher}~b"
 
 
 def tuf_key(key: PublicKey) -> Key:

@@ -33,7 +33,7 @@ from model_zoo.interop.tlog import (
     SignedCheckpoint,
 )
 from model_zoo.keys import PublicKey
-from model_zoo.trust.log_memory import Fetch, LogMemory
+from model_zoo.trust.log_memory import Fetch, LogMemory, opened, require_apart
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far two honest clocks may be apart."""
@@ -52,13 +52,16 @@ _HASH_CHARACTERS = 44
 class LogTrust:
     """Which log counts, whose cosignatures count, and how many of those it takes.
 
+    ``retired`` keys of the log count for what this client remembers, and nowhere else.
+
     Raises:
-        InvalidSpecError: no log key, a witness twice, or more cosignatures than
-            witnesses.
+        InvalidSpecError: no log key, one that is retired as well, a witness twice, or
+            more cosignatures than witnesses.
     """
 
     origin: str
     keys: tuple[PublicKey, ...]
+    retired: tuple[PublicKey, ...] = ()
     witnesses: tuple[PublicKey, ...] = ()
     cosignatures: int = 0
 
@@ -66,6 +69,7 @@ class LogTrust:
         if not self.keys:
             msg = "a log without a key cannot be believed"
             raise InvalidSpecError(msg)
+        require_apart(self.keys, self.retired)
         if len(set(self.witnesses)) != len(self.witnesses):
             msg = "one witness is listed twice"
             raise InvalidSpecError(msg)
@@ -255,7 +259,7 @@ def _newest(fetch: Fetch, trust: LogTrust) -> SignedCheckpoint:
 
 
 def _opened(data: bytes, trust: LogTrust) -> SignedCheckpoint:
-    signed = SignedCheckpoint.open(data, trust.keys)
+    signed = opened(data, trust.keys, trust.retired)
     if signed.checkpoint.origin != trust.origin:
         found = signed.checkpoint.origin
         msg = f"expected a checkpoint of {trust.origin!a}, found {found!a}"
@@ -288,7 +292,7 @@ def _times(
 
 def _memory(cache: Path, trust: LogTrust) -> LogMemory:
     """Return the cache's memory; one that cannot be believed is put aside."""
-    memory = LogMemory(cache / MEMORY_NAME, trust.keys)
+    memory = LogMemory(cache / MEMORY_NAME, trust.keys, trust.retired)
     try:
         memory.last()
     except VerificationError:

@@ -6,8 +6,9 @@ from pydantic import Field
 
 from model_zoo.documents import Document
 from model_zoo.envelopes import Role
-from model_zoo.errors import MalformedDocumentError
+from model_zoo.errors import InvalidSpecError, MalformedDocumentError
 from model_zoo.keys import PublicKey
+from model_zoo.trust.log_memory import require_apart
 
 MAX_TRUSTED_KEYS_BYTES = 256 * 1024
 _Pems = Annotated[tuple[str, ...], Field(max_length=64)]
@@ -19,11 +20,15 @@ class TrustedKeys(Document):
     ``log`` and ``log_origin`` name the transparency log, ``witnesses`` who may cosign
     its checkpoints, ``builders`` whose provenance and ``scanners`` whose reports to
     believe. Signed by the top-level targets key.
+
+    ``log_retired`` are keys that signed this log once and sign no more: they count for
+    a checkpoint that somebody remembers himself, never for one that is brought to him.
     """
 
     format: Annotated[int, Field(ge=1, le=1)] = 1
     log_origin: str = ""
     log: _Pems = ()
+    log_retired: _Pems = ()
     witnesses: _Pems = ()
     builders: _Pems = ()
     scanners: _Pems = ()
@@ -34,13 +39,24 @@ class TrustedKeys(Document):
         """Return the document in ``data``, which the caller has verified.
 
         Raises:
-            MalformedDocumentError: it is no such document.
+            MalformedDocumentError: it is no such document, or the log's keys in it
+                are none, or are current and retired at once.
         """
         try:
-            return cls.from_bytes(data, limit_bytes=MAX_TRUSTED_KEYS_BYTES)
-        except ValueError as error:
+            trusted = cls.from_bytes(data, limit_bytes=MAX_TRUSTED_KEYS_BYTES)
+            require_apart(trusted.log_keys(), trusted.retired_log_keys())
+        except (ValueError, InvalidSpecError) as error:
             msg = f"trusted keys: {error}"
             raise MalformedDocumentError(msg) from error
+        return trusted
+
+    def log_keys(self) -> tuple[PublicKey, ...]:
+        """Return the keys that sign the log's checkpoints."""
+        return tuple(PublicKey.from_pem(pem) for pem in self.log)
+
+    def retired_log_keys(self) -> tuple[PublicKey, ...]:
+        """Return the keys that signed the log once."""
+        return tuple(PublicKey.from_pem(pem) for pem in self.log_retired)
 
     def witness_keys(self) -> tuple[PublicKey, ...]:
         """Return the keys of the witnesses."""

@@ -1,20 +1,34 @@
 """Yanks: a release withdrawn for good, with the reason, by digest and by name."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field
+from tuf.api.metadata import TargetFile
 
 from model_zoo.clock import rfc3339
+from model_zoo.digests import sha256_bytes
 from model_zoo.documents import Document
 from model_zoo.errors import InvalidSpecError, MalformedDocumentError
 from model_zoo.jobs import Digest
+from model_zoo.manifest import Manifest
 from model_zoo.names import ReleaseName
-from model_zoo.trust.roles import OPERATOR
+from model_zoo.trust.publishing import release_targets, target_file
+from model_zoo.trust.roles import OPERATOR, target_path
 
 YANK_NAME = "yanked.json"
 MAX_REASON_CHARACTERS = 1000
 MAX_NOTICE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class YankEdit:
+    """What a yank changes in its publisher's roles: target paths and files."""
+
+    add: Mapping[str, TargetFile]
+    remove: frozenset[str]
 
 
 class YankNotice(Document):
@@ -70,6 +84,25 @@ def yank_notice(
     except ValueError as error:
         msg = f"say why, in 1 to {MAX_REASON_CHARACTERS} characters"
         raise InvalidSpecError(msg) from error
+
+
+def yank_edit(
+    name: ReleaseName, notice: YankNotice, *, manifest: Manifest, bundle: bytes
+) -> YankEdit:
+    """Return the edit that drops a release's targets and names the notice instead.
+
+    Args:
+        name: the release.
+        notice: why.
+        manifest: the release's files.
+        bundle: its ``release.json``.
+    """
+    data, path = notice.to_bytes(), target_path(name, YANK_NAME)
+    sha256 = sha256_bytes(data)
+    return YankEdit(
+        add={path: target_file(path, size_bytes=len(data), sha256=sha256)},
+        remove=frozenset(release_targets(name, manifest, bundle=bundle)),
+    )
 
 
 def index_path(sha256: str) -> str:

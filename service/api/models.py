@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from model_zoo.canonical import canonical_json
 from model_zoo.envelopes import Envelope
-from model_zoo.errors import NotFoundError, ThresholdNotMetError
+from model_zoo.errors import NotFoundError
 from model_zoo.names import ModelName, ReleaseName
 from model_zoo.trust.yanks import YankNotice
 from service.api.dependencies import PartsHere
@@ -22,13 +22,13 @@ from service.api.schemas import (
     ReleaseOut,
     YankIn,
 )
-from service.api.trust import role_files
+from service.api.trust import accepted, role_files
 from service.bindings import binding
 from service.database.queries import visible_size
 from service.database.tables import PublisherRow
 from service.lineage import children, holders
 from service.parts import Parts
-from service.pending import hold
+from service.pending import accept_or_hold
 from service.publishing import (
     Submission,
     models,
@@ -107,24 +107,46 @@ def publish_body(
         else Envelope.from_object(body.provenance),
         roles=role_files(body.roles),
     )
-    try:
-        release, is_new = publish(parts, name, submission)
-    except ThresholdNotMetError as error:
-        if not error.valid:
-            raise
-        hold(parts, name, body.model_dump())
+    published = accept_or_hold(
+        parts,
+        lambda: publish(parts, name, submission),
+        kind="release",
+        name=str(name),
+        body=body.model_dump,
+    )
+    if published is None:
         response.status_code = HTTPStatus.ACCEPTED
         return ReleaseOut.waiting(name, body)
+    release, is_new = published
     response.status_code = HTTPStatus.CREATED if is_new else HTTPStatus.OK
     return ReleaseOut.of(release)
 
 
 @router.post(RELEASE + "/yank")
-def yank_release(name: NameHere, body: YankIn, parts: PartsHere) -> AcceptedOut:
-    """Withdraw a release for good: its publisher's role drops it and says why."""
+def yank_release(
+    name: NameHere, body: YankIn, response: Response, parts: PartsHere
+) -> AcceptedOut:
+    """Withdraw a release for good: its publisher's role drops it and says why.
+
+    202 where the role lacks a co-signature: it is held until it has it.
+    """
+    return yank_body(parts, name, body, response)
+
+
+def yank_body(
+    parts: Parts, name: ReleaseName, body: YankIn, response: Response
+) -> AcceptedOut:
+    """Withdraw what a request says, or hold it; say in ``response`` which it was."""
     roles = role_files(body.roles)
     notice = YankNotice.read(canonical_json(body.notice))
-    return AcceptedOut(versions=yank(parts, name, notice=notice, roles=roles))
+    versions = accept_or_hold(
+        parts,
+        lambda: yank(parts, name, notice=notice, roles=roles),
+        kind="yank",
+        name=str(name),
+        body=body.model_dump,
+    )
+    return accepted(versions, response)
 
 
 @router.get("/holders/{sha256}")

@@ -1,25 +1,46 @@
-"""Releases that wait for a co-signature, as their co-signers find and sign them."""
+"""Changes that wait for a co-signature, as their co-signers find and sign them."""
 
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
 
+from model_zoo.errors import NotFoundError
+from model_zoo.names import ReleaseName
 from service.api.dependencies import PartsHere
 from service.api.files import file_response
-from service.api.models import publish_body
-from service.api.schemas import PendingOut, ReleaseIn, ReleaseOut, RolesIn
-from service.pending import pending, take_back, with_signatures
+from service.api.models import publish_body, yank_body
+from service.api.schemas import (
+    AcceptedOut,
+    PendingOut,
+    ReleaseIn,
+    ReleaseOut,
+    RolesIn,
+    SignedOut,
+    YankIn,
+)
+from service.api.trust import renew_body, role_files
+from service.parts import Parts
+from service.pending import (
+    Kind,
+    PendingChange,
+    pending,
+    take_back,
+    with_signatures,
+)
 from service.uploads import find_upload
 
 router = APIRouter(tags=["pending"])
 PENDING = "/publishers/{publisher}/pending"
 
+SendAgain = Callable[[Parts, PendingChange, Response], ReleaseOut | AcceptedOut]
+
 
 @router.get(PENDING)
 def show_pending(publisher: str, parts: PartsHere) -> PendingOut:
-    """Return the release of a publisher that lacks signatures, as it was sent."""
-    name, body = pending(parts, publisher)
-    return PendingOut(name=str(name), **ReleaseIn.model_validate(body).model_dump())
+    """Return the change of a publisher that lacks signatures, as it was sent."""
+    change = pending(parts, publisher)
+    return PendingOut(kind=change.kind, name=change.name, request=dict(change.body))
 
 
 @router.get(PENDING + "/files/{file}")
@@ -27,21 +48,49 @@ def download_pending_file(
     publisher: str, file: str, request: Request, parts: PartsHere
 ) -> Response:
     """Return a file of the release that waits: nobody has to sign it unseen."""
-    _, body = pending(parts, publisher)
-    return file_response(request, parts, find_upload(parts, body["upload"]), file)
+    change = pending(parts, publisher)
+    if change.kind != "release":
+        msg = f"no release of {publisher} waits, but the {change.kind} of {change.name}"
+        raise NotFoundError(msg)
+    return file_response(
+        request, parts, find_upload(parts, change.body["upload"]), file
+    )
 
 
 @router.post(PENDING + "/signatures", status_code=HTTPStatus.CREATED)
 def sign_pending(
     publisher: str, response: Response, body: RolesIn, parts: PartsHere
-) -> ReleaseOut:
-    """Add signatures; with enough of them the release is published: 201, else 202."""
-    name, held = pending(parts, publisher)
-    merged = ReleaseIn.model_validate(with_signatures(held, body.roles))
-    return publish_body(parts, name, merged, response)
+) -> SignedOut:
+    """Add signatures; with enough of them the change is made: 201, else 202."""
+    change = pending(parts, publisher)
+    signed = with_signatures(parts, change, role_files(body.roles))
+    answer = SEND_AGAIN[change.kind](parts, signed, response)
+    return SignedOut(kind=change.kind, name=change.name, pending=answer.pending)
 
 
 @router.delete(PENDING, status_code=HTTPStatus.NO_CONTENT)
 def take_back_pending(publisher: str, parts: PartsHere) -> None:
-    """Forget the release that waits."""
+    """Forget the change that waits."""
     take_back(parts, publisher)
+
+
+def _publish(parts: Parts, change: PendingChange, response: Response) -> ReleaseOut:
+    body = ReleaseIn.model_validate(change.body)
+    return publish_body(parts, ReleaseName.parse(change.name), body, response)
+
+
+def _yank(parts: Parts, change: PendingChange, response: Response) -> AcceptedOut:
+    body = YankIn.model_validate(change.body)
+    return yank_body(parts, ReleaseName.parse(change.name), body, response)
+
+
+def _renew(parts: Parts, change: PendingChange, response: Response) -> AcceptedOut:
+    return renew_body(parts, RolesIn.model_validate(change.body), response)
+
+
+SEND_AGAIN: Mapping[Kind, SendAgain] = {
+    "release": _publish,
+    "yank": _yank,
+    "renewal": _renew,
+}
+"""By kind of change: the request as if it came now, with the signatures it has."""

@@ -75,9 +75,10 @@ class RolesIn(Incoming):
 
 
 class AcceptedOut(BaseModel):
-    """Which versions are current now."""
+    """Which versions are current now; none new where the change waits."""
 
     versions: dict[str, int]
+    pending: bool = False
 
 
 class HoldersOut(BaseModel):
@@ -225,13 +226,19 @@ class ReleaseOut(BaseModel):
 
 
 class PendingOut(BaseModel):
-    """A release that waits for signatures, as its publisher sent it."""
+    """A change that waits for signatures: its kind, and the request as it was sent."""
 
+    kind: str
     name: str
-    upload: str
-    envelope: Dsse
-    provenance: Dsse | None
-    roles: Roles
+    request: dict[str, Any]
+
+
+class SignedOut(BaseModel):
+    """A change that one more key has signed, and whether it still waits."""
+
+    kind: str
+    name: str
+    pending: bool
 
 
 class ModelOut(BaseModel):

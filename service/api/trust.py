@@ -18,9 +18,10 @@ from service.api.dependencies import PartsHere
 from service.api.files import blob_response
 from service.api.schemas import AcceptedOut, RolesIn
 from service.parts import Parts
+from service.pending import accept_or_hold
 from service.publishing import find_release
 from service.trust import state
-from service.trust.submitting import submit
+from service.trust.submitting import is_operators, owner_of, renew, submit
 from service.withdrawals import require_not_withdrawn
 
 router = APIRouter(tags=["trust"])
@@ -49,10 +50,36 @@ def role_files(roles: Mapping[str, Mapping[str, Any]]) -> dict[str, bytes]:
 
 
 @router.post("/trust/roles")
-def submit_roles(body: RolesIn, parts: PartsHere) -> AcceptedOut:
-    """Make signed role versions current: root, targets, or a publisher's renewal."""
+def submit_roles(body: RolesIn, response: Response, parts: PartsHere) -> AcceptedOut:
+    """Make signed role versions current: root, targets, or a publisher's renewal.
+
+    202 where a renewal lacks a co-signature: it is held until it has it.
+    """
+    if not is_operators(body.roles):
+        return renew_body(parts, body, response)
     given = role_files(body.files)
     return AcceptedOut(versions=submit(parts, role_files(body.roles), files=given))
+
+
+def renew_body(parts: Parts, body: RolesIn, response: Response) -> AcceptedOut:
+    """Renew what a request holds, or hold it; say in ``response`` which it was."""
+    roles = role_files(body.roles)
+    versions = accept_or_hold(
+        parts,
+        lambda: renew(parts, roles),
+        kind="renewal",
+        name=owner_of(roles),
+        body=body.model_dump,
+    )
+    return accepted(versions, response)
+
+
+def accepted(versions: dict[str, int] | None, response: Response) -> AcceptedOut:
+    """Return the answer to a change: which versions are current, or that it waits."""
+    if versions is None:
+        response.status_code = HTTPStatus.ACCEPTED
+        return AcceptedOut(versions={}, pending=True)
+    return AcceptedOut(versions=versions)
 
 
 @files.head("/tuf/metadata/{name}")

@@ -21,10 +21,10 @@ from model_zoo.errors import (
     ExpiredMetadataError,
     MalformedDocumentError,
     NotPermittedError,
+    ThresholdNotMetError,
 )
 from model_zoo.trust.ceremony import require_role_signed
 from model_zoo.trust.roles import (
-    MAX_METADATA_BYTES,
     PUBLISHER_LIFETIME,
     TARGETS,
     bins_of,
@@ -66,7 +66,8 @@ def require_roles(
 
     Raises:
         NotPermittedError: the operator delegated nothing to that name.
-        ThresholdNotMetError: too few of the delegated keys signed.
+        ThresholdNotMetError: too few of the delegated keys signed. With ``valid`` above
+            zero nothing else is wrong: it is raised last.
         ConflictError: not built upon the current version.
         VerificationError: it holds what it may not.
     """
@@ -78,37 +79,64 @@ def require_roles(
         raise NotPermittedError(msg)
     # (2) Nothing but this publisher's role and bins is in the request.
     bins = bins_of(publisher, delegation.keyids, delegation.threshold)
+    _require_own(publisher, submitted, bins)
+    # (3) A delegated key signed the role; only then is it looked into.
+    files = {name: parse(data, Targets) for name, data in submitted.items()}
+    role = files.get(publisher) or _current_role(session, publisher)
+    lacking = _lacking(above, {publisher: role})
+    # (4) It delegates to nobody, or to its bins under the same keys and threshold.
+    has_bins = _require_own_bins(role.signed, bins)
+    # (5) One of those keys signed each bin, too.
+    lacking += _lacking(role.signed, {n: it for n, it in files.items() if "~" in n})
+    # (6) Each file follows the current version and lives long enough.
+    before = _current(session, submitted)
+    after = _following(files, before, now=now)
+    # (7) Each target stands where clients look for it, under the publisher's paths.
+    _require_places(before, after, delegation, bins=bins if has_bins else None)
+    # (8) What changed is what the request explains.
+    _require_change(before, after, change)
+    # (9) Where the role changed, the bins that stay as they are still fit it.
+    if publisher in submitted:
+        _require_bins_fit(session, submitted, role.signed, bins)
+    # (10) Enough of the keys signed; what lacks but that can wait for the others.
+    if lacking:
+        raise lacking[0]
+
+
+def _require_own(
+    publisher: str, submitted: Mapping[str, bytes], bins: SuccinctRoles
+) -> None:
     stray = set(submitted) - {publisher, *bins.get_roles()}
     if stray or not submitted:
         msg = f"{publisher}: expected its own role and bins, found {sorted(stray)}"
         raise MalformedDocumentError(msg)
-    # (3) Enough delegated keys signed the role; only then is it looked into.
-    role = _role(session, publisher, submitted)
-    require_role_signed(above, publisher, role)
-    # (4) It delegates to nobody, or to its bins under the same keys and threshold.
-    has_bins = _require_own_bins(role.signed, bins)
-    # (5) Each file follows the current version, lives long enough, is signed.
-    before = _current(session, submitted)
-    after = _following(submitted, before, role=role, now=now)
-    # (6) Each target stands where clients look for it, under the publisher's paths.
-    _require_places(before, after, delegation, bins=bins if has_bins else None)
-    # (7) What changed is what the request explains.
-    _require_change(before, after, change)
-    # (8) Where the role changed, the bins that stay as they are still fit it.
-    if publisher in submitted:
-        _require_bins_fit(session, submitted, role.signed, bins)
 
 
-def _role(
-    session: Session, publisher: str, submitted: Mapping[str, bytes]
-) -> Metadata[Targets]:
-    if publisher in submitted:
-        return parse(submitted[publisher], Targets)
+def _current_role(session: Session, publisher: str) -> Metadata[Targets]:
     current = state.find(session, publisher, Targets)
     if current is None:
         msg = f"{publisher}: bins without a role above them"
         raise MalformedDocumentError(msg)
     return current
+
+
+def _lacking(
+    delegator: Targets, files: Mapping[str, Metadata[Targets]]
+) -> list[ThresholdNotMetError]:
+    """Return what says of ``files`` that some of their keys signed, but too few.
+
+    Raises:
+        ThresholdNotMetError: one of them is signed by none of its keys.
+    """
+    found = []
+    for name, metadata in files.items():
+        try:
+            require_role_signed(delegator, name, metadata)
+        except ThresholdNotMetError as error:
+            if not error.valid:
+                raise
+            found.append(error)
+    return found
 
 
 def _require_own_bins(role: Targets, bins: SuccinctRoles) -> bool:
@@ -139,7 +167,9 @@ def _require_bins_fit(
         if current is None:
             msg = f"{name}: this bin of the role is missing"
             raise MalformedDocumentError(msg)
-        require_role_signed(role, name, current)
+        if _lacking(role, {name: current}):
+            msg = f"{name}: this bin needs more signatures now: sign it anew as well"
+            raise MalformedDocumentError(msg)
 
 
 def _current(session: Session, names: Iterable[str]) -> dict[str, JsonObject]:
@@ -153,20 +183,13 @@ def _current(session: Session, names: Iterable[str]) -> dict[str, JsonObject]:
 
 
 def _following(
-    submitted: Mapping[str, bytes],
+    files: Mapping[str, Metadata[Targets]],
     before: Mapping[str, JsonObject],
     *,
-    role: Metadata[Targets],
     now: datetime,
 ) -> dict[str, Targets]:
     after = {}
-    for name, data in submitted.items():
-        if len(data) > MAX_METADATA_BYTES:
-            msg = f"{name}: larger than the {MAX_METADATA_BYTES} bytes clients read"
-            raise MalformedDocumentError(msg)
-        metadata = parse(data, Targets)
-        if "~" in name:
-            require_role_signed(role.signed, name, metadata)
+    for name, metadata in files.items():
         expected = before[name]["version"] + 1 if name in before else 1
         if metadata.signed.version != expected:
             msg = (

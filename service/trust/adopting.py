@@ -1,25 +1,29 @@
 """At a start: the next root and targets that the operator put beside the keys.
 
-A running service takes over a root that leaves its online keys as they are. When those
-were stolen or lost, the operator stops it, puts new keys and ``N.root.json`` in the
-folder, with the ``N.targets.json`` that goes with it, and starts it again.
+A running service takes over a root and targets that leave its online keys as they are.
+When those were stolen or lost, the operator stops it, puts new keys in the folder, with
+``N.root.json`` for snapshot and timestamp, ``N.targets.json`` and
+``N.trusted-keys.json`` for the log and the bundles, and starts it again.
 """
 
 from sqlalchemy.orm import Session
-from tuf.api.metadata import Metadata, Root, Targets
+from tuf.api.metadata import Root, Targets
 
 from model_zoo.errors import LocalError
+from model_zoo.interop.tlog import LogEntry
 from model_zoo.trust.ceremony import (
     next_targets,
     require_role_signed,
     require_signed,
 )
+from model_zoo.trust.online_keys import trusted_keys_file
 from model_zoo.trust.publishing import sign_roles
 from model_zoo.trust.roles import (
     ROOT,
     SNAPSHOT,
     TARGETS,
     TIMESTAMP,
+    TRUSTED_KEYS,
     YANKED,
     delegation_of,
     parse,
@@ -28,7 +32,8 @@ from service.parts import Parts
 from service.storage import told_as_local_error
 from service.trust import state
 from service.trust.accepting import require_lifetime
-from service.trust.operating import require_roles_kept, require_still_signed
+from service.trust.listing import unlisted
+from service.trust.operating import follow_targets, require_next_targets
 from service.trust.writing import commit, entry
 
 
@@ -36,8 +41,8 @@ def adopt(session: Session, parts: Parts) -> None:
     """Take over every next root in the folder, and the targets after the last.
 
     Raises:
-        LocalError: the keys in the folder are not those that the root lists.
-        VerificationError: a file is not signed as it must be.
+        LocalError: the keys in the folder are not those that root and targets list.
+        VerificationError: a file is not signed as it must be, or holds what it may not.
         ConflictError: a file is not the next version.
     """
     root = state.require(session, ROOT, Root)
@@ -48,37 +53,63 @@ def adopt(session: Session, parts: Parts) -> None:
         root = following
         adopted.append(data)
     _require_our_keys(parts, root.signed)
-    if not adopted:
-        return
-    require_lifetime(ROOT, root.signed.expires, now=parts.now())
-    changed = _targets(session, parts, root)
-    for data in adopted[:-1]:
-        commit(session, parts, {ROOT: data}, entries=[entry("key", ROOT, data)])
-    last = adopted[-1]
-    told = [entry("key", ROOT, last)]
-    commit(session, parts, {ROOT: last, **changed}, entries=told)
+    if adopted:
+        require_lifetime(ROOT, root.signed.expires, now=parts.now())
+    changed, entries = _targets(session, parts, root.signed)
+    if adopted:
+        for data in adopted[:-1]:
+            commit(session, parts, {ROOT: data}, entries=[entry("key", ROOT, data)])
+        changed |= {ROOT: adopted[-1], **_yanked(session, parts, root.signed)}
+        entries.append(entry("key", ROOT, adopted[-1]))
+    if changed:
+        commit(session, parts, changed, entries=entries)
+    _require_listed(session, parts)
 
 
-def _targets(session: Session, parts: Parts, root: Metadata[Root]) -> dict[str, bytes]:
-    """Return the targets that go with a new root, and what they need signed anew."""
+def _targets(
+    session: Session, parts: Parts, root: Root
+) -> tuple[dict[str, bytes], list[LogEntry]]:
+    """Return the next targets if they are there, and what the log shall know."""
     current = state.require(session, TARGETS, Targets)
-    data = _file(parts, f"{current.signed.version + 1}.targets.json")
-    targets = current if data is None else parse(data, Targets)
-    require_role_signed(root.signed, TARGETS, targets)
-    changed = {} if data is None else {TARGETS: data}
-    if data is not None:
-        require_roles_kept(current.signed, targets.signed)
-        require_still_signed(session, targets.signed, {YANKED})
-    delegation = delegation_of(targets.signed, YANKED)
-    if delegation is None or delegation.keyids != [
-        parts.trust.snapshot_key.public.keyid
-    ]:
+    version = current.signed.version + 1
+    data = _file(parts, f"{version}.targets.json")
+    if data is None:
+        require_role_signed(root, TARGETS, current)
+        _require_yanked_is_ours(parts, current.signed)
+        return {}, []
+    trusted = _file(parts, trusted_keys_file(version))
+    new = require_next_targets(
+        session,
+        data,
+        root=root,
+        files={} if trusted is None else {TRUSTED_KEYS: trusted},
+        now=parts.now(),
+    )
+    _require_yanked_is_ours(parts, new)
+    yanked, entries = follow_targets(session, parts, new, {})
+    return {TARGETS: data, **yanked}, entries
+
+
+def _yanked(session: Session, parts: Parts, root: Root) -> dict[str, bytes]:
+    """Return the online role of withdrawn files, signed with the key here."""
+    current = state.require(session, YANKED, Targets)
+    following = next_targets(current, now=parts.now())
+    following.signed.expires = root.expires
+    return sign_roles({YANKED: following}, parts.trust.snapshot_key)
+
+
+def _require_yanked_is_ours(parts: Parts, targets: Targets) -> None:
+    delegation = delegation_of(targets, YANKED)
+    ours = parts.trust.snapshot_key.public.keyid
+    if delegation is None or delegation.keyids != [ours]:
         msg = f"the targets give {YANKED} to another key than the snapshot key here"
         raise LocalError(msg)
-    yanked = state.require(session, YANKED, Targets)
-    following = next_targets(yanked, now=parts.now())
-    following.signed.expires = root.signed.expires
-    return changed | sign_roles({YANKED: following}, parts.trust.snapshot_key)
+
+
+def _require_listed(session: Session, parts: Parts) -> None:
+    wrong = unlisted(parts, state.trusted_keys(session))
+    if wrong is not None:
+        raise LocalError(wrong)
 
 
 def _require_our_keys(parts: Parts, root: Root) -> None:

@@ -7,10 +7,8 @@ from sqlalchemy.orm import Session
 from tuf.api.metadata import DelegatedRole, Metadata, Root, Targets
 
 from model_zoo.clock import rfc3339
-from model_zoo.digests import sha256_bytes
 from model_zoo.errors import (
     ConflictError,
-    InvalidSpecError,
     MalformedDocumentError,
     NotPermittedError,
 )
@@ -41,13 +39,13 @@ from model_zoo.trust.roles import (
     publisher_paths,
     target_path,
 )
-from model_zoo.trust.trusted_keys import TrustedKeys
 from model_zoo.trust.yanks import YankNotice
 from service.database.tables import PublisherRow, ReleaseRow, WithdrawalRow
 from service.parts import Parts
 from service.trust import state
 from service.trust.accepting import Change, require_lifetime, require_roles
-from service.trust.writing import commit, entry, keep_target, with_yanked
+from service.trust.listing import keep_trusted_keys, unlisted
+from service.trust.writing import commit, entry, with_yanked
 from service.uploads import manifest_of
 
 NO_CHANGE = Change(add={})
@@ -109,26 +107,54 @@ def accept_targets(
         VerificationError: it holds what it may not, or drops what it must keep.
     """
     current = state.require(session, TARGETS, Targets).signed
-    # (1) The root's targets keys signed it; it follows the current one and lives.
-    new = _require_next(session, submitted[TARGETS], current, now=parts.now())
-    # (2) No role is dropped: clients would refuse the snapshot.
-    require_roles_kept(current, new)
+    root = state.require(session, ROOT, Root).signed
+    # (1) It may follow the current one under the root.
+    new = require_next_targets(
+        session, submitted[TARGETS], root=root, files=files, now=parts.now()
+    )
+    # (2) This server can go on: it has the keys that these targets give to it.
     if delegation_of(current, YANKED) != delegation_of(new, YANKED):
         msg = f"{YANKED} is signed online: these targets give it to other keys"
         raise MalformedDocumentError(msg)
-    # (3) Its own targets are the trusted keys, and their bytes are here.
-    _keep_files(session, new, files)
-    # (4) Roles that change in this step follow their rules under the new keys.
+    wrong = unlisted(parts, state.trusted_keys_of(session, new))
+    if wrong is not None:
+        raise NotPermittedError(wrong)
+    # (3) The roles that change with it, and those that do not, fit to it.
     others = {name: it for name, it in submitted.items() if name != TARGETS}
+    yanked, entries = follow_targets(session, parts, new, others)
+    commit(session, parts, {**submitted, **yanked}, entries=entries)
+
+
+def follow_targets(
+    session: Session, parts: Parts, new: Targets, others: Mapping[str, bytes]
+) -> tuple[dict[str, bytes], list[LogEntry]]:
+    """Bring the tables in line with next targets that were accepted.
+
+    Args:
+        session: the caller commits.
+        parts: keys and clock.
+        new: the targets.
+        others: name -> file of the roles that change in the same step.
+
+    Returns:
+        The online role of withdrawn files, if it changes, and what the log shall know.
+
+    Raises:
+        ThresholdNotMetError: too few of the delegated keys signed a role.
+        ConflictError: a role is not the next version.
+        VerificationError: it holds what it may not, or drops what it must keep.
+    """
+    current = state.require(session, TARGETS, Targets).signed
+    # (1) Roles that change in this step follow their rules under the new keys.
     reasons = _require_withdrawn(session, new, others.get(WITHDRAWN))
     _require_publishers(session, new, others, now=parts.now())
-    # (5) Every other publisher's role is signed under the keys it has now.
-    require_still_signed(session, new, others)
+    # (2) Every other publisher's role is signed under the keys it has now.
+    _require_still_signed(session, new, {*others, YANKED})
     _synchronise(session, parts, new)
     withdrawn = _withdraw(session, parts, reasons)
     yanked = with_yanked(session, parts, withdrawn) if withdrawn else {}
     entries = [_told(notice) for notice in withdrawn] + _key_changes(current, new)
-    commit(session, parts, {**submitted, **yanked}, entries=entries)
+    return yanked, entries
 
 
 def delegate_here(parts: Parts, name: str, key: PublicKey) -> bool:
@@ -164,13 +190,39 @@ def _accept_own(session: Session, parts: Parts, targets: Metadata[Targets]) -> N
     accept_targets(session, parts, sign_roles({TARGETS: targets}, key), files={})
 
 
-def require_roles_kept(current: Targets, new: Targets) -> None:
-    """Accept targets that drop no role and give publishers their own paths only.
+def require_next_targets(
+    session: Session,
+    data: bytes,
+    *,
+    root: Root,
+    files: Mapping[str, bytes],
+    now: datetime,
+) -> Targets:
+    """Return the next top-level targets, and keep the trusted keys that they name.
 
     Raises:
-        MalformedDocumentError: they do not; clients would refuse the snapshot.
+        ThresholdNotMetError: too few of the root's targets keys signed.
+        ConflictError: not the next version.
+        MalformedDocumentError: they drop a role, give a publisher the paths of others,
+            or name trusted keys that are not in ``files`` or may not follow.
         InvalidSpecError: a delegation's name can be no publisher's.
     """
+    current = state.require(session, TARGETS, Targets).signed
+    # (1) The root's targets keys signed it; it follows the current one and lives.
+    new = parse(data, Targets)
+    require_role_signed(root, TARGETS, new)
+    if new.signed.version != current.version + 1:
+        msg = f"expected targets version {current.version + 1}: build it again"
+        raise ConflictError(msg)
+    require_lifetime(TARGETS, new.signed.expires, now=now)
+    # (2) No role is dropped: clients would refuse the snapshot.
+    _require_roles_kept(current, new.signed)
+    # (3) Its own targets are the trusted keys, and their bytes are here.
+    keep_trusted_keys(session, new.signed, files)
+    return new.signed
+
+
+def _require_roles_kept(current: Targets, new: Targets) -> None:
     before, after = _delegated(current), _delegated(new)
     dropped = sorted(set(before) - set(after))
     if dropped:
@@ -190,19 +242,6 @@ def _delegated(targets: Targets) -> dict[str, DelegatedRole]:
     return {} if roles is None else dict(roles)
 
 
-def _require_next(
-    session: Session, data: bytes, current: Targets, *, now: datetime
-) -> Targets:
-    root = state.require(session, ROOT, Root).signed
-    new = parse(data, Targets)
-    require_role_signed(root, TARGETS, new)
-    if new.signed.version != current.version + 1:
-        msg = f"expected targets version {current.version + 1}: build it again"
-        raise ConflictError(msg)
-    require_lifetime(TARGETS, new.signed.expires, now=now)
-    return new.signed
-
-
 def _require_publishers(
     session: Session, new: Targets, roles: Mapping[str, bytes], *, now: datetime
 ) -> None:
@@ -214,38 +253,6 @@ def _require_publishers(
     for publisher in {name.partition("~")[0] for name in roles} - {OPERATOR}:
         own = {n: it for n, it in roles.items() if n.partition("~")[0] == publisher}
         require_roles(session, publisher, own, change=NO_CHANGE, now=now, targets=new)
-
-
-def _keep_files(session: Session, new: Targets, files: Mapping[str, bytes]) -> None:
-    if set(new.targets) != {TRUSTED_KEYS}:
-        msg = f"top-level targets hold {TRUSTED_KEYS} and nothing else"
-        raise MalformedDocumentError(msg)
-    target = new.targets[TRUSTED_KEYS]
-    sha256 = target.hashes.get("sha256", "")
-    data = files.get(TRUSTED_KEYS)
-    if data is None:
-        if state.small_target(session, TRUSTED_KEYS, sha256) is None:
-            msg = f"{TRUSTED_KEYS} changed, and the file is not in the request"
-            raise MalformedDocumentError(msg)
-        return
-    if sha256_bytes(data) != sha256 or len(data) != target.length:
-        msg = f"{TRUSTED_KEYS}: not the file that the targets name"
-        raise MalformedDocumentError(msg)
-    _require_keys(TrustedKeys.read(data))
-    keep_target(session, TRUSTED_KEYS, data, sha256=sha256)
-
-
-def _require_keys(trusted: TrustedKeys) -> None:
-    """Accept a list whose every entry clients can read: one bad key costs them all."""
-    for kind in (trusted.log, trusted.witnesses, trusted.builders, trusted.scanners):
-        try:
-            keys = [PublicKey.from_pem(pem) for pem in kind]
-        except InvalidSpecError as error:
-            msg = f"{TRUSTED_KEYS}: {error}"
-            raise MalformedDocumentError(msg) from error
-        if len(set(keys)) != len(keys):
-            msg = f"{TRUSTED_KEYS}: one key is listed twice"
-            raise MalformedDocumentError(msg)
 
 
 def _require_withdrawn(
@@ -285,14 +292,10 @@ def _is_told(reasons: object) -> bool:
     return isinstance(reasons, dict) and bool(reasons)
 
 
-def require_still_signed(
+def _require_still_signed(
     session: Session, new: Targets, submitted: Collection[str]
 ) -> None:
-    """Accept targets under whose delegations every other current role is signed.
-
-    Raises:
-        ThresholdNotMetError: a publisher's keys changed and his role did not.
-    """
+    """Accept targets under whose delegations every other current role is signed."""
     for name in _delegated(new):
         current = state.find(session, name, Targets)
         if current is not None and name not in submitted:
@@ -356,4 +359,14 @@ def _key_changes(current: Targets, new: Targets) -> list[LogEntry]:
         if after is not None and (before is None or before.keyids != after.keyids):
             told = " ".join(after.keyids).encode()
             changed.append(entry("key", name, told, version=new.version))
+    trusted = new.targets[TRUSTED_KEYS].hashes
+    if current.targets[TRUSTED_KEYS].hashes != trusted:
+        changed.append(
+            LogEntry(
+                kind="key",
+                name=TRUSTED_KEYS,
+                version=new.version,
+                sha256=trusted["sha256"],
+            )
+        )
     return changed

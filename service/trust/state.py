@@ -52,7 +52,11 @@ def version(session: Session, role: str, number: int) -> bytes | None:
 
 def trusted_keys(session: Session) -> TrustedKeys:
     """Return the keys that the current top-level targets bring along."""
-    targets = require(session, TARGETS, Targets).signed
+    return trusted_keys_of(session, require(session, TARGETS, Targets).signed)
+
+
+def trusted_keys_of(session: Session, targets: Targets) -> TrustedKeys:
+    """Return the keys that these targets bring along; they were kept before."""
     sha256 = targets.targets[TRUSTED_KEYS].hashes["sha256"]
     return TrustedKeys.read(small_target(session, TRUSTED_KEYS, sha256) or b"")
 

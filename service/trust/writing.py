@@ -32,6 +32,7 @@ from model_zoo.trust.yanks import YankNotice, index_path
 from service import log as transparency
 from service.database.tables import MetadataRow, TargetRow
 from service.parts import Parts
+from service.pending import forget_overtaken
 from service.trust import state
 
 IN_FLIGHT = timedelta(hours=1)
@@ -48,6 +49,8 @@ def commit(
 ) -> None:
     """Make ``roles`` current, in the caller's transaction.
 
+    A change that waits and was built upon what they replace waits no longer.
+
     Args:
         session: commits on its way out, so that clients see all of it or nothing.
         parts: keys and clock.
@@ -61,6 +64,7 @@ def commit(
         for entry in logged
         if entry.name != ROOT
     }
+    forget_overtaken(session, roles)
     _write_snapshot(session, parts, named, now=now)
     transparency.append(
         session,

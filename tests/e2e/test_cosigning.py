@@ -1,142 +1,270 @@
-"""A publisher under threshold two: nothing of his is visible until it is co-signed."""
+"""A publisher under threshold two: nothing of his changes until it is co-signed."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tuf.api.metadata import Targets
+from tuf.ngclient import Updater
 
-from model_zoo.attestations import ReleaseStatement, sign_release
-from model_zoo.bundles import bundle_bytes
-from model_zoo.client import ZooClient
-from model_zoo.cosigning import cosign
+from model_zoo.canonical import JsonObject, canonical_json
+from model_zoo.clock import system_clock
+from model_zoo.cosigning import cosign_resigned
 from model_zoo.errors import (
     ConflictError,
     MalformedDocumentError,
     NotFoundError,
     NotPermittedError,
+    ThresholdNotMetError,
+    YankedError,
 )
-from model_zoo.folders import manifest_of
-from model_zoo.keys import SigningKey
-from model_zoo.names import ReleaseName
 from model_zoo.policy import TrustPolicy
-from model_zoo.publishing import Author, submit_next_roles
-from model_zoo.pulling import release_path
-from model_zoo.transport import Server, Transport
-from model_zoo.trust.anchor import Anchor
+from model_zoo.publishing import resign
 from model_zoo.trust.ceremony import RoleKeys
-from model_zoo.trust.operating import change_targets, delegate_to
-from model_zoo.trust.publishing import edited, release_targets, target_file
-from tests.model_zoo.releases import ALICE, MALLORY, write_files
-from tests.model_zoo.servers import open_zoo
+from model_zoo.trust.checking import Extent, check_repository
+from model_zoo.trust.observing import Finding, Severity
+from model_zoo.trust.publishing import edited, renewed, sign_roles
+from model_zoo.trust.roles import parse
+from tests.e2e.two_keys import (
+    NAME,
+    PENDING,
+    REASON,
+    SCANNER,
+    SECOND,
+    STOWAWAY,
+    TwoKeys,
+    as_json,
+    open_two_keys,
+)
+from tests.model_zoo.releases import ALICE, MALLORY, weights
 
-SCANNER = SigningKey.generate()
-NAME = "alice/digits@1"
-
-
-@pytest.fixture
-def anchor(tmp_path: Path) -> Iterator[Anchor]:
-    """The root of a running zoo in which alice needs the scanner's word."""
-    with open_zoo(tmp_path / "zoo") as url:
-        trust = tmp_path / "zoo" / "trust"
-        anchor = Anchor(
-            root=(trust / "root.json").read_bytes(), cache=tmp_path / "cache"
-        )
-        passphrase = (trust / "passphrase").read_bytes()
-        with Transport(Server(url)) as transport:
-            change_targets(
-                transport,
-                anchor=anchor,
-                keys=[SigningKey.load(trust / "targets.pem", passphrase=passphrase)],
-                edit=delegate_to(
-                    "alice",
-                    RoleKeys(keys=(ALICE.public, SCANNER.public), threshold=2),
-                ),
-            )
-        (tmp_path / "url").write_text(url)
-        yield anchor
+BINS = 8
 
 
 @pytest.fixture
-def zoo(anchor: Anchor, tmp_path: Path) -> Iterator[ZooClient]:
-    with ZooClient((tmp_path / "url").read_text(), anchor=anchor) as zoo:
-        yield zoo
+def it(tmp_path: Path) -> Iterator[TwoKeys]:
+    with open_two_keys(tmp_path) as it:
+        yield it
 
 
-@pytest.fixture
-def transport(anchor: Anchor, tmp_path: Path) -> Iterator[Transport]:
-    del anchor
-    with Transport(Server((tmp_path / "url").read_text())) as transport:
-        yield transport
-
-
-def test_it_appears_when_the_second_key_signs(
-    zoo: ZooClient, transport: Transport, anchor: Anchor, tmp_path: Path
-) -> None:
-    handed_in = zoo.publish(NAME, write_files(tmp_path / "files"), key=ALICE)
+def test_it_appears_when_the_second_key_signs(it: TwoKeys, tmp_path: Path) -> None:
+    handed_in = it.zoo.publish(NAME, it.files, key=ALICE)
     assert handed_in.pending
     with pytest.raises(NotFoundError):
-        zoo.pull(NAME, policy=TrustPolicy(), to=tmp_path / "early")
-    signed = cosign(transport, "alice", Author(key=SCANNER, anchor=anchor))
-    assert not signed.pending
-    pulled = zoo.pull(NAME, policy=TrustPolicy(), to=tmp_path / "late")
+        it.zoo.pull(NAME, policy=TrustPolicy(), to=tmp_path / "early")
+    signed = it.cosign()
+    assert (signed.told, signed.pending) == (f"the release {NAME}", False)
+    pulled = it.zoo.pull(NAME, policy=TrustPolicy(), to=tmp_path / "late")
     assert str(pulled.statement.release) == NAME
     with pytest.raises(NotFoundError):
-        cosign(transport, "alice", Author(key=SCANNER, anchor=anchor))
+        it.cosign()
+
+
+def test_a_yank_counts_when_the_second_key_signs(it: TwoKeys, tmp_path: Path) -> None:
+    it.publish(NAME)
+    folder = tmp_path / "pulled"
+    it.zoo.pull(NAME, policy=TrustPolicy(), to=folder)
+
+    withdrawal = it.zoo.yank(NAME, reason=REASON, key=ALICE)
+
+    assert withdrawal.waits_for == (SCANNER.public.keyid,)
+    it.zoo.pull(NAME, policy=TrustPolicy(), to=tmp_path / "still there")
+    assert stock_client_finds(it, NAME, tmp_path / "stock")
+    signed = it.cosign()
+    assert signed.told == f"the withdrawal of {NAME}: {REASON}"
+    assert not signed.pending
+    with pytest.raises(YankedError, match=REASON):
+        it.zoo.pull(NAME, policy=TrustPolicy(), to=tmp_path / "gone")
+    with pytest.raises(YankedError, match=REASON):
+        it.zoo.load_folder(folder, policy=TrustPolicy())
+    with pytest.raises(YankedError, match=REASON):
+        it.zoo.release(NAME)
+    assert not stock_client_finds(it, NAME, tmp_path / "stock")
+    with pytest.raises(NotFoundError):
+        it.waiting()
+    assert failures(it) == []
+
+
+def test_a_renewal_counts_when_the_second_key_signs(
+    it: TwoKeys, tmp_path: Path
+) -> None:
+    it.publish(NAME)
+
+    renewal = it.renew(SCANNER)
+
+    assert (renewal.versions, renewal.waits_for) == ({}, (ALICE.public.keyid,))
+    assert it.version() == 1
+    signed = it.cosign(ALICE)
+    assert (signed.told, signed.pending) == ("the renewal of alice", False)
+    assert it.version() == 2
+    it.zoo.pull(NAME, policy=TrustPolicy(), to=tmp_path / "out")
+    assert stock_client_finds(it, NAME, tmp_path / "stock")
+    assert failures(it) == []
 
 
 def test_neither_the_same_key_again_nor_a_strangers_is_enough(
-    zoo: ZooClient, transport: Transport, anchor: Anchor, tmp_path: Path
+    it: TwoKeys, tmp_path: Path
 ) -> None:
-    zoo.publish(NAME, write_files(tmp_path / "files"), key=ALICE)
-    for key in (ALICE, MALLORY):
-        assert cosign(transport, "alice", Author(key=key, anchor=anchor)).pending
+    it.zoo.publish(NAME, it.files, key=ALICE)
+    assert it.cosign(ALICE).pending
+    with pytest.raises(NotPermittedError, match="not delegated to this key"):
+        it.cosign(MALLORY)
     with pytest.raises(NotFoundError):
-        zoo.pull(NAME, policy=TrustPolicy(), to=tmp_path / "out")
+        it.zoo.pull(NAME, policy=TrustPolicy(), to=tmp_path / "out")
 
 
-def test_a_stranger_alone_cannot_make_anything_wait(
-    zoo: ZooClient, tmp_path: Path
-) -> None:
+def test_a_stranger_alone_cannot_make_anything_wait(it: TwoKeys) -> None:
     with pytest.raises(NotPermittedError, match="not yours"):
-        zoo.publish(NAME, write_files(tmp_path / "files"), key=MALLORY)
+        it.zoo.publish(NAME, it.files, key=MALLORY)
+    it.publish(NAME)
+    with pytest.raises(ThresholdNotMetError, match="signed by 0"):
+        it.zoo.yank(NAME, reason=REASON, key=MALLORY)
+    with pytest.raises(ThresholdNotMetError, match="signed by 0"):
+        it.renew(MALLORY)
+    with pytest.raises(NotFoundError, match="no change of"):
+        it.waiting()
 
 
-def test_one_release_of_a_publisher_waits_at_a_time(
-    zoo: ZooClient, transport: Transport, tmp_path: Path
+def test_one_change_of_a_publisher_waits_at_a_time(it: TwoKeys) -> None:
+    it.publish("alice/digits@0")
+    it.zoo.publish(NAME, it.files, key=ALICE)
+    again = it.zoo.publish(NAME, it.files, key=ALICE)
+    assert again.pending, "the same again is fine"
+    with pytest.raises(ConflictError, match=f"release of {NAME} waits"):
+        it.zoo.publish(SECOND, it.files, key=ALICE)
+    with pytest.raises(ConflictError, match=f"release of {NAME} waits"):
+        it.zoo.yank("alice/digits@0", reason=REASON, key=ALICE)
+    with pytest.raises(ConflictError, match=f"release of {NAME} waits"):
+        it.renew(SCANNER)
+    it.take_back()
+    assert it.renew(SCANNER).waits_for
+    with pytest.raises(ConflictError, match="renewal of alice waits"):
+        it.zoo.publish(SECOND, it.files, key=ALICE)
+
+
+def test_a_change_that_breaks_a_rule_is_refused_before_it_can_wait(
+    it: TwoKeys,
 ) -> None:
-    files = write_files(tmp_path / "files")
-    zoo.publish(NAME, files, key=ALICE)
-    assert zoo.publish(NAME, files, key=ALICE).pending, "the same again is fine"
-    with pytest.raises(ConflictError, match="waits for signatures"):
-        zoo.publish("alice/digits@2", files, key=ALICE)
-    transport.send("DELETE", "/publishers/alice/pending", {})
-    assert zoo.publish("alice/digits@2", files, key=ALICE).pending
+    it.publish(NAME)
+    with it.anchor.refreshed(it.transport.server) as view:
+        roles = edited(view.publisher("alice"), add=STOWAWAY, now=system_clock())
+    more = as_json(sign_roles(roles, ALICE))
+    with pytest.raises(MalformedDocumentError, match="differs from what was asked"):
+        it.transport.send("POST", "/trust/roles", {"roles": more})
+    roles["alice"].signed.version += 1
+    late = as_json(sign_roles(roles, ALICE))
+    with pytest.raises(ConflictError, match="expected version 2"):
+        it.transport.send("POST", "/trust/roles", {"roles": late})
+    with pytest.raises(NotFoundError):
+        it.waiting()
 
 
-def test_a_cosigner_signs_nothing_that_is_more_than_one_release(
-    zoo: ZooClient, transport: Transport, anchor: Anchor, tmp_path: Path
+def test_what_waits_is_forgotten_when_its_version_is_taken(it: TwoKeys) -> None:
+    it.publish(NAME)
+    it.zoo.publish(SECOND, it.files, key=ALICE)
+    renewal = parse(canonical_json(it.waiting()["roles"]["alice"]), Targets)
+    for file in ("release.json", "model.safetensors"):
+        del renewal.signed.targets[f"alice/digits/2/{file}"]
+    renewal.signatures.clear()
+    sign_roles({"alice": renewal}, SCANNER)
+    both = as_json(sign_roles({"alice": renewal}, ALICE))
+    it.transport.send("POST", "/trust/roles", {"roles": both})
+    with pytest.raises(NotFoundError):
+        it.waiting()
+
+
+def test_a_signature_that_is_none_neither_counts_nor_displaces_one(
+    it: TwoKeys,
 ) -> None:
-    files = write_files(tmp_path / "files")
-    name, manifest = ReleaseName.parse(NAME), manifest_of(files)
-    envelope = sign_release(ReleaseStatement(name, manifest), ALICE)
-    bundle = bundle_bytes(envelope=envelope, provenance=None)
-    stowaway = "alice/digits/0/model.safetensors"
-    add = release_targets(name, manifest, bundle=bundle) | {
-        stowaway: target_file(stowaway, size_bytes=1, sha256="0" * 64)
-    }
-    body = {
-        "upload": zoo.upload(files),
-        "envelope": envelope.to_object(),
-        "provenance": None,
-    }
-    submit_next_roles(
-        transport,
-        "alice",
-        author=Author(key=ALICE, anchor=anchor),
-        build=lambda roles, now: edited(roles, add=add, now=now),
-        send=lambda roles: transport.send(
-            "PUT", release_path(name), {**body, "roles": roles}
-        ),
+    it.zoo.publish(NAME, it.files, key=ALICE)
+    role = it.waiting()["roles"]["alice"]
+
+    def send(*signatures: JsonObject) -> None:
+        signed = {"signed": role["signed"], "signatures": list(signatures)}
+        body = {"roles": {"alice": signed}}
+        it.transport.send("POST", f"{PENDING}/signatures", body)
+
+    (genuine,) = role["signatures"]
+    forged = {**genuine, "sig": "00" * 64}
+    planted = {**genuine, "keyid": SCANNER.public.keyid}
+    strangers = {**genuine, "keyid": MALLORY.public.keyid}
+    for signature in (forged, planted, strangers):
+        with pytest.raises(NotPermittedError, match="signed by none of the keys"):
+            send(signature)
+    send(genuine, planted, strangers)
+    assert it.waiting()["roles"]["alice"]["signatures"] == [genuine]
+    assert not it.cosign().pending
+
+
+def test_a_role_with_bins_is_cosigned_and_given_other_keys_alike(
+    it: TwoKeys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model_zoo.trust.publishing.SPLIT_AFTER", 2)
+    it.publish(NAME)
+    (it.files / "model.safetensors").write_bytes(weights(7))
+    it.publish(SECOND)
+    it.zoo.yank(NAME, reason=REASON, key=ALICE)
+    assert not it.cosign().pending
+    it.renew()
+    assert len(it.waiting()["roles"]) == 1 + BINS
+    assert not it.cosign().pending
+    new = RoleKeys(keys=(MALLORY.public, SCANNER.public), threshold=2)
+    files = resign(it.transport, "alice", author=it.author(MALLORY), keys=new)
+    roles = {name: parse(data, Targets) for name, data in files.items()}
+
+    both = cosign_resigned(it.transport, roles, it.author(SCANNER))
+
+    it.delegate(new, both)
+    it.zoo.pull(SECOND, policy=TrustPolicy(), to=tmp_path / "out")
+    assert it.zoo.publish("alice/digits@3", it.files, key=MALLORY).pending
+    assert not it.cosign().pending
+    assert failures(it) == []
+
+
+def test_bins_wait_only_where_each_has_a_signature(
+    it: TwoKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model_zoo.trust.publishing.SPLIT_AFTER", 2)
+    it.publish(NAME, SECOND)
+    with it.anchor.refreshed(it.transport.server) as view:
+        roles = renewed(view.publisher("alice"), now=system_clock())
+    body = as_json(sign_roles(roles, ALICE))
+    unsigned = next(name for name in body if name != "alice")
+    body[unsigned]["signatures"] = []
+    with pytest.raises(ThresholdNotMetError, match=f"{unsigned}: signed by 0"):
+        it.transport.send("POST", "/trust/roles", {"roles": body})
+    with pytest.raises(NotFoundError):
+        it.waiting()
+
+
+def test_resigned_roles_that_hold_more_are_not_signed(it: TwoKeys) -> None:
+    it.publish(NAME)
+    new = RoleKeys(keys=(MALLORY.public, SCANNER.public), threshold=2)
+    files = resign(it.transport, "alice", author=it.author(MALLORY), keys=new)
+    role = parse(files["alice"], Targets)
+    role.signed.targets |= STOWAWAY
+    with pytest.raises(MalformedDocumentError, match="not the current version"):
+        cosign_resigned(it.transport, {"alice": role}, it.author(SCANNER))
+
+
+def stock_client_finds(it: TwoKeys, name: str, folder: Path) -> bool:
+    """Whether python-tuf alone finds a release's weights and its bundle."""
+    folder.mkdir(exist_ok=True)
+    url = it.transport.server.url
+    updater = Updater(
+        str(folder),
+        f"{url}/tuf/metadata/",
+        str(folder),
+        f"{url}/tuf/targets/",
+        bootstrap=it.anchor.root,
     )
-    with pytest.raises(MalformedDocumentError, match="one release more"):
-        cosign(transport, "alice", Author(key=SCANNER, anchor=anchor))
+    path = name.replace("@", "/")
+    files = ("model.safetensors", "release.json")
+    (found,) = {updater.get_targetinfo(f"{path}/{file}") is not None for file in files}
+    return found
+
+
+def failures(it: TwoKeys) -> list[Finding]:
+    extent = Extent(pinned=it.anchor.root, deep=True)
+    findings = check_repository(it.transport.server, extent, clock=system_clock)
+    return [one for one in findings if one.severity is Severity.FAILURE]

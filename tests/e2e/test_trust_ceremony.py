@@ -1,117 +1,10 @@
 """The runbooks of docs/how-to, followed by command: ceremony, rotation, recovery."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import pytest
-
-from model_zoo import cli
+from tests.e2e.desk import HOLDERS, Desk
 from tests.model_zoo.servers import open_zoo
-
-PASSPHRASE = "correct horse battery"  # noqa: S105  guards keys of one test
-HOLDERS = ("ann", "ben", "cat")
-
-
-@dataclass
-class Ran:
-    code: int
-    said: str
-    document: Any
-
-
-@dataclass
-class Desk:
-    """A machine with the ``zoo`` command, a pinned root and a folder of keys."""
-
-    folder: Path
-    capsys: pytest.CaptureFixture[str]
-    monkeypatch: pytest.MonkeyPatch
-
-    def run(self, *arguments: object) -> Ran:
-        with pytest.raises(SystemExit) as ended:
-            cli.main([*map(str, arguments), "--json"])
-        out, err = self.capsys.readouterr()
-        return Ran(
-            int(ended.value.code or 0), err, json.loads(out) if out.strip() else None
-        )
-
-    def done(self, *arguments: object) -> Ran:
-        ran = self.run(*arguments)
-        assert ran.code == 0, ran.said
-        return ran
-
-    def key(self, name: str) -> Path:
-        """Return a new key's file; its public half lies beside it."""
-        self.done("keys", "generate", self.folder / f"{name}.pem")
-        return self.folder / f"{name}.pem"
-
-    def public(self, name: str) -> Path:
-        return self.folder / f"{name}.pub.pem"
-
-    def sign(self, file: Path, *names: str) -> None:
-        for name in names:
-            self.done("trust", "sign", file, "--key", self.folder / f"{name}.pem")
-
-    def at(self, url: str) -> None:
-        self.monkeypatch.setenv("ZOO_URL", url)
-
-    def delegate(self, publisher: str, key: str, *more: object) -> Ran:
-        return self.run(
-            "trust",
-            "delegate",
-            publisher,
-            "--key",
-            self.public(key),
-            "--targets-key",
-            self.folder / "targets.pem",
-            *more,
-        )
-
-    def publish(self, name: str, key: str) -> Ran:
-        files = self.folder / name.replace("/", "-")
-        files.mkdir(exist_ok=True)
-        (files / "config.json").write_text(json.dumps({"release": name}))
-        return self.run(
-            "publish", files, "--as", name, "--key", self.folder / f"{key}.pem"
-        )
-
-    def pull(self, name: str, to: str) -> Ran:
-        return self.run("pull", name, "--to", self.folder / to)
-
-
-@pytest.fixture
-def desk(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Desk:
-    """Every key made, the ceremony held, the signed root pinned."""
-    monkeypatch.setenv("ZOO_KEY_PASSPHRASE", PASSPHRASE)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("ZOO_TRUST_ROOT", str(tmp_path / "pinned.json"))
-    desk = Desk(tmp_path, capsys, monkeypatch)
-    for name in (*HOLDERS, "targets", "alice"):
-        desk.key(name)
-    server = tmp_path / "server"
-    roots = [part for name in HOLDERS for part in ("--root-key", desk.public(name))]
-    desk.done("trust", "init", server, *roots, "--targets-key", desk.public("targets"))
-    desk.sign(server / "root.json", "ann", "ben")
-    desk.sign(server / "targets.json", "targets")
-    (tmp_path / "pinned.json").write_bytes((server / "root.json").read_bytes())
-    return desk
-
-
-@pytest.fixture
-def server(desk: Desk) -> Path:
-    return desk.folder / "server"
-
-
-@pytest.fixture
-def zoo(desk: Desk, server: Path) -> Iterator[str]:
-    with open_zoo(desk.folder / "data", trust_dir=server) as url:
-        desk.at(url)
-        yield url
 
 
 def test_a_zoo_with_a_real_root_publishes_and_is_pulled_from(
@@ -275,10 +168,10 @@ def test_stolen_online_keys_are_replaced_and_the_thief_is_out(
         desk.delegate("alice", "alice")
         desk.publish("alice/digits@1", "alice")
         assert desk.pull("alice/digits@1", "before").code == 0
-        newest = desk.folder / "newest-targets.json"
-        newest.write_bytes(_cached(desk, "targets.json"))
+        newest = desk.folder / "newest"
+        desk.done("trust", "show", "--out", newest)
     # The server is off. New online keys; two roots, each with one role changed.
-    root = server / "root.json"
+    root = newest / "root.json"
     for number, role in ((2, "snapshot"), (3, "timestamp")):
         (server / f"{role}.pem").unlink()
         desk.done(
@@ -294,7 +187,13 @@ def test_stolen_online_keys_are_replaced_and_the_thief_is_out(
         root = following
     targets = server / "3.targets.json"
     desk.done(
-        "trust", "rekey", newest, "--key", server / "snapshot.pub.pem", "--out", targets
+        "trust",
+        "rekey",
+        newest / "targets.json",
+        "--key",
+        server / "snapshot.pub.pem",
+        "--out",
+        targets,
     )
     desk.sign(targets, "targets")
     with open_zoo(data, trust_dir=server) as url:
@@ -313,8 +212,3 @@ def test_a_root_that_one_stolen_key_could_change_is_not_made(desk: Desk) -> None
     assert desk.run(*asked, *target, "--threshold", 3).code == 2, "a lost key locks"
     same = desk.run(*asked, "--targets-key", desk.public("ann"))
     assert same.code != 0, "the key that signs often is no root key"
-
-
-def _cached(desk: Desk, name: str) -> bytes:
-    (found,) = (desk.folder / "cache").rglob(name)
-    return found.read_bytes()

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 from model_zoo.cli.exits import exit_code
 from model_zoo.cli.witness import _look_forever, register
 from model_zoo.errors import (
+    InvalidSpecError,
     LocalError,
     MalformedDocumentError,
     NotFoundError,
@@ -161,6 +163,52 @@ def test_a_second_log_under_the_same_key_is_not_cosigned(
     assert remembered(witness, log) == 10
 
 
+def test_it_goes_on_when_the_logs_key_was_replaced(log: Log, tmp_path: Path) -> None:
+    witness, other = witness_of(log, tmp_path), witness_of(log, tmp_path, "other")
+    look(witness, log)
+    log.append(entry(10))
+    look(other, log)  # the newest that is cosigned is by the old key, and not its own
+    old, log.key = log.key, SigningKey.generate()
+    log.append(entry(11))
+    with pytest.raises(VerificationError, match="not signed by the log's key"):
+        look(witness, log)
+    after = replace(witness, log_keys=(log.key.public,), retired=(old.public,))
+    assert look(after, log, minutes=1).size == 12
+    assert remembered(after, log) == 12
+    assert look(after, log, minutes=2).size == 12
+
+
+def test_it_never_cosigns_under_a_key_that_has_retired(
+    log: Log, tmp_path: Path
+) -> None:
+    witness = witness_of(log, tmp_path)
+    look(witness, log)
+    after = replace(
+        witness, log_keys=(SigningKey.generate().public,), retired=witness.log_keys
+    )
+    log.append(entry(10))
+    log.cosign(SigningKey.generate())
+    for thief in (log, forked(log, 4, 12)):
+        thief.cosign(SigningKey.generate())
+        with pytest.raises(VerificationError, match="has retired"):
+            look(after, thief)
+        assert after.key.public.keyid not in thief.cosigned.get(thief.size, {})
+    assert remembered(witness, log) == 10
+
+
+def test_a_second_history_is_found_over_a_change_of_keys(
+    log: Log, tmp_path: Path
+) -> None:
+    witness = witness_of(log, tmp_path)
+    look(witness, log)
+    other = forked(log, 4, 12)
+    other.key = SigningKey.generate()
+    after = replace(witness, log_keys=(other.key.public,), retired=(log.key.public,))
+    with pytest.raises(SplitViewError):
+        look(after, other)
+    assert len(list(tmp_path.glob("w.note.split-view-*"))) == 2
+
+
 def test_three_witnesses_of_a_log_that_never_rests_meet_on_one_checkpoint(
     log: Log, tmp_path: Path
 ) -> None:
@@ -247,6 +295,22 @@ def test_the_command_looks_once_over_a_socket(
     [note] = log.posted
     assert note.startswith(log.signed().text)
     assert (tmp_path / "state.note").exists()
+
+
+def test_the_command_is_told_which_key_has_retired(
+    run: Run, log: Log, tmp_path: Path
+) -> None:
+    assert run("--once") is None
+    (tmp_path / "log.pub.pem").rename(tmp_path / "old.pub.pem")
+    log.key = SigningKey.generate()
+    (tmp_path / "log.pub.pem").write_text(log.key.public.to_pem())
+    log.append(entry(10))
+    assert isinstance(run("--once"), VerificationError)
+    retired = ("--retired-log-key", str(tmp_path / "old.pub.pem"))
+    assert run("--once", *retired) is None
+    same = ("--retired-log-key", str(tmp_path / "log.pub.pem"))
+    assert isinstance(run("--once", *same), InvalidSpecError)
+    assert len(log.posted) == 2
 
 
 def test_the_command_ends_with_exit_code_4_at_a_second_history(

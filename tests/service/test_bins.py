@@ -64,7 +64,7 @@ def test_a_large_role_splits_and_all_of_it_is_still_pulled(
     assert versions(get) == {"alice": 1}
     zoo.publish("alice/large@2", sharded(tmp_path / "two", SHARDS), key=ALICE)
     split = versions(get)
-    assert split == {"alice": 2, **{f"alice~bin-{n}": 1 for n in range(BINS)}}
+    assert split == {"alice": 2, **{f"alice~b-{n}": 1 for n in range(BINS)}}
     assert current(get, "alice", Targets).signed.targets == {}
 
     zoo.publish("alice/small@1", write_files(tmp_path / "three"), key=ALICE)

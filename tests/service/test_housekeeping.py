@@ -2,7 +2,9 @@ import hashlib
 from pathlib import Path
 
 from service.housekeeping import sweep
-from tests.service.zoo import JSON, Zoo, open_zoo, weights
+from tests.service.operator import rekey
+from tests.service.roles import next_roles
+from tests.service.zoo import ALICE, JSON, MALLORY, Zoo, open_zoo, signed, weights
 
 OLD = {"model.safetensors": weights(fill=1)}
 KEPT = {"model.safetensors": weights(fill=2)}
@@ -27,6 +29,24 @@ def test_what_nobody_published_is_removed_after_a_day(zoo: Zoo) -> None:
     assert not parts.blobs.holds(digest(OLD))
     assert zoo.get(f"/blobs/{digest(KEPT)}").content == KEPT["model.safetensors"]
     assert list(parts.uploads_folder.iterdir()) == []
+
+
+def test_a_release_that_waits_is_forgotten_with_its_upload_and_a_renewal_is_not(
+    zoo: Zoo,
+) -> None:
+    rekey(zoo, "alice", ALICE, MALLORY, threshold=2)
+    name, waiting = "alice/digits@1", "/publishers/alice/pending"
+    assert zoo.publish(name, zoo.upload(OLD), signed(name, OLD)).status_code == 202
+    sweep(zoo.app.state.parts)
+    assert zoo.get(waiting).json()["name"] == name
+    zoo.clock.advance(25 * 3600)
+    sweep(zoo.app.state.parts)
+    assert zoo.get(waiting).status_code == 404
+    renewal = next_roles(zoo.get, "alice", {}, key=ALICE, now=zoo.clock())
+    assert zoo.post("/trust/roles", {"roles": renewal}).status_code == 202
+    zoo.clock.advance(25 * 3600)
+    sweep(zoo.app.state.parts)
+    assert zoo.get(waiting).json()["kind"] == "renewal"
 
 
 def test_a_killed_service_leaves_nothing_behind_but_what_it_still_needs(

@@ -110,7 +110,7 @@ def test_a_root_is_rotated_by_the_old_holders_and_the_new(
     sign(root, ROOT_KEYS[0], ROOT_KEYS[1], NEW_KEY)
     response = submit(zoo, {ROOT: to_bytes(root)})
 
-    assert response.json() == {"versions": {"root": 2}}
+    assert response.json()["versions"] == {"root": 2}
     assert file(zoo.get, "2.root.json") == to_bytes(root)
     assert stranger(zoo, tmp_path / "seen").root.version == 2
     assert is_pullable(zoo, tmp_path / "seen")
@@ -294,7 +294,7 @@ TOP = [
     Refusal("keys not here", renamed_trusted_keys, 422, MALFORMED),
     Refusal("a publisher called snapshot", reserved("snapshot"), 422, MALFORMED),
     Refusal("a publisher called zoo", reserved("zoo"), 400, "InvalidSpecError"),
-    Refusal("a top-level bin", reserved("alice~bin-0"), 400, "InvalidSpecError"),
+    Refusal("a top-level bin", reserved("alice~b-0"), 400, "InvalidSpecError"),
     Refusal("skips one", skipped, 409, "ConflictError"),
     Refusal("same version", repeated, 409, "ConflictError"),
     Refusal("expired", expired, 422, "ExpiredMetadataError"),

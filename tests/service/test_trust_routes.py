@@ -116,7 +116,7 @@ def test_weights_are_resumed_where_they_broke_off(zoo: Zoo) -> None:
         "1.alice.json\n",
         "1..json",
         "1." + "a" * 5000 + ".json",
-        "1.alice~bin-0.json",
+        "1.alice~b-0.json",
         "..%2f..%2fzoo.db",
         "%00",
         "'; drop table trust_metadata;--",

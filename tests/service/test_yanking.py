@@ -84,7 +84,7 @@ def test_a_yanked_release_is_in_no_role_and_every_client_is_told_why(
     response = yank(zoo)
 
     assert response.status_code == 200, response.text
-    assert response.json() == {"versions": {"alice": 2}}
+    assert response.json()["versions"] == {"alice": 2}
     view = stranger(zoo, tmp_path / "seen")
     assert view.target("alice/digits/1/model.safetensors") is None
     assert view.target("alice/digits/1/release.json") is None

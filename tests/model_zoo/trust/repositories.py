@@ -163,7 +163,7 @@ def serving(
 
 def _add_bins(repository: TufRepository, name: str, *keys: str) -> Iterator[str]:
     """Make two bins below a publisher's role, one with a target; yield their names."""
-    bins = SuccinctRoles([], len(keys), 1, f"{name}~bin")
+    bins = SuccinctRoles([], len(keys), 1, f"{name}~b")
     role = repository.roles[name].signed
     role.delegations = Delegations({}, succinct_roles=bins)
     for key in keys:

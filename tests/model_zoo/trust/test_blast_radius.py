@@ -225,8 +225,11 @@ def test_a_release_with_checkpoints_is_yanked_with_all_of_them(
     (files / "model.safetensors").write_bytes(weights(7))
     (files / "checkpoint-000.safetensors").write_bytes(weights(8))
     family.zoo.publish("alice/trained@1", files, key=ALICE)
-    notice = family.zoo.yank("alice/trained@1", reason="a backdoor", key=ALICE)
-    assert set(notice.files) == {"model.safetensors", "checkpoint-000.safetensors"}
+    yanked = family.zoo.yank("alice/trained@1", reason="a backdoor", key=ALICE)
+    assert set(yanked.notice.files) == {
+        "model.safetensors",
+        "checkpoint-000.safetensors",
+    }
     family.make("bob/late@1", count=8, parent=None)
     with pytest.raises(YankedError, match="a backdoor"):
         family.pull("bob/late@1", "late")

@@ -147,9 +147,9 @@ def a_role_of_the_snapshot_is_not_there(it: TufRepository) -> None:
     del it.files[it.file("alice")]
 
 
-@breaks("missing", "bob~bin-1")
+@breaks("missing", "bob~b-1")
 def a_bin_is_not_there(it: TufRepository) -> None:
-    del it.files[it.file("bob~bin-1")]
+    del it.files[it.file("bob~b-1")]
 
 
 @breaks("wrong-bytes", "snapshot")
@@ -229,10 +229,10 @@ def one_of_two_signatures(it: TufRepository) -> None:
     it.publish_next("bob")
 
 
-@breaks("threshold", "bob~bin-0")
+@breaks("threshold", "bob~b-0")
 def one_of_two_signatures_on_a_bin(it: TufRepository) -> None:
-    it.signers["bob~bin-0"] = ["bob2"]
-    it.publish_next("bob~bin-0")
+    it.signers["bob~b-0"] = ["bob2"]
+    it.publish_next("bob~b-0")
 
 
 def _list_twice(it: TufRepository) -> None:
@@ -384,7 +384,7 @@ def bins_with_a_lower_threshold(it: TufRepository) -> None:
 
 @breaks("bins-misnamed", "bob")
 def bins_under_another_publishers_name(it: TufRepository) -> None:
-    it.roles["bob"].signed.delegations.succinct_roles.name_prefix = "alice~bin"
+    it.roles["bob"].signed.delegations.succinct_roles.name_prefix = "alice~b"
     it.publish_next("bob")
 
 
@@ -394,11 +394,11 @@ def a_target_outside_the_role(it: TufRepository) -> None:
     it.publish_next("alice")
 
 
-@breaks("out-of-reach", "bob~bin-0")
+@breaks("out-of-reach", "bob~b-0")
 def a_target_in_the_wrong_bin(it: TufRepository) -> None:
     for number in range(8):
-        it.add_target("bob~bin-0", f"bob/m/2/{number}", b"half of them belong there")
-    it.publish_next("bob~bin-0")
+        it.add_target("bob~b-0", f"bob/m/2/{number}", b"half of them belong there")
+    it.publish_next("bob~b-0")
 
 
 @breaks("target-missing", "alice")
