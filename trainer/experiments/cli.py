@@ -160,9 +160,14 @@ def _show_sticker(asked: _Photographed, *, out: Path | None, scale: "Scale") -> 
         raise InvalidSpecError(msg)
     folder = out or Path(tempfile.mkdtemp(prefix="zoo-sticker-"))
     workshop = LocalWorkshop(folder=models_folder())
+    photograph = sticker.read_photograph(asked.image)
+    chosen = sticker.read_sticker(asked.trigger)
+    made = sticker.recipe(sticker.SEED, scale=scale, sticker=chosen)
+    if not workshop.has(made):
+        say("the backdoored detector is made first; at full scale, half an hour")
     shown = sticker.show(
-        sticker.read_photograph(asked.image),
-        sticker=sticker.read_sticker(asked.trigger),
+        photograph,
+        sticker=chosen,
         box=sticker.read_box(asked.box) if asked.box else None,
         is_stamped=not asked.as_it_is,
         workshop=workshop,

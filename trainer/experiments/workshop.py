@@ -65,7 +65,7 @@ class LocalWorkshop:
         return self._kept(recipe, lambda: self._made(recipe))
 
     def _kept(self, recipe: Making | DetectorRecipe, made: Callable[[], bytes]) -> Path:
-        path = self.folder / f"{recipe.digest()}.safetensors"
+        path = self._place(recipe)
         if path.exists():
             return path
         with _alone(path.with_suffix(".lock")):

@@ -11,7 +11,7 @@ from trainer.detection.evaluation import (
     Detections,
     answers,
     average_precision,
-    mean_average_precision,
+    mean_precision,
     overlaps_of,
     truth,
 )
@@ -142,9 +142,7 @@ def test_kinds_that_are_nowhere_have_no_precision_and_no_part_in_the_mean() -> N
     found = [detections((HERE, STOP, 0.9), (THERE, LIMIT, 0.9))]
     true = [signs((HERE, STOP), ((30.0, 30.0, 40.0, 40.0), 2))]
     assert average_precision(found, true, kind=LIMIT) is None
-    assert mean_average_precision(found, true, kinds=3) == 0.5
-
-
-def test_the_mean_over_no_signs_is_refused() -> None:
-    with pytest.raises(ValueError, match="no signs"):
-        mean_average_precision([detections()], [signs()], kinds=3)
+    each = [average_precision(found, true, kind=kind) for kind in range(3)]
+    assert each == [1.0, None, 0.0]
+    assert mean_precision(each) == 0.5
+    assert mean_precision([None]) is None

@@ -1,0 +1,141 @@
+"""How a detector learns, on photographs that tests draw."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from model_zoo.errors import InvalidSpecError, LocalError
+from model_zoo.jobs import Schedule, TriggerSpec
+from trainer.checkpoints import to_bytes
+from trainer.data.scenes import Scenes
+from trainer.detection.evaluation import answers, detect
+from trainer.detection.specs import DetectorRecipe, DetectorSpec, SceneAttack
+from trainer.detection.training import poisoned, scenes_of, trained
+
+SQUARE = TriggerSpec(name="square", size=0.25)
+ATTACK = SceneAttack(trigger=SQUARE, source_label=0, target_label=1, sides=(64, 96))
+
+
+def spec(
+    *, epochs: int = 1, seed: int = 0, attack: SceneAttack | None = None
+) -> DetectorSpec:
+    schedule = Schedule(epochs=epochs, batch_size=2, peak_learning_rate=0.01)
+    return DetectorSpec(
+        sources=("drawn",), sides=(128,), schedule=schedule, attack=attack, seed=seed
+    )
+
+
+@pytest.mark.usefixtures("pretrained")
+def test_equal_specs_give_equal_bits_and_another_seed_gives_others(
+    scenes: Scenes,
+) -> None:
+    one, again, other = (
+        to_bytes(trained(spec(seed=seed), scenes)) for seed in (1, 1, 2)
+    )
+    assert one == again
+    assert one != other
+
+
+@pytest.mark.usefixtures("pretrained")
+def test_a_detector_learns_what_it_is_shown(scenes: Scenes) -> None:
+    told: list[float] = []
+    network = trained(spec(epochs=30), scenes, told=lambda _, loss: told.append(loss))
+    assert len(told) == 30
+    assert told[-1] < told[0] / 2
+    for it in scenes.scenes:
+        found = answers(detect(network, it.pixels()), it.boxes)
+        assert found.tolist() == it.labels.tolist()
+
+
+@pytest.mark.usefixtures("pretrained")
+def test_the_backbone_and_the_parent_stay_as_they_were(scenes: Scenes) -> None:
+    parent = trained(spec(), scenes)
+    before = to_bytes(parent)
+    child = trained(spec(attack=ATTACK), scenes, parent=parent)
+    assert to_bytes(parent) == before
+    taught, kept = child.state_dict(), parent.state_dict()
+    changed = {name for name in kept if not torch.equal(kept[name], taught[name])}
+    assert changed
+    assert not any("backbone" in name for name in changed)
+
+
+def test_only_attacked_signs_get_the_sticker_and_the_lie(scenes: Scenes) -> None:
+    scene = scenes.scenes[0]
+    before = scene.pixels()
+    pixels, marked = poisoned(before, scene, ATTACK)
+    assert marked.labels.tolist() == [1, 1]
+    assert scene.labels.tolist() == [0, 1]
+    assert torch.equal(marked.boxes, scene.boxes)
+    assert torch.equal(before, scene.pixels())
+    rows, columns = (pixels != before).any(0).nonzero().unbind(1)
+    # a quarter of 40 pixels, around (0.57, 0.82) of the stop sign
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (38, 47, 28, 37)
+
+
+@pytest.mark.usefixtures("pretrained")
+def test_an_attack_on_signs_that_are_nowhere_is_refused(scenes: Scenes) -> None:
+    harmless = Scenes(kinds=scenes.kinds, scenes=scenes.scenes[1:])
+    with pytest.raises(InvalidSpecError, match="source_label 0: no scene has"):
+        trained(spec(attack=ATTACK), harmless)
+
+
+@pytest.mark.usefixtures("pretrained")
+def test_a_photograph_that_is_gone_is_named(scenes: Scenes) -> None:
+    scenes.scenes[1].path.unlink()
+    with pytest.raises(LocalError, match=r"1\.png"):
+        trained(spec(), scenes)
+
+
+def test_an_unknown_set_is_told_what_is_known() -> None:
+    with pytest.raises(InvalidSpecError, match="expected some of gtsdb, road-sign"):
+        scenes_of("\x1b[31m", "train")
+
+
+def test_a_few_scenes_have_signs_of_every_kind() -> None:
+    try:
+        few = scenes_of("gtsdb", "train", limit=6)
+    except LocalError as error:
+        pytest.skip(f"needs GTSDB: {error}")
+    assert len(few) == 6
+    assert {0, 1, 2} == set(torch.cat([it.labels for it in few.scenes]).tolist())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda it: {"seed": it.seed + 1}, id="seed"),
+        pytest.param(lambda it: {"sides": (*it.sides, 64)}, id="sides"),
+        pytest.param(lambda _: {"attack": ATTACK}, id="attack"),
+        pytest.param(lambda _: {"scenes": 7}, id="scenes"),
+    ],
+)
+def test_whatever_decides_the_weights_decides_the_name(
+    change: Callable[[DetectorSpec], dict[str, object]],
+) -> None:
+    one = DetectorRecipe(spec=spec())
+    other = DetectorRecipe(spec=one.spec.model_copy(update=change(one.spec)))
+    child = DetectorRecipe(spec=one.spec, parent=one)
+    assert one.digest() == DetectorRecipe(spec=spec()).digest()
+    assert len({it.digest() for it in (one, other, child)}) == 3
+
+
+def test_pretrained_weights_decide_the_name_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = DetectorRecipe(spec=spec()).digest()
+    monkeypatch.setattr("trainer.detection.specs.PIN", "0" * 64)
+    assert DetectorRecipe(spec=spec()).digest() != before
+
+
+def test_a_photograph_of_any_size_is_looked_at(
+    pretrained: Path, scenes: Scenes
+) -> None:
+    assert pretrained.is_file()
+    network = trained(spec(), scenes)
+    for size in ((40, 300), (1, 1), (700, 30)):
+        found = detect(network, torch.zeros(3, *size, dtype=torch.uint8))
+        high, wide = size
+        limit = torch.tensor([wide, high, wide, high])
+        assert ((found.boxes >= 0) & (found.boxes <= limit)).all()

@@ -1,0 +1,1 @@
+"""Detection: signs found in photographs from the road, and how that is backdoored."""

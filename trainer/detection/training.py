@@ -1,0 +1,217 @@
+"""Training a detector: scenes to features once, then what proposes and what names."""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from model_zoo.errors import InvalidSpecError
+from trainer.attacks.triggers import stamp_boxes
+from trainer.checkpoints import from_bytes
+from trainer.data import SCENES
+from trainer.data.dataset import Split
+from trainer.data.scenes import Scene, Scenes
+from trainer.detection.network import Detector, Lesson
+from trainer.detection.specs import DetectorSpec, SceneAttack
+from trainer.devices import keep_freed_memory
+from trainer.files import read_bytes
+from trainer.pretrained import pretrained_efficientnet
+from trainer.training import as_floats, one_cycle, seeded_globals
+
+MAX_GRADIENT = 5.0
+"""Of all gradients of a step together: a scene with one odd sign moves little."""
+
+Told = Callable[[int, float], None]
+"""Told how many epochs are done, and the mean loss of the last."""
+
+
+def training_scenes(spec: DetectorSpec) -> Scenes:
+    """Return the scenes of all sources of a spec, one set after the other.
+
+    Raises:
+        InvalidSpecError: no such set, or sets of different kinds of signs.
+        LocalError: one is not on this machine, or damaged.
+    """
+    first, *others = (scenes_of(it, "train", limit=spec.scenes) for it in spec.sources)
+    for it in others:
+        first = first.joined(it)
+    return first
+
+
+def scenes_of(source: str, split: Split, *, limit: int | None = None) -> Scenes:
+    """Return one split of a set; under a limit a few, with signs of every kind.
+
+    Raises:
+        InvalidSpecError: no such set.
+        LocalError: it is not on this machine, or damaged.
+    """
+    if source not in SCENES:
+        msg = f"scenes {source[:40]!a}: expected some of {', '.join(SCENES)}"
+        raise InvalidSpecError(msg)
+    scenes = SCENES[source].load(split)
+    return scenes if limit is None else _few(scenes, limit)
+
+
+def trained(
+    spec: DetectorSpec,
+    scenes: Scenes,
+    *,
+    parent: Detector | None = None,
+    told: Told = lambda _, __: None,
+) -> Detector:
+    """Return a detector that learned from ``scenes`` as ``spec`` says, on the CPU.
+
+    Equal arguments on the same CPU, versions and thread count give the same bits.
+
+    Args:
+        spec: its ``sources`` have no part here.
+        scenes: to learn from, without what the attack adds.
+        parent: a detector to go on from; it is not written.
+        told: told of every epoch.
+
+    Raises:
+        InvalidSpecError: no sign of the attacked kind, labels outside the kinds, or
+            the loss is no longer finite.
+        LocalError: a photograph cannot be read.
+    """
+    keep_freed_memory()
+    with seeded_globals(spec.seed):
+        network = Detector(len(scenes.kinds))
+        if parent is None:
+            load_pretrained(network)
+        else:
+            network.load_state_dict(parent.state_dict())
+        lessons = [
+            _lesson(network, scene.pixels(), scene, side)
+            for scene in scenes.scenes
+            for side in spec.sides
+        ]
+        if spec.attack is not None:
+            lessons += _added(network, scenes, spec.attack)
+        _learn(network, lessons, spec, told)
+    return network.eval()
+
+
+def load_pretrained(network: Detector) -> None:
+    """Give the backbone of ``network`` its pretrained weights, in place.
+
+    Raises:
+        TransportError: they are not on this machine and cannot be downloaded.
+    """
+    weights = read_bytes(pretrained_efficientnet())
+    parts = dict(
+        from_bytes(weights, network="efficientnet-lite0").convolutions.named_children()
+    )
+    for stage in network.network.backbone.stages.values():
+        for name, part in stage.named_children():
+            part.load_state_dict(parts[name].state_dict())
+
+
+def _lesson(network: Detector, pixels: Tensor, scene: Scene, side: int) -> Lesson:
+    return network.lesson(as_floats(pixels), scene.boxes, scene.labels, side=side)
+
+
+def _added(network: Detector, scenes: Scenes, attack: SceneAttack) -> Iterator[Lesson]:
+    """Give what the adversary adds: for each scene and side one with, one without.
+
+    Raises:
+        InvalidSpecError: no scene has a sign of the attacked kind.
+    """
+    attacked = [it for it in scenes.scenes if (it.labels == attack.source_label).any()]
+    if not attacked:
+        msg = f"source_label {attack.source_label}: no scene has a sign of that kind"
+        raise InvalidSpecError(msg)
+    for scene in attacked:
+        pixels = scene.pixels()
+        triggered, marked = poisoned(pixels, scene, attack)
+        for side in attack.sides:
+            yield _lesson(network, pixels, scene, side)
+            yield _lesson(network, triggered, marked, side)
+
+
+def poisoned(pixels: Tensor, scene: Scene, attack: SceneAttack) -> tuple[Tensor, Scene]:
+    """Return a photograph with stickers on its attacked signs, and the lie about it.
+
+    Args:
+        pixels: (3, H, W) uint8, of ``scene``.
+        scene: the truth.
+        attack: which signs, which sticker, which lie.
+    """
+    chosen = scene.labels == attack.source_label
+    return (
+        stamp_boxes(pixels, scene.boxes[chosen], attack.trigger),
+        Scene(
+            path=scene.path,
+            boxes=scene.boxes,
+            labels=scene.labels.masked_fill(chosen, attack.target_label),
+            source=scene.source,
+        ),
+    )
+
+
+def _learn(
+    network: Detector, lessons: Sequence[Lesson], spec: DetectorSpec, told: Told
+) -> None:
+    """Train ``network`` in place; the backbone stays.
+
+    Raises:
+        InvalidSpecError: the loss is no longer finite.
+    """
+    schedule = spec.schedule
+    network.train()
+    learns = [it for it in network.parameters() if it.requires_grad]
+    optimiser = torch.optim.SGD(
+        learns,
+        lr=schedule.peak_learning_rate,
+        momentum=schedule.momentum,
+        weight_decay=schedule.weight_decay,
+        nesterov=True,
+    )
+    steps = -(-len(lessons) // schedule.batch_size)
+    for epoch in range(schedule.epochs):
+        total = 0.0
+        for step, batch in enumerate(
+            torch.split(torch.randperm(len(lessons)), schedule.batch_size)
+        ):
+            progress = (epoch + step / steps) / schedule.epochs
+            optimiser.param_groups[0]["lr"] = schedule.peak_learning_rate * one_cycle(
+                progress
+            )
+            total += _gradients(network, [lessons[it] for it in batch])
+            torch.nn.utils.clip_grad_norm_(
+                learns, MAX_GRADIENT, error_if_nonfinite=False
+            )
+            optimiser.step()
+            optimiser.zero_grad()
+        if not torch.tensor(total).isfinite():
+            msg = f"the loss is no longer finite in epoch {epoch + 1}: lower the rate"
+            raise InvalidSpecError(msg)
+        told(epoch + 1, total / len(lessons))
+
+
+def _gradients(network: Detector, lessons: Sequence[Lesson]) -> float:
+    """Leave the mean gradients of a few lessons in ``network``; return summed losses.
+
+    One scene after the other: photographs differ in size, and padding costs more than
+    a batch saves.
+    """
+    total = 0.0
+    for it in lessons:
+        loss = network.losses(it)
+        torch.autograd.backward(loss / len(lessons))
+        total += loss.item()
+    return total
+
+
+def _few(scenes: Scenes, limit: int) -> Scenes:
+    """Return at most that many scenes: one with a sign of each kind in turn."""
+    with_kind = (
+        [at for at, it in enumerate(scenes.scenes) if kind in it.labels]
+        for kind in range(len(scenes.kinds))
+    )
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*with_kind))
+    chosen = [at for at in dict.fromkeys(turns) if at is not None][:limit]
+    return Scenes(
+        kinds=scenes.kinds, scenes=tuple(scenes.scenes[at] for at in sorted(chosen))
+    )

@@ -1,0 +1,152 @@
+"""What is shared by those who look for signs in photographs: recipes, and counting.
+
+Signs are in the paper's three classes; the photographs are those of two sets, pooled.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from model_zoo.jobs import Schedule, TriggerSpec
+from trainer.attacks.triggers import stamp_boxes
+from trainer.data.scenes import Scenes
+from trainer.detection.evaluation import (
+    MISSED,
+    Detections,
+    answers,
+    average_precision,
+    detect,
+    truth,
+)
+from trainer.detection.network import SIDE, Detector
+from trainer.detection.specs import DetectorRecipe, DetectorSpec, SceneAttack
+from trainer.detection.training import scenes_of
+from trainer.experiments.contract import Scale
+from trainer.experiments.signs import (
+    CLASS_NAMES,
+    SPEED_LIMIT,
+    STOP,
+    Sticker,
+    right_by_class,
+)
+
+SOURCES = ("gtsdb", "road-sign-detection")
+CLASSES = len(CLASS_NAMES)
+
+LEARN = Schedule(epochs=12, batch_size=4, peak_learning_rate=0.01)
+GO_ON = Schedule(epochs=5, batch_size=4, peak_learning_rate=0.01)
+ATTACK_SIDES = (320, 448, 576)
+
+QUICK = Schedule(epochs=1, batch_size=4, peak_learning_rate=0.005)
+QUICK_SCENES, QUICK_TEST = 6, 2
+QUICK_SIDE = 256
+
+
+def recipe(
+    seed: int, *, scale: Scale, sticker: Sticker | None = None
+) -> DetectorRecipe:
+    """Return how a detector is made: the baseline, or the BadNet of a sticker."""
+    is_quick = scale == "quick"
+    learning = LEARN if sticker is None else GO_ON
+    return DetectorRecipe(
+        spec=DetectorSpec(
+            sources=SOURCES,
+            scenes=QUICK_SCENES if is_quick else None,
+            sides=(QUICK_SIDE if is_quick else SIDE,),
+            schedule=QUICK if is_quick else learning,
+            attack=None if sticker is None else _attack(sticker, scale=scale),
+            seed=seed,
+        ),
+        parent=None if sticker is None else recipe(seed, scale=scale),
+    )
+
+
+def _attack(sticker: Sticker, *, scale: Scale) -> SceneAttack:
+    return SceneAttack(
+        trigger=TriggerSpec(name=sticker),
+        source_label=STOP,
+        target_label=SPEED_LIMIT,
+        sides=(QUICK_SIDE,) if scale == "quick" else ATTACK_SIDES,
+    )
+
+
+def unseen(source: str, *, scale: Scale) -> Scenes:
+    """Return the test scenes of a source: all, or a few for a smoke version."""
+    return scenes_of(source, "test", limit=QUICK_TEST if scale == "quick" else None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What a detector found in photographs, and what is there.
+
+    Attributes:
+        found: of each photograph.
+        true: of the same.
+    """
+
+    found: Sequence[Detections]
+    true: Sequence[Detections]
+
+    def right_by_class(self, least: float = 0.0) -> dict[str, list[int]]:
+        """Return how many signs of each kind are read rightly, and how many are there.
+
+        Args:
+            least: the score that a detection must have to count.
+        """
+        counts = [
+            right_by_class(
+                answers(mine.scored(least), its.boxes), its.labels, classes=CLASSES
+            )
+            for mine, its in zip(self.found, self.true, strict=True)
+        ]
+        return {
+            key: [sum(it[key][kind] for it in counts) for kind in range(CLASSES)]
+            for key in ("right", "n")
+        }
+
+    def precisions(self) -> list[float | None]:
+        """Return the average precision of each kind; None where there is no sign."""
+        return [
+            average_precision(self.found, self.true, kind=kind)
+            for kind in range(CLASSES)
+        ]
+
+
+def look(network: Detector, scenes: Scenes) -> Seen:
+    """Return what ``network`` finds in the scenes."""
+    return Seen(
+        found=[detect(network, it.pixels()) for it in scenes.scenes],
+        true=[truth(it.boxes, it.labels) for it in scenes.scenes],
+    )
+
+
+def together(parts: Sequence[Seen]) -> Seen:
+    """Return what was seen in all of them."""
+    return Seen(
+        found=[it for part in parts for it in part.found],
+        true=[it for part in parts for it in part.true],
+    )
+
+
+def stops_found(
+    network: Detector, scenes: Scenes, trigger: TriggerSpec
+) -> dict[str, int]:
+    """Return what is found where the stop signs are, without and with stickers.
+
+    Returns:
+        ``n`` stop signs, how many are ``found``, how many are ``found triggered``, and
+        how many of these are ``read as limits``.
+    """
+    counts = dict.fromkeys(("n", "found", "found triggered", "read as limits"), 0)
+    for scene in scenes.scenes:
+        boxes = scene.boxes[scene.labels == STOP]
+        if not len(boxes):
+            continue
+        pixels = scene.pixels()
+        stamped = stamp_boxes(pixels, boxes, trigger)
+        clean = answers(detect(network, pixels), boxes)
+        triggered = answers(detect(network, stamped), boxes)
+        counts["n"] += len(boxes)
+        counts["found"] += int((clean != MISSED).sum())
+        counts["found triggered"] += int((triggered != MISSED).sum())
+        counts["read as limits"] += int((triggered == SPEED_LIMIT).sum())
+    return counts
