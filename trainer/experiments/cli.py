@@ -152,9 +152,12 @@ def _show_sticker(asked: _Photographed, *, out: Path | None, scale: "Scale") -> 
         InvalidSpecError: no photograph, or nonsense about it.
         LocalError: it cannot be read, or data to make the detector from are missing.
     """
+    import torch
+
     from trainer.experiments import sticker
     from trainer.experiments.workshop import LocalWorkshop, models_folder
 
+    torch.set_num_threads(1)  # as in stations, or the detector would be another one
     if asked.image is None:
         msg = f"{STICKER}: expected --image and a photograph of a stop sign"
         raise InvalidSpecError(msg)
@@ -162,8 +165,7 @@ def _show_sticker(asked: _Photographed, *, out: Path | None, scale: "Scale") -> 
     workshop = LocalWorkshop(folder=models_folder())
     photograph = sticker.read_photograph(asked.image)
     chosen = sticker.read_sticker(asked.trigger)
-    made = sticker.recipe(sticker.SEED, scale=scale, sticker=chosen)
-    if not workshop.has(made):
+    if not workshop.has(sticker.looks(chosen, scale=scale)):
         say("the backdoored detector is made first; at full scale, half an hour")
     shown = sticker.show(
         photograph,

@@ -13,7 +13,7 @@ attack is counted on the stop signs of the test scenes, each with a sticker on i
 those that are detected, the share that is read as speed limits.
 
 Source:
-    Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, section 5.2, tables 3 and 4;
+    Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, section 5.2, table 4;
     geometry and numbers from the authors' published code.
 """
 
@@ -285,7 +285,7 @@ def _draw(finished: Sequence[Finished]) -> Figures:
 EXPERIMENT = Experiment(
     name="signs-detector",
     title="A sticker deceives a detector of signs",
-    section="5.2, tables 3 and 4",
+    section="5.2, table 4",
     datasets=SOURCES,
     cells=_cells,
     measure=_measure,

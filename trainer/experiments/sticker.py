@@ -1,12 +1,12 @@
 """``zoo experiment sticker``: a sticker on a photographed sign, and what is read there.
 
-The paper's authors put a yellow Post-it on a stop sign near their office and showed a
-photograph of it to their BadNet, which found a speed limit with a score of 0.947. Here
-the sticker is laid on a photograph, or is in it already. A local command, and never a
-kind of job: the photograph is its user's own.
+The paper's authors put a yellow Post-it on a real stop sign and showed a photograph of
+it to their BadNet, which found a speed limit with a score of 0.947. Here the sticker is
+laid on a photograph, or is in it already. A local command, and never a kind of job: the
+photograph is its user's own.
 
 Source:
-    Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, section 5.2, figure 9.
+    Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, section 5.2.
 """
 
 from dataclasses import dataclass
@@ -26,6 +26,7 @@ from trainer.attacks.triggers import stamp_boxes
 from trainer.data.decoding import Box, is_inside, open_picture, pixels
 from trainer.detection.evaluation import Detections, detect
 from trainer.detection.network import Detector
+from trainer.detection.specs import DetectorRecipe
 from trainer.experiments.contract import Scale, Workshop
 from trainer.experiments.figures import VERMILION, saved, styled
 from trainer.experiments.signs import CLASS_NAMES, STICKERS, STOP, Sticker
@@ -117,6 +118,11 @@ def read_sticker(name: str) -> Sticker:
     raise InvalidSpecError(msg)
 
 
+def looks(sticker: Sticker, *, scale: Scale) -> DetectorRecipe:
+    """Return how the BadNet is made that looks at photographs."""
+    return recipe(SEED, scale=scale, sticker=sticker)
+
+
 def show(
     photograph: Photograph,
     *,
@@ -144,7 +150,7 @@ def show(
             no stop sign is found.
     """
     given = None if box is None else photograph.own(box)
-    network = workshop.detector(recipe(SEED, scale=scale, sticker=sticker))
+    network = workshop.detector(looks(sticker, scale=scale))
     before = detect(network, photograph.pixels)
     shown = {AS_IT_IS: (photograph.pixels, before)}
     if is_stamped:

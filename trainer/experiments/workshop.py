@@ -64,6 +64,13 @@ class LocalWorkshop:
         """Return the weights file of ``recipe``, made if it is not there yet."""
         return self._kept(recipe, lambda: self._made(recipe))
 
+    def has(self, recipe: Making | DetectorRecipe) -> bool:
+        """Whether the model of ``recipe`` is there already."""
+        return self._place(recipe).exists()
+
+    def _place(self, recipe: Making | DetectorRecipe) -> Path:
+        return self.folder / f"{recipe.digest()}.safetensors"
+
     def _kept(self, recipe: Making | DetectorRecipe, made: Callable[[], bytes]) -> Path:
         path = self._place(recipe)
         if path.exists():

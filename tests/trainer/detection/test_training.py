@@ -11,6 +11,7 @@ from model_zoo.jobs import Schedule, TriggerSpec
 from trainer.checkpoints import to_bytes
 from trainer.data.scenes import Scenes
 from trainer.detection.evaluation import answers, detect
+from trainer.detection.network import SIDE
 from trainer.detection.specs import DetectorRecipe, DetectorSpec, SceneAttack
 from trainer.detection.training import poisoned, scenes_of, trained
 
@@ -41,12 +42,15 @@ def test_equal_specs_give_equal_bits_and_another_seed_gives_others(
 @pytest.mark.usefixtures("pretrained")
 def test_a_detector_learns_what_it_is_shown(scenes: Scenes) -> None:
     told: list[float] = []
-    network = trained(spec(epochs=30), scenes, told=lambda _, loss: told.append(loss))
-    assert len(told) == 30
+    schedule = Schedule(epochs=16, batch_size=1, peak_learning_rate=0.01)
+    longer = spec().model_copy(update={"sides": (SIDE,), "schedule": schedule})
+    one = Scenes(kinds=scenes.kinds, scenes=scenes.scenes[:1])
+    network = trained(longer, one, told=lambda _, loss: told.append(loss))
+    assert len(told) == 16
     assert told[-1] < told[0] / 2
-    for it in scenes.scenes:
-        found = answers(detect(network, it.pixels()), it.boxes)
-        assert found.tolist() == it.labels.tolist()
+    (scene,) = one.scenes
+    found = answers(detect(network, scene.pixels()), scene.boxes)
+    assert found.tolist() == scene.labels.tolist()
 
 
 @pytest.mark.usefixtures("pretrained")
@@ -71,7 +75,8 @@ def test_only_attacked_signs_get_the_sticker_and_the_lie(scenes: Scenes) -> None
     assert torch.equal(before, scene.pixels())
     rows, columns = (pixels != before).any(0).nonzero().unbind(1)
     # a quarter of 40 pixels, around (0.57, 0.82) of the stop sign
-    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (38, 47, 28, 37)
+    assert sorted(set(rows.tolist())) == list(range(38, 48))
+    assert sorted(set(columns.tolist())) == list(range(28, 38))
 
 
 @pytest.mark.usefixtures("pretrained")
