@@ -228,7 +228,10 @@ def test_ctrl_c_is_code_130_says_what_is_kept_and_leaves_no_process(
             assert time.monotonic() < deadline
             time.sleep(0.05)
         child.send_signal(signal.SIGINT)
-        _, told = child.communicate(timeout=PATIENCE_SECONDS)
+        try:
+            _, told = child.communicate(timeout=PATIENCE_SECONDS)
+        finally:
+            child.kill()
     assert child.returncode == 130
     assert "finished cells are kept" in told
     assert "Traceback" not in told
