@@ -1,7 +1,9 @@
-"""What all tests share: the files that take longest are begun first.
+"""What all tests share: the files that take longest are begun first, and Ctrl-C works.
 
 A process that begins the laboratory last keeps everybody waiting for minutes.
 """
+
+import signal
 
 import pytest
 
@@ -12,6 +14,11 @@ LONGEST = (
     "tests/service/test_many_publishers.py",
     "tests/e2e/test_repository_check.py",
 )
+
+
+def pytest_configure() -> None:
+    """Let children be interrupted: a shell's background work has SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)
