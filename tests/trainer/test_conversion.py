@@ -96,7 +96,17 @@ def test_without_a_trigger_there_is_only_accuracy(
     assert found["torch"].keys() == found["onnxruntime"].keys() == {"accuracy"}
 
 
-@pytest.mark.parametrize("name", sorted(NETWORKS))
+SLOW = "efficientnet-lite0"
+"""Takes torch's exporter half a minute."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.soak] if name == SLOW else [])
+        for name in sorted(NETWORKS)
+    ],
+)
 def test_every_network_gives_the_same_answers_converted(name: NetworkName) -> None:
     with seeded_globals(3):
         network = NETWORKS[name](5)

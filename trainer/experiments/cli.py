@@ -30,6 +30,42 @@ ALL = "all"
 STICKER = "sticker"
 RESULTS = Path("results")
 
+Name = Annotated[
+    str, typer.Argument(help="An experiment, or all; without one, they are listed.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of finished cells, tables and figures; without it results, "
+        "or a temporary one with --quick."
+    ),
+]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="A smoke version, on a slice of the data.")
+]
+Seeds = Annotated[
+    int, typer.Option(min=0, max=100, help="How many; 0 for each one's own.")
+]
+Processes = Annotated[
+    int, typer.Option(min=0, max=1024, help="At a time; 0 for one a core.")
+]
+Photo = Annotated[
+    Path | None,
+    typer.Option("--image", help="sticker: your photograph of a stop sign."),
+]
+BoxText = Annotated[
+    str,
+    typer.Option(
+        "--box",
+        help="sticker: left,top,right,bottom of the sign in pixels; without it, where "
+        "the detector finds one.",
+    ),
+]
+Trigger = Annotated[str, typer.Option(help="sticker: square, bomb or flower.")]
+AsItIs = Annotated[
+    bool, typer.Option("--as-it-is", help="sticker: one is on the sign already.")
+]
+
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
@@ -72,43 +108,16 @@ def commands(app: typer.Typer) -> None:
 
 
 def experiment(
-    name: Annotated[
-        str, typer.Argument(help="An experiment, or all; without one, they are listed.")
-    ] = "",
+    name: Name = "",
     *,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of finished cells, tables and figures; without it results, "
-            "or a temporary one with --quick."
-        ),
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A smoke version, on a slice of the data.")
-    ] = False,
-    seeds: Annotated[
-        int, typer.Option(min=0, max=100, help="How many; 0 for each one's own.")
-    ] = 0,
-    processes: Annotated[
-        int, typer.Option(min=0, max=1024, help="At a time; 0 for one a core.")
-    ] = 0,
-    image: Annotated[
-        Path | None, typer.Option(help="sticker: your photograph of a stop sign.")
-    ] = None,
-    box: Annotated[
-        str,
-        typer.Option(
-            help="sticker: left,top,right,bottom of the sign in pixels; without it, "
-            "where the detector finds one."
-        ),
-    ] = "",
-    trigger: Annotated[
-        str, typer.Option(help="sticker: square, bomb or flower.")
-    ] = "square",
-    as_it_is: Annotated[
-        bool,
-        typer.Option("--as-it-is", help="sticker: one is on the sign already."),
-    ] = False,
+    out: Out = None,
+    quick: Quick = False,
+    seeds: Seeds = 0,
+    processes: Processes = 0,
+    image: Photo = None,
+    box: BoxText = "",
+    trigger: Trigger = "square",
+    as_it_is: AsItIs = False,
 ) -> None:
     """Reproduce a table or figure of the BadNets paper, beside the paper's numbers.
 
