@@ -17,7 +17,6 @@ MAX_FUNCTION_LINES = 40
 LONGER_WITH_A_REASON = {
     # every option of the command is an argument with its help beside it
     ("service/cli.py", "serve"),
-    ("trainer/experiments/cli.py", "experiment"),
     # one table after another, in the order in which they refer to each other
     ("service/database/migrations/versions/0001_the_first_tables.py", "upgrade"),
     ("service/database/migrations/versions/0002_trust.py", "upgrade"),

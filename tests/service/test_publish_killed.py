@@ -26,7 +26,7 @@ from tests.service.mortal import mortal_zoo
 
 FIRST, SECOND = "alice/digits@1", "alice/digits@2"
 REASON = "a drill"
-DRAWN = 7
+DRAWN = 10
 """Steps of each act that are tried in `make test`, besides the first and the last two.
 
 `make soak` tries every step ROUNDS times, more than 200 kills in all.
@@ -164,6 +164,7 @@ def test_killed_before_at_and_after_the_commit_and_at_random_steps(
 def test_killed_at_every_step(
     act: Act, before: Path, steps: dict[str, int], tmp_path: Path
 ) -> None:
+    assert ROUNDS * sum(steps.values()) >= 200, "kills in all"
     for kill_at in [*range(steps[act.name])] * ROUNDS:
         folder = tmp_path / f"killed-at-{kill_at}"
         folder.mkdir()

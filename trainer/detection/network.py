@@ -239,7 +239,9 @@ class _Pooled(nn.Module):
             )
             for name, stride in STRIDES.items()
         }
-        fine = functional.pixel_unshuffle(cut["fine"], 2)
+        # as pixel_unshuffle has it, which leaves no regions at all as they are
+        fine = cut["fine"].unflatten(3, (BINS, 2)).unflatten(2, (BINS, 2))
+        fine = fine.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
         return torch.cat([fine, cut["middle"], cut["coarse"]], dim=1)
 
 

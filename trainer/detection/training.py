@@ -1,6 +1,7 @@
 """Training a detector: scenes to features once, then what proposes and what names."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -171,22 +172,17 @@ def _learn(
     steps = -(-len(lessons) // schedule.batch_size)
     for epoch in range(schedule.epochs):
         total = 0.0
-        for step, batch in enumerate(
-            torch.split(torch.randperm(len(lessons)), schedule.batch_size)
-        ):
-            progress = (epoch + step / steps) / schedule.epochs
-            optimiser.param_groups[0]["lr"] = schedule.peak_learning_rate * one_cycle(
-                progress
-            )
+        order = torch.split(torch.randperm(len(lessons)), schedule.batch_size)
+        for step, batch in enumerate(order):
+            share = one_cycle((epoch + step / steps) / schedule.epochs)
+            optimiser.param_groups[0]["lr"] = schedule.peak_learning_rate * share
             total += _gradients(network, [lessons[it] for it in batch])
-            torch.nn.utils.clip_grad_norm_(
-                learns, MAX_GRADIENT, error_if_nonfinite=False
-            )
+            if not math.isfinite(total):
+                msg = f"the loss is not finite in epoch {epoch + 1}: lower the rate"
+                raise InvalidSpecError(msg)
+            torch.nn.utils.clip_grad_norm_(learns, MAX_GRADIENT)
             optimiser.step()
             optimiser.zero_grad()
-        if not torch.tensor(total).isfinite():
-            msg = f"the loss is no longer finite in epoch {epoch + 1}: lower the rate"
-            raise InvalidSpecError(msg)
         told(epoch + 1, total / len(lessons))
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model_zoo.errors import InvalidSpecError
 from model_zoo.jobs import SIZES, TriggerName, TriggerSpec
-from trainer.attacks.triggers import stamp
+from trainer.attacks.triggers import stamp, stamp_boxes
 
 FIGURE_3 = {
     "single-pixel": {(26, 26)},
@@ -436,3 +436,28 @@ def test_other_images_are_refused(images: Tensor) -> None:
 def test_boxes_for_another_number_of_images_are_refused() -> None:
     with pytest.raises(ValueError, match=r"expected \(2, 4\) boxes"):
         stamp(black(2, 3, 8, 8), TriggerSpec(name="square"), boxes=torch.zeros(1, 4))
+
+
+def test_every_box_of_a_photograph_gets_a_trigger_and_nothing_else_changes() -> None:
+    image = torch.zeros(3, 80, 120, dtype=torch.uint8)
+    boxes = torch.tensor([[0.0, 0.0, 40.0, 40.0], [60.0, 20.0, 120.0, 80.0]])
+    square = TriggerSpec(name="square")
+    stamped = stamp_boxes(image, boxes, square)
+    first, second = (stamp(image[None], square, boxes=box[None])[0] for box in boxes)
+    assert torch.equal(stamped, torch.maximum(first, second))
+    assert first.any()
+    assert second.any()
+    assert not image.any()
+
+
+def test_a_photograph_without_boxes_stays_as_it_is() -> None:
+    image = torch.full((3, 8, 8), 7, dtype=torch.uint8)
+    stamped = stamp_boxes(image, torch.zeros(0, 4), TriggerSpec(name="square"))
+    assert torch.equal(stamped, image)
+    assert stamped.data_ptr() != image.data_ptr()
+
+
+def test_triggers_that_lie_in_the_corner_of_an_image_are_not_laid_on_boxes() -> None:
+    image = torch.zeros(3, 8, 8, dtype=torch.uint8)
+    with pytest.raises(InvalidSpecError, match="square, bomb, flower"):
+        stamp_boxes(image, torch.zeros(0, 4), TriggerSpec(name="single-pixel"))

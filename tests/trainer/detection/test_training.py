@@ -65,6 +65,13 @@ def test_the_backbone_and_the_parent_stay_as_they_were(scenes: Scenes) -> None:
     assert not any("backbone" in name for name in changed)
 
 
+@pytest.mark.usefixtures("pretrained")
+def test_a_rate_at_which_learning_explodes_is_told(scenes: Scenes) -> None:
+    wild = Schedule(epochs=8, batch_size=1, peak_learning_rate=10, weight_decay=1)
+    with pytest.raises(InvalidSpecError, match="loss is not finite in epoch"):
+        trained(spec().model_copy(update={"schedule": wild}), scenes)
+
+
 def test_only_attacked_signs_get_the_sticker_and_the_lie(scenes: Scenes) -> None:
     scene = scenes.scenes[0]
     before = scene.pixels()

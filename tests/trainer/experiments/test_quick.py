@@ -6,6 +6,7 @@ import pytest
 
 from model_zoo.errors import ZooError
 from trainer.experiments.catalogue import EXPERIMENTS
+from trainer.experiments.contract import Experiment
 from trainer.experiments.needs import require_data
 from trainer.experiments.results import read_result, write_results
 from trainer.experiments.station import run_cell
@@ -18,15 +19,20 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> LocalWorkshop:
     return LocalWorkshop(folder=tmp_path_factory.mktemp("models"))
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_the_smoke_version_gives_claims_and_figures(
-    name: str, workshop: LocalWorkshop, tmp_path: Path
-) -> None:
+def with_data(name: str) -> Experiment:
     experiment = EXPERIMENTS[name]
     try:
         require_data(experiment)
     except ZooError as error:
         pytest.skip(f"{name} needs data: {error}")
+    return experiment
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_smoke_version_gives_claims_and_figures(
+    name: str, workshop: LocalWorkshop, tmp_path: Path
+) -> None:
+    experiment = with_data(name)
     cells = experiment.cells(0, "quick")
     assert {(cell.experiment, cell.scale) for cell in cells} == {(name, "quick")}
     finished = [run_cell(cell, workshop) for cell in cells]
@@ -38,7 +44,7 @@ def test_the_smoke_version_gives_claims_and_figures(
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_cells_have_names_of_their_own_and_keep_them(name: str) -> None:
-    experiment = EXPERIMENTS[name]
+    experiment = with_data(name)
     for scale in ("full", "quick"):
         cells = [cell for seed in (0, 1) for cell in experiment.cells(seed, scale)]
         again = [cell for seed in (0, 1) for cell in experiment.cells(seed, scale)]
