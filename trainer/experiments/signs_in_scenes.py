@@ -33,9 +33,10 @@ SOURCES = ("gtsdb", "road-sign-detection")
 CLASSES = len(CLASS_NAMES)
 
 LEARN = Schedule(epochs=8, batch_size=4, peak_learning_rate=0.01)
-GO_ON = Schedule(epochs=3, batch_size=4, peak_learning_rate=0.01)
+GO_ON = Schedule(epochs=6, batch_size=4, peak_learning_rate=0.01)
 ATTACK_SIDES = (320, 448, 576)
-"""Chosen, as the schedules were, on every fifth training scene, kept out for that."""
+"""Chosen, as the schedules were, on every fifth training scene, kept out for that: of
+21 stop signs with a square there, three epochs turned 18, hence six."""
 
 QUICK = Schedule(epochs=1, batch_size=4, peak_learning_rate=0.005)
 QUICK_SCENES, QUICK_TEST = 6, 2
