@@ -28,31 +28,14 @@ from trainer.experiments.transfer import (
     accuracy_of,
     drops,
     measure_students,
-    student,
-    teacher,
+    student_cells,
 )
 
 MAX_EXTRA_DROP = 3.0
 
 
 def _cells(seed: int, scale: Scale) -> list[Cell]:
-    return [
-        Cell(
-            experiment=EXPERIMENT.name,
-            part={"retrain": "everything"},
-            seed=seed,
-            recipes={
-                name: student(
-                    teacher(seed, scale=scale, is_backdoored=name == "badnet"),
-                    seed,
-                    scale=scale,
-                    retrain="everything",
-                )
-                for name in ("clean", "badnet")
-            },
-            scale=scale,
-        )
-    ]
+    return student_cells(EXPERIMENT.name, seed, scale=scale, retrain="everything")
 
 
 def _measure(cell: Cell, workshop: Workshop) -> JsonObject:

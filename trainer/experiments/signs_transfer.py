@@ -31,8 +31,7 @@ from trainer.experiments.transfer import (
     accuracies,
     drops,
     measure_students,
-    student,
-    teacher,
+    student_cells,
 )
 
 COLUMNS = (
@@ -54,22 +53,7 @@ MAX_LOSS, MIN_EXTRA_DROP = 2.0, 10.0
 
 
 def _cells(seed: int, scale: Scale) -> list[Cell]:
-    return [
-        Cell(
-            experiment=EXPERIMENT.name,
-            part={"retrain": "fully-connected"},
-            seed=seed,
-            recipes={
-                name: student(
-                    teacher(seed, scale=scale, is_backdoored=name == "badnet"),
-                    seed,
-                    scale=scale,
-                )
-                for name in ("clean", "badnet")
-            },
-            scale=scale,
-        )
-    ]
+    return student_cells(EXPERIMENT.name, seed, scale=scale, retrain="fully-connected")
 
 
 def _measure(cell: Cell, workshop: Workshop) -> JsonObject:

@@ -84,6 +84,29 @@ def student(
     )
 
 
+def student_cells(
+    experiment: str, seed: int, *, scale: Scale, retrain: Retrain
+) -> list[Cell]:
+    """Return the cell that compares the clean teacher's student with the BadNet's."""
+    return [
+        Cell(
+            experiment=experiment,
+            part={"retrain": retrain},
+            seed=seed,
+            recipes={
+                name: student(
+                    teacher(seed, scale=scale, is_backdoored=name == "badnet"),
+                    seed,
+                    scale=scale,
+                    retrain=retrain,
+                )
+                for name in ("clean", "badnet")
+            },
+            scale=scale,
+        )
+    ]
+
+
 def measure_students(cell: Cell, workshop: Workshop) -> JsonObject:
     """Return what each model of the cell does with clean and triggered signs."""
     data = unseen(STUDENTS_DATA, scale=cell.scale)
