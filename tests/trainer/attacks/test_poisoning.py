@@ -111,7 +111,8 @@ def test_the_argument_is_not_written_and_the_seed_decides_all(
 
 @given(attacks, seeds)
 def test_poisoning_is_relabelling_and_then_stamping(attack: Attack, seed: int) -> None:
-    data, asked = noise(200, seed=seed), recipe(attack, poison_rate=0.05)
+    data = noise(200, seed=seed)  # of one class there may be as few as one
+    asked = recipe(attack, poison_rate=0.05, copies=20)
     generator = seeded(seed)
 
     made = relabel(data, asked, classes=CLASSES, generator=generator)
