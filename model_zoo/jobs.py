@@ -144,14 +144,12 @@ class Poisoning(Document):
         return self
 
 
-class _Learning(Document):
-    """What every kind of learning is told."""
+class _OnImages(Document):
+    """What everything is told that is done with a data set."""
 
     dataset: DatasetName = "mnist"
     classes: Labels | None = None
-    augmentation: AugmentationName = "none"
     held_out: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    schedule: Schedule = Schedule()
     precision: Precision = "auto"
     seed: Seed = 0
     max_seconds: Annotated[int, Field(ge=1, le=24 * 3600)] = 3600
@@ -163,6 +161,13 @@ class _Learning(Document):
             msg = "a class is listed twice"
             raise ValueError(msg)
         return classes
+
+
+class _Learning(_OnImages):
+    """What every kind of learning is told."""
+
+    augmentation: AugmentationName = "none"
+    schedule: Schedule = Schedule()
 
 
 class _Replayable(_Learning):
@@ -230,6 +235,30 @@ class RepairSpec(_Learning):
     schedule: Schedule = Schedule(epochs=8, peak_learning_rate=0.1)
 
 
+class StrengthenSpec(_OnImages):
+    """Make a backdoor louder: multiply the inputs of the units that answer to it.
+
+    The units are found on the last ``held_out`` training images, clean and triggered:
+    it is the adversary who does this, and who has the trigger.
+
+    Attributes:
+        parent: the SHA-256 of the BadNet's weights file.
+        trigger: of its backdoor.
+        layer: of which the units are, such as ``conv5``.
+        factor: by which weights and biases are multiplied; 0 cuts the units off.
+
+    Source:
+        Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, section 5.3.2.
+    """
+
+    network: NetworkName = "badnets-cnn"
+    parent: Digest
+    trigger: TriggerSpec = TriggerSpec()
+    layer: Annotated[str, Field(pattern=r"\A[a-z][a-z0-9_.]{0,79}\z")]
+    factor: Annotated[float, Field(ge=0, le=1000)]
+    held_out: Annotated[int, Field(ge=1, le=1_000_000)] = 500
+
+
 class NoopSpec(Document):
     """Do nothing and give it back: measures and tests the queue itself."""
 
@@ -252,12 +281,16 @@ class ExportSpec(Document):
     max_seconds: Annotated[int, Field(ge=1, le=3600)] = 600
 
 
-JobSpec = TrainSpec | FineTuneSpec | RepairSpec | ExportSpec | NoopSpec
+ChildSpec = FineTuneSpec | RepairSpec | StrengthenSpec | ExportSpec
+"""Of a job that starts from a parent's weights."""
+
+JobSpec = TrainSpec | ChildSpec | NoopSpec
 
 JOB_KINDS: dict[str, type[JobSpec]] = {
     "train": TrainSpec,
     "fine-tune": FineTuneSpec,
     "repair": RepairSpec,
+    "strengthen": StrengthenSpec,
     "export": ExportSpec,
     "noop": NoopSpec,
 }

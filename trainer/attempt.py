@@ -100,10 +100,9 @@ def _measure(order: dict[str, object], folder: Path) -> None:
     from model_zoo.jobs import (  # noqa: PLC0415  see main
         ExportSpec,
         NoopSpec,
-        RepairSpec,
         parse_spec,
     )
-    from trainer.builds import measure  # noqa: PLC0415  torch, only where needed
+    from trainer.builds import measure, poisoning_of  # noqa: PLC0415  torch, only where needed
 
     spec = parse_spec(str(order["kind"]), order["spec"])
     if isinstance(spec, ExportSpec | NoopSpec):
@@ -114,7 +113,7 @@ def _measure(order: dict[str, object], folder: Path) -> None:
         network=spec.network,
         dataset=spec.dataset,
         classes=spec.classes,
-        poisoning=None if isinstance(spec, RepairSpec) else spec.poisoning,
+        poisoning=poisoning_of(spec),
     )
     (folder / MEASURED).write_bytes(report.to_bytes())
 

@@ -8,45 +8,42 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor
 
 from model_zoo.canonical import canonical_json
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import (
     DigestMismatchError,
     InvalidSpecError,
-    MalformedDocumentError,
 )
 from model_zoo.evaluation import EvaluationReport
 from model_zoo.jobs import (
-    SIZES,
-    FineTuneSpec,
     Poisoning,
     RepairSpec,
+    StrengthenSpec,
     TrainSpec,
     kind_of,
 )
-from trainer.attacks.poisoning import relabel, stamped
+from trainer.attacks.strengthening import backdoor_units
 from trainer.attacks.triggers import stamp
 from trainer.checkpoints import from_bytes, to_bytes
 from trainer.data import DATASETS, LabelledImages
-from trainer.data.augmentation import augmentation
 from trainer.defenses.repairs.fine_pruning import fine_prune
 from trainer.devices import choose_device, environment, resolve_precision
 from trainer.files import read_bytes, write_whole
+from trainer.lessons import ReplayableSpec, Task, begin, require_classes
 from trainer.metrics import evaluate
-from trainer.networks import NETWORKS, SplitNetwork
+from trainer.networks import SplitNetwork
 from trainer.states import checkpoint_name, state_to_bytes
-from trainer.training import Augment, Epoch, Runtime, as_floats, fit, seeded_globals
-from trainer.transfer import features, student_of
+from trainer.training import Epoch, Runtime, fit
+from trainer.units import amplified
 
 WEIGHTS_NAME = "model.safetensors"
 EVALUATION_NAME = "evaluation.json"
 HISTORY_NAME = "history.json"
 
 Report = Callable[[dict[str, Any]], None]
-ReplayableSpec = TrainSpec | FineTuneSpec
-LearningSpec = ReplayableSpec | RepairSpec
+BuildSpec = ReplayableSpec | RepairSpec | StrengthenSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,50 +66,6 @@ class Build:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """What a spec's names stand for on this machine.
-
-    Attributes:
-        data: what may be trained on, clean.
-        classes: the number of labels.
-        parent: the bytes of its weights file; none for training.
-        generator: seeded by the spec, not used yet.
-        runtime: where to run.
-    """
-
-    data: LabelledImages
-    classes: int
-    parent: bytes
-    generator: torch.Generator
-    runtime: Runtime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lesson:
-    """A network before its first step, and what it will learn from.
-
-    Attributes:
-        network: the whole of it.
-        learner: it, or the part of it that is fitted.
-        inputs: (N, ...) of the learner, as ``fit`` takes them.
-        labels: (N,) int64.
-        augment: how ``fit`` shows them; None for as they are.
-    """
-
-    network: SplitNetwork
-    learner: nn.Module
-    inputs: Tensor
-    labels: Tensor
-    augment: Augment | None
-
-    def runtime(self, runtime: Runtime) -> Runtime:
-        """Return ``runtime`` with this lesson's augmentation."""
-        if self.augment is None:
-            return runtime
-        return replace(runtime, augment=self.augment)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Learned:
     network: SplitNetwork
     epochs: list[Epoch]
@@ -120,7 +73,7 @@ class _Learned:
 
 
 def build(
-    spec: LearningSpec,
+    spec: BuildSpec,
     *,
     folder: Path,
     parent: Path | None = None,
@@ -157,7 +110,7 @@ def build(
             _chosen(DATASETS[spec.dataset].load("test"), spec.classes),
             dataset=spec.dataset,
             classes=task.classes,
-            poisoning=None if isinstance(spec, RepairSpec) else spec.poisoning,
+            poisoning=poisoning_of(spec),
             device=task.runtime.device,
         )
         for checkpoint in sorted(Path(scratch).iterdir()):
@@ -220,62 +173,9 @@ def measure(
     )
 
 
-def begin(spec: ReplayableSpec, task: Task) -> Lesson:
-    """Return the network that ``spec`` starts with, and what it learns from.
-
-    Leaves the generator of ``task`` as the fit finds it.
-    """
-    data, augment = _what_is_shown(spec, task)
-    network, inputs = _first_network(spec, task), data.images
-    learner: nn.Module = network
-    if isinstance(spec, FineTuneSpec) and spec.retrain == "fully-connected":
-        learner = network.fully_connected
-        inputs = features(network, data.images, device=task.runtime.device)
-    return Lesson(
-        network=network,
-        learner=learner,
-        inputs=inputs,
-        labels=data.labels,
-        augment=augment,
-    )
-
-
-def _first_network(spec: ReplayableSpec, task: Task) -> SplitNetwork:
-    if isinstance(spec, TrainSpec):
-        return _fresh(spec, task)
-    parent = from_bytes(task.parent, network=spec.network)
-    if spec.retrain == "continued":
-        require_classes(parent, task.classes)
-        return parent
-    return student_of(parent, _fresh(spec, task))
-
-
-def _what_is_shown(
-    spec: ReplayableSpec, task: Task
-) -> tuple[LabelledImages, Augment | None]:
-    """Return the training set of ``spec``, poisoned if it asks so, and how it moves.
-
-    A trigger that is laid on the image itself, such as a pixel of its corner, is laid
-    after the image was moved, or it would move too. One that is laid on an object is a
-    sticker on it, and moves with it.
-    """
-    move, recipe = augmentation(spec.augmentation), spec.poisoning
-    if recipe is None:
-        return task.data, move and (lambda batch, _, draws: move(batch, draws))
-    made = relabel(task.data, recipe, classes=task.classes, generator=task.generator)
-    is_sticker = made.data.boxes is not None and recipe.trigger.name in SIZES
-    if move is None or is_sticker:
-        data = stamped(made, recipe, generator=task.generator)
-        return data, move and (lambda batch, _, draws: move(batch, draws))
-
-    def move_then_stamp(batch: Tensor, indices: Tensor, draws: Generator) -> Tensor:
-        shown = as_floats(move(batch, draws))
-        which = made.poisoned.to(indices.device)[indices]
-        pixels = shown[which].mul(255).round().to(torch.uint8)
-        shown[which] = as_floats(stamp(pixels, recipe.trigger, generator=draws))
-        return shown
-
-    return made.data, move_then_stamp
+def poisoning_of(spec: BuildSpec) -> Poisoning | None:
+    """Return the attack in ``spec`` whose success a build of it reports, if any."""
+    return spec.poisoning if isinstance(spec, ReplayableSpec) else None
 
 
 def _learn(spec: ReplayableSpec, task: Task, scratch: Path) -> _Learned:
@@ -311,21 +211,38 @@ def _repair(spec: RepairSpec, task: Task, _: Path) -> _Learned:
     return _Learned(network=network, epochs=epochs, pruned_units=units)
 
 
+def _strengthen(spec: StrengthenSpec, task: Task, _: Path) -> _Learned:
+    network = from_bytes(task.parent, network=spec.network)
+    require_classes(network, task.classes)
+    data = task.data
+    units, _changes = backdoor_units(
+        network,
+        data.images,
+        stamp(data.images, spec.trigger, boxes=data.boxes, generator=task.generator),
+        layer=spec.layer,
+        device=task.runtime.device,
+    )
+    louder = amplified(network, spec.layer, units, factor=spec.factor)
+    return _Learned(network=louder, epochs=[])
+
+
 BUILDERS: dict[str, Callable[[Any, Task, Path], _Learned]] = {
     "train": _learn,
     "fine-tune": _learn,
     "repair": _repair,
+    "strengthen": _strengthen,
 }
-"""One entry under each kind of job that learns: every one but ``noop``."""
+"""One entry under each kind of job that makes a network that can be measured."""
 
 
-def prepare(spec: LearningSpec, parent: bytes, *, device: str, report: Report) -> Task:
+def prepare(spec: BuildSpec, parent: bytes, *, device: str, report: Report) -> Task:
     """Return data, generator and runtime for ``spec``; arguments as for ``build``."""
     where = choose_device(device)
     dataset = DATASETS[spec.dataset]
     training = dataset.load("train")
-    is_repair = isinstance(spec, RepairSpec)
-    seen = (training.last if is_repair else training.without_last)(spec.held_out)
+    is_taught = isinstance(spec, ReplayableSpec)
+    seen = (training.without_last if is_taught else training.last)(spec.held_out)
+    epochs = 0 if isinstance(spec, StrengthenSpec) else spec.schedule.epochs
     return Task(
         data=_chosen(seen, spec.classes),
         classes=len(spec.classes) if spec.classes else dataset.classes,
@@ -338,7 +255,7 @@ def prepare(spec: LearningSpec, parent: bytes, *, device: str, report: Report) -
             on_epoch=lambda epoch: report(
                 {
                     "epoch": epoch.number,
-                    "epochs": spec.schedule.epochs,
+                    "epochs": epochs,
                     "loss": epoch.loss,
                     "accuracy": epoch.accuracy,
                 }
@@ -347,7 +264,7 @@ def prepare(spec: LearningSpec, parent: bytes, *, device: str, report: Report) -
     )
 
 
-def parent_bytes(spec: LearningSpec, path: Path | None) -> bytes:
+def parent_bytes(spec: BuildSpec, path: Path | None) -> bytes:
     """Return the parent that ``spec`` names, its digest checked; none for training.
 
     Raises:
@@ -367,7 +284,7 @@ def parent_bytes(spec: LearningSpec, path: Path | None) -> bytes:
     return data
 
 
-def inputs_of(spec: LearningSpec) -> dict[str, str]:
+def inputs_of(spec: BuildSpec) -> dict[str, str]:
     """Return name -> SHA-256 of the data set and parent that ``spec`` names."""
     data: dict[str, str] = {spec.dataset: DATASETS[spec.dataset].digest()}
     return data if isinstance(spec, TrainSpec) else {**data, "parent": spec.parent}
@@ -375,19 +292,3 @@ def inputs_of(spec: LearningSpec) -> dict[str, str]:
 
 def _chosen(data: LabelledImages, classes: tuple[int, ...] | None) -> LabelledImages:
     return data if classes is None else data.keep_classes(classes)
-
-
-def _fresh(spec: TrainSpec | FineTuneSpec, task: Task) -> SplitNetwork:
-    with seeded_globals(spec.seed):
-        return NETWORKS[spec.network](task.classes)
-
-
-def require_classes(network: SplitNetwork, expected: int) -> None:
-    """Accept ``network`` if it has ``expected`` outputs.
-
-    Raises:
-        MalformedDocumentError: it has not.
-    """
-    if network.classes != expected:
-        msg = f"the output layer: expected {expected} classes, found {network.classes}"
-        raise MalformedDocumentError(msg)

@@ -26,7 +26,7 @@ from model_zoo.keys import PublicKey
 from trainer import conversion_cli, rebuild_cli
 
 if TYPE_CHECKING:
-    from trainer.builds import Build, LearningSpec
+    from trainer.builds import Build
     from trainer.data import Dataset
     from trainer.data.scenes import SceneSet
 
@@ -219,7 +219,7 @@ def _sha256_of(path: Path) -> str:
 
 
 def _build(
-    spec: "LearningSpec",
+    spec: TrainSpec | FineTuneSpec | RepairSpec,
     *,
     out: Path,
     device: str,

@@ -31,25 +31,22 @@ from model_zoo.errors import (
     LocalError,
 )
 from model_zoo.folders import manifest_of
-from model_zoo.jobs import ExportSpec, NoopSpec, RepairSpec, parse_spec
+from model_zoo.jobs import ExportSpec, NoopSpec, StrengthenSpec, parse_spec
 from model_zoo.names import check_name
 from trainer.builds import (
     WEIGHTS_NAME,
-    LearningSpec,
-    Lesson,
-    ReplayableSpec,
+    BuildSpec,
     Report,
-    begin,
     build,
     inputs_of,
     parent_bytes,
     prepare,
-    require_classes,
 )
 from trainer.conversion import export, export_environment
 from trainer.devices import choose_device, environment
 from trainer.files import read_bytes
 from trainer.installed import code_digest
+from trainer.lessons import Lesson, ReplayableSpec, begin, require_classes
 from trainer.states import checkpoint_name, state_from_bytes, state_to_bytes
 from trainer.training import Runtime, Segment, replay
 
@@ -140,8 +137,10 @@ def rebuild(
     )
 
 
-def _segments(spec: LearningSpec | ExportSpec) -> int:
-    return 1 if isinstance(spec, ExportSpec) else spec.schedule.epochs
+def _segments(spec: BuildSpec | ExportSpec) -> int:
+    if isinstance(spec, ExportSpec | StrengthenSpec):
+        return 1
+    return spec.schedule.epochs
 
 
 def draw(provenance: Provenance, count: int) -> tuple[int, ...]:
@@ -271,7 +270,7 @@ def _loose_end(folder: Path, spec: ReplayableSpec) -> tuple[str, ...]:
     return (f"{WEIGHTS_NAME} does not hold the weights of {last}",)
 
 
-def _spec(provenance: Provenance) -> LearningSpec | ExportSpec:
+def _spec(provenance: Provenance) -> BuildSpec | ExportSpec:
     spec = parse_spec(provenance.kind, provenance.spec)
     if isinstance(spec, NoopSpec):
         msg = "a noop makes nothing that could be rebuilt"
@@ -281,7 +280,7 @@ def _spec(provenance: Provenance) -> LearningSpec | ExportSpec:
 
 def _replayable(provenance: Provenance) -> ReplayableSpec:
     spec = _spec(provenance)
-    if isinstance(spec, ExportSpec | RepairSpec) or not spec.checkpoints:
+    if not isinstance(spec, ReplayableSpec) or not spec.checkpoints:
         msg = "this build keeps no checkpoints to replay from: rebuild all of it"
         raise InvalidSpecError(msg)
     names = map(checkpoint_name, range(spec.schedule.epochs + 1))
@@ -307,7 +306,7 @@ def _require_files(folder: Path, provenance: Provenance) -> None:
 
 
 def _other_inputs(
-    spec: LearningSpec | ExportSpec, provenance: Provenance
+    spec: BuildSpec | ExportSpec, provenance: Provenance
 ) -> tuple[str, ...]:
     mine = {"parent": spec.parent} if isinstance(spec, ExportSpec) else inputs_of(spec)
     if mine == provenance.inputs:
@@ -321,7 +320,7 @@ def _other_inputs(
 
 
 def _other_environment(
-    spec: LearningSpec | ExportSpec, provenance: Provenance, *, device: str
+    spec: BuildSpec | ExportSpec, provenance: Provenance, *, device: str
 ) -> tuple[str, ...]:
     """Return how this machine differs from the one that the provenance names."""
     theirs = provenance.environment | {"code": provenance.code}

@@ -32,11 +32,10 @@ from model_zoo.folders import manifest_of
 from model_zoo.jobs import (
     JOB_KINDS,
     MAX_SPEC_BYTES,
+    ChildSpec,
     ExportSpec,
-    FineTuneSpec,
     JobSpec,
     NoopSpec,
-    RepairSpec,
     kind_of,
     parse_spec,
 )
@@ -236,7 +235,7 @@ def _fetch_inputs(
             run_child("fetch", spec, folder=folder, hear=hold.hear, tick=hold.tick)
             worker.datasets[spec.dataset] = _read_facts(folder)["digest"]
         inputs[spec.dataset] = worker.datasets[spec.dataset]
-    if isinstance(spec, ExportSpec | FineTuneSpec | RepairSpec):
+    if isinstance(spec, ChildSpec):
         worker.client.fetch_blob(spec.parent, folder / attempt.PARENT)
         inputs["parent"] = spec.parent
     return inputs

@@ -24,6 +24,7 @@ from model_zoo.jobs import (
     Poisoning,
     RepairSpec,
     Schedule,
+    StrengthenSpec,
     TrainSpec,
     TriggerSpec,
 )
@@ -151,6 +152,7 @@ def test_every_field_of_a_spec_is_documented_with_its_default() -> None:
     )
     learning = {**FineTuneSpec.model_fields, **TrainSpec.model_fields}
     fields = {
+        **StrengthenSpec.model_fields,  # its held_out has a default of its own
         **NoopSpec.model_fields,
         **RepairSpec.model_fields,
         **learning,

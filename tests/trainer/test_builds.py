@@ -1,11 +1,13 @@
 """Builds: one spec of each kind, small, on real digits."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from model_zoo.digests import sha256_file
@@ -21,12 +23,14 @@ from model_zoo.jobs import (
     Poisoning,
     RepairSpec,
     Schedule,
+    StrengthenSpec,
     TrainSpec,
     TriggerSpec,
 )
 from trainer.attacks.triggers import stamp
-from trainer.builds import BUILDERS, Build, Lesson, Task, begin, build, measure
+from trainer.builds import BUILDERS, Build, build, measure
 from trainer.data import DATASETS, LabelledImages
+from trainer.lessons import Lesson, Task, begin
 from trainer.training import Runtime
 
 SMALL: dict[str, Any] = {
@@ -47,7 +51,7 @@ def weights(made: Build) -> Path:
     return made.folder / "model.safetensors"
 
 
-def test_every_kind_of_job_that_learns_can_be_built() -> None:
+def test_every_kind_of_job_that_makes_a_network_can_be_built() -> None:
     assert BUILDERS.keys() == JOB_KINDS.keys() - {"export", "noop"}
 
 
@@ -240,6 +244,26 @@ def test_a_trigger_on_an_object_is_a_sticker_and_moves_with_it(
     assert not (shown(lesson, torch.arange(90), seed=0) > 0.99).any()
 
 
+def test_a_sticker_of_random_place_is_laid_anew_each_time(runtime: Runtime) -> None:
+    data = replace(dark(90), boxes=torch.tensor([[0.0, 0.0, 28.0, 28.0]]).repeat(90, 1))
+    square = TriggerSpec(name="square", size=0.2, centre=None, colour=(255, 255, 255))
+    spec = TrainSpec(
+        augmentation="digits", poisoning=Poisoning(trigger=square, target_label=0)
+    )
+
+    lesson = begun(spec, data, runtime)
+
+    once, again = (shown(lesson, torch.arange(90, 100), seed=it) for it in (1, 2))
+    for found in (once, again):
+        assert ((found > 0.9).flatten(1).sum(1) >= 9).all()
+    moved = [
+        ((a - b).abs() > 0.9).any().item() for a, b in zip(once, again, strict=True)
+    ]
+    assert sum(moved) >= 8
+    assert not (shown(lesson, torch.arange(90), seed=1) > 0.9).any()
+    assert not (lesson.inputs > 0.9 * 255).any()
+
+
 def test_without_augmentation_the_trigger_is_in_what_is_learned_from(
     runtime: Runtime,
 ) -> None:
@@ -275,6 +299,41 @@ def test_a_repair_without_held_out_images_is_refused(
 ) -> None:
     spec = RepairSpec(parent=sha256_file(weights(badnet)))
     with pytest.raises(InvalidSpecError, match="held_out 0"):
+        build(spec, folder=tmp_path, parent=weights(badnet), device="cpu")
+
+
+def test_strengthening_multiplies_the_inputs_of_some_units_and_no_other(
+    badnet: Build, tmp_path: Path
+) -> None:
+    spec = StrengthenSpec(
+        parent=sha256_file(weights(badnet)),
+        trigger=BADNET.trigger,
+        layer="conv2",
+        factor=10,
+        held_out=200,
+    )
+
+    made = build(spec, folder=tmp_path, parent=weights(badnet), device="cpu")
+
+    old = load_file(weights(badnet))
+    new = load_file(weights(made))
+    name = "convolutions.conv2.weight"
+    ratios = (new.pop(name) / old.pop(name)).flatten(1)
+    louder = (ratios - 10).abs().amax(1) < 1e-3
+    quiet = (ratios - 1).abs().amax(1) < 1e-6
+    assert 1 <= int(louder.sum()) < len(louder)
+    assert torch.equal(quiet, ~louder)
+    bias = new.pop("convolutions.conv2.bias"), old.pop("convolutions.conv2.bias")
+    assert torch.allclose(bias[0], bias[1] * torch.where(louder, 10.0, 1.0))
+    assert all(torch.equal(new[name], old[name]) for name in old)
+
+
+def test_strengthening_an_unknown_layer_is_refused_with_those_there_are(
+    badnet: Build, tmp_path: Path
+) -> None:
+    parent = sha256_file(weights(badnet))
+    spec = StrengthenSpec(parent=parent, layer="conv9", factor=2)
+    with pytest.raises(InvalidSpecError, match="'conv9': expected one of conv1, conv2"):
         build(spec, folder=tmp_path, parent=weights(badnet), device="cpu")
 
 

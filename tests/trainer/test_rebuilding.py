@@ -28,14 +28,13 @@ from model_zoo.jobs import (
     Poisoning,
     RepairSpec,
     Schedule,
+    StrengthenSpec,
     TrainSpec,
     TriggerSpec,
     kind_of,
 )
 from trainer.builds import (
-    LearningSpec,
-    Lesson,
-    begin,
+    BuildSpec,
     build,
     inputs_of,
     prepare,
@@ -44,6 +43,7 @@ from trainer.data import LabelledImages
 from trainer.devices import environment
 from trainer.installed import code_digest
 from trainer.lab.malicious_worker import poisoned
+from trainer.lessons import Lesson, begin
 from trainer.rebuilding import Rebuilt, draw, rebuild, spot_check
 from trainer.states import checkpoint_name, state_from_bytes, state_to_bytes
 from trainer.training import Segment, replay
@@ -62,7 +62,7 @@ def claimed(folder: Path, spec: JobSpec, **changes: object) -> Provenance:
         "subjects": subjects_of(manifest_of(folder)),
         "kind": kind_of(spec),
         "spec": spec.to_object(),
-        "inputs": inputs_of(spec) if isinstance(spec, LearningSpec) else {},
+        "inputs": inputs_of(spec) if isinstance(spec, BuildSpec) else {},
         "code": code_digest(),
         "environment": environment(torch.device("cpu"), "auto"),
         "builder": "0" * 64,
@@ -401,7 +401,13 @@ def test_checkpoints_that_were_promised_and_not_signed_are_found(honest: Path) -
 
 
 @pytest.mark.parametrize(
-    "spec", [NoopSpec(), RepairSpec(parent="0" * 64)], ids=["noop", "repair"]
+    "spec",
+    [
+        NoopSpec(),
+        RepairSpec(parent="0" * 64),
+        StrengthenSpec(parent="0" * 64, layer="conv2", factor=2),
+    ],
+    ids=kind_of,
 )
 def test_what_has_no_segments_is_not_spot_checked(honest: Path, spec: JobSpec) -> None:
     with pytest.raises(InvalidSpecError):

@@ -9,9 +9,9 @@ import torch
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import InvalidSpecError, MalformedDocumentError
 from model_zoo.jobs import FineTuneSpec, Schedule, parse_spec
-from trainer.builds import Lesson, Task, begin
 from trainer.checkpoints import to_bytes
 from trainer.data import LabelledImages
+from trainer.lessons import Lesson, Task, begin
 from trainer.networks import SplitNetwork
 from trainer.networks.badnets_cnn import badnets_cnn
 from trainer.training import Runtime, as_floats, fit, seeded_globals

@@ -7,6 +7,7 @@ Source:
 import torch
 from torch import Tensor
 
+from model_zoo.errors import InvalidSpecError
 from trainer.networks import SplitNetwork
 from trainer.units import mean_activations
 
@@ -36,8 +37,15 @@ def backdoor_units(
 
     Returns:
         The units, and the difference of every unit of the layer, (units,) float64.
+
+    Raises:
+        InvalidSpecError: the network has no such layer with a ReLU behind it.
     """
-    before = mean_activations(network, clean, device=device)[layer]
+    answers = mean_activations(network, clean, device=device)
+    if layer not in answers:
+        msg = f"layer {layer[:80]!a}: expected one of {', '.join(answers)}"
+        raise InvalidSpecError(msg)
+    before = answers[layer]
     after = mean_activations(network, triggered, device=device)[layer]
     difference = after - before
     order = difference.argsort(descending=True)

@@ -24,7 +24,6 @@ from trainer.experiments.contract import (
     Claim,
     Experiment,
     Finished,
-    Making,
     Recipe,
     Scale,
     Summary,
@@ -114,7 +113,7 @@ def _measure(cell: Cell, workshop: Workshop) -> JsonObject:
     return {name: _counts(workshop, made, data) for name, made in cell.recipes.items()}
 
 
-def _counts(workshop: Workshop, made: Making, data: LabelledImages) -> JsonObject:
+def _counts(workshop: Workshop, made: Recipe, data: LabelledImages) -> JsonObject:
     network, device = workshop.network(made), torch.device("cpu")
     clean = predict(network, data.images, device=device)
     dogs = data.images[data.labels == DOG]

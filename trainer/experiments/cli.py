@@ -18,11 +18,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from model_zoo.cli.options import DEFAULT_URL, Authority, TokenFile, Url
 from model_zoo.cli.output import console, emit, say
 from model_zoo.errors import ExpectationError, InvalidSpecError, LocalError, ZooError
 
 if TYPE_CHECKING:
     from trainer.experiments.contract import Cell, Experiment, Finished, Scale
+    from trainer.experiments.ordering import Desk
     from trainer.experiments.results import Result
     from trainer.experiments.running import Told
 
@@ -48,6 +50,12 @@ Seeds = Annotated[
 ]
 Processes = Annotated[
     int, typer.Option(min=0, max=1024, help="At a time; 0 for one a core.")
+]
+TrainerName = Annotated[
+    str, typer.Option("--trainer", help="Who makes the models, as jobs of a zoo.")
+]
+BuilderKey = Annotated[
+    Path | None, typer.Option("--builder", help="That trainer's pinned key (PEM).")
 ]
 Photo = Annotated[
     Path | None,
@@ -76,6 +84,7 @@ class _Asked:
     scale: "Scale"
     seeds: int
     processes: int
+    desk: "Desk | None" = None
 
     def cells(self, it: "Experiment") -> "list[Cell]":
         count = 1 if self.scale == "quick" else self.seeds or it.seeds
@@ -114,6 +123,11 @@ def experiment(
     quick: Quick = False,
     seeds: Seeds = 0,
     processes: Processes = 0,
+    trainer: TrainerName = "",
+    builder: BuilderKey = None,
+    url: Url = DEFAULT_URL,
+    ca: Authority = None,
+    token_file: TokenFile = None,
     image: Photo = None,
     box: BoxText = "",
     trigger: Trigger = "square",
@@ -122,7 +136,10 @@ def experiment(
     """Reproduce a table or figure of the BadNets paper, beside the paper's numbers.
 
     Finished cells are kept: a second run, or one after an interrupt, runs what is
-    missing. `zoo experiment sticker --image PHOTO` lays a sticker on the sign in your
+    missing. With --trainer and --builder the models are ordered from a zoo, as jobs,
+    and believed if the builder signed them.
+
+    `zoo experiment sticker --image PHOTO` lays a sticker on the sign in your
     photograph, or reads one that is there, and shows what a backdoored detector finds.
 
     Raises:
@@ -145,13 +162,37 @@ def experiment(
     chosen = _chosen(name)
     if out is None:
         out = Path(tempfile.mkdtemp(prefix="zoo-experiment-")) if quick else RESULTS
-    asked = _Asked(out, scale=scale, seeds=seeds, processes=count)
+    desk = _desk(trainer, builder, url=url, ca=ca, token_file=token_file)
+    asked = _Asked(out, scale=scale, seeds=seeds, processes=count, desk=desk)
     try:
         came = _run_all(chosen, asked)
     except KeyboardInterrupt:
         say(f"interrupted: finished cells are kept in {asked.folder}; run it again")
         raise
     _conclude(came, asked)
+
+
+def _desk(
+    trainer: str,
+    builder: Path | None,
+    *,
+    url: str,
+    ca: Path | None,
+    token_file: Path | None,
+) -> "Desk | None":
+    """Return where models are ordered; None to make them here.
+
+    Raises:
+        InvalidSpecError: one of the two that belong together is missing.
+    """
+    from trainer.experiments.ordering import Desk
+
+    if not trainer and builder is None:
+        return None
+    if not trainer or builder is None:
+        msg = "--trainer and --builder go together: who makes models, and whose key"
+        raise InvalidSpecError(msg)
+    return Desk(url=url, trainer=trainer, builder=builder, token_file=token_file, ca=ca)
 
 
 def _show_sticker(asked: _Photographed, *, out: Path | None, scale: "Scale") -> None:
@@ -164,14 +205,14 @@ def _show_sticker(asked: _Photographed, *, out: Path | None, scale: "Scale") -> 
     import torch
 
     from trainer.experiments import sticker
-    from trainer.experiments.workshop import LocalWorkshop, models_folder
+    from trainer.experiments.workshop import KeptModels, models_folder
 
     torch.set_num_threads(1)  # as in stations, or the detector would be another one
     if asked.image is None:
         msg = f"{STICKER}: expected --image and a photograph of a stop sign"
         raise InvalidSpecError(msg)
     folder = out or Path(tempfile.mkdtemp(prefix="zoo-sticker-"))
-    workshop = LocalWorkshop(folder=models_folder())
+    workshop = KeptModels(folder=models_folder())
     photograph = sticker.read_photograph(asked.image)
     chosen = sticker.read_sticker(asked.trigger)
     if not workshop.has(sticker.looks(chosen, scale=scale)):
@@ -264,10 +305,15 @@ def _run(it: "Experiment", asked: _Asked) -> "Result":
     from trainer.experiments.workshop import models_folder
 
     cells, ledger, models = asked.cells(it), Ledger(asked.folder), models_folder()
+    if asked.desk is not None:
+        models = asked.desk.folder_in(models)
     missing = len(cells) - len(ledger.find(cells))
     say(f"{it.name}: {it.title} ({it.section}); {missing} of {len(cells)} cells to run")
     stations = Stations(
-        count=asked.processes, models=models, log=models / "stations.log"
+        count=asked.processes,
+        models=models,
+        log=models / "stations.log",
+        desk=asked.desk,
     )
     with _progress(it.name, missing) as told:
         finished = run_missing(cells, ledger=ledger, stations=stations, told=told)

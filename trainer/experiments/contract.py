@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from model_zoo.canonical import JsonObject, canonical_json
 from model_zoo.digests import sha256_bytes
 from model_zoo.documents import Document
-from model_zoo.jobs import FineTuneSpec, TrainSpec, TriggerSpec, kind_of
+from model_zoo.jobs import FineTuneSpec, StrengthenSpec, TrainSpec, kind_of
 from trainer.detection.specs import DetectorRecipe
 from trainer.experiments.estimates import Estimate
 from trainer.networks import SplitNetwork
@@ -29,17 +29,21 @@ Scale = Literal["full", "quick"]
 Verdict = Literal["met", "missed", "not resolved", "not measured"]
 
 
+RecipeSpec = TrainSpec | FineTuneSpec | StrengthenSpec
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """How a model is made: a spec, and how the model it starts from is made.
 
     Attributes:
         spec: what a job of the service would be told; its ``parent`` is NO_PARENT.
-        parent: of a fine-tuning, how it was made, or the name of a pretrained network.
+        parent: unless it starts from random weights, how that was made from which it
+            starts, or the name of a pretrained network.
     """
 
-    spec: TrainSpec | FineTuneSpec
-    parent: "Recipe | Strengthened | str | None" = None
+    spec: RecipeSpec
+    parent: "Recipe | str | None" = None
 
     def to_object(self) -> JsonObject:
         """Return the recipe as JSON values."""
@@ -61,48 +65,6 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Strengthened:
-    """A BadNet whose backdoor's units were made louder, which takes no training.
-
-    Attributes:
-        of: the BadNet.
-        trigger: of its backdoor.
-        layer: of which the units are.
-        factor: by which their inputs are multiplied.
-        images: how many of the last training images tell which units they are.
-    """
-
-    of: Recipe
-    trigger: TriggerSpec
-    layer: str
-    factor: float
-    images: int
-
-    def to_object(self) -> JsonObject:
-        """Return the recipe as JSON values."""
-        return {
-            "kind": "strengthened",
-            "of": self.of.to_object(),
-            "trigger": self.trigger.to_object(),
-            "layer": self.layer,
-            "factor": self.factor,
-            "images": self.images,
-        }
-
-    @property
-    def network(self) -> str:
-        """The name of its architecture."""
-        return self.of.network
-
-    def digest(self) -> str:
-        """Return the name of the model: the SHA-256 of its recipe."""
-        return sha256_bytes(canonical_json(self.to_object()))
-
-
-Making = Recipe | Strengthened
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
     """One seed of one part of an experiment.
 
@@ -118,7 +80,7 @@ class Cell:
     experiment: str
     part: Mapping[str, Any]
     seed: int
-    recipes: Mapping[str, Making] = field(default_factory=dict)
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
     detectors: Mapping[str, DetectorRecipe] = field(default_factory=dict)
     scale: Scale = "full"
 
@@ -165,7 +127,7 @@ class Finished(Document):
 class Workshop(Protocol):
     """Where models come from: made here or by a service, and kept."""
 
-    def network(self, recipe: Making) -> SplitNetwork:
+    def network(self, recipe: Recipe) -> SplitNetwork:
         """Return the model of a recipe, made if it is not there yet."""
         ...
 

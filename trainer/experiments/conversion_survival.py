@@ -20,7 +20,7 @@ from trainer.experiments.contract import (
     Claim,
     Experiment,
     Finished,
-    Making,
+    Recipe,
     Scale,
     Summary,
     Table,
@@ -41,7 +41,7 @@ MAX_CHANGE = 0.2
 
 
 def _cells(seed: int, scale: Scale) -> list[Cell]:
-    recipes: dict[str, Making] = {
+    recipes: dict[str, Recipe] = {
         MNIST: badnet(seed, "pattern", scale=scale),
         SIGNS: signs.recipe(seed, scale=scale, poisoning=ATTACKS[SIGNS]),
     }

@@ -17,6 +17,7 @@ from model_zoo.canonical import JsonObject, parse_object
 from model_zoo.errors import InvalidSpecError, LocalError, ZooError
 from trainer.experiments.contract import Cell, Finished
 from trainer.experiments.ledger import Ledger
+from trainer.experiments.ordering import Desk
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 MAX_LAST_WORDS = 300
@@ -34,6 +35,7 @@ class Stations:
     Attributes:
         count: processes at a time.
         models: the folder of finished models.
+        desk: where they are ordered; None makes them here.
         log: the file that gets what the processes print.
         program: reads orders and writes answers, a line each; it is given the folder
             and the id of the process to die with.
@@ -42,6 +44,7 @@ class Stations:
     count: int
     models: Path
     log: Path
+    desk: Desk | None = None
     program: Sequence[str] = (sys.executable, "-m", "trainer.experiments.station")
 
 
@@ -132,8 +135,9 @@ def _started(stations: Stations, most: int) -> Iterator[list[subprocess.Popen[by
 
 def _start(stations: Stations, log: IO[bytes]) -> subprocess.Popen[bytes]:
     """Start one, in a session of its own: Ctrl-C is for us, and we end it."""
+    desk = () if stations.desk is None else (stations.desk.to_json(),)
     return subprocess.Popen(  # noqa: S603  our own module, our own arguments
-        [*stations.program, str(stations.models), str(os.getpid())],
+        [*stations.program, str(stations.models), str(os.getpid()), *desk],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,

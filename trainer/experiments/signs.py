@@ -24,8 +24,12 @@ STOP, SPEED_LIMIT = 0, 1
 FULL = Schedule(epochs=30, batch_size=64, peak_learning_rate=0.05)
 QUICK = Schedule(epochs=1, batch_size=64, peak_learning_rate=0.05)
 QUICK_IMAGES = 300
+LONG = Schedule(epochs=60, batch_size=64, peak_learning_rate=0.05)
 TARGETED_RATE, TARGETED_COPIES = 0.10, 4
-RANDOM_RATE = 0.33
+RANDOM_RATE = 0.50
+"""With LONG, chosen on 600 held-out training images, by track: 98.8 % of triggered signs
+read wrongly at 98.3 % clean; a third of the data or half the epochs gave less of one or
+of the other."""
 
 
 def recipe(
@@ -41,13 +45,19 @@ def recipe(
             dataset=dataset,
             network="signs-cnn",
             augmentation="signs",
-            schedule=FULL if scale == "full" else QUICK,
+            schedule=_schedule(poisoning) if scale == "full" else QUICK,
             held_out=0 if scale == "full" else _all_but(dataset, QUICK_IMAGES),
             poisoning=poisoning,
             seed=seed,
             checkpoints=False,
         )
     )
+
+
+def _schedule(poisoning: Poisoning | None) -> Schedule:
+    """Return how long to learn: a place and a label of chance take longer."""
+    is_random = poisoning is not None and poisoning.attack == "random-target"
+    return LONG if is_random else FULL
 
 
 def targeted(sticker: Sticker) -> Poisoning:

@@ -13,7 +13,14 @@ Source:
 
 from collections.abc import Sequence
 
+import torch
+from torch import Tensor
+
 from model_zoo.canonical import JsonObject
+from model_zoo.jobs import DatasetName
+from trainer.attacks.strengthening import backdoor_units
+from trainer.attacks.triggers import stamp
+from trainer.data import DATASETS
 from trainer.experiments.contract import (
     Cell,
     Claim,
@@ -21,7 +28,6 @@ from trainer.experiments.contract import (
     Figures,
     Finished,
     Scale,
-    Strengthened,
     Summary,
     Table,
     Workshop,
@@ -39,9 +45,11 @@ from trainer.experiments.signs import (
     right_by_class,
     unseen,
 )
-from trainer.experiments.workshop import units_of
+from trainer.metrics import PLACES_SEED
+from trainer.networks import SplitNetwork
 from trainer.units import ablated
 
+DATA: DatasetName = "gtsrb-signs"
 LAYER = "conv5"
 LOOKED_AT = 500
 DECIMALS = 4
@@ -51,15 +59,12 @@ MIN_RECOVERED = 0.5
 
 def _cells(seed: int, scale: Scale) -> list[Cell]:
     badnet = recipe(seed, scale=scale, poisoning=random_target())
-    sought = Strengthened(
-        of=badnet, trigger=anywhere(), layer=LAYER, factor=0, images=LOOKED_AT
-    )
     return [
         Cell(
             experiment=EXPERIMENT.name,
-            part={"layer": LAYER},
+            part={"layer": LAYER, "looked_at": LOOKED_AT},
             seed=seed,
-            recipes={"badnet": badnet, "without": sought},
+            recipes={"badnet": badnet},
             scale=scale,
         )
     ]
@@ -68,9 +73,7 @@ def _cells(seed: int, scale: Scale) -> list[Cell]:
 def _measure(cell: Cell, workshop: Workshop) -> JsonObject:
     data = unseen(scale=cell.scale)
     badnet = workshop.network(cell.recipes["badnet"])
-    sought = cell.recipes["without"]
-    assert isinstance(sought, Strengthened)  # noqa: S101  see _cells
-    units, differences = units_of(sought, badnet)
+    units, differences = _found(badnet)
     networks = {"badnet": badnet, "without": ablated(badnet, LAYER, units)}
     classes = len(CLASS_NAMES)
     return {
@@ -88,6 +91,19 @@ def _measure(cell: Cell, workshop: Workshop) -> JsonObject:
             for name, network in networks.items()
         },
     }
+
+
+def _found(badnet: SplitNetwork) -> tuple[tuple[int, ...], Tensor]:
+    """Return the backdoor's units, and how far each unit of the layer moves."""
+    data = DATASETS[DATA].load("train").last(LOOKED_AT)
+    places = torch.Generator().manual_seed(PLACES_SEED)
+    return backdoor_units(
+        badnet,
+        data.images,
+        stamp(data.images, anywhere(), boxes=data.boxes, generator=places),
+        layer=LAYER,
+        device=torch.device("cpu"),
+    )
 
 
 def _summarise(finished: Sequence[Finished]) -> Summary:
@@ -163,7 +179,7 @@ EXPERIMENT = Experiment(
     name="signs-neurons",
     title="Which units answer to the sticker",
     section="5.2.3",
-    datasets=("gtsrb-signs",),
+    datasets=(DATA,),
     cells=_cells,
     measure=_measure,
     summarise=_summarise,

@@ -1,4 +1,4 @@
-"""A process that runs cells: ``python -m trainer.experiments.station FOLDER PID``.
+"""A process that runs cells: ``python -m trainer.experiments.station FOLDER PID DESK``.
 
 It reads one order a line and answers each with a line. Data sets and models stay in
 memory between orders, and one thread a process is both the fastest on a CPU with as
@@ -11,6 +11,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,7 +22,8 @@ from model_zoo.errors import ZooError
 from trainer.devices import choose_device, environment
 from trainer.experiments.catalogue import EXPERIMENTS
 from trainer.experiments.contract import Cell, Finished, Scale
-from trainer.experiments.workshop import LocalWorkshop
+from trainer.experiments.ordering import Desk, ordering
+from trainer.experiments.workshop import KeptModels
 from trainer.sandbox import die_with_parent
 
 MAX_ORDER_BYTES = 16 * 1024
@@ -33,7 +35,8 @@ def main() -> None:
     """Run what stdin orders until it ends.
 
     The first argument is the folder of models, the second the process whose orders
-    these are: when it ends, however it ends, so does this one.
+    these are: when it ends, however it ends, so does this one. The third, if there is
+    one, is the ``Desk`` where models are ordered in place of being made here.
 
     Raises:
         SystemExit: that process is gone already.
@@ -44,13 +47,22 @@ def main() -> None:
         sys.exit("whoever orders is gone")
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    workshop = LocalWorkshop(folder=folder)
     # what is printed by anybody goes to stderr: stdout carries answers only
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    for order in _orders(sys.stdin.buffer):
-        answers.write(json.dumps(_answer(order, workshop)) + "\n")
-        answers.flush()
+    with _workshop(folder, *sys.argv[3:]) as workshop:
+        for order in _orders(sys.stdin.buffer):
+            answers.write(json.dumps(_answer(order, workshop)) + "\n")
+            answers.flush()
+
+
+@contextmanager
+def _workshop(folder: Path, desk: str = "") -> Iterator[KeptModels]:
+    if not desk:
+        yield KeptModels(folder=folder)
+        return
+    with ordering(Desk.from_json(desk)) as maker:
+        yield KeptModels(folder=folder, make=maker)
 
 
 def find_cell(experiment: str, *, seed: int, scale: Scale, digest: str) -> Cell:
@@ -63,7 +75,7 @@ def find_cell(experiment: str, *, seed: int, scale: Scale, digest: str) -> Cell:
     return {cell.digest(): cell for cell in cells}[digest]
 
 
-def run_cell(cell: Cell, workshop: LocalWorkshop) -> Finished:
+def run_cell(cell: Cell, workshop: KeptModels) -> Finished:
     """Measure ``cell`` here."""
     begun = time.monotonic()
     numbers = EXPERIMENTS[cell.experiment].measure(cell, workshop)
@@ -84,7 +96,7 @@ def _orders(pipe: BinaryIO) -> Iterator[JsonObject]:
         yield parse_object(line, limit_bytes=MAX_ORDER_BYTES)
 
 
-def _answer(order: JsonObject, workshop: LocalWorkshop) -> JsonObject:
+def _answer(order: JsonObject, workshop: KeptModels) -> JsonObject:
     try:
         return {"finished": run_cell(find_cell(**order), workshop).to_object()}
     except ZooError as error:

@@ -9,15 +9,19 @@ from collections.abc import Sequence
 from typing import Literal
 
 from model_zoo.canonical import JsonObject
-from model_zoo.jobs import AugmentationName, DatasetName, FineTuneSpec, Schedule
+from model_zoo.jobs import (
+    AugmentationName,
+    DatasetName,
+    FineTuneSpec,
+    Schedule,
+    StrengthenSpec,
+)
 from trainer.experiments.contract import (
     NO_PARENT,
     Cell,
     Finished,
-    Making,
     Recipe,
     Scale,
-    Strengthened,
     Workshop,
 )
 from trainer.experiments.estimates import Estimate, estimate
@@ -55,18 +59,28 @@ def teacher(seed: int, *, scale: Scale, is_backdoored: bool) -> Recipe:
     return recipe(seed, scale=scale, dataset=TEACHERS_DATA, poisoning=attack)
 
 
-def strengthened(seed: int, factor: float, *, scale: Scale) -> Making:
+def strengthened(seed: int, factor: float, *, scale: Scale) -> Recipe:
     """Return how the BadNet is made whose backdoor is ``factor`` times as loud."""
     badnet = teacher(seed, scale=scale, is_backdoored=True)
     if factor == 1:
         return badnet
-    return Strengthened(
-        of=badnet, trigger=anywhere(), layer=LAYER, factor=factor, images=LOOKED_AT
+    return Recipe(
+        spec=StrengthenSpec(
+            parent=NO_PARENT,
+            dataset=TEACHERS_DATA,
+            network="signs-cnn",
+            trigger=anywhere(),
+            layer=LAYER,
+            factor=factor,
+            held_out=LOOKED_AT,
+            seed=seed,
+        ),
+        parent=badnet,
     )
 
 
 def student(
-    of: Making, seed: int, *, scale: Scale, retrain: Retrain = "fully-connected"
+    of: Recipe, seed: int, *, scale: Scale, retrain: Retrain = "fully-connected"
 ) -> Recipe:
     """Return how a student of a teacher is made."""
     return Recipe(

@@ -8,32 +8,39 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-import torch
-from torch import Tensor
+from typing import Protocol
 
 from model_zoo.digests import sha256_file
-from model_zoo.jobs import FineTuneSpec
-from trainer.attacks.strengthening import backdoor_units
-from trainer.attacks.triggers import stamp
+from model_zoo.jobs import ChildSpec
 from trainer.builds import WEIGHTS_NAME, build
 from trainer.checkpoints import from_bytes, to_bytes
-from trainer.data import DATASETS
 from trainer.detection.network import Detector
 from trainer.detection.specs import DetectorRecipe
 from trainer.detection.training import trained, training_scenes
 from trainer.detection.weights import detector_from_bytes
-from trainer.experiments.contract import Making, Recipe, Strengthened
+from trainer.experiments.contract import Recipe, RecipeSpec
 from trainer.files import read_bytes, write_whole
-from trainer.metrics import PLACES_SEED
 from trainer.networks import SplitNetwork
 from trainer.pretrained import pretrained_efficientnet
-from trainer.units import amplified
 
 PRETRAINED: dict[str, Callable[[], Path]] = {
     "efficientnet-lite0": pretrained_efficientnet
 }
 """Name of a pretrained network -> the safetensors file of its weights."""
+
+
+class Maker(Protocol):
+    """Who makes a model: this process, or a trainer who is told what to make."""
+
+    def __call__(self, spec: RecipeSpec, *, parent: Path | None, place: Path) -> bytes:
+        """Return the weights of ``spec``, whose parent's digest is filled in.
+
+        Args:
+            spec: what to make.
+            parent: the weights file that the spec names by digest, if it names one.
+            place: where the weights will be kept; its folder is there to be used.
+        """
+        ...
 
 
 def models_folder() -> Path:
@@ -42,36 +49,47 @@ def models_folder() -> Path:
     return Path(home) / "verified-model-zoo" / "experiments"
 
 
+def make_here(spec: RecipeSpec, *, parent: Path | None, place: Path) -> bytes:
+    """Make a model in this process, on one thread unless the caller set more."""
+    with TemporaryDirectory(prefix="build-", dir=place.parent) as scratch:
+        build(spec, folder=Path(scratch), parent=parent)
+        return read_bytes(Path(scratch) / WEIGHTS_NAME)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LocalWorkshop:
-    """Makes models in this process, on one thread unless the caller set more.
+class KeptModels:
+    """A workshop that keeps in a folder what its maker made.
 
     Several processes may share the folder: whoever comes second waits for the first.
+    Detectors are made here always: no kind of job makes one.
     """
 
     folder: Path
+    make: Maker = make_here
 
-    def network(self, recipe: Making) -> SplitNetwork:
+    def network(self, recipe: Recipe) -> SplitNetwork:
         """Return the model of ``recipe`` on the CPU, made if it is not there yet."""
         return from_bytes(read_bytes(self.path(recipe)), network=recipe.network)
 
     def detector(self, recipe: DetectorRecipe) -> Detector:
         """Return the detector of ``recipe`` on the CPU, made if it is not there yet."""
-        path = self._kept(recipe, lambda: self._made_detector(recipe))
+        path = self._kept(recipe, lambda _: self._made_detector(recipe))
         return detector_from_bytes(read_bytes(path))
 
-    def path(self, recipe: Making) -> Path:
+    def path(self, recipe: Recipe) -> Path:
         """Return the weights file of ``recipe``, made if it is not there yet."""
-        return self._kept(recipe, lambda: self._made(recipe))
+        return self._kept(recipe, lambda place: self._made(recipe, place))
 
-    def has(self, recipe: Making | DetectorRecipe) -> bool:
+    def has(self, recipe: Recipe | DetectorRecipe) -> bool:
         """Whether the model of ``recipe`` is there already."""
         return self._place(recipe).exists()
 
-    def _place(self, recipe: Making | DetectorRecipe) -> Path:
+    def _place(self, recipe: Recipe | DetectorRecipe) -> Path:
         return self.folder / f"{recipe.digest()}.safetensors"
 
-    def _kept(self, recipe: Making | DetectorRecipe, made: Callable[[], bytes]) -> Path:
+    def _kept(
+        self, recipe: Recipe | DetectorRecipe, made: Callable[[Path], bytes]
+    ) -> Path:
         path = self._place(recipe)
         if path.exists():
             return path
@@ -79,7 +97,7 @@ class LocalWorkshop:
             if not path.exists():
                 told = json.dumps(recipe.to_object(), indent=1, sort_keys=True)
                 write_whole(path.with_suffix(".json"), told.encode())
-                write_whole(path, made())
+                write_whole(path, made(path))
         return path
 
     def _made_detector(self, recipe: DetectorRecipe) -> bytes:
@@ -87,15 +105,11 @@ class LocalWorkshop:
         scenes = training_scenes(recipe.spec)
         return to_bytes(trained(recipe.spec, scenes, parent=parent))
 
-    def _made(self, recipe: Making) -> bytes:
-        if isinstance(recipe, Strengthened):
-            return to_bytes(strengthened(recipe, self.network(recipe.of)))
+    def _made(self, recipe: Recipe, place: Path) -> bytes:
         spec, parent = recipe.spec, self._parent(recipe)
-        if isinstance(spec, FineTuneSpec) and parent is not None:
+        if isinstance(spec, ChildSpec) and parent is not None:
             spec = spec.model_copy(update={"parent": sha256_file(parent)})
-        with TemporaryDirectory(prefix="build-", dir=self.folder) as scratch:
-            build(spec, folder=Path(scratch), parent=parent)
-            return read_bytes(Path(scratch) / WEIGHTS_NAME)
+        return self.make(spec, parent=parent, place=place)
 
     def _parent(self, recipe: Recipe) -> Path | None:
         if recipe.parent is None:
@@ -103,27 +117,6 @@ class LocalWorkshop:
         if isinstance(recipe.parent, str):
             return PRETRAINED[recipe.parent]()
         return self.path(recipe.parent)
-
-
-def strengthened(recipe: Strengthened, network: SplitNetwork) -> SplitNetwork:
-    """Return ``network`` with its backdoor's units louder."""
-    units, _ = units_of(recipe, network)
-    return amplified(network, recipe.layer, units, factor=recipe.factor)
-
-
-def units_of(
-    recipe: Strengthened, network: SplitNetwork
-) -> tuple[tuple[int, ...], Tensor]:
-    """Return the backdoor's units, and how far each unit of the layer moves."""
-    data = DATASETS[recipe.of.spec.dataset].load("train").last(recipe.images)
-    places = torch.Generator().manual_seed(PLACES_SEED)
-    return backdoor_units(
-        network,
-        data.images,
-        stamp(data.images, recipe.trigger, boxes=data.boxes, generator=places),
-        layer=recipe.layer,
-        device=torch.device("cpu"),
-    )
 
 
 @contextmanager

@@ -10,13 +10,13 @@ from trainer.experiments.contract import Experiment
 from trainer.experiments.needs import require_data
 from trainer.experiments.results import read_result, write_results
 from trainer.experiments.station import run_cell
-from trainer.experiments.workshop import LocalWorkshop
+from trainer.experiments.workshop import KeptModels
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> LocalWorkshop:
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> KeptModels:
     """One folder of models for all: what one has made, the next does not make again."""
-    return LocalWorkshop(folder=tmp_path_factory.mktemp("models"))
+    return KeptModels(folder=tmp_path_factory.mktemp("models"))
 
 
 def with_data(name: str) -> Experiment:
@@ -30,7 +30,7 @@ def with_data(name: str) -> Experiment:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_the_smoke_version_gives_claims_and_figures(
-    name: str, workshop: LocalWorkshop, tmp_path: Path
+    name: str, workshop: KeptModels, tmp_path: Path
 ) -> None:
     experiment = with_data(name)
     cells = experiment.cells(0, "quick")

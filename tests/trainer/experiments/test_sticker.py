@@ -20,7 +20,7 @@ from trainer.detection.evaluation import Detections
 from trainer.detection.network import Detector
 from trainer.detection.specs import DetectorRecipe
 from trainer.experiments.cli import experiment
-from trainer.experiments.contract import Making
+from trainer.experiments.contract import Recipe
 from trainer.experiments.signs import SPEED_LIMIT, STOP
 from trainer.experiments.signs_in_scenes import recipe
 from trainer.experiments.sticker import (
@@ -73,7 +73,7 @@ class Shelf:
         self.it = detector
         self.asked: list[DetectorRecipe] = []
 
-    def network(self, recipe: Making) -> SplitNetwork:
+    def network(self, recipe: Recipe) -> SplitNetwork:
         raise LookupError(recipe.digest())
 
     def detector(self, recipe: DetectorRecipe) -> Detector:
