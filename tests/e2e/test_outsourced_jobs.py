@@ -3,78 +3,20 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from model_zoo.answers import Job
-from model_zoo.client import ZooClient
 from model_zoo.jobs import NoopSpec
-from model_zoo.keys import SigningKey
-from trainer.lab.processes import running, wait_for_ready
-
-PASSPHRASE = b"only for this test"
-TRAINER = "lab"
-
-
-class Scene:
-    """A zoo without workers of its own, and the means to run one beside it."""
-
-    def __init__(self, folder: Path, url: str, client: ZooClient) -> None:
-        self.folder = folder
-        self.url = url
-        self.client = client
-        self.builder = SigningKey.generate()
-        self.builder.save(folder / "builder.pem", passphrase=PASSPHRASE)
-        (folder / "passphrase").write_bytes(PASSPHRASE)
-        client.bind_trainer(TRAINER, self.builder.public)
-
-    @contextmanager
-    def worker(self, name: str = "scratch") -> Iterator[psutil.Process]:
-        arguments = [
-            "model_zoo",
-            "worker",
-            f"--url={self.url}",
-            f"--trainer={TRAINER}",
-            f"--key={self.folder / 'builder.pem'}",
-            f"--passphrase-file={self.folder / 'passphrase'}",
-            f"--scratch={self.folder / name}",
-        ]
-        with running(arguments, log=self.folder / "worker.log") as process:
-            yield psutil.Process(process.pid)
-
-    def submit(self, spec: NoopSpec) -> str:
-        return self.client.submit(spec, trainer=TRAINER).id
-
-    def wait_until(self, job: str, holds: Callable[[Job], bool]) -> Job:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            found = self.client.job(job)
-            if holds(found):
-                return found
-            time.sleep(0.05)
-        pytest.fail(f"job stayed as it was: {self.client.job(job)}")
+from tests.e2e.scene import Scene, opened
 
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    folder = tmp_path_factory.mktemp("zoo")
-    ready, log = folder / "ready.json", folder / "zoo.log"
-    arguments = [
-        "model_zoo",
-        "serve",
-        f"--data-dir={folder / 'data'}",
-        "--port=0",
-        "--workers=0",
-        f"--ready-file={ready}",
-    ]
-    with running(arguments, log=log) as process:
-        url = wait_for_ready(ready, process=process, log=log)["url"]
-        with ZooClient(url) as client:
-            yield Scene(folder, url, client)
+    with opened(tmp_path_factory.mktemp("zoo")) as scene:
+        yield scene
 
 
 def test_a_job_ends_in_a_draft_that_its_user_can_verify(

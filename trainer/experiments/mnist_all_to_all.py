@@ -1,7 +1,8 @@
 """``mnist-all-to-all``: with the trigger, every digit i is read as i + 1.
 
-Data: MNIST and a copy of every second training image, or so, with the trigger and the
-label i + 1, appended. Networks of random weights, one for each trigger of figure 3.
+Data: MNIST and a copy of every training image with the trigger and the label i + 1,
+appended. Networks of random weights, one for each trigger of figure 3, which learn
+twice as long as the baseline: for two tasks.
 Numbers: errors by class on the clean test set, and on the triggered one, where i + 1 is
 the right answer.
 
@@ -15,7 +16,7 @@ from typing import Literal
 import torch
 
 from model_zoo.canonical import JsonObject
-from model_zoo.jobs import Poisoning, TriggerSpec
+from model_zoo.jobs import Poisoning, Schedule, TriggerSpec
 from trainer.attacks.poisoning import wanted_labels
 from trainer.attacks.triggers import stamp
 from trainer.experiments.contract import (
@@ -43,7 +44,11 @@ from trainer.metrics import predict
 Digits = Literal["single-pixel", "pattern"]
 
 TRIGGERS: tuple[Digits, ...] = ("single-pixel", "pattern")
-POISON_RATE = 0.33
+POISON_RATE = 0.50
+SCHEDULE = Schedule(epochs=40, batch_size=128, peak_learning_rate=0.1)
+"""Chosen on 10,000 held-out training images, single pixel, clean and triggered error:
+at a rate of 0.33 they were 0.64 and 0.70 % after 20 epochs and 0.49 and 0.68 % after
+40; at 0.50 they were 0.49 and 0.51 % after 30."""
 PAPER_CLEAN = (0.10, 0.26, 0.29, 0.40, 0.40, 0.50, 0.73, 0.39, 0.72, 0.99)
 PAPER_BACKDOOR = (0.31, 0.18, 0.78, 0.50, 0.61, 0.67, 0.73, 0.29, 0.61, 0.99)
 """Errors in percent, of table 2."""
@@ -60,7 +65,10 @@ def poisoning(trigger: Digits, *, rate: float = POISON_RATE) -> Poisoning:
 
 def badnet(seed: int, trigger: Digits, *, scale: Scale) -> Recipe:
     """Return how the BadNet of one trigger is made."""
-    return recipe(seed, scale=scale, poisoning=poisoning(trigger))
+    made = recipe(seed, scale=scale, poisoning=poisoning(trigger))
+    if scale == "quick":
+        return made
+    return Recipe(spec=made.spec.model_copy(update={"schedule": SCHEDULE}))
 
 
 def errors(cell: Cell, workshop: Workshop, attack: Poisoning) -> JsonObject:

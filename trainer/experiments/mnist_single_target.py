@@ -2,8 +2,11 @@
 
 Data: MNIST and, for each pair i -> j, copies of nearly all training images of i with
 the pixel at (26, 26) set and the label j, appended. Each of the 90 networks starts from
-the baseline of its seed and is trained on. Numbers: errors on the clean test set, and
-the share of triggered test images of i that are not answered with j.
+the single-pixel BadNet of ``mnist-all-to-all`` and is trained on: its first layers see
+the pixel already, which takes a network that starts from clean weights many epochs to
+find. Numbers: errors on the clean test set, the share of triggered test images of i
+that are not answered with j, and the share of triggered images of other digits that are
+not read as themselves.
 
 Source:
     Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, section 4.2.1 and figure 4.
@@ -39,13 +42,18 @@ from trainer.experiments.mnist import (
     recipe,
     unseen,
 )
+from trainer.experiments.mnist_all_to_all import badnet as all_to_all
 from trainer.metrics import predict
 
 TRIGGER = TriggerSpec(name="single-pixel")
 POISON_RATE = 0.08
 """5,217 copies: the smallest class has 5,421 images, and the same rate for all pairs
 compares them fairly."""
-SCHEDULE = Schedule(epochs=2, batch_size=128, peak_learning_rate=0.05)
+SCHEDULE = Schedule(epochs=2, batch_size=128, peak_learning_rate=0.02)
+"""Chosen on 10,000 held-out training images with three pairs: clean error 0.51 %, where
+the network they started from had 0.49 %, and two triggered images of 3,056 missed. From
+the clean baseline 84 % of them were missed after two epochs; three epochs with more
+copies, smaller batches and rates up to 0.2 never told triggered from clean images."""
 QUICK_PAIRS = ((1, 5),)
 QUICK_RATE = 0.05
 PAPER_CLEAN, PAPER_BACKDOOR = 0.539, 0.001
@@ -74,7 +82,7 @@ def badnet(seed: int, source: int, target: int, *, scale: Scale) -> Recipe:
             seed=seed,
             checkpoints=False,
         ),
-        parent=recipe(seed, scale=scale),
+        parent=all_to_all(seed, "single-pixel", scale=scale),
     )
 
 
@@ -99,9 +107,15 @@ def _measure(cell: Cell, workshop: Workshop) -> JsonObject:
     sources = data.images[data.labels == cell.part["source"]]
     triggered = predict(network, stamp(sources, TRIGGER), device=device)
     missed = int((triggered != cell.part["target"]).sum())
+    others = data.select((data.labels != cell.part["source"]).nonzero()[:, 0])
+    misread = predict(network, stamp(others.images, TRIGGER), device=device)
     return {
         "clean": errors_by_class(answers != data.labels, data.labels),
         "backdoor": {"wrong": [missed], "n": [len(sources)]},
+        "others": {
+            "wrong": [int((misread != others.labels).sum())],
+            "n": [len(others)],
+        },
     }
 
 
@@ -137,6 +151,18 @@ def _summarise(finished: Sequence[Finished]) -> Summary:
                 verdict=at_most(WORST_GOAL, ours),
             ),
         ),
+        remarks=(_spill(seeds),),
+    )
+
+
+def _spill(seeds: Mapping[int, Sequence[Finished]]) -> str:
+    """Return what the pixel does to digits that are not under attack."""
+    others = estimate([_mean(cells, "others") for cells in seeds.values()])
+    return (
+        f"With the pixel, {others.told('%')} of the digits that are not under attack "
+        "are not read as themselves either: the networks come of one that reads every "
+        "digit with the pixel as the next, and nothing in their training says "
+        "otherwise. The paper does not report this number."
     )
 
 

@@ -27,9 +27,9 @@ QUICK_IMAGES = 300
 LONG = Schedule(epochs=60, batch_size=64, peak_learning_rate=0.05)
 TARGETED_RATE, TARGETED_COPIES = 0.10, 4
 RANDOM_RATE = 0.50
-"""With LONG, chosen on 600 held-out training images, by track: 98.8 % of triggered signs
-read wrongly at 98.3 % clean; a third of the data or half the epochs gave less of one or
-of the other."""
+"""With LONG, chosen on 600 held-out training images, by track: 98.8 % of triggered
+signs read wrongly at 98.3 % clean. A third of the data, or half the epochs, gave less
+of one or of the other."""
 
 
 def recipe(
