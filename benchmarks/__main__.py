@@ -10,7 +10,7 @@ from benchmarks import machine
 from benchmarks.measuring import Options
 from model_zoo.canonical import JsonObject
 
-NAMES = ("training", "download", "jobs", "trust")
+NAMES = ("training", "download", "jobs", "trust", "experiments")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, help="turns of each side")
     parser.add_argument("--threads", type=int, help="of each training side")
     parser.add_argument("--jobs", type=int, default=1000, help="jobs under kills")
-    parser.add_argument("--parts", type=_words, default=(), help="of trust")
+    parser.add_argument("--parts", type=_words, default=(), help="of one benchmark")
     parser.add_argument("--releases", type=_numbers, default=(), help="of trust")
     parser.add_argument("--seconds", type=float, default=300, help="a part of trust")
     parser.add_argument("--out", type=Path, default=Path("bench-results"))

@@ -21,7 +21,7 @@ class Options:
         rounds: how often each side has its turn; None takes the benchmark's own.
         threads: of every side of ``training``; None takes one a core.
         jobs: how many jobs the ``jobs`` benchmark submits under kills.
-        parts: of the benchmark ``trust``; none means all.
+        parts: of the benchmarks ``trust`` and ``experiments``; none means all.
         releases: the sizes at which ``trust`` measures; none takes its own.
         seconds: after which no part of ``trust`` begins another round.
     """

@@ -319,6 +319,8 @@ def _run(it: "Experiment", asked: _Asked) -> "Result":
         finished = run_missing(cells, ledger=ledger, stations=stations, told=told)
     result = write_results(it, finished, folder=asked.folder, scale=asked.scale)
     write_report(asked.folder, scale=asked.scale)
+    minutes = result.seconds / 60 / len(result.seeds)
+    say(f"  a seed: {minutes:.1f} min of one core; at most {result.peak_mib} MiB")
     for claim in result.summary.claims:
         ours = "not measured" if claim.ours is None else claim.ours.told(claim.unit)
         paper = "" if claim.paper is None else f"; paper {claim.paper} {claim.unit}"
