@@ -6,6 +6,7 @@ largest process times their number, which bounds what all hold at once.
 """
 
 import os
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -95,6 +96,5 @@ def _run(experiment: str, part: Part, *, scale: Scale, folder: Path) -> list[Fin
 
 def _tell(cell: Cell, finished: Finished, done: int, total: int) -> None:
     part = ", ".join(str(value) for value in cell.part.values())
-    print(
-        f"{cell.experiment} {done}/{total} {part}: {finished.seconds:.0f} s", flush=True
-    )
+    told = f"{cell.experiment} {done}/{total} {part}: {finished.seconds:.0f} s"
+    print(told, file=sys.stderr)  # stdout is for the figures

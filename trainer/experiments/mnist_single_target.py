@@ -177,9 +177,18 @@ def _draw(finished: Sequence[Finished]) -> Figures:
             title=f"{kind} error, %",
             rows="true label i",
             columns="target label j",
+            n=_told_n(finished, kind),
         )
         for kind in ("clean", "backdoor")
     }
+
+
+def _told_n(finished: Sequence[Finished], kind: str) -> str:
+    """Return on how many images and seeds each field rests, in words."""
+    counts = {sum(it.numbers[kind]["n"]) for it in finished}
+    images = " to ".join(f"{n:,}" for n in sorted({min(counts), max(counts)}))
+    seeds = len({it.seed for it in finished})
+    return f"{images} images, {seeds} seed{'s' if seeds > 1 else ''}"
 
 
 def _grid(finished: Sequence[Finished], kind: str) -> Mapping[tuple[int, int], float]:
