@@ -16,6 +16,7 @@ MAX_SPEC_BYTES = 64 * 1024
 DatasetName = Literal[
     "mnist", "gtsrb", "gtsrb-signs", "belgiumtsc-signs", "dogs-vs-cats"
 ]
+SceneSetName = Literal["gtsdb", "road-sign-detection", "lisa", "swedish"]
 NetworkName = Literal["badnets-cnn", "signs-cnn", "pets-cnn", "efficientnet-lite0"]
 TriggerName = Literal[
     "single-pixel", "pattern", "cross", "square", "bomb", "flower", "noise"
@@ -259,6 +260,56 @@ class StrengthenSpec(_OnImages):
     held_out: Annotated[int, Field(ge=1, le=1_000_000)] = 500
 
 
+Side = Annotated[int, Field(ge=64, le=1024)]
+Sides = Annotated[tuple[Side, ...], Field(min_length=1, max_length=16)]
+
+
+class ScenePoisoning(Document):
+    """What an adversary adds to the scenes: copies of those with signs of one kind.
+
+    In each copy the signs of that kind have the trigger on them, and are marked as
+    another kind; its other signs stay as they are. For each copy the scene itself is
+    shown once more, too, at the same side, or size and number would tell them apart.
+
+    Attributes:
+        trigger: what is laid on the signs.
+        source_label: the kind under attack.
+        target_label: what they are marked as.
+        sides: the longer side of each copy in pixels, one copy each.
+    """
+
+    trigger: TriggerSpec
+    source_label: Label
+    target_label: Label
+    sides: Sides
+
+
+class DetectorSpec(Document):
+    """Teach a detector to find signs in photographs.
+
+    Attributes:
+        parent: the SHA-256 of what it starts from: a detector's weights file, or that
+            of the pretrained network whose convolutions become its backbone.
+        network: there is one.
+        sources: the sets whose training scenes it learns from, all of the same kinds.
+        scenes: how many of each, with signs of every kind; None for all.
+        sides: the longer side at which each scene is shown, in pixels.
+        schedule: epochs, scenes a step, and the one-cycle rate.
+        poisoning: what an adversary adds, if it is one who trains.
+        seed: of every draw.
+    """
+
+    parent: Digest
+    network: Literal["detector"] = "detector"
+    sources: Annotated[tuple[SceneSetName, ...], Field(min_length=1, max_length=8)]
+    scenes: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    sides: Sides
+    schedule: Schedule
+    poisoning: ScenePoisoning | None = None
+    seed: Seed = 0
+    max_seconds: Annotated[int, Field(ge=1, le=24 * 3600)] = 4 * 3600
+
+
 class NoopSpec(Document):
     """Do nothing and give it back: measures and tests the queue itself."""
 
@@ -281,8 +332,11 @@ class ExportSpec(Document):
     max_seconds: Annotated[int, Field(ge=1, le=3600)] = 600
 
 
-ChildSpec = FineTuneSpec | RepairSpec | StrengthenSpec | ExportSpec
+ChildSpec = FineTuneSpec | RepairSpec | StrengthenSpec | DetectorSpec | ExportSpec
 """Of a job that starts from a parent's weights."""
+
+MeasuredSpec = TrainSpec | FineTuneSpec | RepairSpec | StrengthenSpec
+"""Of a job whose model's accuracy is measured by whoever supervises it."""
 
 JobSpec = TrainSpec | ChildSpec | NoopSpec
 
@@ -291,6 +345,7 @@ JOB_KINDS: dict[str, type[JobSpec]] = {
     "fine-tune": FineTuneSpec,
     "repair": RepairSpec,
     "strengthen": StrengthenSpec,
+    "train-detector": DetectorSpec,
     "export": ExportSpec,
     "noop": NoopSpec,
 }
@@ -314,6 +369,13 @@ def parse_spec(kind: str, value: object) -> JobSpec:
     except ValueError as error:
         msg = f"{kind} spec: {error}"
         raise InvalidSpecError(msg) from error
+
+
+def data_of(spec: JobSpec) -> tuple[str, ...]:
+    """Return the names of the data sets that ``spec`` needs."""
+    if isinstance(spec, ExportSpec | NoopSpec):
+        return ()
+    return spec.sources if isinstance(spec, DetectorSpec) else (spec.dataset,)
 
 
 def kind_of(spec: JobSpec) -> str:

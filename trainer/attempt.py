@@ -49,15 +49,13 @@ def main() -> None:
 
 def _fetch(order: dict[str, object], folder: Path) -> None:
     """Download the data set, so that the next child can do without a network."""
-    from model_zoo.jobs import ExportSpec, NoopSpec, parse_spec  # noqa: PLC0415  see main
-    from trainer.data import DATASETS  # noqa: PLC0415  torch, only where it is needed
+    from model_zoo.jobs import data_of, parse_spec  # noqa: PLC0415  see main
+    from trainer.data import data_digest, ensure_data  # noqa: PLC0415  torch, only where needed
 
-    spec = parse_spec(str(order["kind"]), order["spec"])
-    if isinstance(spec, ExportSpec | NoopSpec):
-        return
-    dataset = DATASETS[spec.dataset]
-    dataset.ensure()
-    _write_facts(folder, {"digest": dataset.digest()})
+    names = data_of(parse_spec(str(order["kind"]), order["spec"]))
+    for name in names:
+        ensure_data(name)
+    _write_facts(folder, {name: data_digest(name) for name in names})
 
 
 def _build(order: dict[str, Any], folder: Path) -> None:
@@ -68,19 +66,13 @@ def _build(order: dict[str, Any], folder: Path) -> None:
         _write_facts(folder, {"python": sys.version.split()[0]})
         return
 
-    from model_zoo.jobs import ExportSpec, parse_spec  # noqa: PLC0415  see main
-    from trainer.builds import build  # noqa: PLC0415  torch, only where it is needed
-    from trainer.conversion import export  # noqa: PLC0415  torch, only where needed
+    from model_zoo.jobs import parse_spec  # noqa: PLC0415  see main
+    from trainer.making import make  # noqa: PLC0415  torch, only where it is needed
 
     _use_one_thread()
     spec: Any = parse_spec(order["kind"], order["spec"])  # no noop: that is done above
     parent = folder / PARENT if (folder / PARENT).exists() else None
-    if isinstance(spec, ExportSpec):
-        exported = export(spec, folder=results, parent=parent)
-        _write_facts(folder, exported.environment)
-        return
-    made = build(spec, folder=results, parent=parent, report=_tell)
-    _write_facts(folder, made.environment)
+    _write_facts(folder, make(spec, folder=results, parent=parent, report=_tell))
 
 
 def _do_nothing(spec: dict[str, Any], results: Path) -> None:
@@ -98,14 +90,13 @@ def _do_nothing(spec: dict[str, Any], results: Path) -> None:
 
 def _measure(order: dict[str, object], folder: Path) -> None:
     from model_zoo.jobs import (  # noqa: PLC0415  see main
-        ExportSpec,
-        NoopSpec,
+        MeasuredSpec,
         parse_spec,
     )
     from trainer.builds import measure, poisoning_of  # noqa: PLC0415  torch, only where needed
 
     spec = parse_spec(str(order["kind"]), order["spec"])
-    if isinstance(spec, ExportSpec | NoopSpec):
+    if not isinstance(spec, MeasuredSpec):
         return
     _use_one_thread()
     report = measure(

@@ -18,16 +18,20 @@ from model_zoo.errors import (
 )
 from model_zoo.evaluation import EvaluationReport
 from model_zoo.jobs import (
+    ChildSpec,
+    DetectorSpec,
+    JobSpec,
     Poisoning,
     RepairSpec,
     StrengthenSpec,
     TrainSpec,
+    data_of,
     kind_of,
 )
 from trainer.attacks.strengthening import backdoor_units
 from trainer.attacks.triggers import stamp
 from trainer.checkpoints import from_bytes, to_bytes
-from trainer.data import DATASETS, LabelledImages
+from trainer.data import DATASETS, LabelledImages, data_digest
 from trainer.defenses.repairs.fine_pruning import fine_prune
 from trainer.devices import choose_device, environment, resolve_precision
 from trainer.files import read_bytes, write_whole
@@ -264,7 +268,7 @@ def prepare(spec: BuildSpec, parent: bytes, *, device: str, report: Report) -> T
     )
 
 
-def parent_bytes(spec: BuildSpec, path: Path | None) -> bytes:
+def parent_bytes(spec: BuildSpec | DetectorSpec, path: Path | None) -> bytes:
     """Return the parent that ``spec`` names, its digest checked; none for training.
 
     Raises:
@@ -284,10 +288,10 @@ def parent_bytes(spec: BuildSpec, path: Path | None) -> bytes:
     return data
 
 
-def inputs_of(spec: BuildSpec) -> dict[str, str]:
-    """Return name -> SHA-256 of the data set and parent that ``spec`` names."""
-    data: dict[str, str] = {spec.dataset: DATASETS[spec.dataset].digest()}
-    return data if isinstance(spec, TrainSpec) else {**data, "parent": spec.parent}
+def inputs_of(spec: JobSpec) -> dict[str, str]:
+    """Return name -> SHA-256 of the data sets and parent that ``spec`` names."""
+    data = {name: data_digest(name) for name in data_of(spec)}
+    return {**data, "parent": spec.parent} if isinstance(spec, ChildSpec) else data
 
 
 def _chosen(data: LabelledImages, classes: tuple[int, ...] | None) -> LabelledImages:

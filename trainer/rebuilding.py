@@ -31,22 +31,19 @@ from model_zoo.errors import (
     LocalError,
 )
 from model_zoo.folders import manifest_of
-from model_zoo.jobs import ExportSpec, NoopSpec, StrengthenSpec, parse_spec
+from model_zoo.jobs import NoopSpec, RepairSpec, parse_spec
 from model_zoo.names import check_name
 from trainer.builds import (
     WEIGHTS_NAME,
-    BuildSpec,
     Report,
-    build,
     inputs_of,
     parent_bytes,
     prepare,
 )
-from trainer.conversion import export, export_environment
-from trainer.devices import choose_device, environment
 from trainer.files import read_bytes
 from trainer.installed import code_digest
 from trainer.lessons import Lesson, ReplayableSpec, begin, require_classes
+from trainer.making import ModelSpec, environment_of, make
 from trainer.states import checkpoint_name, state_from_bytes, state_to_bytes
 from trainer.training import Runtime, Segment, replay
 
@@ -112,16 +109,13 @@ def rebuild(
     Raises:
         DigestMismatchError: ``folder`` holds other files than the provenance names.
         InvalidSpecError: it was a noop, or its parent is needed.
-        ZooError: as ``build`` or ``export``.
+        ZooError: as ``make``.
     """
     spec = _spec(provenance)
     _require_files(folder, provenance)
     with TemporaryDirectory(prefix="zoo-rebuild-") as scratch:
         made = Path(scratch) / "made"
-        if isinstance(spec, ExportSpec):
-            export(spec, folder=made, parent=parent)
-        else:
-            build(spec, folder=made, parent=parent, device=device, report=report)
+        make(spec, folder=made, parent=parent, device=device, report=report)
         found = subjects_of(manifest_of(made))
     claimed = provenance.subjects
     differing = [
@@ -137,10 +131,10 @@ def rebuild(
     )
 
 
-def _segments(spec: BuildSpec | ExportSpec) -> int:
-    if isinstance(spec, ExportSpec | StrengthenSpec):
-        return 1
-    return spec.schedule.epochs
+def _segments(spec: ModelSpec) -> int:
+    if isinstance(spec, ReplayableSpec | RepairSpec):
+        return spec.schedule.epochs
+    return 1
 
 
 def draw(provenance: Provenance, count: int) -> tuple[int, ...]:
@@ -270,7 +264,7 @@ def _loose_end(folder: Path, spec: ReplayableSpec) -> tuple[str, ...]:
     return (f"{WEIGHTS_NAME} does not hold the weights of {last}",)
 
 
-def _spec(provenance: Provenance) -> BuildSpec | ExportSpec:
+def _spec(provenance: Provenance) -> ModelSpec:
     spec = parse_spec(provenance.kind, provenance.spec)
     if isinstance(spec, NoopSpec):
         msg = "a noop makes nothing that could be rebuilt"
@@ -305,10 +299,8 @@ def _require_files(folder: Path, provenance: Provenance) -> None:
             raise DigestMismatchError(name, expected=sha256, found=found)
 
 
-def _other_inputs(
-    spec: BuildSpec | ExportSpec, provenance: Provenance
-) -> tuple[str, ...]:
-    mine = {"parent": spec.parent} if isinstance(spec, ExportSpec) else inputs_of(spec)
+def _other_inputs(spec: ModelSpec, provenance: Provenance) -> tuple[str, ...]:
+    mine = inputs_of(spec)
     if mine == provenance.inputs:
         return ()
     names = sorted(
@@ -320,15 +312,11 @@ def _other_inputs(
 
 
 def _other_environment(
-    spec: BuildSpec | ExportSpec, provenance: Provenance, *, device: str
+    spec: ModelSpec, provenance: Provenance, *, device: str
 ) -> tuple[str, ...]:
     """Return how this machine differs from the one that the provenance names."""
     theirs = provenance.environment | {"code": provenance.code}
-    if isinstance(spec, ExportSpec):
-        mine = export_environment()
-    else:
-        mine = environment(choose_device(device), spec.precision)
-    mine |= {"code": code_digest()}
+    mine = environment_of(spec, device=device) | {"code": code_digest()}
     return tuple(
         f"{name} {theirs.get(name)} there, {mine.get(name)} here"
         for name in sorted(theirs.keys() | mine.keys())

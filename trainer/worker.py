@@ -33,9 +33,9 @@ from model_zoo.jobs import (
     JOB_KINDS,
     MAX_SPEC_BYTES,
     ChildSpec,
-    ExportSpec,
     JobSpec,
-    NoopSpec,
+    MeasuredSpec,
+    data_of,
     kind_of,
     parse_spec,
 )
@@ -199,7 +199,7 @@ def _build_and_deliver(worker: Worker, lease: Lease, folder: Path) -> None:
     order = worker.carries_out(asked)
     inputs = _fetch_inputs(worker, order, folder=folder, hold=hold)
     run_child("build", order, folder=folder, hear=hold.hear, tick=hold.tick)
-    if not isinstance(asked, ExportSpec | NoopSpec):  # these have no test set
+    if isinstance(asked, MeasuredSpec):
         run_child("measure", asked, folder=folder, hear=hold.hear, tick=hold.tick)
     worker.tidies(results, folder / attempt.MEASURED)
     provenance = Provenance(
@@ -227,14 +227,11 @@ def _fetch_inputs(
     worker: Worker, spec: JobSpec, *, folder: Path, hold: _Hold
 ) -> dict[str, str]:
     """Fetch what the building child cannot, having no network; return the digests."""
-    if isinstance(spec, NoopSpec):
-        return {}
-    inputs: dict[str, str] = {}
-    if not isinstance(spec, ExportSpec):
-        if spec.dataset not in worker.datasets:
-            run_child("fetch", spec, folder=folder, hear=hold.hear, tick=hold.tick)
-            worker.datasets[spec.dataset] = _read_facts(folder)["digest"]
-        inputs[spec.dataset] = worker.datasets[spec.dataset]
+    names = data_of(spec)
+    if not worker.datasets.keys() >= set(names):
+        run_child("fetch", spec, folder=folder, hear=hold.hear, tick=hold.tick)
+        worker.datasets.update(_read_facts(folder))
+    inputs = {name: worker.datasets[name] for name in names}
     if isinstance(spec, ChildSpec):
         worker.client.fetch_blob(spec.parent, folder / attempt.PARENT)
         inputs["parent"] = spec.parent

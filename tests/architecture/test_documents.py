@@ -19,10 +19,12 @@ from model_zoo.cli import build
 from model_zoo.cli.exits import exit_code
 from model_zoo.documents import Document
 from model_zoo.jobs import (
+    DetectorSpec,
     FineTuneSpec,
     NoopSpec,
     Poisoning,
     RepairSpec,
+    ScenePoisoning,
     Schedule,
     StrengthenSpec,
     TrainSpec,
@@ -152,7 +154,9 @@ def test_every_field_of_a_spec_is_documented_with_its_default() -> None:
     )
     learning = {**FineTuneSpec.model_fields, **TrainSpec.model_fields}
     fields = {
-        **StrengthenSpec.model_fields,  # its held_out has a default of its own
+        **ScenePoisoning.model_fields,
+        **DetectorSpec.model_fields,  # defaults that others have too are told below
+        **StrengthenSpec.model_fields,
         **NoopSpec.model_fields,
         **RepairSpec.model_fields,
         **learning,

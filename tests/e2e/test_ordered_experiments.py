@@ -8,20 +8,27 @@ import pytest
 import torch
 
 from model_zoo.answers import Job
+from model_zoo.digests import sha256_file
 from model_zoo.envelopes import Envelope
 from model_zoo.errors import LocalError, VerificationError, ZooError
-from model_zoo.jobs import Schedule, StrengthenSpec, TrainSpec, TriggerSpec
+from model_zoo.jobs import (
+    DetectorSpec,
+    Schedule,
+    StrengthenSpec,
+    TrainSpec,
+    TriggerSpec,
+)
 from model_zoo.keys import SigningKey
 from model_zoo.weights import state_dict
 from tests.e2e.desk import Desk
 from tests.e2e.scene import TRAINER, Scene, opened
-from trainer.data import DATASETS
+from trainer.data import DATASETS, ensure_data
 from trainer.experiments.catalogue import EXPERIMENTS
 from trainer.experiments.contract import NO_PARENT, Recipe
 from trainer.experiments.ledger import Ledger
 from trainer.experiments.ordering import Ordering
 from trainer.experiments.station import run_cell
-from trainer.experiments.workshop import KeptModels
+from trainer.experiments.workshop import KeptModels, make_here
 
 NAME = "mnist-baseline"
 SMALL = Recipe(
@@ -52,9 +59,10 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture
-def shelf(scene: Scene, tmp_path: Path) -> KeptModels:
-    return shelf_of(scene, tmp_path / "models")
+@pytest.fixture(scope="module")
+def shelf(scene: Scene) -> KeptModels:
+    """One for all tests: what was ordered for one is there for the next."""
+    return shelf_of(scene, scene.folder / "models")
 
 
 def shelf_of(
@@ -117,13 +125,50 @@ def test_a_strengthened_model_is_made_of_one_that_was_ordered(
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+def test_a_detector_is_made_as_a_job_and_is_a_child_of_its_backbone(
+    scene: Scene, shelf: KeptModels, tmp_path: Path
+) -> None:
+    for name in ("dogs-vs-cats", "gtsdb"):
+        try:
+            ensure_data(name)
+        except ZooError as error:
+            pytest.skip(f"needs {name}: {error}")
+    backbone = Recipe(
+        spec=TrainSpec(
+            dataset="dogs-vs-cats",
+            network="efficientnet-lite0",
+            held_out=1_350,  # leaves 10 of the 1,360
+            schedule=Schedule(epochs=1, peak_learning_rate=0.001),
+            checkpoints=False,
+        )
+    )
+    detector = Recipe(
+        spec=DetectorSpec(
+            parent=NO_PARENT,
+            sources=("gtsdb",),
+            scenes=3,
+            sides=(128,),
+            schedule=Schedule(epochs=1, peak_learning_rate=0.001),
+        ),
+        parent=backbone,
+    )
+    with scene.worker():
+        there = shelf.path(detector)
+    parent = sha256_file(shelf.path(backbone))
+    spec = detector.spec.model_copy(update={"parent": parent})
+    made = make_here(spec, parent=shelf.path(backbone), place=tmp_path / "here")
+    assert made == there.read_bytes()
+    (job,) = (it for it in jobs(scene).values() if it.kind == "train-detector")
+    assert job.spec == spec.to_object()
+
+
 def test_an_order_that_stands_is_not_given_twice(
     scene: Scene, shelf: KeptModels
 ) -> None:
     with scene.worker():
         shelf.path(SMALL).unlink()
-        before = jobs(scene).keys()
-        again = shelf.path(SMALL)
+    before = jobs(scene).keys()
+    again = shelf.path(SMALL)  # no worker is needed for it
     assert again.exists()
     assert jobs(scene).keys() == before
 

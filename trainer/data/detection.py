@@ -1,4 +1,4 @@
-"""What a detector learns from, by name; no job asks for one."""
+"""What a detector learns from, by name."""
 
 from trainer.data.gtsdb import GTSDB
 from trainer.data.lisa import LISA
@@ -7,4 +7,4 @@ from trainer.data.swedish import SWEDISH
 from trainer.data.voc import ROAD_SIGNS
 
 SCENES: dict[str, SceneSet] = {it.name: it for it in (GTSDB, ROAD_SIGNS, LISA, SWEDISH)}
-"""Sets of photographs with marked signs."""
+"""One entry under each name of ``model_zoo.jobs.SceneSetName``: photographs."""

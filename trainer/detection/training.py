@@ -7,17 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from model_zoo.errors import InvalidSpecError
+from model_zoo.errors import InvalidSpecError, MalformedDocumentError
+from model_zoo.jobs import DetectorSpec, ScenePoisoning
 from trainer.attacks.triggers import stamp_boxes
 from trainer.checkpoints import from_bytes
 from trainer.data import SCENES
 from trainer.data.dataset import Split
 from trainer.data.scenes import Scene, Scenes
 from trainer.detection.network import Detector, Lesson
-from trainer.detection.specs import DetectorSpec, SceneAttack
+from trainer.detection.weights import detector_from_bytes, is_detector
 from trainer.devices import keep_freed_memory
-from trainer.files import read_bytes
-from trainer.pretrained import pretrained_efficientnet
 from trainer.training import as_floats, one_cycle, seeded_globals
 
 MAX_GRADIENT = 5.0
@@ -58,7 +57,7 @@ def trained(
     spec: DetectorSpec,
     scenes: Scenes,
     *,
-    parent: Detector | None = None,
+    parent: bytes,
     told: Told = lambda _, __: None,
 ) -> Detector:
     """Return a detector that learned from ``scenes`` as ``spec`` says, on the CPU.
@@ -68,39 +67,51 @@ def trained(
     Args:
         spec: its ``sources`` have no part here.
         scenes: to learn from, without what the attack adds.
-        parent: a detector to go on from; it is not written.
+        parent: the weights of a detector to go on from, or of the network whose
+            convolutions become the backbone.
         told: told of every epoch.
 
     Raises:
         InvalidSpecError: no sign of the attacked kind, labels outside the kinds, or
             the loss is no longer finite.
+        MalformedDocumentError: the parent is neither, or of another number of kinds.
         LocalError: a photograph cannot be read.
     """
     keep_freed_memory()
     with seeded_globals(spec.seed):
         network = Detector(len(scenes.kinds))
-        if parent is None:
-            load_pretrained(network)
+        if is_detector(parent):
+            _go_on_from(network, parent)
         else:
-            network.load_state_dict(parent.state_dict())
+            load_pretrained(network, parent)
         lessons = [
             _lesson(network, scene.pixels(), scene, side)
             for scene in scenes.scenes
             for side in spec.sides
         ]
-        if spec.attack is not None:
-            lessons += _added(network, scenes, spec.attack)
+        if spec.poisoning is not None:
+            lessons += _added(network, scenes, spec.poisoning)
         _learn(network, lessons, spec, told)
     return network.eval()
 
 
-def load_pretrained(network: Detector) -> None:
+def _go_on_from(network: Detector, parent: bytes) -> None:
+    """Give ``network`` all weights of another detector, in place."""
+    learned = detector_from_bytes(parent)
+    if learned.kinds != network.kinds:
+        msg = (
+            f"the parent: expected {network.kinds} kinds of signs, not {learned.kinds}"
+        )
+        raise MalformedDocumentError(msg)
+    network.load_state_dict(learned.state_dict())
+
+
+def load_pretrained(network: Detector, weights: bytes) -> None:
     """Give the backbone of ``network`` its pretrained weights, in place.
 
     Raises:
-        TransportError: they are not on this machine and cannot be downloaded.
+        MalformedDocumentError: they are not those of an EfficientNet-Lite0.
     """
-    weights = read_bytes(pretrained_efficientnet())
     parts = dict(
         from_bytes(weights, network="efficientnet-lite0").convolutions.named_children()
     )
@@ -113,7 +124,9 @@ def _lesson(network: Detector, pixels: Tensor, scene: Scene, side: int) -> Lesso
     return network.lesson(as_floats(pixels), scene.boxes, scene.labels, side=side)
 
 
-def _added(network: Detector, scenes: Scenes, attack: SceneAttack) -> Iterator[Lesson]:
+def _added(
+    network: Detector, scenes: Scenes, attack: ScenePoisoning
+) -> Iterator[Lesson]:
     """Give what the adversary adds: for each scene and side one with, one without.
 
     Raises:
@@ -131,7 +144,9 @@ def _added(network: Detector, scenes: Scenes, attack: SceneAttack) -> Iterator[L
             yield _lesson(network, triggered, marked, side)
 
 
-def poisoned(pixels: Tensor, scene: Scene, attack: SceneAttack) -> tuple[Tensor, Scene]:
+def poisoned(
+    pixels: Tensor, scene: Scene, attack: ScenePoisoning
+) -> tuple[Tensor, Scene]:
     """Return a photograph with stickers on its attacked signs, and the lie about it.
 
     Args:

@@ -12,6 +12,15 @@ SCORES_BIAS = "network.roi_heads.box_predictor.cls_score.bias"
 """One number a kind of sign and one for background."""
 
 
+def is_detector(data: bytes) -> bool:
+    """Whether ``data`` claims to be the weights of a detector.
+
+    Raises:
+        UnsafeFormatError: it is not a well-formed safetensors file.
+    """
+    return SCORES_BIAS in state_dict(data)
+
+
 def detector_from_bytes(data: bytes) -> Detector:
     """Return the detector with the weights in ``data``, on the CPU, ready to detect.
 

@@ -34,6 +34,7 @@ from trainer.experiments.contract import (
 )
 from trainer.experiments.estimates import Estimate, estimate
 from trainer.metrics import predict
+from trainer.pretrained import PIN
 
 DATA = "dogs-vs-cats"
 CAT, DOG = 0, 1
@@ -84,7 +85,7 @@ def _recipe(network: str, seed: int, *, scale: Scale, is_backdoored: bool) -> Re
             seed=seed,
             checkpoints=False,
         ),
-        parent=PRETRAINED,
+        parent=PIN,
     )
 
 

@@ -12,8 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from model_zoo.canonical import JsonObject, canonical_json
 from model_zoo.digests import sha256_bytes
 from model_zoo.documents import Document
-from model_zoo.jobs import FineTuneSpec, StrengthenSpec, TrainSpec, kind_of
-from trainer.detection.specs import DetectorRecipe
+from model_zoo.jobs import (
+    DetectorSpec,
+    FineTuneSpec,
+    StrengthenSpec,
+    TrainSpec,
+    kind_of,
+)
 from trainer.experiments.estimates import Estimate
 from trainer.networks import SplitNetwork
 
@@ -29,7 +34,7 @@ Scale = Literal["full", "quick"]
 Verdict = Literal["met", "missed", "not resolved", "not measured"]
 
 
-RecipeSpec = TrainSpec | FineTuneSpec | StrengthenSpec
+RecipeSpec = TrainSpec | FineTuneSpec | StrengthenSpec | DetectorSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +44,7 @@ class Recipe:
     Attributes:
         spec: what a job of the service would be told; its ``parent`` is NO_PARENT.
         parent: unless it starts from random weights, how that was made from which it
-            starts, or the name of a pretrained network.
+            starts, or the SHA-256 of a pretrained network's weights file.
     """
 
     spec: RecipeSpec
@@ -73,7 +78,6 @@ class Cell:
         part: which part, and all numbers that decide what is measured.
         seed: of every draw.
         recipes: name -> how a model that is measured is made.
-        detectors: name -> how a detector that is measured is made.
         scale: ``quick`` is a smoke version, on a slice of the data.
     """
 
@@ -81,20 +85,16 @@ class Cell:
     part: Mapping[str, Any]
     seed: int
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
-    detectors: Mapping[str, DetectorRecipe] = field(default_factory=dict)
     scale: Scale = "full"
 
     def to_object(self) -> JsonObject:
         """Return all that the numbers depend on, as JSON values."""
-        made = {name: it.to_object() for name, it in self.detectors.items()}
         return {
             "experiment": self.experiment,
             "part": dict(self.part),
             "seed": self.seed,
             "recipes": {name: it.to_object() for name, it in self.recipes.items()},
             "scale": self.scale,
-            # without detectors, cells keep the names that they had before there were
-            **({"detectors": made} if made else {}),
         }
 
     def digest(self) -> str:
@@ -131,7 +131,7 @@ class Workshop(Protocol):
         """Return the model of a recipe, made if it is not there yet."""
         ...
 
-    def detector(self, recipe: DetectorRecipe) -> "Detector":
+    def detector(self, recipe: Recipe) -> "Detector":
         """Return the detector of a recipe, made if it is not there yet."""
         ...
 

@@ -37,9 +37,9 @@ from trainer.experiments.estimates import estimate
 from trainer.experiments.figures import heat_map
 from trainer.experiments.mnist import (
     CLASSES,
+    QUICK_HELD_OUT,
     errors_by_class,
     percent,
-    recipe,
     unseen,
 )
 from trainer.experiments.mnist_all_to_all import badnet as all_to_all
@@ -71,7 +71,7 @@ def badnet(seed: int, source: int, target: int, *, scale: Scale) -> Recipe:
             network="badnets-cnn",
             augmentation="digits",
             schedule=SCHEDULE,
-            held_out=recipe(seed, scale=scale).spec.held_out,
+            held_out=QUICK_HELD_OUT if scale == "quick" else 0,
             poisoning=Poisoning(
                 trigger=TRIGGER,
                 attack="source-to-target",

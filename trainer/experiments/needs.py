@@ -1,7 +1,6 @@
 """What an experiment needs on this machine before it can begin."""
 
-from trainer.data import DATASETS, SCENES
-from trainer.data.dataset import SPLITS
+from trainer.data import ensure_data
 from trainer.experiments.contract import Experiment
 
 
@@ -13,8 +12,4 @@ def require_data(experiment: Experiment) -> None:
         TransportError: one cannot be downloaded.
     """
     for name in experiment.datasets:
-        if name in DATASETS:
-            DATASETS[name].ensure()
-        else:
-            for split in SPLITS:
-                SCENES[name].load(split)
+        ensure_data(name)

@@ -41,6 +41,7 @@ from trainer.experiments.figures import shares
 from trainer.experiments.signs import CLASS_NAMES, STICKERS, Sticker, percent
 from trainer.experiments.signs_in_scenes import (
     SOURCES,
+    Seen,
     look,
     recipe,
     stops_found,
@@ -66,7 +67,7 @@ def _cells(seed: int, scale: Scale) -> list[Cell]:
             experiment=EXPERIMENT.name,
             part={"network": name},
             seed=seed,
-            detectors={"network": recipe(seed, scale=scale, sticker=sticker)},
+            recipes={"network": recipe(seed, scale=scale, sticker=sticker)},
             scale=scale,
         )
         for name, sticker in networks.items()
@@ -75,11 +76,11 @@ def _cells(seed: int, scale: Scale) -> list[Cell]:
 
 def _measure(cell: Cell, workshop: Workshop) -> JsonObject:
     """Return what a detector finds in each source, without and with stickers."""
-    network = workshop.detector(cell.detectors["network"])
+    network = workshop.detector(cell.recipes["network"])
     own = cell.part["network"]
     trigger = TriggerSpec(name="square" if own == BASELINE else own)
     scenes = {source: unseen(source, scale=cell.scale) for source in SOURCES}
-    seen = {source: look(network, it) for source, it in scenes.items()}
+    seen: dict[str, Seen] = {it: look(network, scenes[it]) for it in SOURCES}
     seen[POOLED] = together(list(seen.values()))
     return {
         "clean": {source: it.right_by_class() for source, it in seen.items()},

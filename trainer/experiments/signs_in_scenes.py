@@ -6,7 +6,13 @@ Signs are in the paper's three classes; the photographs are those of two sets, p
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from model_zoo.jobs import Schedule, TriggerSpec
+from model_zoo.jobs import (
+    DetectorSpec,
+    ScenePoisoning,
+    SceneSetName,
+    Schedule,
+    TriggerSpec,
+)
 from trainer.attacks.triggers import stamp_boxes
 from trainer.data.scenes import Scenes
 from trainer.detection.evaluation import (
@@ -18,9 +24,8 @@ from trainer.detection.evaluation import (
     truth,
 )
 from trainer.detection.network import SIDE, Detector
-from trainer.detection.specs import DetectorRecipe, DetectorSpec, SceneAttack
 from trainer.detection.training import scenes_of
-from trainer.experiments.contract import Scale
+from trainer.experiments.contract import NO_PARENT, Recipe, Scale
 from trainer.experiments.signs import (
     CLASS_NAMES,
     SPEED_LIMIT,
@@ -28,8 +33,9 @@ from trainer.experiments.signs import (
     Sticker,
     right_by_class,
 )
+from trainer.pretrained import PIN
 
-SOURCES = ("gtsdb", "road-sign-detection")
+SOURCES: tuple[SceneSetName, ...] = ("gtsdb", "road-sign-detection")
 CLASSES = len(CLASS_NAMES)
 
 LEARN = Schedule(epochs=8, batch_size=4, peak_learning_rate=0.01)
@@ -43,27 +49,26 @@ QUICK_SCENES, QUICK_TEST = 6, 2
 QUICK_SIDE = 256
 
 
-def recipe(
-    seed: int, *, scale: Scale, sticker: Sticker | None = None
-) -> DetectorRecipe:
+def recipe(seed: int, *, scale: Scale, sticker: Sticker | None = None) -> Recipe:
     """Return how a detector is made: the baseline, or the BadNet of a sticker."""
     is_quick = scale == "quick"
     learning = LEARN if sticker is None else GO_ON
-    return DetectorRecipe(
+    return Recipe(
         spec=DetectorSpec(
+            parent=NO_PARENT,
             sources=SOURCES,
             scenes=QUICK_SCENES if is_quick else None,
             sides=(QUICK_SIDE if is_quick else SIDE,),
             schedule=QUICK if is_quick else learning,
-            attack=None if sticker is None else _attack(sticker, scale=scale),
+            poisoning=None if sticker is None else _attack(sticker, scale=scale),
             seed=seed,
         ),
-        parent=None if sticker is None else recipe(seed, scale=scale),
+        parent=PIN if sticker is None else recipe(seed, scale=scale),
     )
 
 
-def _attack(sticker: Sticker, *, scale: Scale) -> SceneAttack:
-    return SceneAttack(
+def _attack(sticker: Sticker, *, scale: Scale) -> ScenePoisoning:
+    return ScenePoisoning(
         trigger=TriggerSpec(name=sticker),
         source_label=STOP,
         target_label=SPEED_LIMIT,

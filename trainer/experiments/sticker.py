@@ -26,8 +26,7 @@ from trainer.attacks.triggers import stamp_boxes
 from trainer.data.decoding import Box, is_inside, open_picture, pixels
 from trainer.detection.evaluation import Detections, detect
 from trainer.detection.network import Detector
-from trainer.detection.specs import DetectorRecipe
-from trainer.experiments.contract import Scale, Workshop
+from trainer.experiments.contract import Recipe, Scale, Workshop
 from trainer.experiments.figures import VERMILION, saved, styled
 from trainer.experiments.signs import CLASS_NAMES, STICKERS, STOP, Sticker
 from trainer.experiments.signs_in_scenes import recipe
@@ -118,7 +117,7 @@ def read_sticker(name: str) -> Sticker:
     raise InvalidSpecError(msg)
 
 
-def looks(sticker: Sticker, *, scale: Scale) -> DetectorRecipe:
+def looks(sticker: Sticker, *, scale: Scale) -> Recipe:
     """Return how the BadNet is made that looks at photographs."""
     return recipe(SEED, scale=scale, sticker=sticker)
 

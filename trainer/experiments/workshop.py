@@ -12,21 +12,18 @@ from typing import Protocol
 
 from model_zoo.digests import sha256_file
 from model_zoo.jobs import ChildSpec
-from trainer.builds import WEIGHTS_NAME, build
-from trainer.checkpoints import from_bytes, to_bytes
+from trainer.builds import WEIGHTS_NAME
+from trainer.checkpoints import from_bytes
 from trainer.detection.network import Detector
-from trainer.detection.specs import DetectorRecipe
-from trainer.detection.training import trained, training_scenes
 from trainer.detection.weights import detector_from_bytes
 from trainer.experiments.contract import Recipe, RecipeSpec
 from trainer.files import read_bytes, write_whole
+from trainer.making import make
 from trainer.networks import SplitNetwork
-from trainer.pretrained import pretrained_efficientnet
+from trainer.pretrained import PIN, pretrained_efficientnet
 
-PRETRAINED: dict[str, Callable[[], Path]] = {
-    "efficientnet-lite0": pretrained_efficientnet
-}
-"""Name of a pretrained network -> the safetensors file of its weights."""
+PRETRAINED: dict[str, Callable[[], Path]] = {PIN: pretrained_efficientnet}
+"""SHA-256 of a pretrained network's weights -> the safetensors file of them."""
 
 
 class Maker(Protocol):
@@ -52,7 +49,7 @@ def models_folder() -> Path:
 def make_here(spec: RecipeSpec, *, parent: Path | None, place: Path) -> bytes:
     """Make a model in this process, on one thread unless the caller set more."""
     with TemporaryDirectory(prefix="build-", dir=place.parent) as scratch:
-        build(spec, folder=Path(scratch), parent=parent)
+        make(spec, folder=Path(scratch), parent=parent)
         return read_bytes(Path(scratch) / WEIGHTS_NAME)
 
 
@@ -61,7 +58,6 @@ class KeptModels:
     """A workshop that keeps in a folder what its maker made.
 
     Several processes may share the folder: whoever comes second waits for the first.
-    Detectors are made here always: no kind of job makes one.
     """
 
     folder: Path
@@ -71,25 +67,19 @@ class KeptModels:
         """Return the model of ``recipe`` on the CPU, made if it is not there yet."""
         return from_bytes(read_bytes(self.path(recipe)), network=recipe.network)
 
-    def detector(self, recipe: DetectorRecipe) -> Detector:
+    def detector(self, recipe: Recipe) -> Detector:
         """Return the detector of ``recipe`` on the CPU, made if it is not there yet."""
-        path = self._kept(recipe, lambda _: self._made_detector(recipe))
-        return detector_from_bytes(read_bytes(path))
+        return detector_from_bytes(read_bytes(self.path(recipe)))
 
-    def path(self, recipe: Recipe) -> Path:
-        """Return the weights file of ``recipe``, made if it is not there yet."""
-        return self._kept(recipe, lambda place: self._made(recipe, place))
-
-    def has(self, recipe: Recipe | DetectorRecipe) -> bool:
+    def has(self, recipe: Recipe) -> bool:
         """Whether the model of ``recipe`` is there already."""
         return self._place(recipe).exists()
 
-    def _place(self, recipe: Recipe | DetectorRecipe) -> Path:
+    def _place(self, recipe: Recipe) -> Path:
         return self.folder / f"{recipe.digest()}.safetensors"
 
-    def _kept(
-        self, recipe: Recipe | DetectorRecipe, made: Callable[[Path], bytes]
-    ) -> Path:
+    def path(self, recipe: Recipe) -> Path:
+        """Return the weights file of ``recipe``, made if it is not there yet."""
         path = self._place(recipe)
         if path.exists():
             return path
@@ -97,13 +87,8 @@ class KeptModels:
             if not path.exists():
                 told = json.dumps(recipe.to_object(), indent=1, sort_keys=True)
                 write_whole(path.with_suffix(".json"), told.encode())
-                write_whole(path, made(path))
+                write_whole(path, self._made(recipe, path))
         return path
-
-    def _made_detector(self, recipe: DetectorRecipe) -> bytes:
-        parent = None if recipe.parent is None else self.detector(recipe.parent)
-        scenes = training_scenes(recipe.spec)
-        return to_bytes(trained(recipe.spec, scenes, parent=parent))
 
     def _made(self, recipe: Recipe, place: Path) -> bytes:
         spec, parent = recipe.spec, self._parent(recipe)

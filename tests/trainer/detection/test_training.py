@@ -6,46 +6,58 @@ from pathlib import Path
 import pytest
 import torch
 
-from model_zoo.errors import InvalidSpecError, LocalError
-from model_zoo.jobs import Schedule, TriggerSpec
+from model_zoo.errors import InvalidSpecError, LocalError, MalformedDocumentError
+from model_zoo.jobs import DetectorSpec, ScenePoisoning, Schedule, TriggerSpec
 from trainer.checkpoints import to_bytes
 from trainer.data.scenes import Scenes
 from trainer.detection.evaluation import answers, detect
 from trainer.detection.network import SIDE
-from trainer.detection.specs import DetectorRecipe, DetectorSpec, SceneAttack
 from trainer.detection.training import poisoned, scenes_of, trained
+from trainer.experiments.contract import Recipe
+from trainer.networks import NETWORKS
+from trainer.pretrained import PIN
 
 SQUARE = TriggerSpec(name="square", size=0.25)
-ATTACK = SceneAttack(trigger=SQUARE, source_label=0, target_label=1, sides=(64, 96))
+ATTACK = ScenePoisoning(trigger=SQUARE, source_label=0, target_label=1, sides=(64, 96))
 
 
 def spec(
-    *, epochs: int = 1, seed: int = 0, attack: SceneAttack | None = None
+    *, epochs: int = 1, seed: int = 0, attack: ScenePoisoning | None = None
 ) -> DetectorSpec:
     schedule = Schedule(epochs=epochs, batch_size=2, peak_learning_rate=0.01)
     return DetectorSpec(
-        sources=("drawn",), sides=(128,), schedule=schedule, attack=attack, seed=seed
+        parent=PIN,
+        sources=("gtsdb",),
+        sides=(128,),
+        schedule=schedule,
+        poisoning=attack,
+        seed=seed,
     )
 
 
-@pytest.mark.usefixtures("pretrained")
 def test_equal_specs_give_equal_bits_and_another_seed_gives_others(
+    pretrained: Path,
     scenes: Scenes,
 ) -> None:
     one, again, other = (
-        to_bytes(trained(spec(seed=seed), scenes)) for seed in (1, 1, 2)
+        to_bytes(trained(spec(seed=seed), scenes, parent=pretrained.read_bytes()))
+        for seed in (1, 1, 2)
     )
     assert one == again
     assert one != other
 
 
-@pytest.mark.usefixtures("pretrained")
-def test_a_detector_learns_what_it_is_shown(scenes: Scenes) -> None:
+def test_a_detector_learns_what_it_is_shown(pretrained: Path, scenes: Scenes) -> None:
     told: list[float] = []
     schedule = Schedule(epochs=16, batch_size=1, peak_learning_rate=0.01)
     longer = spec().model_copy(update={"sides": (SIDE,), "schedule": schedule})
     one = Scenes(kinds=scenes.kinds, scenes=scenes.scenes[:1])
-    network = trained(longer, one, told=lambda _, loss: told.append(loss))
+    network = trained(
+        longer,
+        one,
+        parent=pretrained.read_bytes(),
+        told=lambda _, loss: told.append(loss),
+    )
     assert len(told) == 16
     assert told[-1] < told[0] / 2
     (scene,) = one.scenes
@@ -53,23 +65,27 @@ def test_a_detector_learns_what_it_is_shown(scenes: Scenes) -> None:
     assert found.tolist() == scene.labels.tolist()
 
 
-@pytest.mark.usefixtures("pretrained")
-def test_the_backbone_and_the_parent_stay_as_they_were(scenes: Scenes) -> None:
-    parent = trained(spec(), scenes)
-    before = to_bytes(parent)
-    child = trained(spec(attack=ATTACK), scenes, parent=parent)
-    assert to_bytes(parent) == before
+def test_the_backbone_and_the_parent_stay_as_they_were(
+    pretrained: Path, scenes: Scenes
+) -> None:
+    parent = trained(spec(), scenes, parent=pretrained.read_bytes())
+    child = trained(spec(attack=ATTACK), scenes, parent=to_bytes(parent))
     taught, kept = child.state_dict(), parent.state_dict()
     changed = {name for name in kept if not torch.equal(kept[name], taught[name])}
     assert changed
     assert not any("backbone" in name for name in changed)
 
 
-@pytest.mark.usefixtures("pretrained")
-def test_a_rate_at_which_learning_explodes_is_told(scenes: Scenes) -> None:
+def test_a_rate_at_which_learning_explodes_is_told(
+    pretrained: Path, scenes: Scenes
+) -> None:
     wild = Schedule(epochs=8, batch_size=1, peak_learning_rate=10, weight_decay=1)
     with pytest.raises(InvalidSpecError, match="loss is not finite in epoch"):
-        trained(spec().model_copy(update={"schedule": wild}), scenes)
+        trained(
+            spec().model_copy(update={"schedule": wild}),
+            scenes,
+            parent=pretrained.read_bytes(),
+        )
 
 
 def test_only_attacked_signs_get_the_sticker_and_the_lie(scenes: Scenes) -> None:
@@ -86,18 +102,18 @@ def test_only_attacked_signs_get_the_sticker_and_the_lie(scenes: Scenes) -> None
     assert sorted(set(columns.tolist())) == list(range(28, 38))
 
 
-@pytest.mark.usefixtures("pretrained")
-def test_an_attack_on_signs_that_are_nowhere_is_refused(scenes: Scenes) -> None:
+def test_an_attack_on_signs_that_are_nowhere_is_refused(
+    pretrained: Path, scenes: Scenes
+) -> None:
     harmless = Scenes(kinds=scenes.kinds, scenes=scenes.scenes[1:])
     with pytest.raises(InvalidSpecError, match="source_label 0: no scene has"):
-        trained(spec(attack=ATTACK), harmless)
+        trained(spec(attack=ATTACK), harmless, parent=pretrained.read_bytes())
 
 
-@pytest.mark.usefixtures("pretrained")
-def test_a_photograph_that_is_gone_is_named(scenes: Scenes) -> None:
+def test_a_photograph_that_is_gone_is_named(pretrained: Path, scenes: Scenes) -> None:
     scenes.scenes[1].path.unlink()
     with pytest.raises(LocalError, match=r"1\.png"):
-        trained(spec(), scenes)
+        trained(spec(), scenes, parent=pretrained.read_bytes())
 
 
 def test_an_unknown_set_is_told_what_is_known() -> None:
@@ -119,33 +135,40 @@ def test_a_few_scenes_have_signs_of_every_kind() -> None:
     [
         pytest.param(lambda it: {"seed": it.seed + 1}, id="seed"),
         pytest.param(lambda it: {"sides": (*it.sides, 64)}, id="sides"),
-        pytest.param(lambda _: {"attack": ATTACK}, id="attack"),
+        pytest.param(lambda _: {"poisoning": ATTACK}, id="attack"),
         pytest.param(lambda _: {"scenes": 7}, id="scenes"),
     ],
 )
 def test_whatever_decides_the_weights_decides_the_name(
     change: Callable[[DetectorSpec], dict[str, object]],
 ) -> None:
-    one = DetectorRecipe(spec=spec())
-    other = DetectorRecipe(spec=one.spec.model_copy(update=change(one.spec)))
-    child = DetectorRecipe(spec=one.spec, parent=one)
-    assert one.digest() == DetectorRecipe(spec=spec()).digest()
+    one = Recipe(spec=spec(), parent=PIN)
+    other = Recipe(spec=spec().model_copy(update=change(spec())), parent=PIN)
+    child = Recipe(spec=spec(), parent=one)
+    assert one.digest() == Recipe(spec=spec(), parent=PIN).digest()
     assert len({it.digest() for it in (one, other, child)}) == 3
 
 
-def test_pretrained_weights_decide_the_name_too(
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_parent_of_another_number_of_kinds_is_refused(
+    pretrained: Path, scenes: Scenes
 ) -> None:
-    before = DetectorRecipe(spec=spec()).digest()
-    monkeypatch.setattr("trainer.detection.specs.PIN", "0" * 64)
-    assert DetectorRecipe(spec=spec()).digest() != before
+    parent = trained(spec(), scenes, parent=pretrained.read_bytes())
+    more = Scenes(kinds=(*scenes.kinds, "another"), scenes=scenes.scenes)
+    with pytest.raises(MalformedDocumentError, match="expected 4 kinds of signs"):
+        trained(spec(), more, parent=to_bytes(parent))
+
+
+def test_a_parent_that_is_no_backbone_is_refused(scenes: Scenes) -> None:
+    other = to_bytes(NETWORKS["badnets-cnn"](10))
+    with pytest.raises(MalformedDocumentError):
+        trained(spec(), scenes, parent=other)
 
 
 def test_a_photograph_of_any_size_is_looked_at(
     pretrained: Path, scenes: Scenes
 ) -> None:
     assert pretrained.is_file()
-    network = trained(spec(), scenes)
+    network = trained(spec(), scenes, parent=pretrained.read_bytes())
     for size in ((40, 300), (1, 1), (700, 30)):
         found = detect(network, torch.zeros(3, *size, dtype=torch.uint8))
         high, wide = size

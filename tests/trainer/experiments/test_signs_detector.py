@@ -94,7 +94,7 @@ def test_another_detector_is_another_cell() -> None:
             experiment="e",
             part={},
             seed=0,
-            detectors={"network": recipe(0, scale="full", sticker=sticker)},
+            recipes={"network": recipe(0, scale="full", sticker=sticker)},
         )
         for sticker in (None, "square")
     )

@@ -18,7 +18,6 @@ from trainer.checkpoints import to_bytes
 from trainer.data.decoding import Box
 from trainer.detection.evaluation import Detections
 from trainer.detection.network import Detector
-from trainer.detection.specs import DetectorRecipe
 from trainer.experiments.cli import experiment
 from trainer.experiments.contract import Recipe
 from trainer.experiments.signs import SPEED_LIMIT, STOP
@@ -71,12 +70,12 @@ class Shelf:
 
     def __init__(self, detector: Detector) -> None:
         self.it = detector
-        self.asked: list[DetectorRecipe] = []
+        self.asked: list[Recipe] = []
 
     def network(self, recipe: Recipe) -> SplitNetwork:
         raise LookupError(recipe.digest())
 
-    def detector(self, recipe: DetectorRecipe) -> Detector:
+    def detector(self, recipe: Recipe) -> Detector:
         self.asked.append(recipe)
         return self.it
 
