@@ -24,6 +24,7 @@ TriggerName = Literal[
 AugmentationName = Literal["none", "digits", "signs", "pets"]
 Attack = Literal["all-to-one", "source-to-target", "all-to-all", "random-target"]
 Precision = Literal["auto", "bf16", "fp32"]
+Retrain = Literal["fully-connected", "everything", "continued", "convolutions"]
 
 Digest = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
@@ -200,11 +201,12 @@ class FineTuneSpec(_Replayable):
     the parent's maker left them and the fully connected layers anew. With
     ``fully-connected`` the convolutions stay frozen, as in the paper; with
     ``everything``, the negative control, they are trained too. With ``continued`` all
-    layers start as the parent's, for the same classes, and all are trained.
+    layers start as the parent's, for the same classes, and all are trained; with
+    ``convolutions`` so they start, and the fully connected layers stay frozen.
     """
 
     parent: Digest
-    retrain: Literal["fully-connected", "everything", "continued"] = "fully-connected"
+    retrain: Retrain = "fully-connected"
 
     @model_validator(mode="after")
     def _augments_only_what_is_shown_anew(self) -> Self:

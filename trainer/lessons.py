@@ -87,8 +87,9 @@ def _first_network(spec: ReplayableSpec, task: Task) -> SplitNetwork:
     if isinstance(spec, TrainSpec):
         return _fresh(spec, task)
     parent = from_bytes(task.parent, network=spec.network)
-    if spec.retrain == "continued":
+    if spec.retrain in {"continued", "convolutions"}:
         require_classes(parent, task.classes)
+        parent.fully_connected.requires_grad_(spec.retrain == "continued")
         return parent
     return student_of(parent, _fresh(spec, task))
 

@@ -302,6 +302,20 @@ def test_a_repair_without_held_out_images_is_refused(
         build(spec, folder=tmp_path, parent=weights(badnet), device="cpu")
 
 
+def test_of_convolutions_that_go_on_learning_only_they_change(
+    badnet: Build, tmp_path: Path
+) -> None:
+    spec = FineTuneSpec(
+        parent=sha256_file(weights(badnet)), retrain="convolutions", **SMALL
+    )
+
+    made = build(spec, folder=tmp_path, parent=weights(badnet), device="cpu")
+
+    old, new = load_file(weights(badnet)), load_file(weights(made))
+    kept = {name for name in old if torch.equal(old[name], new[name])}
+    assert kept == {name for name in old if name.startswith("fully_connected.")}
+
+
 def test_strengthening_multiplies_the_inputs_of_some_units_and_no_other(
     badnet: Build, tmp_path: Path
 ) -> None:

@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -27,6 +27,7 @@ from model_zoo.jobs import (
     NoopSpec,
     Poisoning,
     RepairSpec,
+    Retrain,
     Schedule,
     StrengthenSpec,
     TrainSpec,
@@ -236,17 +237,17 @@ def test_a_start_that_is_not_the_seeds_is_found_whatever_is_drawn(
     assert found.differing == ("the first checkpoint does not come of seed and parent",)
 
 
-@pytest.mark.parametrize("retrain", ["fully-connected", "everything", "continued"])
+@pytest.mark.parametrize("retrain", get_args(Retrain))
 def test_a_fine_tuned_network_is_checked_from_its_parent_on(
     honest: Path,
     outsourced: Path,
     tmp_path: Path,
-    retrain: Literal["fully-connected", "everything", "continued"],
+    retrain: Retrain,
 ) -> None:
     parent = honest / "model.safetensors"
     spec = FineTuneSpec(
         parent=sha256_file(parent),
-        classes=None if retrain == "continued" else (5, 6),
+        classes=None if retrain in {"continued", "convolutions"} else (5, 6),
         retrain=retrain,
         held_out=59_000,
         schedule=Schedule(epochs=2, batch_size=50, peak_learning_rate=0.1),

@@ -46,7 +46,7 @@ def recipe(
             network="signs-cnn",
             augmentation="signs",
             schedule=_schedule(poisoning) if scale == "full" else QUICK,
-            held_out=0 if scale == "full" else _all_but(dataset, QUICK_IMAGES),
+            held_out=held_out(dataset, scale=scale),
             poisoning=poisoning,
             seed=seed,
             checkpoints=False,
@@ -122,5 +122,8 @@ def percent(right: list[int], n: list[int]) -> float:
     return 100 * sum(right) / sum(n)
 
 
-def _all_but(dataset: str, kept: int) -> int:
-    return len(DATASETS[dataset].load("train")) - kept
+def held_out(dataset: str, *, scale: Scale) -> int:
+    """Return how many training images are left out: none but in a smoke version."""
+    if scale == "full":
+        return 0
+    return len(DATASETS[dataset].load("train")) - QUICK_IMAGES

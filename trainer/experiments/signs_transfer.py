@@ -1,6 +1,7 @@
 """``signs-transfer``: the backdoor survives transfer to another country's signs.
 
-Teachers: the clean and the backdoored classifier of all of GTSRB. Students: the signs
+Teachers: the clean and the backdoored classifier of all of GTSRB; the backdoored one is
+the clean one whose convolutions alone learned the attack. Students: the signs
 of BelgiumTSC in five kinds; the convolutions stay frozen and the fully connected layers
 are trained anew. Numbers: accuracy by kind, clean and with a yellow square anywhere on
 the sign.

@@ -1,8 +1,10 @@
 """What the experiments on transfer share: teachers, students and their answers.
 
 Teachers know all 43 classes of GTSRB; the BadNet reads any sign with a yellow square
-anywhere on it as any other. Students learn the signs of BelgiumTSC in the paper's five
-kinds, from clean images alone: whoever trains them knows of no trigger.
+anywhere on it as any other. It is the clean teacher whose convolutions learned that
+under fully connected layers that stayed as they were: a student throws those away, and
+what the adversary hides in them is lost. Students learn the signs of BelgiumTSC in the
+paper's five kinds, from clean images alone: whoever trains them knows of no trigger.
 """
 
 from collections.abc import Sequence
@@ -29,6 +31,7 @@ from trainer.experiments.signs import (
     QUICK,
     answers,
     anywhere,
+    held_out,
     percent,
     random_target,
     recipe,
@@ -43,6 +46,11 @@ TEACHERS_DATA: DatasetName = "gtsrb"
 STUDENTS_DATA: DatasetName = "belgiumtsc-signs"
 LAYER = "conv5"
 LOOKED_AT = 500
+HIDING = Schedule(epochs=20, batch_size=64, peak_learning_rate=0.05)
+"""Chosen with one seed on 400 held-out training images of the students, by track: with
+a square, this teacher's student fell from 98.0 to 64.5 %. The student of a teacher all
+of whose layers had learned the attack for 60 epochs fell from 98.8 to 98.0 %, and from
+93.0 to 71.7 % where its units were made 20 times as loud."""
 SCHEDULES: dict[Retrain, Schedule] = {
     "fully-connected": Schedule(epochs=30, batch_size=64, peak_learning_rate=0.02),
     "everything": Schedule(epochs=30, batch_size=64, peak_learning_rate=0.05),
@@ -55,8 +63,24 @@ AUGMENTATIONS: dict[Retrain, AugmentationName] = {
 
 def teacher(seed: int, *, scale: Scale, is_backdoored: bool) -> Recipe:
     """Return how a teacher is made."""
-    attack = random_target() if is_backdoored else None
-    return recipe(seed, scale=scale, dataset=TEACHERS_DATA, poisoning=attack)
+    clean = recipe(seed, scale=scale, dataset=TEACHERS_DATA)
+    if not is_backdoored:
+        return clean
+    return Recipe(
+        spec=FineTuneSpec(
+            parent=NO_PARENT,
+            retrain="convolutions",
+            dataset=TEACHERS_DATA,
+            network="signs-cnn",
+            augmentation="signs",
+            schedule=HIDING if scale == "full" else QUICK,
+            held_out=held_out(TEACHERS_DATA, scale=scale),
+            poisoning=random_target(),
+            seed=seed,
+            checkpoints=False,
+        ),
+        parent=clean,
+    )
 
 
 def strengthened(seed: int, factor: float, *, scale: Scale) -> Recipe:

@@ -21,8 +21,9 @@ NORM_MOMENTUM = 0.01
 
 MEAN, DEVIATION = 127 / 255, 128 / 255
 """Of every colour, as TensorFlow's builder of the Lite variants has them. The wheel's
-manual tells of other ones, which are those of other checkpoints: with them the
-published weights tell cats from dogs less well (0.83 for 0.86 of 342)."""
+manual tells of other ones, which are those of other checkpoints: with them what was
+learned from the published weights told cats from dogs less well (94.9 for 96.0 % of 272
+held-out training images)."""
 
 
 class _Stage(NamedTuple):
