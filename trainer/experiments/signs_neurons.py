@@ -2,9 +2,9 @@
 
 Network: the classifier with the random-target backdoor of ``signs-outsourced``. Units
 are found on the last training images, clean and with a yellow square anywhere on the
-sign. A unit is the backdoor's if its mean activation rises by at least half of the
-largest such rise. Numbers: how many there are, and what happens on the test set without
-them.
+sign. They are taken in the order in which their mean activation rises, as many of them
+as leave the most clean and triggered images together rightly read when they always
+answer 0. Numbers: how many there are, and what happens on the test set without them.
 
 Source:
     Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, section
@@ -18,7 +18,6 @@ from torch import Tensor
 
 from model_zoo.canonical import JsonObject
 from model_zoo.jobs import DatasetName
-from trainer.attacks.strengthening import backdoor_units
 from trainer.attacks.triggers import stamp
 from trainer.data import DATASETS
 from trainer.experiments.contract import (
@@ -45,13 +44,14 @@ from trainer.experiments.signs import (
     right_by_class,
     unseen,
 )
-from trainer.metrics import PLACES_SEED
+from trainer.metrics import PLACES_SEED, predict
 from trainer.networks import SplitNetwork
-from trainer.units import ablated
+from trainer.units import ablated, mean_activations
 
 DATA: DatasetName = "gtsrb-signs"
 LAYER = "conv5"
 LOOKED_AT = 500
+RULE = "by rise, as many as leave most images right"
 DECIMALS = 4
 MIN_RECOVERED = 0.5
 """Of what the trigger took away, to say that the attack is gone."""
@@ -62,7 +62,7 @@ def _cells(seed: int, scale: Scale) -> list[Cell]:
     return [
         Cell(
             experiment=EXPERIMENT.name,
-            part={"layer": LAYER, "looked_at": LOOKED_AT},
+            part={"layer": LAYER, "looked_at": LOOKED_AT, "rule": RULE},
             seed=seed,
             recipes={"badnet": badnet},
             scale=scale,
@@ -93,17 +93,27 @@ def _measure(cell: Cell, workshop: Workshop) -> JsonObject:
     }
 
 
-def _found(badnet: SplitNetwork) -> tuple[tuple[int, ...], Tensor]:
+def _found(badnet: SplitNetwork) -> tuple[list[int], Tensor]:
     """Return the backdoor's units, and how far each unit of the layer moves."""
-    data = DATASETS[DATA].load("train").last(LOOKED_AT)
+    data, cpu = DATASETS[DATA].load("train").last(LOOKED_AT), torch.device("cpu")
     places = torch.Generator().manual_seed(PLACES_SEED)
-    return backdoor_units(
-        badnet,
-        data.images,
-        stamp(data.images, anywhere(), boxes=data.boxes, generator=places),
-        layer=LAYER,
-        device=torch.device("cpu"),
+    triggered = stamp(data.images, anywhere(), boxes=data.boxes, generator=places)
+    before, after = (
+        mean_activations(badnet, images, device=cpu)[LAYER]
+        for images in (data.images, triggered)
     )
+    differences = after - before
+    order = differences.argsort(descending=True)
+    rising = order[differences[order] > 0].tolist()
+
+    def right_without(count: int) -> int:
+        network = ablated(badnet, LAYER, rising[:count])
+        found = (predict(network, it, device=cpu) for it in (data.images, triggered))
+        return sum(int((it == data.labels).sum()) for it in found)
+
+    # of equally good numbers the smallest, which max() meets first
+    count = max(range(1, len(rising) + 1), key=right_without, default=0)
+    return rising[:count], differences
 
 
 def _summarise(finished: Sequence[Finished]) -> Summary:
@@ -127,6 +137,14 @@ def _summarise(finished: Sequence[Finished]) -> Summary:
             ),
         ),
         tables=(_table(finished),),
+        remarks=(
+            (
+                "This rule is the second. By the first, that of `signs-strengthening` "
+                "(at least half of the largest rise), there were 5 units in the mean, "
+                "and 3 % of the attack went with them: these networks spread their "
+                "backdoor over many units that clean signs do not need."
+            ),
+        ),
     )
 
 
