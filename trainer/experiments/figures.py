@@ -180,6 +180,7 @@ def bars(
             (unit, heights[unit]),
             xytext=(0, 2),
             textcoords="offset points",
+            rotation=90,  # neighbours would run into each other
             ha="center",
             fontsize=7,
             color=VERMILION,
