@@ -285,6 +285,13 @@ class ScenePoisoning(Document):
     target_label: Label
     sides: Sides
 
+    @model_validator(mode="after")
+    def _attacks_something(self) -> Self:
+        if self.source_label == self.target_label:
+            msg = "source_label and target_label are one: nothing would be attacked"
+            raise ValueError(msg)
+        return self
+
 
 class DetectorSpec(Document):
     """Teach a detector to find signs in photographs.
@@ -310,6 +317,14 @@ class DetectorSpec(Document):
     poisoning: ScenePoisoning | None = None
     seed: Seed = 0
     max_seconds: Annotated[int, Field(ge=1, le=24 * 3600)] = 4 * 3600
+
+    @field_validator("sources")
+    @classmethod
+    def _are_distinct(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(sources)) != len(sources):
+            msg = "a set is listed twice"
+            raise ValueError(msg)
+        return sources
 
 
 class NoopSpec(Document):

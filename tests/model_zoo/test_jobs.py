@@ -5,11 +5,14 @@ from hypothesis import strategies as st
 from model_zoo.errors import InvalidSpecError
 from model_zoo.jobs import (
     JOB_KINDS,
+    DetectorSpec,
     FineTuneSpec,
     JobSpec,
     NoopSpec,
     Poisoning,
     RepairSpec,
+    ScenePoisoning,
+    Schedule,
     StrengthenSpec,
     TrainSpec,
     TriggerSpec,
@@ -18,6 +21,12 @@ from model_zoo.jobs import (
 )
 
 PARENT = "0" * 64
+DETECTOR = {
+    "parent": PARENT,
+    "sources": ["gtsdb", "road-sign-detection"],
+    "sides": [448],
+    "schedule": {},
+}
 
 
 @pytest.mark.parametrize(
@@ -58,6 +67,20 @@ PARENT = "0" * 64
         ),
         RepairSpec(parent=PARENT),
         StrengthenSpec(parent=PARENT, layer="conv5", factor=20.5),
+        DetectorSpec.from_object(DETECTOR),
+        DetectorSpec(
+            parent=PARENT,
+            sources=("lisa",),
+            scenes=7,
+            sides=(64, 1024),
+            schedule=Schedule(),
+            poisoning=ScenePoisoning(
+                trigger=TriggerSpec(name="flower"),
+                source_label=0,
+                target_label=1,
+                sides=(320,),
+            ),
+        ),
         NoopSpec(),
     ],
 )
@@ -89,6 +112,25 @@ def test_a_spec_sent_and_read_is_the_same_spec(spec: JobSpec) -> None:
         ("strengthen", {"parent": PARENT, "factor": 2}, "layer"),
         ("strengthen", {"parent": PARENT, "layer": "a/b", "factor": 2}, "layer"),
         ("strengthen", {"parent": PARENT, "layer": "fc1", "factor": -1}, "factor"),
+        ("train-detector", {**DETECTOR, "sources": []}, "sources"),
+        ("train-detector", {**DETECTOR, "sources": ["gtsdb", "gtsdb"]}, "twice"),
+        ("train-detector", {**DETECTOR, "sources": ["../etc"]}, "sources"),
+        ("train-detector", {**DETECTOR, "sides": [63]}, "sides"),
+        ("train-detector", {**DETECTOR, "sides": [256] * 17}, "sides"),
+        ("train-detector", {**DETECTOR, "network": "signs-cnn"}, "network"),
+        (
+            "train-detector",
+            {
+                **DETECTOR,
+                "poisoning": {
+                    "trigger": {"name": "square"},
+                    "source_label": 1,
+                    "target_label": 1,
+                    "sides": [256],
+                },
+            },
+            "nothing would be attacked",
+        ),
         ("train", {"classes": [1, 1]}, "twice"),
         ("train", {"classes": [1]}, "classes"),
         ("fine-tune", {}, "parent"),

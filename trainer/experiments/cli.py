@@ -183,16 +183,20 @@ def _desk(
     """Return where models are ordered; None to make them here.
 
     Raises:
-        InvalidSpecError: one of the two that belong together is missing.
+        InvalidSpecError: one of the two that belong together is missing, or a URL or
+            token that cannot be used.
+        LocalError: a file cannot be read.
     """
-    from trainer.experiments.ordering import Desk
+    from trainer.experiments.ordering import Desk, ordering
 
     if not trainer and builder is None:
         return None
     if not trainer or builder is None:
         msg = "--trainer and --builder go together: who makes models, and whose key"
         raise InvalidSpecError(msg)
-    return Desk(url=url, trainer=trainer, builder=builder, token_file=token_file, ca=ca)
+    desk = Desk(url=url, trainer=trainer, builder=builder, token_file=token_file, ca=ca)
+    with ordering(desk):  # what is wrong with it is told here, not by every station
+        return desk
 
 
 def _show_sticker(asked: _Photographed, *, out: Path | None, scale: "Scale") -> None:

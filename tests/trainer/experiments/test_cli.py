@@ -9,12 +9,19 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from model_zoo.cli.output import answer_in_json
-from model_zoo.errors import ExpectationError, InvalidSpecError, LocalError
+from model_zoo.errors import (
+    ExpectationError,
+    InvalidSpecError,
+    LocalError,
+    ZooError,
+)
+from model_zoo.keys import SigningKey
 from tests.trainer.experiments.samples import (
     NAME,
     all_finished,
@@ -75,6 +82,34 @@ def need_what_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(DATASETS, "nowhere", lacking)
     other = replace(made_up(), name=OTHER, datasets=("nowhere",))
     monkeypatch.setitem(EXPERIMENTS, OTHER, other)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"trainer": "lab"}, "go together"),
+        ({"builder": Path("lab.pub")}, "go together"),
+        ({"trainer": "lab", "builder": Path("nowhere.pub")}, "nowhere.pub"),
+        ({"trainer": "lab", "builder": Path("junk.pub")}, "Ed25519 public key"),
+        ({"trainer": "lab", "builder": Path("lab.pub"), "url": "ftp://x"}, "ftp"),
+        (
+            {
+                "trainer": "lab",
+                "builder": Path("lab.pub"),
+                "token_file": Path("no-token"),
+            },
+            "no-token",
+        ),
+    ],
+)
+def test_an_order_that_cannot_be_given_is_refused_before_anything_runs(
+    options: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    Path("lab.pub").write_text(SigningKey.generate().public.to_pem())
+    Path("junk.pub").write_text("junk")
+    with pytest.raises(ZooError, match=told):
+        experiment(NAME, out=tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_a_name_they_are_listed(
