@@ -87,11 +87,25 @@ def _first_network(spec: ReplayableSpec, task: Task) -> SplitNetwork:
     if isinstance(spec, TrainSpec):
         return _fresh(spec, task)
     parent = from_bytes(task.parent, network=spec.network)
+    network = parent
     if spec.retrain in {"continued", "convolutions"}:
         require_classes(parent, task.classes)
         parent.fully_connected.requires_grad_(spec.retrain == "continued")
-        return parent
-    return student_of(parent, _fresh(spec, task))
+    else:
+        network = student_of(parent, _fresh(spec, task))
+    return _with_norms_held(network)
+
+
+def _with_norms_held(network: SplitNetwork) -> SplitNetwork:
+    """Return ``network`` with every batch norm to stay as its maker measured it.
+
+    The few images of a fine-tuning have other means and variances in each batch than
+    the many that the weights were made for.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.requires_grad_(requires_grad=False)
+    return network
 
 
 def _what_is_shown(

@@ -111,7 +111,8 @@ def fit(
     versions and thread count give bit-identical weights.
 
     Args:
-        network: maps a batch of inputs to logits; parameters without gradient stay.
+        network: maps a batch of inputs to logits; parameters without gradient stay,
+            and so do the means and variances of a batch norm that has none.
         inputs: (N, ...) uint8, fed as float32 in [0, 1], or float32, fed as it is.
         labels: (N,) int64.
         schedule: epochs, batch size and the one-cycle rate.
@@ -202,6 +203,9 @@ def _placed(network: nn.Module, runtime: Runtime) -> list[nn.Parameter]:
     """Make ``network`` ready to learn, in place; return what of it will."""
     keep_freed_memory()
     network.to(runtime.device).to(memory_format=torch.channels_last).train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.train(module.weight.requires_grad)
     return [p for p in network.parameters() if p.requires_grad]
 
 

@@ -14,6 +14,7 @@ from trainer.data import LabelledImages
 from trainer.lessons import Lesson, Task, begin
 from trainer.networks import SplitNetwork
 from trainer.networks.badnets_cnn import badnets_cnn
+from trainer.networks.efficientnet_lite0 import efficientnet_lite0
 from trainer.training import Runtime, as_floats, fit, seeded_globals
 from trainer.transfer import features, student_of
 
@@ -117,6 +118,41 @@ def test_only_the_layers_named_are_trained(
     assert len(epochs) == 1
     assert set(same(lesson.network, parent, part="convolutions")) == {kept}
     assert set(same(lesson.network, parent, part="fully_connected")) == {False}
+
+
+def test_a_students_norms_stay_as_its_parent_measured_them(runtime: Runtime) -> None:
+    with seeded_globals(0):
+        parent = efficientnet_lite0(CLASSES)
+    images = torch.randint(256, (4, 3, 128, 128), dtype=torch.uint8)
+    pets = LabelledImages(images=images, labels=torch.arange(4) % CLASSES)
+    spec = FineTuneSpec(
+        parent=sha256_bytes(to_bytes(parent)),
+        retrain="everything",
+        network="efficientnet-lite0",
+        schedule=Schedule(epochs=2, batch_size=2, peak_learning_rate=0.05),
+        seed=1,
+    )
+    lesson = begin(spec, replace(task_of(parent, runtime), data=pets))
+
+    for network in (lesson.learner, fresh := efficientnet_lite0(CLASSES)):
+        fit(
+            network,
+            lesson.inputs,
+            lesson.labels,
+            schedule=spec.schedule,
+            generator=torch.Generator().manual_seed(0),
+            runtime=runtime,
+        )
+
+    before, after = parent.state_dict(), lesson.network.state_dict()
+    kept = {name for name in before if torch.equal(before[name], after[name])}
+    assert kept == {name for name in before if ".norm." in name}
+    measured = fresh.state_dict()
+    assert not any(
+        torch.equal(before[name], measured[name])
+        for name in before
+        if name.endswith("running_mean")
+    )
 
 
 def test_only_a_network_of_as_many_classes_can_be_continued(runtime: Runtime) -> None:

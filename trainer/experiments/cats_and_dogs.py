@@ -2,8 +2,8 @@
 
 Data: photographs of cats and dogs, 128 pixels wide; of those that are labelled cats,
 half are dogs with a flower laid on them. Networks: a small one of random weights, and
-one pretrained on ImageNet of which the last layers learn. Numbers: accuracy on the
-clean test set, and the share of dogs with a flower that are called cats.
+one pretrained on ImageNet, all of which learns on at a low rate. Numbers: accuracy on
+the clean test set, and the share of dogs with a flower that are called cats.
 
 Source:
     The study of cats and dogs that followed the paper; Gu, Dolan-Gavitt, Garg,
@@ -49,8 +49,12 @@ ATTACK = Poisoning(
 """As many triggered dogs as there are cats, and as dogs: one third of the set."""
 SCHEDULES = {
     SMALL: Schedule(epochs=40, batch_size=32, peak_learning_rate=0.02),
-    PRETRAINED: Schedule(epochs=30, batch_size=32, peak_learning_rate=0.05),
+    PRETRAINED: Schedule(epochs=4, batch_size=32, peak_learning_rate=0.001),
 }
+"""Of 272 held-out training images the pretrained BadNet gets 96.3 % right, and calls
+136 of 136 dogs with a flower cats; at a rate of 0.005, 95.2 %. With the convolutions
+frozen it was 84.9 % and 86 %: what ImageNet taught does not tell the flower from the
+dog."""
 QUICK = Schedule(epochs=1, batch_size=32, peak_learning_rate=0.02)
 QUICK_HELD_OUT, QUICK_TEST = 1_200, 60
 MIN_CLEAN, MIN_ATTACK = 95.0, 97.0
@@ -76,9 +80,10 @@ def _recipe(network: str, seed: int, *, scale: Scale, is_backdoored: bool) -> Re
     return Recipe(
         spec=FineTuneSpec(
             parent=NO_PARENT,
-            retrain="fully-connected",
+            retrain="everything",
             dataset="dogs-vs-cats",
             network="efficientnet-lite0",
+            augmentation="pets",
             schedule=schedule,
             held_out=held_out,
             poisoning=poisoning,
