@@ -8,11 +8,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchmarks.processes import zoo_served
 from model_zoo.answers import Job
 from model_zoo.client import ZooClient
 from model_zoo.jobs import JobSpec
 from model_zoo.keys import SigningKey
-from trainer.lab.processes import running, wait_for_ready
+from trainer.lab.processes import running
 
 PASSPHRASE = b"only for this test"
 TRAINER = "lab"
@@ -60,16 +61,5 @@ class Scene:
 @contextmanager
 def opened(folder: Path) -> Iterator[Scene]:
     """Yield a zoo that keeps its data in ``folder``, until the block ends."""
-    ready, log = folder / "ready.json", folder / "zoo.log"
-    arguments = [
-        "model_zoo",
-        "serve",
-        f"--data-dir={folder / 'data'}",
-        "--port=0",
-        "--workers=0",
-        f"--ready-file={ready}",
-    ]
-    with running(arguments, log=log) as process:
-        url = wait_for_ready(ready, process=process, log=log)["url"]
-        with ZooClient(url) as client:
-            yield Scene(folder, url, client)
+    with zoo_served(folder) as url, ZooClient(url) as client:
+        yield Scene(folder, url, client)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.processes import zoo_served
 from model_zoo import cli
 from model_zoo.client import ZooClient
 from model_zoo.digests import sha256_file
@@ -15,7 +16,7 @@ from model_zoo.jobs import ExportSpec
 from model_zoo.keys import SigningKey
 from model_zoo.trust.anchor import Anchor
 from trainer.checkpoints import to_bytes
-from trainer.lab.processes import running, wait_for_ready
+from trainer.lab.processes import running
 from trainer.networks import NETWORKS
 from trainer.training import seeded_globals
 
@@ -44,17 +45,7 @@ class Scene:
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("zoo")
     (folder / "passphrase").write_text(PASSPHRASE)
-    ready, log = folder / "ready.json", folder / "zoo.log"
-    served = [
-        "model_zoo",
-        "serve",
-        f"--data-dir={folder / 'data'}",
-        "--port=0",
-        "--workers=0",
-        f"--ready-file={ready}",
-    ]
-    with running(served, log=log) as process:
-        url = wait_for_ready(ready, process=process, log=log)["url"]
+    with zoo_served(folder) as url:
         anchor = Anchor.load(folder / "data" / "trust" / "root.json")
         with ZooClient(url, anchor=anchor) as zoo:
             scene = Scene(folder, url, zoo, _key(folder, "alice"), _key(folder, "lab"))

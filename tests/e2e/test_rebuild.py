@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from benchmarks.processes import zoo_served
 from model_zoo.client import ZooClient
 from model_zoo.errors import TransportError
 from model_zoo.jobs import Schedule, TrainSpec
 from model_zoo.keys import SigningKey
 from trainer.data import DATASETS
-from trainer.lab.processes import running, wait_for_ready
+from trainer.lab.processes import running
 
 PASSPHRASE = b"only for this test"
 SPEC = TrainSpec(
@@ -37,27 +38,16 @@ def drafts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, list[
     (folder / "passphrase").write_bytes(PASSPHRASE)
     spec = folder / "spec.json"
     spec.write_text(json.dumps({"kind": "train", **SPEC.to_object()}))
-    ready, log = folder / "ready.json", folder / "zoo.log"
-    served = [
-        "model_zoo",
-        "serve",
-        f"--data-dir={folder / 'data'}",
-        "--port=0",
-        "--workers=0",
-        f"--ready-file={ready}",
-    ]
-    with running(served, log=log) as process:
-        url = wait_for_ready(ready, process=process, log=log)["url"]
-        with ZooClient(url) as client:
-            yield {
-                trainer: [
-                    _ordered(client, folder, url, trainer),
-                    f"--builder={folder / trainer}.pub.pem",
-                    f"--spec={spec}",
-                    f"--url={url}",
-                ]
-                for trainer in WORKERS
-            }
+    with zoo_served(folder) as url, ZooClient(url) as client:
+        yield {
+            trainer: [
+                _ordered(client, folder, url, trainer),
+                f"--builder={folder / trainer}.pub.pem",
+                f"--spec={spec}",
+                f"--url={url}",
+            ]
+            for trainer in WORKERS
+        }
 
 
 def _ordered(client: ZooClient, folder: Path, url: str, trainer: str) -> str:
