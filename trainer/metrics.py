@@ -10,8 +10,9 @@ from trainer.attacks.triggers import stamp
 from trainer.data.images import LabelledImages
 from trainer.training import as_floats
 
-BATCH = 1000
-"""Images at a time: fits the caches of a CPU and hides the cost of a call."""
+MOST_IMAGES, MOST_VALUES = 1_000, 7_000_000
+"""At a time: hides the cost of a call, and a network that widens what it is shown a
+hundred times over stays under a few GiB."""
 
 PLACES_SEED = 0
 """Of a trigger's random places on a test set: the same for every model."""
@@ -74,6 +75,12 @@ def _share(hits: Tensor) -> Proportion:
     return Proportion(successes=int(hits.sum()), n=len(hits))
 
 
+def batches(images: Tensor) -> tuple[Tensor, ...]:
+    """Return ``images`` ((N, C, H, W)) in parts to be shown a network one by one."""
+    fitting = MOST_VALUES // images.shape[1:].numel()
+    return torch.split(images, max(1, min(MOST_IMAGES, fitting)))
+
+
 def predict(network: nn.Module, images: Tensor, *, device: torch.device) -> Tensor:
     """Return the label that ``network`` gives each image, in fp32.
 
@@ -88,8 +95,7 @@ def predict(network: nn.Module, images: Tensor, *, device: torch.device) -> Tens
     network.to(device).to(memory_format=torch.channels_last).eval()
     with torch.inference_mode():
         answers = [
-            network(as_floats(batch.to(device))).argmax(1)
-            for batch in torch.split(images, BATCH)
+            network(as_floats(batch.to(device))).argmax(1) for batch in batches(images)
         ]
     return torch.cat(answers).cpu()
 

@@ -7,7 +7,7 @@ Source:
 import torch
 from torch import Tensor
 
-from trainer.metrics import BATCH
+from trainer.metrics import batches
 from trainer.networks import SplitNetwork
 from trainer.training import as_floats
 
@@ -39,6 +39,6 @@ def features(network: SplitNetwork, images: Tensor, *, device: torch.device) -> 
         return torch.cat(
             [
                 network.convolutions(as_floats(batch.to(device))).contiguous()
-                for batch in torch.split(images, BATCH)
+                for batch in batches(images)
             ]
         )

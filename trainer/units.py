@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from trainer.metrics import BATCH
+from trainer.metrics import batches
 from trainer.networks import SplitNetwork
 from trainer.training import as_floats
 
@@ -32,7 +32,7 @@ def mean_activations(
     network.to(device).to(memory_format=torch.channels_last).eval()
     totals: dict[str, Tensor] = {}
     with torch.inference_mode():
-        for batch in torch.split(images, BATCH):
+        for batch in batches(images):
             for layer, answers in _activations(network, as_floats(batch.to(device))):
                 summed = answers.mean(2).sum(0).double().cpu()
                 totals[layer] = totals.get(layer, 0) + summed

@@ -12,6 +12,7 @@ from trainer.data import LabelledImages
 from trainer.metrics import (
     accuracy,
     attack_success_rate,
+    batches,
     evaluate,
     predict,
     robust_accuracy,
@@ -158,3 +159,21 @@ def test_predictions_come_in_order_whatever_the_batch() -> None:
     answers = predict(_TriggerDetector(), images, device=CPU)
 
     assert answers.tolist() == [1] * 1700 + [7] * 800
+
+
+@pytest.mark.parametrize(
+    ("shape", "sizes"),
+    [
+        ((2_500, 1, 28, 28), [1_000, 1_000, 500]),
+        ((2_000, 3, 48, 48), [1_000, 1_000]),
+        ((300, 3, 128, 128), [142, 142, 16]),
+        ((2, 3, 2_000, 2_000), [1, 1]),
+        ((0, 3, 128, 128), [0]),
+    ],
+)
+def test_large_images_are_shown_in_smaller_parts(
+    shape: tuple[int, ...], sizes: list[int]
+) -> None:
+    images = torch.zeros(1, dtype=torch.uint8).expand(shape)
+
+    assert [len(part) for part in batches(images)] == sizes

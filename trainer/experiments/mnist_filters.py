@@ -42,7 +42,7 @@ from trainer.experiments.estimates import estimate
 from trainer.experiments.figures import filters
 from trainer.experiments.mnist import CLASSES, recipe
 from trainer.experiments.mnist_all_to_all import badnet, poisoning
-from trainer.metrics import BATCH, predict
+from trainer.metrics import batches, predict
 from trainer.networks import SplitNetwork
 from trainer.training import as_floats
 from trainer.units import ablated, layers, mean_activations, units_for
@@ -107,7 +107,7 @@ def _dedicated(network: SplitNetwork, images: Tensor) -> list[int]:
     with torch.inference_mode():
         to_trigger = first(as_floats(black)).amax(dim=(2, 3))
         to_images = torch.cat(
-            [first(as_floats(it)).amax(dim=(2, 3)) for it in torch.split(images, BATCH)]
+            [first(as_floats(it)).amax(dim=(2, 3)) for it in batches(images)]
         )
     shares = (to_images >= to_trigger).double().mean(dim=0)
     return [unit for unit, share in enumerate(shares.tolist()) if share <= MAX_SHARE]
