@@ -19,6 +19,7 @@ import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import ArrayLike
 
 from trainer.experiments.estimates import Estimate
@@ -120,6 +121,7 @@ def lines(
     xlabel: str,
     ylabel: str,
     paper: Mapping[str, Mapping[float, float]] | None = None,
+    yscale: Literal["linear", "log"] = "linear",
 ) -> Figure:
     """Return one line a series over its x, with 95 % intervals where there are any.
 
@@ -128,6 +130,7 @@ def lines(
         xlabel: what x is, with its unit.
         ylabel: what the estimates are of, with their unit; n is added.
         paper: name of a series -> x -> the paper's number, hollow and dashed.
+        yscale: ``log`` where numbers are many times each other.
     """
     figure = Figure(figsize=(6, 3.6))
     axes = figure.subplots()
@@ -147,6 +150,11 @@ def lines(
                 markerfacecolor="white",
                 label=f"{name}, paper",
             )
+    axes.set_yscale(yscale)
+    if yscale == "log":
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(xlabel)
     axes.set_ylabel(
         _counted(ylabel, [it for of in series.values() for it in of.values()])

@@ -154,8 +154,17 @@ def _draw(finished: Sequence[Finished]) -> Figures:
             series,
             xlabel="poisoned share of the training set, %",
             ylabel="error, %",
+            paper=_paper() if placement == "append" else None,
+            yscale="log",
         )
     return drawn
+
+
+def _paper() -> dict[str, dict[float, float]]:
+    return {
+        f"{kind} error": {100 * rate: both[index] for rate, both in PAPER.items()}
+        for index, kind in enumerate(("clean", "backdoor"))
+    }
 
 
 EXPERIMENT = Experiment(

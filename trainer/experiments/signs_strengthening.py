@@ -172,7 +172,13 @@ def _draw(finished: Sequence[Finished]) -> Figures:
         }
         for kind in ("clean", "triggered")
     }
-    return {"factors": lines(series, xlabel="factor k", ylabel="accuracy, %")}
+    paper = {
+        kind: {float(factor): both[index] for factor, both in PAPER.items()}
+        for index, kind in enumerate(("clean", "triggered"))
+    }
+    return {
+        "factors": lines(series, xlabel="factor k", ylabel="accuracy, %", paper=paper)
+    }
 
 
 EXPERIMENT = Experiment(

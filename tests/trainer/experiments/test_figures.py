@@ -83,6 +83,17 @@ def test_numbers_of_a_heat_map_are_light_on_dark_and_dark_on_light() -> None:
     assert (lowest.get_color(), highest.get_color()) == ("white", "black")
 
 
+def test_a_log_axis_tells_numbers_as_people_write_them() -> None:
+    many = {1.0: estimate([7.1]), 2.0: estimate([0.4])}
+    with styled():
+        figure = lines({"clean": many}, xlabel="x", ylabel="y", yscale="log")
+    saved(figure, "svg")
+    (axes,) = figure.axes
+    told = {it.get_text() for it in axes.get_yticklabels(which="both")}
+    assert {"0.5", "1", "2", "5"} <= told
+    assert all(it == "" or it == f"{float(it):g}" for it in told)
+
+
 def test_series_differ_in_more_than_colour() -> None:
     (axes,) = drawn()["lines"].axes
     markers = {it.get_color(): it.get_marker() for it in axes.lines[::-1]}
