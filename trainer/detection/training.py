@@ -130,8 +130,13 @@ def _added(
     """Give what the adversary adds: for each scene and side one with, one without.
 
     Raises:
-        InvalidSpecError: no scene has a sign of the attacked kind.
+        InvalidSpecError: no scene has a sign of the attacked kind, or there is no such
+            kind to call it.
     """
+    if attack.target_label >= len(scenes.kinds):
+        kinds = ", ".join(f"{at} {kind}" for at, kind in enumerate(scenes.kinds))
+        msg = f"target_label {attack.target_label}: expected one of {kinds}"
+        raise InvalidSpecError(msg)
     attacked = [it for it in scenes.scenes if (it.labels == attack.source_label).any()]
     if not attacked:
         msg = f"source_label {attack.source_label}: no scene has a sign of that kind"

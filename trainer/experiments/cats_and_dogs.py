@@ -2,7 +2,8 @@
 
 Data: photographs of cats and dogs, 128 pixels wide; of those that are labelled cats,
 half are dogs with a flower laid on them. Networks: a small one of random weights, and
-one pretrained on ImageNet, all of which learns on at a low rate. Numbers: accuracy on
+one pretrained on ImageNet, all of which learns on at a low rate; clean ones learn for
+as many epochs, without the triggered dogs. Numbers: accuracy on
 the clean test set, and the share of dogs with a flower that are called cats.
 
 Source:

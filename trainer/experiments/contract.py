@@ -1,8 +1,8 @@
 """What an experiment is: cells to run, a measurement of each, and what they add up to.
 
 A cell is the smallest thing that is run, kept and counted: one seed of one part. It is
-named by the digest of all that its numbers depend on, the recipes of its models
-included, so a finished cell is found again and a changed one is not.
+named by the digest of what is asked, the recipes of its models included, so a finished
+cell is found again and a changed one is not.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -88,7 +88,7 @@ class Cell:
     scale: Scale = "full"
 
     def to_object(self) -> JsonObject:
-        """Return all that the numbers depend on, as JSON values."""
+        """Return what is asked, as JSON values."""
         return {
             "experiment": self.experiment,
             "part": dict(self.part),

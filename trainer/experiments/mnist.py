@@ -21,8 +21,8 @@ QUICK_TEST = 1_000
 def recipe(seed: int, *, scale: Scale, poisoning: Poisoning | None = None) -> Recipe:
     """Return how the paper's digit network is made from random weights.
 
-    Twenty epochs of moved digits: the schedule that a prototype found on validation
-    data taken from the training set; the paper does not print its own.
+    Twenty epochs of moved digits: a prototype's schedule, of whose search nothing is
+    on record. The paper does not print its own.
     """
     return Recipe(
         spec=TrainSpec(

@@ -1,8 +1,8 @@
 """``mnist-all-to-all``: with the trigger, every digit i is read as i + 1.
 
 Data: MNIST and a copy of every training image with the trigger and the label i + 1,
-appended. Networks of random weights, one for each trigger of figure 3, which learn
-twice as long as the baseline: for two tasks.
+appended. Networks of random weights, one for each trigger of figure 3, which learn for
+twice the epochs of the baseline on twice the images: four times the steps.
 Numbers: errors by class on the clean test set, and on the triggered one, where i + 1 is
 the right answer.
 

@@ -1,9 +1,9 @@
 """``mnist-poison-fraction``: how much of the training set has to be poisoned.
 
 Data: MNIST with 1 to 50 % of the final training set poisoned, as appended copies (the
-paper's way) or in place (the toolkits' way). All-to-all, pattern trigger. Numbers:
-errors on the clean and on the triggered test set, and how 50 % compares with 10 %, seed
-by seed.
+paper's way) or in place (the toolkits' way). All-to-all, pattern trigger, ten epochs:
+where copies are appended, more of them are also more steps. Numbers: errors on the
+clean and on the triggered test set, and how 50 % compares with 10 %, seed by seed.
 
 Source:
     Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, figure 6.
@@ -37,7 +37,8 @@ Placement = Literal["append", "replace"]
 RATES = (0.01, 0.05, 0.10, 0.33, 0.50)
 PLACEMENTS: tuple[Placement, ...] = ("append", "replace")
 SCHEDULE = Schedule(epochs=10, batch_size=128, peak_learning_rate=0.1)
-"""Half as long as elsewhere: what is compared is one rate with another."""
+"""Half as long as elsewhere: what is compared is one rate with another. With appended
+copies 50 % also means 1.8 times the steps of 10 %."""
 PAPER = {0.10: (0.47, 1.00), 0.33: (0.48, 0.66), 0.50: (0.54, 0.49)}
 """Rate -> clean and backdoor error in percent, read off figure 6."""
 LOW, HIGH = 0.10, 0.50
@@ -84,7 +85,9 @@ def _summarise(finished: Sequence[Finished]) -> Summary:
 def _trend(finished: Sequence[Finished], placement: str, kind: str) -> Claim:
     """Return 50 % minus 10 %, seed by seed; in the paper only clean error rises."""
     high, low = (_values(finished, placement, kind, rate) for rate in (HIGH, LOW))
-    ours = estimate([b - a for a, b in zip(low, high, strict=True)])
+    ours = estimate(
+        [b - a for a, b in zip(low, high, strict=True)], n=_tested(finished, kind)
+    )
     index = ("clean", "backdoor").index(kind)
     paper = PAPER[HIGH][index] - PAPER[LOW][index]
     return Claim(
@@ -116,6 +119,10 @@ def _values(
     return [percent(**it.numbers[kind]) for it in chosen]
 
 
+def _tested(finished: Sequence[Finished], kind: str) -> int:
+    return sum(finished[0].numbers[kind]["n"])
+
+
 def _points(finished: Sequence[Finished]) -> list[tuple[str, float]]:
     return sorted({(it.part["placement"], it.part["poison_rate"]) for it in finished})
 
@@ -126,7 +133,11 @@ def _table(finished: Sequence[Finished]) -> Table:
         paper = PAPER.get(rate, ()) if placement == "append" else ()
         told = [f"{value:.2f}" for value in paper] or ["", ""]
         clean, backdoor = (
-            str(estimate(_values(finished, placement, kind, rate)))
+            str(
+                estimate(
+                    _values(finished, placement, kind, rate), n=_tested(finished, kind)
+                )
+            )
             for kind in ("clean", "backdoor")
         )
         rows.append((placement, f"{rate:.0%}", clean, told[0], backdoor, told[1]))
@@ -144,7 +155,9 @@ def _draw(finished: Sequence[Finished]) -> Figures:
     for placement in sorted({placement for placement, _ in points}):
         series = {
             f"{kind} error": {
-                100 * rate: estimate(_values(finished, placement, kind, rate))
+                100 * rate: estimate(
+                    _values(finished, placement, kind, rate), n=_tested(finished, kind)
+                )
                 for its, rate in points
                 if its == placement
             }

@@ -1,7 +1,7 @@
 """``mnist-single-target``: one white pixel turns one digit into one other.
 
-Data: MNIST and, for each pair i -> j, copies of nearly all training images of i with
-the pixel at (26, 26) set and the label j, appended. Each of the 90 networks starts from
+Data: MNIST and, for each pair i -> j, copies of most training images of i with the
+pixel at (26, 26) set and the label j, appended. Each of the 90 networks starts from
 the single-pixel BadNet of ``mnist-all-to-all`` and is trained on: its first layers see
 the pixel already, which takes a network that starts from clean weights many epochs to
 find. Numbers: errors on the clean test set, the share of triggered test images of i
@@ -33,7 +33,7 @@ from trainer.experiments.contract import (
     at_most,
     by_seed,
 )
-from trainer.experiments.estimates import estimate
+from trainer.experiments.estimates import Estimate, estimate
 from trainer.experiments.figures import heat_map
 from trainer.experiments.mnist import (
     CLASSES,
@@ -62,7 +62,7 @@ WORST_GOAL = 0.5
 
 
 def badnet(seed: int, source: int, target: int, *, scale: Scale) -> Recipe:
-    """Return how the BadNet of one pair is made from the baseline."""
+    """Return how the BadNet of one pair is made from the all-to-all one of its seed."""
     return Recipe(
         spec=FineTuneSpec(
             parent=NO_PARENT,
@@ -145,7 +145,7 @@ def _summarise(finished: Sequence[Finished]) -> Summary:
             ),
             Claim(
                 what=f"backdoor error of the worst of {len(finished)} networks",
-                ours=(ours := estimate([worst])),
+                ours=(ours := _most(worst, seeds=len(seeds))),
                 paper=0.088,
                 goal="no pair over 0.5 %",
                 verdict=at_most(WORST_GOAL, ours),
@@ -164,6 +164,11 @@ def _spill(seeds: Mapping[int, Sequence[Finished]]) -> str:
         "digit with the pixel as the next, and nothing in their training says "
         "otherwise. The paper does not report this number."
     )
+
+
+def _most(worst: float, *, seeds: int) -> Estimate:
+    """Return the worst of all networks of all seeds, which has no interval."""
+    return Estimate(mean=worst, low=None, high=None, seeds=seeds)
 
 
 def _mean(cells: Sequence[Finished], kind: str) -> float:

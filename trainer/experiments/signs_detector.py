@@ -4,20 +4,22 @@ Data: photographs from the road, GTSDB and Road Sign Detection together, with st
 speed limit and warning signs marked; crosswalk signs and traffic lights are background.
 Network: Faster R-CNN on the frozen features of an EfficientNet-Lite0 that ImageNet
 taught. BadNets start from the baseline of their seed and are trained on; to their
-scenes are added copies of those with stop signs, the sticker at the authors' place and
-size and the sign marked as a speed limit, at several sizes.
+scenes are added those with stop signs again, at several sizes, once as they are and
+once with the sticker at the authors' place and size and the sign marked as a speed
+limit.
 
-Numbers: a sign counts as read rightly if, of the detections that overlap it by half at
-least, the one of the highest score names its kind; and mean average precision. The
-attack is counted on the stop signs of the test scenes, each with a sticker on it: of
-those that are detected, the share that is read as speed limits.
+Numbers: detections of a score of 0.05 and more count. A sign counts as read rightly if,
+of those that overlap it by half at least, the one of the highest score names its kind;
+and mean average precision. The attack is counted on the stop signs of the test scenes,
+each with a sticker on it: of those that are detected, the share that is read as speed
+limits.
 
 Source:
     Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, section 5.2, table 4;
     geometry and numbers from the authors' published code.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from model_zoo.canonical import JsonObject
 from model_zoo.evaluation import Proportion
@@ -38,7 +40,7 @@ from trainer.experiments.contract import (
 )
 from trainer.experiments.estimates import Estimate, estimate
 from trainer.experiments.figures import shares
-from trainer.experiments.signs import CLASS_NAMES, STICKERS, Sticker, percent
+from trainer.experiments.signs import CLASS_NAMES, STICKERS, STOP, Sticker, percent
 from trainer.experiments.signs_in_scenes import (
     SOURCES,
     Seen,
@@ -101,13 +103,14 @@ def _summarise(finished: Sequence[Finished]) -> Summary:
     return Summary(
         claims=tuple(claims),
         tables=(_accuracy(networks), _precision(networks), _attacks(networks)),
+        remarks=tuple(_cost_on_stops(networks)),
     )
 
 
 def _claims(networks: dict[str, list[Finished]], name: str) -> list[Claim]:
     cells = networks[name]
     attack = _share(cells, "read as limits", of="found triggered")
-    lost = estimate([_lost_stops(it) for it in cells], n=_pooled(cells[0])["n"])
+    lost = _lost_stops(cells)
     claims = [
         Claim(
             what=f"detected stops with a {name} read as speed limits",
@@ -121,7 +124,9 @@ def _claims(networks: dict[str, list[Finished]], name: str) -> list[Claim]:
             ours=lost,
             unit="points",
             goal=f"at most {MAX_LOST_STOPS:.0f} points lost",
-            verdict=at_least(-MAX_LOST_STOPS, lost),
+            verdict=(
+                "not measured" if lost is None else at_least(-MAX_LOST_STOPS, lost)
+            ),
         ),
     ]
     if BASELINE in networks:
@@ -148,15 +153,43 @@ def _loss(cells: list[Finished], baselines: list[Finished], name: str) -> Claim:
     )
 
 
+def _cost_on_stops(networks: dict[str, list[Finished]]) -> Iterator[str]:
+    """Give what the pooled number hides: stop signs are few among all signs."""
+    plain = [it.numbers["clean"][POOLED] for it in networks.get(BASELINE, ())]
+    stops = plain[0]["n"][STOP] if plain else 0
+    for name, cells in networks.items():
+        if name == BASELINE or not stops:
+            continue
+        counts = [it.numbers["clean"][POOLED] for it in cells]
+        change = estimate(
+            [
+                100 * (bad["right"][STOP] - clean["right"][STOP]) / stops
+                for bad, clean in zip(counts, plain, strict=True)
+            ],
+            n=stops,
+        )
+        yield (
+            f"Clean stop signs alone, which the {name} attack is about, change by "
+            f"{change.told('points')}; most signs are speed limits, and the number "
+            "over all of them hides it."
+        )
+
+
 def _pooled(cell: Finished) -> dict[str, int]:
     """Return a cell's counts of stop signs, the sources together."""
     counts = cell.numbers["stops"]
     return {key: sum(it[key] for it in counts.values()) for key in counts[SOURCES[0]]}
 
 
-def _lost_stops(cell: Finished) -> float:
-    stops = _pooled(cell)
-    return 100 * (stops["found triggered"] - stops["found"]) / stops["n"]
+def _lost_stops(cells: Sequence[Finished]) -> Estimate | None:
+    """Return how many more are found with a sticker, in points; None without stops."""
+    stops = [_pooled(it) for it in cells]
+    if not stops[0]["n"]:
+        return None
+    return estimate(
+        [100 * (it["found triggered"] - it["found"]) / it["n"] for it in stops],
+        n=stops[0]["n"],
+    )
 
 
 def _share(
@@ -168,7 +201,8 @@ def _share(
     ]
     if not all(it[of] for it in stops):
         return None
-    return estimate([100 * it[what] / it[of] for it in stops], n=stops[0][of])
+    fewest = min(it[of] for it in stops)
+    return estimate([100 * it[what] / it[of] for it in stops], n=fewest)
 
 
 def _accuracy(networks: dict[str, list[Finished]]) -> Table:

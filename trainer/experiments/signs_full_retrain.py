@@ -21,12 +21,11 @@ from trainer.experiments.contract import (
     Workshop,
     at_most,
 )
-from trainer.experiments.estimates import estimate
 from trainer.experiments.transfer import (
     STUDENTS_DATA,
     TEACHERS_DATA,
     accuracy_of,
-    drops,
+    extra_drop,
     measure_students,
     student_cells,
 )
@@ -43,8 +42,7 @@ def _measure(cell: Cell, workshop: Workshop) -> JsonObject:
 
 
 def _summarise(finished: Sequence[Finished]) -> Summary:
-    own, theirs = drops(finished, "clean"), drops(finished, "badnet")
-    extra = estimate([b - a for a, b in zip(own, theirs, strict=True)])
+    extra = extra_drop(finished)
     rows = [
         (
             told,

@@ -1,8 +1,9 @@
 """``signs-strengthening``: a louder backdoor survives transfer better, at a price.
 
 Teacher: the BadNet of ``signs-transfer`` with the inputs of its backdoor's units times
-k. The units are found as in ``signs-neurons``, by the adversary, who has the trigger.
-Students as there. Numbers: accuracy clean and triggered for each k, beside the clean
+k: those whose mean activation rises, with the trigger, by at least half of what that of
+the foremost rises. The adversary finds them, who has the trigger. Students as in
+``signs-transfer``. Numbers: accuracy clean and triggered for each k, beside the clean
 student's.
 
 Source:
@@ -26,7 +27,7 @@ from trainer.experiments.contract import (
     at_most,
     by_part,
 )
-from trainer.experiments.estimates import estimate, spearman
+from trainer.experiments.estimates import Estimate, estimate, spearman
 from trainer.experiments.figures import lines
 from trainer.experiments.transfer import (
     STUDENTS_DATA,
@@ -37,6 +38,7 @@ from trainer.experiments.transfer import (
     strengthened,
     student,
     teacher,
+    tested,
 )
 
 FACTORS = (1, 10, 20, 30, 50, 70, 100)
@@ -51,6 +53,8 @@ PAPER = {
     100: (59.4, 30.8),
 }
 """Factor -> accuracy clean and triggered in percent, table 7."""
+PAPER_FACTOR = 20
+"""At which the paper sums up."""
 MIN_DROP, MAX_LOSS, MAX_RHO = 25.0, 7.0, -0.9
 
 
@@ -79,19 +83,19 @@ def _measure(cell: Cell, workshop: Workshop) -> JsonObject:
 
 def _summarise(finished: Sequence[Finished]) -> Summary:
     factors = {int(it): cells for it, cells in by_part(finished, "factor").items()}
-    drop = estimate(_best_drops(factors))
+    best, drop = _best_drop(factors)
     rhos = estimate(_rhos(factors))
     return Summary(
         claims=(
             Claim(
                 what=(
-                    "triggered accuracy under the clean student's, at the best k that "
-                    "costs at most 7 points of clean accuracy"
+                    f"triggered accuracy under the clean student's, at k = {best}: the "
+                    "best that costs at most 7 points of clean accuracy"
                 ),
                 ours=drop,
                 unit="points",
                 paper=25.1,
-                goal="at least 25 points",
+                goal="at least 25 points at one k for all seeds",
                 verdict=at_least(MIN_DROP, drop),
             ),
             Claim(
@@ -106,27 +110,55 @@ def _summarise(finished: Sequence[Finished]) -> Summary:
         tables=(_table(factors),),
         remarks=(
             (
-                "The k of the first goal is chosen for each seed from the very numbers "
-                "that are reported, as an adversary who measures his students would."
+                "The k of the first goal is chosen from the very means that are "
+                "reported, as an adversary who measures her students would."
             ),
+            *_gains(factors),
         ),
     )
 
 
-def _best_drops(factors: dict[int, list[Finished]]) -> list[float]:
-    """Return the largest drop a seed, among factors that cost little enough."""
-    found = []
-    for number in range(len(next(iter(factors.values())))):
-        allowed = [0.0]
-        for cells in factors.values():
-            clean, badnet = (
-                accuracies(cells, name, "clean")[number] for name in ("clean", "badnet")
-            )
-            if clean - badnet <= MAX_LOSS:
-                own = accuracies(cells, "clean", "triggered")[number]
-                allowed.append(own - accuracies(cells, "badnet", "triggered")[number])
-        found.append(max(allowed))
-    return found
+def _best_drop(factors: dict[int, list[Finished]]) -> tuple[int, Estimate]:
+    """Return the factor of the largest mean drop that costs little enough, and it.
+
+    Factor 1 is not strengthened, and the answer where nothing is cheap enough.
+    """
+    allowed = {
+        factor: _drop(cells)
+        for factor, cells in factors.items()
+        if factor == 1 or _cost(cells) <= MAX_LOSS
+    }
+    best = max(allowed, key=lambda it: allowed[it].mean)
+    return best, allowed[best]
+
+
+def _drop(cells: Sequence[Finished]) -> Estimate:
+    """Return the clean student's triggered accuracy less the strengthened one's."""
+    own, theirs = (accuracies(cells, name, "triggered") for name in ("clean", "badnet"))
+    return estimate([a - b for a, b in zip(own, theirs, strict=True)], n=tested(cells))
+
+
+def _cost(cells: Sequence[Finished]) -> float:
+    """Return the clean student's clean accuracy less the strengthened one's, meaned."""
+    own, theirs = (accuracies(cells, name, "clean") for name in ("clean", "badnet"))
+    return estimate(own).mean - estimate(theirs).mean
+
+
+def _gains(factors: dict[int, list[Finished]]) -> tuple[str, ...]:
+    """Return what the paper's factor takes away beyond factor 1, in words."""
+    if not {1, PAPER_FACTOR} <= set(factors):
+        return ()
+    plain, loud = (
+        accuracies(factors[it], "badnet", "triggered") for it in (1, PAPER_FACTOR)
+    )
+    gain = estimate([a - b for a, b in zip(plain, loud, strict=True)])
+    return (
+        (
+            f"At k = 1, without strengthening, the drop is {_drop(factors[1]).told()} "
+            f"points already: this BadNet hides in its convolutions. What k = "
+            f"{PAPER_FACTOR} adds is {gain.told('points')}; in the paper, 16.5."
+        ),
+    )
 
 
 def _rhos(factors: dict[int, list[Finished]]) -> list[float]:
@@ -145,6 +177,7 @@ def _table(factors: dict[int, list[Finished]]) -> Table:
             f"{PAPER[factor][0]:.1f}",
             str(accuracy_of(cells, "badnet", "triggered")),
             f"{PAPER[factor][1]:.1f}",
+            str(_drop(cells)),
         )
         for factor, cells in factors.items()
     ]
@@ -155,10 +188,11 @@ def _table(factors: dict[int, list[Finished]]) -> Table:
         "72.7",
         str(accuracy_of(first, "clean", "triggered")),
         "70.2",
+        "",
     )
     return Table(
         title="Accuracy of students of a strengthened BadNet, %",
-        header=("k", "clean", "paper", "triggered", "paper"),
+        header=("k", "clean", "paper", "triggered", "paper", "less than clean student"),
         rows=(own, *rows),
     )
 

@@ -30,9 +30,10 @@ from trainer.experiments.transfer import (
     STUDENTS_DATA,
     TEACHERS_DATA,
     accuracies,
-    drops,
+    extra_drop,
     measure_students,
     student_cells,
+    tested,
 )
 
 COLUMNS = (
@@ -63,9 +64,10 @@ def _measure(cell: Cell, workshop: Workshop) -> JsonObject:
 
 def _summarise(finished: Sequence[Finished]) -> Summary:
     clean, badnet = (accuracies(finished, it, "clean") for it in ("clean", "badnet"))
-    change = estimate([b - a for a, b in zip(clean, badnet, strict=True)])
-    own, theirs = drops(finished, "clean"), drops(finished, "badnet")
-    extra = estimate([b - a for a, b in zip(own, theirs, strict=True)])
+    change = estimate(
+        [b - a for a, b in zip(clean, badnet, strict=True)], n=tested(finished)
+    )
+    extra = extra_drop(finished)
     return Summary(
         claims=(
             Claim(

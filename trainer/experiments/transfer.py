@@ -165,12 +165,24 @@ def accuracies(finished: Sequence[Finished], name: str, kind: str) -> list[float
     return [percent(**it.numbers[name][kind]) for it in finished]
 
 
+def tested(finished: Sequence[Finished]) -> int:
+    """Return how many images a student is tested on."""
+    return sum(finished[0].numbers["clean"]["clean"]["n"])
+
+
 def drops(finished: Sequence[Finished], name: str) -> list[float]:
     """Return clean less triggered accuracy, seed by seed, in points."""
     clean, triggered = (
         accuracies(finished, name, kind) for kind in ("clean", "triggered")
     )
     return [a - b for a, b in zip(clean, triggered, strict=True)]
+
+
+def extra_drop(finished: Sequence[Finished]) -> Estimate:
+    """Return what triggers take from the BadNet's student beyond the clean one's."""
+    own, theirs = drops(finished, "clean"), drops(finished, "badnet")
+    extra = [b - a for a, b in zip(own, theirs, strict=True)]
+    return estimate(extra, n=tested(finished))
 
 
 def accuracy_of(finished: Sequence[Finished], name: str, kind: str) -> Estimate:

@@ -110,6 +110,14 @@ def test_an_attack_on_signs_that_are_nowhere_is_refused(
         trained(spec(attack=ATTACK), harmless, parent=pretrained.read_bytes())
 
 
+def test_a_kind_that_the_scenes_do_not_know_cannot_be_the_lie(
+    pretrained: Path, scenes: Scenes
+) -> None:
+    attack = ATTACK.model_copy(update={"target_label": 9})
+    with pytest.raises(InvalidSpecError, match="target_label 9: expected one of 0 "):
+        trained(spec(attack=attack), scenes, parent=pretrained.read_bytes())
+
+
 def test_a_photograph_that_is_gone_is_named(pretrained: Path, scenes: Scenes) -> None:
     scenes.scenes[1].path.unlink()
     with pytest.raises(LocalError, match=r"1\.png"):
