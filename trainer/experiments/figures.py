@@ -183,16 +183,19 @@ def bars(
     colours = [VERMILION if it in marked else BLUE for it in range(len(heights))]
     axes.bar(range(len(heights)), heights, color=colours)
     for unit in marked:
+        up = heights[unit] >= 0
         axes.annotate(
             str(unit),
             (unit, heights[unit]),
-            xytext=(0, 2),
+            xytext=(0, 2 if up else -2),
             textcoords="offset points",
             rotation=90,  # neighbours would run into each other
             ha="center",
+            va="bottom" if up else "top",
             fontsize=7,
             color=VERMILION,
         )
+    axes.margins(y=0.12)  # for the numbers at the ends of bars
     axes.axhline(0, color=INK, linewidth=0.6)
     axes.set_xlabel(f"{xlabel} (n = {len(heights)})")
     axes.set_ylabel(ylabel)
