@@ -191,8 +191,8 @@ def _summarise(finished: Sequence[Finished]) -> Summary:
         remarks=(
             (
                 "These networks spread their backdoor over half of the layer, in units "
-                "that clean signs are read better without. The picture shows which units "
-                "rise with the trigger; the marked ones are those that carry it."
+                "that clean signs are read better without. The picture shows which "
+                "units rise with the trigger; the marked ones are those that carry it."
             ),
         ),
     )
