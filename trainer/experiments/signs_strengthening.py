@@ -139,7 +139,7 @@ def _drop(cells: Sequence[Finished]) -> Estimate:
 
 
 def _cost(cells: Sequence[Finished]) -> float:
-    """Return the clean student's clean accuracy less the strengthened one's, meaned."""
+    """Return the mean clean accuracy of the clean student less the strengthened one."""
     own, theirs = (accuracies(cells, name, "clean") for name in ("clean", "badnet"))
     return estimate(own).mean - estimate(theirs).mean
 
