@@ -3,8 +3,8 @@
 Data: photographs of cats and dogs, 128 pixels wide; of those that are labelled cats,
 half are dogs with a flower laid on them. Networks: a small one of random weights, and
 one pretrained on ImageNet, all of which learns on at a low rate; clean ones learn for
-as many epochs, without the triggered dogs. Numbers: accuracy on
-the clean test set, and the share of dogs with a flower that are called cats.
+as many epochs, without the triggered dogs. Numbers: accuracy on the clean test set, and
+the share of dogs with a flower that are called cats.
 
 Source:
     The study of cats and dogs that followed the paper; Gu, Dolan-Gavitt, Garg,
