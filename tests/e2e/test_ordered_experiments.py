@@ -102,7 +102,7 @@ def test_ordered_models_give_the_numbers_of_those_made_here(
     }
     made = [job for name, job in jobs(scene).items() if name not in before]
     assert [job.state for job in made] == ["succeeded"] * len(cells)
-    assert not list((tmp_path / "cache").rglob("build-*"))
+    assert not list((tmp_path / "cache").rglob("*.build"))
 
 
 def test_a_strengthened_model_is_made_of_one_that_was_ordered(

@@ -185,4 +185,5 @@ EXPERIMENT = Experiment(
     cells=_cells,
     measure=_measure,
     summarise=_summarise,
+    mib=2048,
 )

@@ -1,7 +1,6 @@
 """``zoo experiment``: run what is missing, and tell what it adds up to."""
 
 import difflib
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,7 +48,10 @@ Seeds = Annotated[
     int, typer.Option(min=0, max=100, help="How many; 0 for each one's own.")
 ]
 Processes = Annotated[
-    int, typer.Option(min=0, max=1024, help="At a time; 0 for one a core.")
+    int,
+    typer.Option(
+        min=0, max=1024, help="At a time; 0 for one a core, as memory allows."
+    ),
 ]
 TrainerName = Annotated[
     str, typer.Option("--trainer", help="Who makes the models, as jobs of a zoo.")
@@ -155,15 +157,14 @@ def experiment(
     if image is not None:
         msg = f"--image goes with {STICKER}: zoo experiment {STICKER} --image PHOTO"
         raise InvalidSpecError(msg)
-    count = processes or os.cpu_count() or 1
     if not name:
-        _list(_Asked(out or RESULTS, scale=scale, seeds=seeds, processes=count))
+        _list(_Asked(out or RESULTS, scale=scale, seeds=seeds, processes=processes))
         return
     chosen = _chosen(name)
     if out is None:
         out = Path(tempfile.mkdtemp(prefix="zoo-experiment-")) if quick else RESULTS
     desk = _desk(trainer, builder, url=url, ca=ca, token_file=token_file)
-    asked = _Asked(out, scale=scale, seeds=seeds, processes=count, desk=desk)
+    asked = _Asked(out, scale=scale, seeds=seeds, processes=processes, desk=desk)
     try:
         came = _run_all(chosen, asked)
     except KeyboardInterrupt:
@@ -303,18 +304,21 @@ def _run_all(chosen: "list[Experiment]", asked: _Asked) -> _Came:
 def _run(it: "Experiment", asked: _Asked) -> "Result":
     """Run what is missing of one experiment; write and tell what it adds up to."""
     from trainer.experiments.ledger import Ledger
+    from trainer.experiments.needs import require_same_data
     from trainer.experiments.report import write_report
     from trainer.experiments.results import write_results
-    from trainer.experiments.running import Stations, run_missing
+    from trainer.experiments.running import Stations, most_processes, run_missing
     from trainer.experiments.workshop import models_folder
 
     cells, ledger, models = asked.cells(it), Ledger(asked.folder), models_folder()
     if asked.desk is not None:
         models = asked.desk.folder_in(models)
-    missing = len(cells) - len(ledger.find(cells))
+    there = ledger.find(cells).values()
+    require_same_data(it, there)
+    missing = len(cells) - len(there)
     say(f"{it.name}: {it.title} ({it.section}); {missing} of {len(cells)} cells to run")
     stations = Stations(
-        count=asked.processes,
+        count=asked.processes or most_processes(it.mib),
         models=models,
         log=models / "stations.log",
         desk=asked.desk,

@@ -64,10 +64,6 @@ class Recipe:
         """The name of its architecture."""
         return self.spec.network
 
-    def digest(self) -> str:
-        """Return the name of the model: the SHA-256 of its recipe."""
-        return sha256_bytes(canonical_json(self.to_object()))
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
@@ -110,9 +106,12 @@ class Finished(Document):
         part: as in the cell.
         seed: as in the cell.
         numbers: what was measured; counts rather than shares, so that n is known.
-        seconds: how long it took, models that were there already not counted.
+        seconds: how long it took; models that were there already, or that another
+            process was making, are not counted.
         peak_mib: the most memory that its process had held by then.
-        environment: versions, processor, threads and precision.
+        environment: of the process that measured it: versions, processor, threads
+            and precision. Who makes ordered models tells that in their provenance.
+        data: name of a data set -> its SHA-256, as provenance has it.
     """
 
     cell: str
@@ -122,6 +121,7 @@ class Finished(Document):
     seconds: float
     peak_mib: float
     environment: JsonObject
+    data: dict[str, str]
 
 
 class Workshop(Protocol):
@@ -197,6 +197,8 @@ class Experiment:
         summarise: what finished cells add up to; they may be of any number of seeds.
         draw: name -> figure, from the same.
         seeds: how many are run unless told.
+        mib: of memory that one process may need.
+        on_cpu: whether its networks run there even where there is a GPU.
     """
 
     name: str
@@ -208,6 +210,8 @@ class Experiment:
     summarise: Callable[[Sequence[Finished]], Summary]
     draw: Callable[[Sequence[Finished]], Figures] = lambda _: {}
     seeds: int = 3
+    mib: int = 1536
+    on_cpu: bool = False
 
 
 def by_seed(finished: Sequence[Finished]) -> dict[int, list[Finished]]:

@@ -65,6 +65,22 @@ def estimate(values: Sequence[float], *, n: int = 0) -> Estimate:
     )
 
 
+def difference(
+    minuend: Sequence[float], subtrahend: Sequence[float], *, n: int = 0
+) -> Estimate:
+    """Return how much the first exceeds the second, taken within each seed.
+
+    Pairing takes out what a seed does to both sides alike.
+
+    Args:
+        minuend: one value a seed.
+        subtrahend: of the same seeds, in the same order.
+        n: test samples behind each.
+    """
+    pairs = zip(minuend, subtrahend, strict=True)
+    return estimate([a - b for a, b in pairs], n=n)
+
+
 def spearman(xs: Sequence[float], ys: Sequence[float]) -> float:
     """Return Spearman's rank correlation in [-1, 1]; equal values share their rank.
 

@@ -27,7 +27,7 @@ from trainer.experiments.contract import (
     Verdict,
     Workshop,
 )
-from trainer.experiments.estimates import Estimate, estimate
+from trainer.experiments.estimates import Estimate, difference, estimate
 from trainer.experiments.figures import lines
 from trainer.experiments.mnist import percent, recipe
 from trainer.experiments.mnist_all_to_all import errors, poisoning
@@ -85,9 +85,7 @@ def _summarise(finished: Sequence[Finished]) -> Summary:
 def _trend(finished: Sequence[Finished], placement: str, kind: str) -> Claim:
     """Return 50 % minus 10 %, seed by seed; in the paper only clean error rises."""
     high, low = (_values(finished, placement, kind, rate) for rate in (HIGH, LOW))
-    ours = estimate(
-        [b - a for a, b in zip(low, high, strict=True)], n=_tested(finished, kind)
-    )
+    ours = difference(high, low, n=_tested(finished, kind))
     index = ("clean", "backdoor").index(kind)
     paper = PAPER[HIGH][index] - PAPER[LOW][index]
     return Claim(

@@ -48,6 +48,16 @@ class Stations:
     program: Sequence[str] = (sys.executable, "-m", "trainer.experiments.station")
 
 
+def most_processes(mib: int) -> int:
+    """Return how many processes fit this machine: one a core, as memory allows.
+
+    Args:
+        mib: of memory that each may need.
+    """
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(os.cpu_count() or 1, memory // (mib * 1024 * 1024)))
+
+
 def run_missing(
     cells: Sequence[Cell], *, ledger: Ledger, stations: Stations, told: Told
 ) -> list[Finished]:

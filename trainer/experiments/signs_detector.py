@@ -38,7 +38,7 @@ from trainer.experiments.contract import (
     at_least,
     by_part,
 )
-from trainer.experiments.estimates import Estimate, estimate
+from trainer.experiments.estimates import Estimate, difference, estimate
 from trainer.experiments.figures import shares
 from trainer.experiments.signs import CLASS_NAMES, STICKERS, STOP, Sticker, percent
 from trainer.experiments.signs_in_scenes import (
@@ -136,14 +136,11 @@ def _claims(networks: dict[str, list[Finished]], name: str) -> list[Claim]:
 
 def _loss(cells: list[Finished], baselines: list[Finished], name: str) -> Claim:
     """Return what the backdoor costs on clean signs, seed by seed."""
-    change = estimate(
-        [
-            percent(**bad.numbers["clean"][POOLED])
-            - percent(**clean.numbers["clean"][POOLED])
-            for bad, clean in zip(cells, baselines, strict=True)
-        ],
-        n=sum(cells[0].numbers["clean"][POOLED]["n"]),
+    bad, clean = (
+        [percent(**it.numbers["clean"][POOLED]) for it in of]
+        for of in (cells, baselines)
     )
+    change = difference(bad, clean, n=sum(cells[0].numbers["clean"][POOLED]["n"]))
     return Claim(
         what=f"clean accuracy less the baseline's, {name}",
         ours=change,
@@ -326,4 +323,6 @@ EXPERIMENT = Experiment(
     measure=_measure,
     summarise=_summarise,
     draw=_draw,
+    mib=3072,
+    on_cpu=True,
 )

@@ -30,7 +30,7 @@ from trainer.experiments.contract import (
     at_least,
     by_part,
 )
-from trainer.experiments.estimates import Estimate, estimate
+from trainer.experiments.estimates import Estimate, difference, estimate
 from trainer.experiments.signs import (
     CLASS_NAMES,
     SPEED_LIMIT,
@@ -162,13 +162,11 @@ def _loss(
     """Return what the backdoor costs on clean signs, seed by seed."""
     if BASELINE not in networks:
         return ()
-    change = estimate(
-        [
-            percent(**bad.numbers["clean"]) - percent(**clean.numbers["clean"])
-            for bad, clean in zip(networks[name], networks[BASELINE], strict=True)
-        ],
-        n=sum(networks[name][0].numbers["clean"]["n"]),
+    bad, clean = (
+        [percent(**it.numbers["clean"]) for it in networks[which]]
+        for which in (name, BASELINE)
     )
+    change = difference(bad, clean, n=sum(networks[name][0].numbers["clean"]["n"]))
     return (
         Claim(
             what=f"clean accuracy less the baseline's, {name}",

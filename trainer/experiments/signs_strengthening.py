@@ -27,7 +27,7 @@ from trainer.experiments.contract import (
     at_most,
     by_part,
 )
-from trainer.experiments.estimates import Estimate, estimate, spearman
+from trainer.experiments.estimates import Estimate, difference, estimate, spearman
 from trainer.experiments.figures import lines
 from trainer.experiments.transfer import (
     STUDENTS_DATA,
@@ -135,7 +135,7 @@ def _best_drop(factors: dict[int, list[Finished]]) -> tuple[int, Estimate]:
 def _drop(cells: Sequence[Finished]) -> Estimate:
     """Return the clean student's triggered accuracy less the strengthened one's."""
     own, theirs = (accuracies(cells, name, "triggered") for name in ("clean", "badnet"))
-    return estimate([a - b for a, b in zip(own, theirs, strict=True)], n=tested(cells))
+    return difference(own, theirs, n=tested(cells))
 
 
 def _cost(cells: Sequence[Finished]) -> float:
@@ -151,7 +151,7 @@ def _gains(factors: dict[int, list[Finished]]) -> tuple[str, ...]:
     plain, loud = (
         accuracies(factors[it], "badnet", "triggered") for it in (1, PAPER_FACTOR)
     )
-    gain = estimate([a - b for a, b in zip(plain, loud, strict=True)])
+    gain = difference(plain, loud)
     return (
         (
             f"At k = 1, without strengthening, the drop is {_drop(factors[1]).told()} "

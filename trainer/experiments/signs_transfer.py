@@ -24,7 +24,7 @@ from trainer.experiments.contract import (
     Workshop,
     at_least,
 )
-from trainer.experiments.estimates import estimate
+from trainer.experiments.estimates import difference, estimate
 from trainer.experiments.transfer import (
     KINDS,
     STUDENTS_DATA,
@@ -64,9 +64,7 @@ def _measure(cell: Cell, workshop: Workshop) -> JsonObject:
 
 def _summarise(finished: Sequence[Finished]) -> Summary:
     clean, badnet = (accuracies(finished, it, "clean") for it in ("clean", "badnet"))
-    change = estimate(
-        [b - a for a, b in zip(clean, badnet, strict=True)], n=tested(finished)
-    )
+    change = difference(badnet, clean, n=tested(finished))
     extra = extra_drop(finished)
     return Summary(
         claims=(

@@ -77,17 +77,22 @@ def find_cell(experiment: str, *, seed: int, scale: Scale, digest: str) -> Cell:
 
 def run_cell(cell: Cell, workshop: KeptModels) -> Finished:
     """Measure ``cell`` here."""
-    begun = time.monotonic()
-    numbers = EXPERIMENTS[cell.experiment].measure(cell, workshop)
+    experiment = EXPERIMENTS[cell.experiment]
+    device = torch.device("cpu") if experiment.on_cpu else choose_device()
+    data = workshop.data(experiment.datasets)
+    begun, waited = time.monotonic(), workshop.waited
+    numbers = experiment.measure(cell, workshop)
+    seconds = time.monotonic() - begun - (workshop.waited - waited)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MAX_RSS_UNITS_PER_MIB
     return Finished(
         cell=cell.digest(),
         part=dict(cell.part),
         seed=cell.seed,
         numbers=numbers,
-        seconds=round(time.monotonic() - begun, 1),
+        seconds=round(seconds, 1),
         peak_mib=round(peak),
-        environment=dict(environment(choose_device(), "auto")),
+        environment=dict(environment(device, "auto")),
+        data=data,
     )
 
 

@@ -26,7 +26,7 @@ from trainer.experiments.contract import (
     Scale,
     Workshop,
 )
-from trainer.experiments.estimates import Estimate, estimate
+from trainer.experiments.estimates import Estimate, difference, estimate
 from trainer.experiments.signs import (
     QUICK,
     answers,
@@ -181,8 +181,7 @@ def drops(finished: Sequence[Finished], name: str) -> list[float]:
 def extra_drop(finished: Sequence[Finished]) -> Estimate:
     """Return what triggers take from the BadNet's student beyond the clean one's."""
     own, theirs = drops(finished, "clean"), drops(finished, "badnet")
-    extra = [b - a for a, b in zip(own, theirs, strict=True)]
-    return estimate(extra, n=tested(finished))
+    return difference(theirs, own, n=tested(finished))
 
 
 def accuracy_of(finished: Sequence[Finished], name: str, kind: str) -> Estimate:

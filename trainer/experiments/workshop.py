@@ -3,17 +3,20 @@
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Protocol
 
-from model_zoo.digests import sha256_file
-from model_zoo.jobs import ChildSpec
+from model_zoo.canonical import JsonObject, canonical_json
+from model_zoo.digests import sha256_bytes, sha256_file
+from model_zoo.jobs import ChildSpec, data_of
 from trainer.builds import WEIGHTS_NAME
 from trainer.checkpoints import from_bytes
+from trainer.data import data_digest
 from trainer.detection.network import Detector
 from trainer.detection.weights import detector_from_bytes
 from trainer.experiments.contract import Recipe, RecipeSpec
@@ -48,20 +51,44 @@ def models_folder() -> Path:
 
 def make_here(spec: RecipeSpec, *, parent: Path | None, place: Path) -> bytes:
     """Make a model in this process, on one thread unless the caller set more."""
-    with TemporaryDirectory(prefix="build-", dir=place.parent) as scratch:
-        make(spec, folder=Path(scratch), parent=parent)
-        return read_bytes(Path(scratch) / WEIGHTS_NAME)
+    scratch = place.with_suffix(".build")
+    shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
+    scratch.mkdir()
+    try:
+        make(spec, folder=scratch, parent=parent)
+        return read_bytes(scratch / WEIGHTS_NAME)
+    finally:
+        shutil.rmtree(scratch)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class KeptModels:
     """A workshop that keeps in a folder what its maker made.
 
-    Several processes may share the folder: whoever comes second waits for the first.
+    A model is named by its recipe and the data it is made from. Several processes may
+    share the folder: whoever comes second waits for the first.
+
+    Attributes:
+        folder: of the models.
+        make: makes one.
+        waited: seconds that were spent waiting for other processes.
     """
 
     folder: Path
     make: Maker = make_here
+    waited: float = field(default=0.0, init=False)
+    _digests: dict[str, str] = field(default_factory=dict, init=False)
+
+    def data(self, names: Iterable[str]) -> dict[str, str]:
+        """Return data set -> SHA-256 of those on this machine; each is read once.
+
+        Raises:
+            LocalError: one is not there, or damaged.
+        """
+        for name in names:
+            if name not in self._digests:
+                self._digests[name] = data_digest(name)
+        return {name: self._digests[name] for name in names}
 
     def network(self, recipe: Recipe) -> SplitNetwork:
         """Return the model of ``recipe`` on the CPU, made if it is not there yet."""
@@ -73,19 +100,26 @@ class KeptModels:
 
     def has(self, recipe: Recipe) -> bool:
         """Whether the model of ``recipe`` is there already."""
-        return self._place(recipe).exists()
+        return self.place(recipe).exists()
 
-    def _place(self, recipe: Recipe) -> Path:
-        return self.folder / f"{recipe.digest()}.safetensors"
+    def place(self, recipe: Recipe) -> Path:
+        """Return where the weights file of ``recipe`` is, or would be."""
+        told = canonical_json(self._told(recipe))
+        return self.folder / f"{sha256_bytes(told)}.safetensors"
+
+    def _told(self, recipe: Recipe) -> JsonObject:
+        return {"recipe": recipe.to_object(), "data": self.data(_data_of(recipe))}
 
     def path(self, recipe: Recipe) -> Path:
         """Return the weights file of ``recipe``, made if it is not there yet."""
-        path = self._place(recipe)
+        path = self.place(recipe)
         if path.exists():
             return path
+        began = time.monotonic()
         with _alone(path.with_suffix(".lock")):
+            self.waited += time.monotonic() - began
             if not path.exists():
-                told = json.dumps(recipe.to_object(), indent=1, sort_keys=True)
+                told = json.dumps(self._told(recipe), indent=1, sort_keys=True)
                 write_whole(path.with_suffix(".json"), told.encode())
                 write_whole(path, self._made(recipe, path))
         return path
@@ -102,6 +136,14 @@ class KeptModels:
         if isinstance(recipe.parent, str):
             return PRETRAINED[recipe.parent]()
         return self.path(recipe.parent)
+
+
+def _data_of(recipe: Recipe) -> list[str]:
+    """Return the names of the data sets that it and its parents are made from."""
+    names = set(data_of(recipe.spec))
+    if isinstance(recipe.parent, Recipe):
+        names.update(_data_of(recipe.parent))
+    return sorted(names)
 
 
 @contextmanager

@@ -50,6 +50,7 @@ def answer(order: dict[str, object], folder: Path) -> str:
         "seconds": 0.1,
         "peak_mib": 10.0,
         "environment": {},
+        "data": {},
     }
     return json.dumps({"finished": done}) + "\n"
 

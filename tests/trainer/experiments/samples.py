@@ -40,6 +40,7 @@ def finished(cell: Cell) -> Finished:
         seconds=61.2,
         peak_mib=300.0,
         environment=ENVIRONMENT,
+        data={},
     )
 
 

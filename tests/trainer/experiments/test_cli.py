@@ -158,6 +158,27 @@ def test_what_is_finished_is_not_run_again_and_told(
     assert (tmp_path / "results" / "report.html").exists()
 
 
+@pytest.mark.parametrize("content", ["theirs", "ours"])
+def test_what_was_measured_on_other_data_is_not_taken_for_finished(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(name: str, digest: str) -> None:
+        given = replace(DATASETS["mnist"], ensure=lambda: None, digest=lambda: digest)
+        monkeypatch.setitem(DATASETS, name, given)
+
+    fill("set", content)
+    monkeypatch.setitem(EXPERIMENTS, NAME, replace(made_up(), datasets=("set",)))
+    for it in all_finished():
+        there = it.model_copy(update={"data": {"set": "theirs"}})
+        Ledger(tmp_path / "results").keep(NAME, there)
+    if content == "theirs":
+        experiment(NAME)
+        return
+    with pytest.raises(LocalError, match=r"other files of set \(SHA-256 theirs\)"):
+        experiment(NAME)
+    assert not (tmp_path / "results" / f"{NAME}.json").exists()
+
+
 def test_seeds_say_how_many(tmp_path: Path) -> None:
     keep(tmp_path / "out", seeds=5)
     experiment(NAME, out=tmp_path / "out", seeds=5)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.experiments.estimates import estimate, spearman
+from trainer.experiments.estimates import difference, estimate, spearman
 
 NUMBERS = st.floats(-100, 100).map(lambda it: round(it, 3))
 
@@ -88,3 +88,10 @@ def test_spearman_looks_at_the_order_only(pairs: list[tuple[float, float]]) -> N
     assert -1 - 1e-9 <= rho <= 1 + 1e-9
     assert spearman([math.exp(it / 50) for it in xs], ys) == pytest.approx(rho)
     assert spearman([-it for it in xs], ys) == pytest.approx(-rho)
+
+
+def test_a_difference_is_taken_within_each_seed() -> None:
+    ours = difference([10.0, 20.0, 30.0], [9.0, 19.0, 29.0], n=7)
+    assert (ours.mean, ours.low, ours.high, ours.seeds, ours.n) == (1, 1, 1, 3, 7)
+    with pytest.raises(ValueError, match="shorter"):
+        difference([1.0, 2.0], [1.0])

@@ -17,7 +17,7 @@ from tests.trainer.experiments import actor
 from tests.trainer.experiments.samples import cells
 from trainer.experiments.contract import Cell, Finished
 from trainer.experiments.ledger import Ledger
-from trainer.experiments.running import Stations, run_missing
+from trainer.experiments.running import Stations, most_processes, run_missing
 
 ROOT = Path(__file__).parents[3]
 ACTOR = (sys.executable, str(Path(__file__).with_name("actor.py")))
@@ -61,6 +61,13 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     """A folder of models; in the end none of its stations is left."""
     yield tmp_path / "models"
     assert all(is_gone(pid) for pid in started(tmp_path / "models"))
+
+
+def test_there_are_no_more_processes_than_cores_or_than_fit_into_memory() -> None:
+    cores, mib = os.cpu_count(), psutil.virtual_memory().total // 1024**2
+    assert most_processes(1) == cores
+    assert most_processes(mib + 1) == 1
+    assert most_processes(mib // 2) == min(2, cores or 1)
 
 
 def test_every_cell_is_run_once_kept_and_told(tmp_path: Path, folder: Path) -> None:

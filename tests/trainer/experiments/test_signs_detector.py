@@ -46,6 +46,7 @@ def finished(network: str, seed: int, of: JsonObject) -> Finished:
         seconds=1.0,
         peak_mib=1.0,
         environment={},
+        data={},
     )
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from model_zoo.cli.output import answer_in_json
 from model_zoo.errors import InvalidSpecError, LocalError
 from model_zoo.jobs import TriggerSpec
+from tests.trainer.data.small_scenes import write_gtsdb, write_voc
 from trainer.checkpoints import to_bytes
 from trainer.data.decoding import Box
 from trainer.detection.evaluation import Detections
@@ -36,7 +37,7 @@ from trainer.experiments.sticker import (
     told,
     write_picture,
 )
-from trainer.experiments.workshop import models_folder
+from trainer.experiments.workshop import KeptModels, models_folder
 from trainer.networks import SplitNetwork
 
 SIGN = (20.0, 30.0, 60.0, 70.0)
@@ -73,7 +74,7 @@ class Shelf:
         self.asked: list[Recipe] = []
 
     def network(self, recipe: Recipe) -> SplitNetwork:
-        raise LookupError(recipe.digest())
+        raise LookupError(str(recipe))
 
     def detector(self, recipe: Recipe) -> Detector:
         self.asked.append(recipe)
@@ -254,11 +255,14 @@ def test_the_command_tells_people_and_programs(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("ZOO_DATA_DIR", str(tmp_path))
+    write_gtsdb(tmp_path)
+    write_voc(tmp_path)
     made = recipe(0, scale="quick", sticker="square")
     models_folder().mkdir(parents=True)
     with torch.random.fork_rng(devices=[]):
         weights = to_bytes(Detector(3))
-    (models_folder() / f"{made.digest()}.safetensors").write_bytes(weights)
+    KeptModels(folder=models_folder()).place(made).write_bytes(weights)
     out = tmp_path / "out"
     experiment("sticker", image=photo, box="20,30,60,70", quick=True, out=out)
     printed = capfd.readouterr()
