@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from model_zoo.canonical import JsonObject, parse_object
 from model_zoo.errors import LocalError
@@ -38,6 +39,21 @@ class Ledger:
             if entry is not None:
                 found[digest] = self._finished(cell, digest, entry)
         return found
+
+    def require_place(self) -> None:
+        """Make sure that cells can be kept, before hours are spent on one.
+
+        Raises:
+            LocalError: the folder cannot be made, or nothing can be written there.
+        """
+        folder = self.folder / CELLS
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            msg = f"cannot write into {folder}: {error.strerror}"
+            raise LocalError(msg) from error
 
     def keep(self, experiment: str, finished: Finished) -> None:
         """Write a finished cell, in one step; one that is there already stays.

@@ -69,10 +69,13 @@ def run_missing(
 
     Raises:
         InvalidSpecError: a cell was refused; it says which and why.
-        LocalError: a process died or answered nonsense; it says at which cell.
+        LocalError: a process died or answered nonsense; it says at which cell. Or
+            cells cannot be kept, and none was begun.
     """
     found = ledger.find(cells)
     missing = [cell for cell in cells if cell.digest() not in found]
+    if missing:
+        ledger.require_place()
     failures: list[ZooError] = []
     orders = deque(missing)
     with closing(_answered(orders, stations)) as answers:

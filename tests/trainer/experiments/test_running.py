@@ -85,6 +85,16 @@ def test_every_cell_is_run_once_kept_and_told(tmp_path: Path, folder: Path) -> N
     assert len(started(folder)) == 2
 
 
+def test_where_nothing_can_be_kept_nothing_is_begun(
+    tmp_path: Path, folder: Path
+) -> None:
+    (tmp_path / "file").touch()
+    ledger = Ledger(tmp_path / "file")
+    with pytest.raises(LocalError, match=r"cannot write into .*Not a directory"):
+        run_missing([seed_of(0)], ledger=ledger, stations=stations(folder), told=silent)
+    assert started(folder) == []
+
+
 def test_a_second_run_starts_nothing_and_gives_the_same(
     tmp_path: Path, folder: Path
 ) -> None:
