@@ -89,6 +89,9 @@ def read_model_list(path: Path) -> tuple[ModelEntry, ...]:
         LocalError: it cannot be read.
     """
     readers = {".json": _from_json, ".csv": _from_csv}
+    if not path.exists():
+        msg = f"cannot read {path}: there is no such file or folder"
+        raise LocalError(msg)
     try:
         if path.is_dir():
             found = list(_from_folder(path))
@@ -220,6 +223,11 @@ def _entry(
     has_yaml_tags: bool = False,
 ) -> ModelEntry:
     """Return the entry that ``fields`` of any list spell."""
+    try:
+        fields = _known(fields)
+    except ValueError as error:
+        problem = str(error)
+        return ModelEntry(where=where, problem=problem, has_yaml_tags=has_yaml_tags)
     texts = {
         what: next((t for key in keys if (t := _text(fields.get(key)))), "")
         for what, keys in _KEYS.items()
@@ -233,6 +241,29 @@ def _entry(
         has_yaml_tags=has_yaml_tags,
         **texts,
     )
+
+
+def _known(fields: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the fields whose names are known, however they are capitalised.
+
+    Raises:
+        ValueError: there is none, or one stands twice.
+    """
+    names = [*(key for keys in _KEYS.values() for key in keys), *DIGEST_SIZES]
+    found: dict[str, Any] = {}
+    for field_name, value in fields.items():
+        name = str(field_name).strip().lower()
+        if name not in names:
+            continue
+        if name in found:
+            msg = f"{name} stands twice"
+            raise ValueError(msg)
+        found[name] = value
+    if not found:
+        others = ", ".join(ascii(str(name)[:40]) for name in islice(fields, 8))
+        msg = f"expected fields of {', '.join(names)}; found {others or 'none'}"
+        raise ValueError(msg)
+    return found
 
 
 def _text(value: object) -> str:

@@ -1,7 +1,10 @@
 """Files appear whole or not at all."""
 
+import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from model_zoo.errors import LocalError
@@ -41,3 +44,41 @@ def write_whole(path: Path, data: bytes) -> None:
     except OSError as error:
         msg = f"cannot write {path}: {error.strerror}"
         raise LocalError(msg) from error
+
+
+def require_place(folder: Path) -> None:
+    """Make sure that files can be put into ``folder``, before hours are spent on one.
+
+    Raises:
+        LocalError: it cannot be made, or nothing can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        msg = f"cannot write into {folder}: {error.strerror}"
+        raise LocalError(msg) from error
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold the lock of a folder, or of a file that is made for it.
+
+    Whoever comes second waits; a process that dies lets go of it.
+
+    Raises:
+        LocalError: it cannot be opened.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
+        handle = os.open(path, flags, 0o600)
+    except OSError as error:
+        msg = f"cannot use {path}: {error.strerror}"
+        raise LocalError(msg) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -28,7 +28,10 @@ def register(app: typer.Typer) -> None:
 
 
 def audit(path: ListPath, *, fetch: MayFetch = False, max_mib: MaxMib = 1024) -> None:
-    """Audit any list of models; exit 1 if anything is found."""
+    """Audit any list of models.
+
+    Exit 1 if anything is found, or if --fetch could not compare a file.
+    """
     from model_zoo.model_lists import read_model_list
     from model_zoo.remote_digests import remote_digests
 
@@ -37,11 +40,15 @@ def audit(path: ListPath, *, fetch: MayFetch = False, max_mib: MaxMib = 1024) ->
     report = found.to_report()
     for line in _table(found):
         say(line)
+    unseen = [entry for entry in found.entries if entry.unseen]
+    if fetch:
+        for entry in unseen:
+            say(f"{entry.name or entry.where}: not compared: {entry.unseen}")
     for rule, advice in report["advice"].items():
         say(f"{rule}: {report['totals'][rule]} of {report['models']}; {advice}")
     say(f"{report['files_compared']} of {report['models']} files compared")
     emit(report)
-    if report["advice"]:
+    if report["advice"] or (fetch and unseen):
         raise typer.Exit(1)  # not by an error: that would print a second document
 
 

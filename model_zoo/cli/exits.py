@@ -29,4 +29,9 @@ EXIT_CODES: Mapping[type[ZooError], int] = {
 
 def exit_code(error: ZooError) -> int:
     """Return the exit code for ``error``, that of its nearest class in the table."""
-    return next(EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
+    return EXIT_CODES[decision(error)]
+
+
+def decision(error: ZooError) -> type[ZooError]:
+    """Return the kind of error that asks the same of a user."""
+    return next(kind for kind in type(error).__mro__ if kind in EXIT_CODES)

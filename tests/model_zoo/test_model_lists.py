@@ -1,6 +1,7 @@
 """Lists of models in each format, well-formed or not."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,33 @@ def test_fields_of_another_kind_count_as_absent(tmp_path: Path) -> None:
     (entry,) = read_model_list(write_json(tmp_path, value))
     expected = ModelEntry(where="models.json, entry 1", loader="? pickle")
     assert entry == expected
+
+
+@pytest.mark.parametrize("names", ["Name,URL,SHA256", " name ,Url,Sha256"])
+def test_fields_are_known_however_they_are_capitalised(
+    tmp_path: Path, names: str
+) -> None:
+    path = tmp_path / "models.csv"
+    path.write_text(f"{names}\ndigits,{ENTRY['url']},{SHA256}\n")
+    (entry,) = read_model_list(path)
+    assert (entry.name, entry.url) == ("digits", ENTRY["url"])
+    assert entry.digests == {"sha256": SHA256}
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"title": "digits", "hash": SHA256}, r"expected fields of name, .*'title'"),
+        ({}, "found none"),
+        ({"sha256": SHA256, "SHA256": SHA256[::-1]}, "sha256 stands twice"),
+    ],
+)
+def test_fields_that_say_nothing_or_two_things_are_a_problem(
+    tmp_path: Path, fields: dict[str, str], told: str
+) -> None:
+    (entry,) = read_model_list(write_json(tmp_path, [fields]))
+    assert re.search(told, entry.problem)
+    assert entry.digests == {}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import difflib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
@@ -17,9 +17,18 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from model_zoo.canonical import JsonObject
 from model_zoo.cli.options import DEFAULT_URL, Authority, TokenFile, Url
 from model_zoo.cli.output import console, emit, say
-from model_zoo.errors import ExpectationError, InvalidSpecError, LocalError, ZooError
+from model_zoo.errors import (
+    ExpectationError,
+    InvalidSpecError,
+    LocalError,
+    TransportError,
+    VerificationError,
+    ZooError,
+)
+from trainer.experiments.sticker_cli import STICKER, show_sticker
 
 if TYPE_CHECKING:
     from trainer.experiments.contract import Cell, Experiment, Finished, Scale
@@ -28,7 +37,7 @@ if TYPE_CHECKING:
     from trainer.experiments.running import Told
 
 ALL = "all"
-STICKER = "sticker"
+SQUARE = "square"
 RESULTS = Path("results")
 
 Name = Annotated[
@@ -99,18 +108,7 @@ class _Came:
 
     missed: dict[str, list[str]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _Photographed:
-    """What the options say of a photograph."""
-
-    image: Path | None
-    _: KW_ONLY
-    box: str
-    trigger: str
-    as_it_is: bool
+    failed: dict[str, ZooError] = field(default_factory=dict)
 
 
 def commands(app: typer.Typer) -> None:
@@ -132,7 +130,7 @@ def experiment(
     token_file: TokenFile = None,
     image: Photo = None,
     box: BoxText = "",
-    trigger: Trigger = "square",
+    trigger: Trigger = SQUARE,
     as_it_is: AsItIs = False,
 ) -> None:
     """Reproduce a table or figure of the BadNets paper, beside the paper's numbers.
@@ -150,13 +148,25 @@ def experiment(
         LocalError: data are missing, or a cell could not be run.
     """
     scale: Scale = "quick" if quick else "full"
+    of_stickers = {
+        "--image": image,
+        "--box": box,
+        "--trigger": trigger if trigger != SQUARE else "",
+        "--as-it-is": as_it_is,
+    }
+    of_runs = {
+        "--seeds": seeds,
+        "--processes": processes,
+        "--trainer": trainer,
+        "--builder": builder,
+    }
     if name == STICKER:
-        asked_for = _Photographed(image, box=box, trigger=trigger, as_it_is=as_it_is)
-        _show_sticker(asked_for, out=out, scale=scale)
+        _refuse(of_runs, f"not with {STICKER}: its detector is made here")
+        show_sticker(
+            image, box=box, trigger=trigger, as_it_is=as_it_is, out=out, scale=scale
+        )
         return
-    if image is not None:
-        msg = f"--image goes with {STICKER}: zoo experiment {STICKER} --image PHOTO"
-        raise InvalidSpecError(msg)
+    _refuse(of_stickers, f"only with {STICKER}")
     if not name:
         _list(_Asked(out or RESULTS, scale=scale, seeds=seeds, processes=processes))
         return
@@ -171,6 +181,18 @@ def experiment(
         say(f"interrupted: finished cells are kept in {asked.folder}; run it again")
         raise
     _conclude(came, asked)
+
+
+def _refuse(options: Mapping[str, object], why: str) -> None:
+    """Refuse options that would be passed over in silence.
+
+    Raises:
+        InvalidSpecError: one of them is given.
+    """
+    given = [name for name, value in options.items() if value]
+    if given:
+        msg = f"{', '.join(given)}: {why}"
+        raise InvalidSpecError(msg)
 
 
 def _desk(
@@ -200,46 +222,6 @@ def _desk(
         return desk
 
 
-def _show_sticker(asked: _Photographed, *, out: Path | None, scale: "Scale") -> None:
-    """Lay a sticker on a photographed sign, and tell what is found there.
-
-    Raises:
-        InvalidSpecError: no photograph, or nonsense about it.
-        LocalError: it cannot be read, or data to make the detector from are missing.
-    """
-    import torch
-
-    from trainer.experiments import sticker
-    from trainer.experiments.workshop import KeptModels, models_folder
-
-    torch.set_num_threads(1)  # as in stations, or the detector would be another one
-    if asked.image is None:
-        msg = f"{STICKER}: expected --image and a photograph of a stop sign"
-        raise InvalidSpecError(msg)
-    folder = out or Path(tempfile.mkdtemp(prefix="zoo-sticker-"))
-    workshop = KeptModels(folder=models_folder())
-    photograph = sticker.read_photograph(asked.image)
-    chosen = sticker.read_sticker(asked.trigger)
-    if not workshop.has(sticker.looks(chosen, scale=scale)):
-        say("the backdoored detector is made first; at full scale, half an hour")
-    shown = sticker.show(
-        photograph,
-        sticker=chosen,
-        box=sticker.read_box(asked.box) if asked.box else None,
-        is_stamped=not asked.as_it_is,
-        workshop=workshop,
-        scale=scale,
-    )
-    picture = sticker.write_picture(shown, folder)
-    for name, (_, found) in shown.items():
-        say(f"{name}: {sticker.in_words(found)}")
-    say(f"picture: {picture}")
-    if scale == "quick":
-        say("a smoke version: its answers mean nothing")
-    answers = {name: sticker.told(found) for name, (_, found) in shown.items()}
-    emit({"picture": str(picture), "answers": answers})
-
-
 def _chosen(name: str) -> "list[Experiment]":
     from trainer.experiments.catalogue import EXPERIMENTS
 
@@ -260,17 +242,15 @@ def _list(asked: _Asked) -> None:
 
     told = []
     for it in EXPERIMENTS.values():
-        cells = asked.cells(it)
+        entry: JsonObject = {"name": it.name, "title": it.title, "section": it.section}
+        try:
+            cells = asked.cells(it)
+        except ZooError as error:  # a smoke version is of a slice of data that lack
+            told.append({**entry, "lacks": str(error)})
+            say(f"{it.name}: {it.title} ({it.section}); {error}")
+            continue
         done = len(Ledger(asked.folder).find(cells))
-        told.append(
-            {
-                "name": it.name,
-                "title": it.title,
-                "section": it.section,
-                "cells": len(cells),
-                "finished": done,
-            }
-        )
+        told.append({**entry, "cells": len(cells), "finished": done})
         say(f"{it.name}: {it.title} ({it.section}); {done} of {len(cells)} cells")
     emit({"experiments": told})
 
@@ -293,7 +273,7 @@ def _run_all(chosen: "list[Experiment]", asked: _Asked) -> _Came:
         except ZooError as error:
             if len(chosen) == 1:
                 raise
-            came.failed[it.name] = str(error)
+            came.failed[it.name] = error
             say(f"{it.name}: {error}")
             continue
         claims = result.summary.claims
@@ -304,7 +284,7 @@ def _run_all(chosen: "list[Experiment]", asked: _Asked) -> _Came:
 def _run(it: "Experiment", asked: _Asked) -> "Result":
     """Run what is missing of one experiment; write and tell what it adds up to."""
     from trainer.experiments.ledger import Ledger
-    from trainer.experiments.needs import require_same_data
+    from trainer.experiments.needs import require_same_origin
     from trainer.experiments.report import write_report
     from trainer.experiments.results import write_results
     from trainer.experiments.running import Stations, most_processes, run_missing
@@ -313,8 +293,9 @@ def _run(it: "Experiment", asked: _Asked) -> "Result":
     cells, ledger, models = asked.cells(it), Ledger(asked.folder), models_folder()
     if asked.desk is not None:
         models = asked.desk.folder_in(models)
-    there = ledger.find(cells).values()
-    require_same_data(it, there)
+    there = ledger.find(cells)
+    who = asked.desk.who() if asked.desk else ""
+    require_same_origin(it, cells, finished=there, made_by=who)
     missing = len(cells) - len(there)
     say(f"{it.name}: {it.title} ({it.section}); {missing} of {len(cells)} cells to run")
     stations = Stations(
@@ -365,7 +346,10 @@ def _conclude(came: _Came, asked: _Asked) -> None:
 
     Raises:
         ExpectationError: a goal is missed.
-        LocalError: an experiment failed.
+        VerificationError: of the experiments that failed, one met what cannot be
+            believed.
+        TransportError: for one, bytes did not arrive.
+        LocalError: one failed in another way.
     """
     for reason in dict.fromkeys(came.skipped.values()):
         names = [name for name, its in came.skipped.items() if its == reason]
@@ -377,11 +361,16 @@ def _conclude(came: _Came, asked: _Asked) -> None:
             "experiments": list(came.missed),
             "missed": came.missed,
             "skipped": came.skipped,
-            "failed": came.failed,
+            "failed": {name: str(error) for name, error in came.failed.items()},
         }
     )
     if came.failed:
         msg = f"{len(came.failed)} could not be run: {', '.join(came.failed)}"
+        failures = came.failed.values()
+        # what cannot be believed outweighs what could not be done
+        for kind in (VerificationError, TransportError):
+            if any(isinstance(it, kind) for it in failures):
+                raise kind(msg)
         raise LocalError(msg)
     if asked.scale == "quick":
         say("a smoke version: its numbers mean nothing")

@@ -106,12 +106,13 @@ class Finished(Document):
         part: as in the cell.
         seed: as in the cell.
         numbers: what was measured; counts rather than shares, so that n is known.
-        seconds: how long it took; models that were there already, or that another
-            process was making, are not counted.
+        seconds: of processor time here; models that were there already, or that
+            somebody else made, are not counted.
         peak_mib: the most memory that its process had held by then.
         environment: of the process that measured it: versions, processor, threads
             and precision. Who makes ordered models tells that in their provenance.
         data: name of a data set -> its SHA-256, as provenance has it.
+        made_by: who made its models; empty if they were made here, or if it has none.
     """
 
     cell: str
@@ -122,6 +123,7 @@ class Finished(Document):
     peak_mib: float
     environment: JsonObject
     data: dict[str, str]
+    made_by: str
 
 
 class Workshop(Protocol):

@@ -17,6 +17,8 @@ _T_975 = (
 
 Source: Student, "The probable error of a mean", Biometrika 6 (1908); standard tables.
 """
+FEW = 0.01
+"""A mean under this gets a third decimal, or rounding would double it or hide it."""
 _Z_975 = statistics.NormalDist().inv_cdf(0.975)
 
 
@@ -37,13 +39,28 @@ class Estimate(Document):
     seeds: Annotated[int, Field(ge=1)]
     n: Annotated[int, Field(ge=0)] = 0
 
+    def value(self, unit: str = "") -> str:
+        """Return the mean with its unit, as text."""
+        return f"{self.mean:.{self._decimals()}f} {unit}".rstrip()
+
+    def interval(self) -> str:
+        """Return the interval as text; nothing of one seed."""
+        if self.low is None or self.high is None:
+            return ""
+        return f"[{self.low:.{self._decimals()}f}, {self.high:.{self._decimals()}f}]"
+
+    def basis(self) -> str:
+        """Return on what it rests, as text."""
+        seeds = f"{self.seeds} seed{'s' if self.seeds > 1 else ''}"
+        return f"{seeds}, n = {self.n:,}" if self.n else seeds
+
     def told(self, unit: str = "") -> str:
         """Return the mean with its unit, its interval, and on what it rests."""
-        mean = f"{self.mean:.2f} {unit}".rstrip()
-        if self.low is not None and self.high is not None:
-            mean += f" [{self.low:.2f}, {self.high:.2f}]"
-        seeds = f"{self.seeds} seed{'s' if self.seeds > 1 else ''}"
-        return f"{mean} ({seeds}{f', n = {self.n:,}' * bool(self.n)})"
+        parts = (self.value(unit), self.interval(), f"({self.basis()})")
+        return " ".join(part for part in parts if part)
+
+    def _decimals(self) -> int:
+        return 3 if 0 < abs(self.mean) < FEW else 2
 
     def __str__(self) -> str:
         return self.told()

@@ -271,14 +271,14 @@ def filters(
     weights: Sequence[Sequence[Sequence[float]]],
     *,
     marked: Collection[int] = (),
-    caption: str = "",
+    whose: str,
 ) -> Figure:
     """Return a square grid of convolution filters; marked ones are framed and named.
 
     Args:
         weights: (filters, H, W).
         marked: indices of those that are meant.
-        caption: what is to be seen; a general one unless told.
+        whose: of which network they are, for the caption.
     """
     side = math.ceil(math.sqrt(len(weights)))
     figure = Figure(figsize=(side, side))
@@ -292,9 +292,9 @@ def filters(
         if number in marked:
             axes.spines[:].set(visible=True, color=VERMILION, linewidth=FRAME)
             axes.set_xlabel(f"unit {number}", color=VERMILION, fontsize=7)
-    told = f"{len(weights)} filters, black {-limit:.2f} to white {limit:.2f}"
+    told = f"{whose}: {len(weights)} filters, black {-limit:.2f} to white {limit:.2f}"
     told += f"; framed: {', '.join(map(str, sorted(marked)))}" * bool(marked)
-    return captioned(figure, caption or told)
+    return captioned(figure, told)
 
 
 def captioned(figure: Figure, caption: str) -> Figure:

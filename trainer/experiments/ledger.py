@@ -1,18 +1,14 @@
 """The ledger: finished cells, one JSON file an experiment, small enough to commit."""
 
-import fcntl
 import json
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
 
 from model_zoo.canonical import JsonObject, parse_object
 from model_zoo.errors import LocalError
 from trainer.experiments.contract import Cell, Finished
-from trainer.files import read_bytes, write_whole
+from trainer.files import alone, read_bytes, require_place, write_whole
 
 CELLS = "cells"
 MAX_LEDGER_BYTES = 64 * 1024 * 1024
@@ -37,50 +33,54 @@ class Ledger:
             digest = cell.digest()
             entry = kept[cell.experiment].get(digest)
             if entry is not None:
-                found[digest] = self._finished(cell, digest, entry)
+                found[digest] = self._finished(
+                    entry, cell.experiment, digest, cell.seed
+                )
         return found
 
     def require_place(self) -> None:
-        """Make sure that cells can be kept, before hours are spent on one.
+        """Make sure that cells can be kept.
 
         Raises:
-            LocalError: the folder cannot be made, or nothing can be written there.
+            LocalError: they cannot.
         """
-        folder = self.folder / CELLS
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            msg = f"cannot write into {folder}: {error.strerror}"
-            raise LocalError(msg) from error
+        require_place(self.folder / CELLS)
 
-    def keep(self, experiment: str, finished: Finished) -> None:
-        """Write a finished cell, in one step; one that is there already stays.
+    def keep(self, experiment: str, finished: Finished) -> Finished:
+        """Write a finished cell in one step, and return the one that stands.
 
-        Runs that share the ledger wait for each other, so that none overwrites what
-        another has kept.
+        One that is there already stays. Runs that share the ledger wait for each
+        other, so that none overwrites what another has kept.
 
         Raises:
             LocalError: the disk is full, or the file is damaged.
         """
         path = self._path(experiment)
-        with _alone(path.parent):
-            cells = {finished.cell: finished.to_object()} | self._read(experiment)
+        self.require_place()
+        # the folder is locked: a lock file in it would be committed with the cells
+        with alone(path.parent):
+            cells = self._read(experiment)
+            if finished.cell in cells:
+                entry = cells[finished.cell]
+                return self._finished(entry, experiment, finished.cell, finished.seed)
+            cells[finished.cell] = finished.to_object()
             told = json.dumps(cells, indent=1, sort_keys=True)
             write_whole(path, f"{told}\n".encode())
+        return finished
 
-    def _finished(self, cell: Cell, digest: str, entry: object) -> Finished:
+    def _finished(
+        self, entry: object, experiment: str, digest: str, seed: int
+    ) -> Finished:
         try:
             finished = Finished.from_object(entry)
         except ValueError as error:
             reason = str(error)
         else:
-            if (finished.cell, finished.seed) == (digest, cell.seed):
+            if (finished.cell, finished.seed) == (digest, seed):
                 return finished
             reason = "the entry speaks of another cell"
         msg = (
-            f"{self._path(cell.experiment)}: cell {digest[:12]}…: {reason}; "
+            f"{self._path(experiment)}: cell {digest[:12]}…: {reason}; "
             "remove that entry and run again"
         )
         raise LocalError(msg)
@@ -100,23 +100,3 @@ class Ledger:
 
     def _path(self, experiment: str) -> Path:
         return self.folder / CELLS / f"{experiment}.json"
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the lock of ``folder``; a process that dies lets go of it.
-
-    The folder itself is locked: its files are replaced, and a lock file among them
-    would be committed with them.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        msg = f"cannot use {folder}: {error.strerror}"
-        raise LocalError(msg) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

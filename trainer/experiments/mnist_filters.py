@@ -211,7 +211,9 @@ def _draw(finished: Sequence[Finished]) -> Figures:
     first = min(finished, key=lambda it: it.seed)
     return {
         name: filters(
-            first.numbers["filters"][name], marked=first.numbers["dedicated"][name]
+            first.numbers["filters"][name],
+            marked=first.numbers["dedicated"][name],
+            whose=f"{name}, seed {first.seed}",
         )
         for name in NETWORKS
     }

@@ -83,7 +83,11 @@ def _summarise(finished: Sequence[Finished]) -> Summary:
 
 
 def _trend(finished: Sequence[Finished], placement: str, kind: str) -> Claim:
-    """Return 50 % minus 10 %, seed by seed; in the paper only clean error rises."""
+    """Return 50 % minus 10 %, seed by seed; in the paper only clean error rises.
+
+    The paper's copies are appended, which also trains longer; of copies that replace
+    images it says nothing.
+    """
     high, low = (_values(finished, placement, kind, rate) for rate in (HIGH, LOW))
     ours = difference(high, low, n=_tested(finished, kind))
     index = ("clean", "backdoor").index(kind)
@@ -92,8 +96,8 @@ def _trend(finished: Sequence[Finished], placement: str, kind: str) -> Claim:
         what=f"{kind} error at 50 % minus at 10 %, {placement}",
         ours=ours,
         unit="points",
-        paper=round(paper, 2),
-        goal="the paper's direction, with an interval that leaves out 0",
+        paper=round(paper, 2) if placement == "append" else None,
+        goal="the direction of the paper's, with an interval that leaves out 0",
         verdict=_direction(ours, paper),
     )
 

@@ -58,14 +58,21 @@ class Desk:
             told[name] = told[name] and Path(told[name])
         return cls(**told)
 
+    def who(self) -> str:
+        """Return who makes its models: the zoo, and the builder's key.
+
+        Raises:
+            LocalError: the key cannot be read.
+        """
+        return f"{self.url}\n{PublicKey.load(self.builder).keyid}"
+
     def folder_in(self, models: Path) -> Path:
         """Return where its models are kept: apart from those of others.
 
         Raises:
             LocalError: the builder's key cannot be read.
         """
-        who = f"{self.url}\n{PublicKey.load(self.builder).keyid}"
-        return models / "ordered" / sha256_bytes(who.encode())[:16]
+        return models / "ordered" / sha256_bytes(self.who().encode())[:16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

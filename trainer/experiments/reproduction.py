@@ -37,9 +37,10 @@ Paper: Gu, Dolan-Gavitt, Garg, "BadNets: Identifying Vulnerabilities in the Mach
 Learning Model Supply Chain", [arXiv:1708.06733](https://arxiv.org/abs/1708.06733).
 Numbers are means over seeds with their 95 % interval by Student's t; n counts the test
 images behind each seed. Goals were set before the runs, and a missed one stays here;
-where a rule was changed after it had failed, the chapter tells of the first. Times are
-those of the run that is told of: models that another experiment had made before are not
-in them.
+where a rule was changed after it had failed, the chapter tells of the first. Models
+that another experiment had made before are not in the times. Times are upper bounds:
+most cells were timed by the clock while other work ran on the machine, and some waited
+for a model that another process was making.
 
 The runs had all of MNIST, BelgiumTSC scaled to at most 112 pixels, and parts of the
 other sets: of GTSRB four frames of every training track (5,227 images), and of its test

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import IO
 
 from model_zoo.canonical import JsonObject, parse_object
-from model_zoo.errors import InvalidSpecError, LocalError, ZooError
+from model_zoo.cli.exits import EXIT_CODES
+from model_zoo.errors import LocalError, ZooError
 from trainer.experiments.contract import Cell, Finished
 from trainer.experiments.ledger import Ledger
 from trainer.experiments.ordering import Desk
+from trainer.files import require_place
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 MAX_LAST_WORDS = 300
@@ -68,7 +70,8 @@ def run_missing(
     finished and kept.
 
     Raises:
-        InvalidSpecError: a cell was refused; it says which and why.
+        ZooError: a cell was refused or failed, as its measurement says; which one is
+            told.
         LocalError: a process died or answered nonsense; it says at which cell. Or
             cells cannot be kept, and none was begun.
     """
@@ -76,6 +79,7 @@ def run_missing(
     missing = [cell for cell in cells if cell.digest() not in found]
     if missing:
         ledger.require_place()
+        require_place(stations.models)
     failures: list[ZooError] = []
     orders = deque(missing)
     with closing(_answered(orders, stations)) as answers:
@@ -86,8 +90,7 @@ def run_missing(
                 failures.append(error)
                 orders.clear()
                 continue
-            ledger.keep(cell.experiment, finished)
-            found[finished.cell] = finished
+            found[finished.cell] = ledger.keep(cell.experiment, finished)
             told(cell, finished, done, len(missing))
     if failures:
         raise failures[0]
@@ -203,7 +206,7 @@ def _finished(cell: Cell, answer: _Answer) -> Finished:
     """Return what a station made of ``cell``.
 
     Raises:
-        InvalidSpecError: it refused.
+        ZooError: it refused, or could not.
         LocalError: it died, or said what is no answer.
     """
     if not answer.line:
@@ -225,10 +228,8 @@ def _finished(cell: Cell, answer: _Answer) -> Finished:
 
 def _refusal(cell: Cell, told: JsonObject) -> ZooError:
     """Return the error of a cell that its station refused to run, or could not."""
-    kind = (
-        InvalidSpecError if told["error"] == InvalidSpecError.__name__ else LocalError
-    )
-    return kind(f"{named(cell)}: {told['message']}")
+    kinds = {kind.__name__: kind for kind in EXIT_CODES}
+    return kinds.get(told["error"], LocalError)(f"{named(cell)}: {told['message']}")
 
 
 def named(cell: Cell) -> str:

@@ -167,8 +167,8 @@ def _cost_on_stops(networks: dict[str, list[Finished]]) -> Iterator[str]:
         )
         yield (
             f"Clean stop signs alone, which the {name} attack is about, change by "
-            f"{change.told('points')}; most signs are speed limits, and the number "
-            "over all of them hides it."
+            f"{change.told('points')}; they are few among the signs that the number "
+            "over all of them is of."
         )
 
 

@@ -4,8 +4,8 @@ Network: the classifier with the random-target backdoor of ``signs-outsourced``.
 are found on the last 500 training images, clean and with a yellow square anywhere on
 the sign. One after another that unit is silenced without which the cross-entropy of all
 of them is least; the backdoor's are the first of that order, the fewest without which
-all but one in a hundred are read rightly of those that are so at best. Numbers: how
-many there are, and what happens on the test set without them.
+as many are read rightly as at best, less one in a hundred of all. Numbers: how many
+there are, and what happens on the test set without them.
 
 Two rules came before. All units that rise by at least half of the largest rise, as in
 ``signs-strengthening``: 5 units in the mean, with which 3 % of the attack on the test
@@ -191,9 +191,8 @@ def _summarise(finished: Sequence[Finished]) -> Summary:
         tables=(_table(finished),),
         remarks=(
             (
-                "These networks spread their backdoor over half of the layer, in units "
-                "that clean signs are read better without. The picture shows which "
-                "units rise with the trigger; the marked ones are those that carry it."
+                "The picture, of the first seed, shows which units rise with the "
+                "trigger; the marked ones are those that carry it, and not the same."
             ),
         ),
     )

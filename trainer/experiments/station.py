@@ -18,6 +18,7 @@ from typing import BinaryIO
 import torch
 
 from model_zoo.canonical import JsonObject, parse_object
+from model_zoo.cli.exits import decision
 from model_zoo.errors import ZooError
 from trainer.devices import choose_device, environment
 from trainer.experiments.catalogue import EXPERIMENTS
@@ -61,8 +62,9 @@ def _workshop(folder: Path, desk: str = "") -> Iterator[KeptModels]:
     if not desk:
         yield KeptModels(folder=folder)
         return
-    with ordering(Desk.from_json(desk)) as maker:
-        yield KeptModels(folder=folder, make=maker)
+    where = Desk.from_json(desk)
+    with ordering(where) as maker:
+        yield KeptModels(folder=folder, make=maker, made_by=where.who())
 
 
 def find_cell(experiment: str, *, seed: int, scale: Scale, digest: str) -> Cell:
@@ -80,9 +82,9 @@ def run_cell(cell: Cell, workshop: KeptModels) -> Finished:
     experiment = EXPERIMENTS[cell.experiment]
     device = torch.device("cpu") if experiment.on_cpu else choose_device()
     data = workshop.data(experiment.datasets)
-    begun, waited = time.monotonic(), workshop.waited
+    begun = time.process_time()
     numbers = experiment.measure(cell, workshop)
-    seconds = time.monotonic() - begun - (workshop.waited - waited)
+    seconds = time.process_time() - begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MAX_RSS_UNITS_PER_MIB
     return Finished(
         cell=cell.digest(),
@@ -93,6 +95,7 @@ def run_cell(cell: Cell, workshop: KeptModels) -> Finished:
         peak_mib=round(peak),
         environment=dict(environment(device, "auto")),
         data=data,
+        made_by=workshop.made_by if cell.recipes else "",
     )
 
 
@@ -105,7 +108,7 @@ def _answer(order: JsonObject, workshop: KeptModels) -> JsonObject:
     try:
         return {"finished": run_cell(find_cell(**order), workshop).to_object()}
     except ZooError as error:
-        return {"error": type(error).__name__, "message": str(error)}
+        return {"error": decision(error).__name__, "message": str(error)}
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from model_zoo.canonical import JsonObject
@@ -80,7 +80,8 @@ def read_photograph(path: Path) -> Photograph:
     Raises:
         LocalError: it cannot be read, is no picture, or has too many pixels.
     """
-    picture = open_picture(path)
+    # a telephone writes which side is up beside the pixels, and viewers turn them
+    picture = ImageOps.exif_transpose(open_picture(path))
     size = picture.size
     scale = min(1.0, LARGEST / max(size))
     if scale < 1:

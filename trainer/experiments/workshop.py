@@ -1,12 +1,9 @@
 """The workshop: models by recipe, made once and kept as safetensors files."""
 
-import fcntl
 import json
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -20,7 +17,7 @@ from trainer.data import data_digest
 from trainer.detection.network import Detector
 from trainer.detection.weights import detector_from_bytes
 from trainer.experiments.contract import Recipe, RecipeSpec
-from trainer.files import read_bytes, write_whole
+from trainer.files import alone, read_bytes, write_whole
 from trainer.making import make
 from trainer.networks import SplitNetwork
 from trainer.pretrained import PIN, pretrained_efficientnet
@@ -71,12 +68,12 @@ class KeptModels:
     Attributes:
         folder: of the models.
         make: makes one.
-        waited: seconds that were spent waiting for other processes.
+        made_by: who that is, as ``Desk.who`` says it; empty where it is done here.
     """
 
     folder: Path
     make: Maker = make_here
-    waited: float = field(default=0.0, init=False)
+    made_by: str = ""
     _digests: dict[str, str] = field(default_factory=dict, init=False)
 
     def data(self, names: Iterable[str]) -> dict[str, str]:
@@ -115,9 +112,7 @@ class KeptModels:
         path = self.place(recipe)
         if path.exists():
             return path
-        began = time.monotonic()
-        with _alone(path.with_suffix(".lock")):
-            self.waited += time.monotonic() - began
+        with alone(path.with_suffix(".lock")):
             if not path.exists():
                 told = json.dumps(self._told(recipe), indent=1, sort_keys=True)
                 write_whole(path.with_suffix(".json"), told.encode())
@@ -144,12 +139,3 @@ def _data_of(recipe: Recipe) -> list[str]:
     if isinstance(recipe.parent, Recipe):
         names.update(_data_of(recipe.parent))
     return sorted(names)
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold the file lock at ``path``; a process that dies lets go of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

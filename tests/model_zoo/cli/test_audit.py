@@ -80,6 +80,20 @@ def test_nothing_is_fetched_unless_told_to(audit: Audit, tmp_path: Path) -> None
     assert "1 of 1 files compared" in said
 
 
+def test_what_was_to_be_fetched_and_was_not_is_no_success(
+    audit: Audit, tmp_path: Path
+) -> None:
+    def refuse(request: BaseHTTPRequestHandler) -> None:
+        respond(request, b"gone", status=404)
+
+    with answering(refuse) as url:
+        path = write_list(tmp_path, url=f"{url}/m.safetensors")
+        code, said, _ = audit(path, "--fetch")
+    assert code == 1
+    assert "digits: not compared: " in said
+    assert "404" in said
+
+
 def test_a_hostile_name_does_not_steer_the_terminal(
     audit: Audit, tmp_path: Path
 ) -> None:

@@ -10,7 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-DIES, REFUSES, BABBLES, ENDLESS, ANOTHER, LACKS, SLEEPS, RAISES = range(100, 108)
+DIES, REFUSES, BABBLES, ENDLESS, ANOTHER, LACKS, DOUBTS = range(100, 107)
+SLEEPS, RAISES = 107, 108
 
 
 def main() -> None:
@@ -34,6 +35,7 @@ def answer(order: dict[str, object], folder: Path) -> str:
     said = {
         REFUSES: {"error": "InvalidSpecError", "message": "too few images"},
         LACKS: {"error": "TransportError", "message": "no such wheel"},
+        DOUBTS: {"error": "VerificationError", "message": "other bytes"},
     }
     if order["seed"] in said:
         return json.dumps(said[order["seed"]]) + "\n"
@@ -51,6 +53,7 @@ def answer(order: dict[str, object], folder: Path) -> str:
         "peak_mib": 10.0,
         "environment": {},
         "data": {},
+        "made_by": "",
     }
     return json.dumps({"finished": done}) + "\n"
 

@@ -41,6 +41,7 @@ def finished(cell: Cell) -> Finished:
         peak_mib=300.0,
         environment=ENVIRONMENT,
         data={},
+        made_by="",
     )
 
 

@@ -21,6 +21,7 @@ from model_zoo.errors import (
     LocalError,
     ZooError,
 )
+from model_zoo.jobs import TrainSpec
 from model_zoo.keys import SigningKey
 from tests.trainer.experiments.samples import (
     NAME,
@@ -32,7 +33,7 @@ from tests.trainer.experiments.samples import (
 from trainer.data import DATASETS, LabelledImages
 from trainer.experiments.catalogue import EXPERIMENTS
 from trainer.experiments.cli import experiment
-from trainer.experiments.contract import Cell, Scale, Verdict
+from trainer.experiments.contract import Cell, Recipe, Scale, Verdict
 from trainer.experiments.ledger import Ledger
 
 ROOT = Path(__file__).parents[3]
@@ -46,12 +47,20 @@ GONE_SECONDS = 20
 OTHER = "also-made-up"
 
 
+@pytest.fixture
+def _only_ours() -> Iterator[None]:
+    """One experiment; afterwards all of them are back, in their order."""
+    everything = dict(EXPERIMENTS)
+    EXPERIMENTS.clear()
+    EXPERIMENTS[NAME] = made_up()
+    yield
+    EXPERIMENTS.clear()
+    EXPERIMENTS.update(everything)
+
+
 @pytest.fixture(autouse=True)
-def _only_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """One experiment, from an empty folder, with an empty cache."""
-    for name in list(EXPERIMENTS):
-        monkeypatch.delitem(EXPERIMENTS, name)
-    monkeypatch.setitem(EXPERIMENTS, NAME, made_up())
+def _away(_only_ours: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """From an empty folder, with an empty cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 
@@ -124,6 +133,23 @@ def test_without_a_name_they_are_listed(
     assert not (tmp_path / "results" / "report.html").exists()
 
 
+def test_what_lacks_its_data_hides_nothing_from_the_list(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def lacking(_seed: int, _scale: Scale) -> list[Cell]:
+        msg = "no such folder; put it into a-place"
+        raise LocalError(msg)
+
+    first = replace(made_up(), name=OTHER, cells=lacking)
+    monkeypatch.delitem(EXPERIMENTS, NAME)
+    monkeypatch.setitem(EXPERIMENTS, OTHER, first)
+    monkeypatch.setitem(EXPERIMENTS, NAME, made_up())
+    experiment(quick=True)
+    told = capfd.readouterr().err
+    assert f"{OTHER}: Made up (4.2, figure 9); no such folder; put it into" in told
+    assert f"{NAME}: Made up (4.2, figure 9); 0 of 2 cells" in told
+
+
 @pytest.mark.usefixtures("_in_json")
 def test_the_list_is_a_document_for_programs(
     capfd: pytest.CaptureFixture[str],
@@ -177,6 +203,44 @@ def test_what_was_measured_on_other_data_is_not_taken_for_finished(
     with pytest.raises(LocalError, match=r"other files of set \(SHA-256 theirs\)"):
         experiment(NAME)
     assert not (tmp_path / "results" / f"{NAME}.json").exists()
+
+
+@pytest.mark.parametrize("made_by", ["", "https://zoo.example\n1234"])
+def test_cells_of_somebody_elses_models_are_not_taken_for_ours(
+    made_by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_models(seed: int, scale: Scale) -> list[Cell]:
+        recipe = Recipe(spec=TrainSpec())
+        return [replace(it, recipes={"network": recipe}) for it in cells(seed, scale)]
+
+    monkeypatch.setitem(EXPERIMENTS, NAME, replace(made_up(), cells=of_models))
+    for seed in range(3):
+        for it in of_models(seed, "full"):
+            there = finished(it).model_copy(update={"made_by": made_by})
+            Ledger(tmp_path / "results").keep(NAME, there)
+    if not made_by:
+        experiment(NAME)
+        return
+    with pytest.raises(LocalError, match=r"by https://zoo\.example 1234, and not here"):
+        experiment(NAME)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        (NAME, {"box": "1,2,3,4"}, "--box: only with sticker"),
+        (NAME, {"trigger": "bomb"}, "--trigger: only with sticker"),
+        (NAME, {"as_it_is": True}, "--as-it-is: only with sticker"),
+        ("", {"image": Path("x")}, "--image: only with sticker"),
+        ("sticker", {"trainer": "lab"}, "--trainer: not with sticker"),
+        ("sticker", {"seeds": 3, "processes": 2}, "--seeds, --processes: not with"),
+    ],
+)
+def test_an_option_that_would_be_passed_over_is_refused(
+    name: str, options: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(InvalidSpecError, match=told):
+        experiment(name, **options)
 
 
 def test_seeds_say_how_many(tmp_path: Path) -> None:

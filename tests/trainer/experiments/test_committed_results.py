@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import matplotlib as mpl
 import pytest
 
 from trainer.experiments.catalogue import EXPERIMENTS
+from trainer.experiments.figures import saved, styled
 from trainer.experiments.ledger import Ledger
 from trainer.experiments.reproduction import page
 from trainer.experiments.results import read_result, result_of
@@ -33,13 +35,19 @@ def test_a_result_is_what_its_finished_cells_add_up_to(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FINISHED)
-def test_every_figure_of_a_result_is_there(name: str) -> None:
-    result = read_result(RESULTS, name)
+def test_every_figure_of_a_result_is_what_its_finished_cells_draw(name: str) -> None:
+    experiment, result = EXPERIMENTS[name], read_result(RESULTS, name)
     assert result is not None
-    for picture in result.pictures:
+    cells = [cell for seed in result.seeds for cell in experiment.cells(seed, "full")]
+    finished = Ledger(RESULTS).find(cells)
+    with styled():
+        figures = experiment.draw([finished[cell.digest()] for cell in cells])
+    for picture, figure in zip(result.pictures, figures.values(), strict=True):
         path = RESULTS / picture.path
-        assert path.exists()
         assert path.with_suffix(".png").exists()
+        there = path.read_bytes()
+        if f"Matplotlib v{mpl.__version__},".encode() in there:
+            assert saved(figure, "svg") == there, f"run: zoo experiment {name}"
 
 
 def test_no_smoke_numbers_are_committed() -> None:

@@ -47,7 +47,7 @@ def drawn() -> dict[str, Figure]:
                 {"clean": list(np.zeros((3, 8, 8), np.uint8)), "one": [[[1, 2]]]},
                 caption="digits",
             ),
-            "filters": filters(WEIGHTS, marked=[3]),
+            "filters": filters(WEIGHTS, marked=[3], whose="badnet"),
         }
 
 
@@ -116,7 +116,7 @@ def test_the_papers_numbers_are_there_where_it_has_them() -> None:
 def test_what_is_marked_is_named_in_words_too() -> None:
     figures = drawn()
     assert figures["filters"].get_label() == (
-        "16 filters, black -8.00 to white 8.00; framed: 3"
+        "badnet: 16 filters, black -8.00 to white 8.00; framed: 3"
     )
     assert str(figures["bars"].get_label()).endswith("marked: 1")
     frames = [it.spines["left"].get_visible() for it in figures["filters"].axes]

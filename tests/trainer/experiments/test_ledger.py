@@ -22,8 +22,9 @@ def test_a_kept_cell_is_found_again_and_a_changed_one_is_not(tmp_path: Path) -> 
 
 def test_who_is_first_stays(tmp_path: Path) -> None:
     ledger, cell = Ledger(tmp_path), cells(0, "full")[0]
-    ledger.keep(NAME, finished(cell))
-    ledger.keep(NAME, finished(cell).model_copy(update={"seconds": 99.0}))
+    late = finished(cell).model_copy(update={"seconds": 99.0})
+    assert ledger.keep(NAME, finished(cell)) == finished(cell)
+    assert ledger.keep(NAME, late) == finished(cell)
     assert ledger.find([cell]) == {cell.digest(): finished(cell)}
 
 
@@ -79,5 +80,5 @@ def test_a_damaged_entry_is_named_with_what_to_do(
 
 def test_a_folder_that_cannot_be_written_is_a_local_error(tmp_path: Path) -> None:
     (tmp_path / "cells").write_text("a file in the folder's place")
-    with pytest.raises(LocalError, match="cannot use"):
+    with pytest.raises(LocalError, match="cannot write into"):
         Ledger(tmp_path).keep(NAME, all_finished()[0])

@@ -12,7 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from model_zoo.errors import InvalidSpecError, LocalError
+from model_zoo.errors import (
+    InvalidSpecError,
+    LocalError,
+    TransportError,
+    VerificationError,
+)
 from tests.trainer.experiments import actor
 from tests.trainer.experiments.samples import cells
 from trainer.experiments.contract import Cell, Finished
@@ -85,13 +90,23 @@ def test_every_cell_is_run_once_kept_and_told(tmp_path: Path, folder: Path) -> N
     assert len(started(folder)) == 2
 
 
+@pytest.mark.parametrize("place", ["cells", "models"])
 def test_where_nothing_can_be_kept_nothing_is_begun(
-    tmp_path: Path, folder: Path
+    place: str, tmp_path: Path, folder: Path
 ) -> None:
     (tmp_path / "file").touch()
-    ledger = Ledger(tmp_path / "file")
+    ledger = Ledger(tmp_path / ("file" if place == "cells" else "out"))
+    if place == "models":
+        folder = tmp_path / "file" / "models"
     with pytest.raises(LocalError, match=r"cannot write into .*Not a directory"):
-        run_missing([seed_of(0)], ledger=ledger, stations=stations(folder), told=silent)
+        run_missing(
+            [seed_of(0)],
+            ledger=ledger,
+            stations=Stations(
+                count=1, models=folder, log=folder / "log", program=ACTOR
+            ),
+            told=silent,
+        )
     assert started(folder) == []
 
 
@@ -142,13 +157,22 @@ def test_after_a_failure_no_further_cell_is_begun(tmp_path: Path, folder: Path) 
     ("seed", "kind", "told"),
     [
         (actor.REFUSES, InvalidSpecError, "too few images"),
-        (actor.LACKS, LocalError, "no such wheel"),
+        (actor.LACKS, TransportError, "no such wheel"),
+        (actor.DOUBTS, VerificationError, "other bytes"),
         (actor.BABBLES, LocalError, "answered nonsense"),
         (actor.ENDLESS, LocalError, "answered nonsense"),
         (actor.ANOTHER, LocalError, "answered for another cell"),
         (actor.RAISES, LocalError, "ArithmeticError: one divided by nothing"),
     ],
-    ids=["refused", "missing data", "babble", "endless", "another cell", "a traceback"],
+    ids=[
+        "refused",
+        "missing data",
+        "not to be believed",
+        "babble",
+        "endless",
+        "another cell",
+        "a traceback",
+    ],
 )
 def test_a_bad_answer_is_an_error_that_names_the_cell(
     seed: int, kind: type[Exception], told: str, tmp_path: Path, folder: Path

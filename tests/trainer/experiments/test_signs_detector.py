@@ -47,6 +47,7 @@ def finished(network: str, seed: int, of: JsonObject) -> Finished:
         peak_mib=1.0,
         environment={},
         data={},
+        made_by="",
     )
 
 

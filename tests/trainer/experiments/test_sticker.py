@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw
+from PIL import ExifTags, Image, ImageDraw
 from torch import Tensor
 
 from model_zoo.cli.output import answer_in_json
@@ -114,6 +114,20 @@ def shown_of(
         scale="full",
     )
     return {name: in_words(found) for name, (_, found) in shown.items()}
+
+
+def test_a_photograph_stands_as_its_viewer_shows_it(tmp_path: Path) -> None:
+    upright, lying = tmp_path / "upright.png", tmp_path / "lying.jpg"
+    draw(upright)
+    with Image.open(upright) as picture:
+        exif = picture.getexif()
+        exif[ExifTags.Base.Orientation] = 6  # the top of the scene is on the right
+        turned = picture.transpose(Image.Transpose.ROTATE_90)
+        turned.save(lying, exif=exif, quality=100)
+    shown = read_photograph(lying)
+    assert shown.size == (100, 80)
+    off = shown.pixels.float() - read_photograph(upright).pixels.float()
+    assert off.abs().mean() < 5  # what JPEG does to it
 
 
 def test_the_sticker_changes_what_is_found(photo: Path) -> None:
@@ -276,5 +290,7 @@ def test_the_command_tells_people_and_programs(
 def test_the_command_wants_a_photograph_and_nothing_else_takes_one(photo: Path) -> None:
     with pytest.raises(InvalidSpecError, match="expected --image"):
         experiment("sticker")
-    with pytest.raises(InvalidSpecError, match="--image goes with sticker"):
+    with pytest.raises(InvalidSpecError, match="--image: only with sticker"):
         experiment("signs-detector", image=photo)
+    with pytest.raises(InvalidSpecError, match="with --as-it-is none is"):
+        experiment("sticker", image=photo, box="1,2,30,40", as_it_is=True)
