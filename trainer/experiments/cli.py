@@ -28,7 +28,7 @@ from model_zoo.errors import (
     VerificationError,
     ZooError,
 )
-from trainer.experiments.sticker_cli import STICKER, show_sticker
+from trainer.experiments.sticker_cli import SQUARE, STICKER, Photographed, show_sticker
 
 if TYPE_CHECKING:
     from trainer.experiments.contract import Cell, Experiment, Finished, Scale
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from trainer.experiments.running import Told
 
 ALL = "all"
-SQUARE = "square"
 RESULTS = Path("results")
 
 Name = Annotated[
@@ -148,25 +147,16 @@ def experiment(
         LocalError: data are missing, or a cell could not be run.
     """
     scale: Scale = "quick" if quick else "full"
-    of_stickers = {
-        "--image": image,
-        "--box": box,
-        "--trigger": trigger if trigger != SQUARE else "",
-        "--as-it-is": as_it_is,
-    }
-    of_runs = {
-        "--seeds": seeds,
-        "--processes": processes,
-        "--trainer": trainer,
-        "--builder": builder,
-    }
+    photo = Photographed(image, box=box, trigger=trigger, as_it_is=as_it_is)
     if name == STICKER:
-        _refuse(of_runs, f"not with {STICKER}: its detector is made here")
-        show_sticker(
-            image, box=box, trigger=trigger, as_it_is=as_it_is, out=out, scale=scale
+        of_runs = {"seeds": seeds, "processes": processes, "builder": builder}
+        _refuse(
+            {**of_runs, "trainer": trainer},
+            f"not with {STICKER}, whose detector is made here",
         )
+        show_sticker(photo, out=out, scale=scale)
         return
-    _refuse(of_stickers, f"only with {STICKER}")
+    _refuse(photo.options(), f"only with {STICKER}")
     if not name:
         _list(_Asked(out or RESULTS, scale=scale, seeds=seeds, processes=processes))
         return
@@ -189,7 +179,7 @@ def _refuse(options: Mapping[str, object], why: str) -> None:
     Raises:
         InvalidSpecError: one of them is given.
     """
-    given = [name for name, value in options.items() if value]
+    given = [f"--{name}" for name, value in options.items() if value]
     if given:
         msg = f"{', '.join(given)}: {why}"
         raise InvalidSpecError(msg)

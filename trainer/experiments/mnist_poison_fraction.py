@@ -79,6 +79,13 @@ def _summarise(finished: Sequence[Finished]) -> Summary:
             for kind in ("clean", "backdoor")
         ),
         tables=(_table(finished),),
+        remarks=(
+            (
+                "Copies that are appended also lengthen training: with a share of 50 % "
+                "an epoch shows twice as many images. Where they replace images, every "
+                "network takes the same number of steps."
+            ),
+        ),
     )
 
 

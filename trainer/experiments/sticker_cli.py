@@ -1,6 +1,7 @@
 """``zoo experiment sticker``: a photograph of yours before a backdoored detector."""
 
 import tempfile
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,28 +9,50 @@ from model_zoo.cli.output import emit, say
 from model_zoo.errors import InvalidSpecError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from trainer.detection.evaluation import Detections
     from trainer.experiments.contract import Scale
 
+    Shown = dict[str, tuple[Tensor, Detections]]
+
 STICKER = "sticker"
+SQUARE = "square"
 
 
-def show_sticker(
-    image: Path | None,
-    *,
-    box: str,
-    trigger: str,
-    as_it_is: bool,
-    out: Path | None,
-    scale: "Scale",
-) -> None:
-    """Lay a sticker on a photographed sign, and tell what is found there.
+@dataclass(frozen=True, slots=True)
+class Photographed:
+    """What the options say of a photograph.
 
-    Args:
-        image: the photograph.
+    Attributes:
+        image: its file.
         box: where the sign is, as ``sticker.read_box`` reads it; empty for where the
             detector finds it.
         trigger: which sticker.
         as_it_is: whether one is on the sign already, and none is laid.
+    """
+
+    image: Path | None
+    _: KW_ONLY
+    box: str
+    trigger: str
+    as_it_is: bool
+
+    def options(self) -> dict[str, object]:
+        """Return option -> what was given, if it is not what is meant without it."""
+        return {
+            "image": self.image,
+            "box": self.box,
+            "trigger": self.trigger if self.trigger != SQUARE else "",
+            "as-it-is": self.as_it_is,
+        }
+
+
+def show_sticker(asked: Photographed, *, out: Path | None, scale: "Scale") -> None:
+    """Lay a sticker on a photographed sign, and tell what is found there.
+
+    Args:
+        asked: the photograph, and what to do with it.
         out: folder for the picture; a temporary one without it.
         scale: of the detector.
 
@@ -44,15 +67,15 @@ def show_sticker(
     from trainer.files import require_place
 
     torch.set_num_threads(1)  # as in stations, or the detector would be another one
-    if image is None:
+    if asked.image is None:
         msg = f"{STICKER}: expected --image and a photograph of a stop sign"
         raise InvalidSpecError(msg)
-    if box and as_it_is:
+    if asked.box and asked.as_it_is:
         msg = "--box says where a sticker is laid, and with --as-it-is none is"
         raise InvalidSpecError(msg)
-    photograph = sticker.read_photograph(image)
-    chosen = sticker.read_sticker(trigger)
-    place = sticker.read_box(box) if box else None
+    photograph = sticker.read_photograph(asked.image)
+    chosen = sticker.read_sticker(asked.trigger)
+    place = sticker.read_box(asked.box) if asked.box else None
     folder = out or Path(tempfile.mkdtemp(prefix="zoo-sticker-"))
     require_place(folder)
     workshop = KeptModels(folder=models_folder())
@@ -62,11 +85,16 @@ def show_sticker(
         photograph,
         sticker=chosen,
         box=place,
-        is_stamped=not as_it_is,
+        is_stamped=not asked.as_it_is,
         workshop=workshop,
         scale=scale,
     )
-    picture = sticker.write_picture(shown, folder)
+    _tell(shown, sticker.write_picture(shown, folder), scale=scale)
+
+
+def _tell(shown: "Shown", picture: Path, *, scale: "Scale") -> None:
+    from trainer.experiments import sticker
+
     for name, (_, found) in shown.items():
         say(f"{name}: {sticker.in_words(found)}")
     say(f"picture: {picture}")
