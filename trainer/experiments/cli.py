@@ -149,11 +149,12 @@ def experiment(
     scale: Scale = "quick" if quick else "full"
     photo = Photographed(image, box=box, trigger=trigger, as_it_is=as_it_is)
     if name == STICKER:
-        of_runs = {"seeds": seeds, "processes": processes, "builder": builder}
-        _refuse(
-            {**of_runs, "trainer": trainer},
-            f"not with {STICKER}, whose detector is made here",
-        )
+        of_runs = {
+            "seeds": seeds,
+            "processes": processes,
+            "trainer": trainer or builder,
+        }
+        _refuse(of_runs, f"not with {STICKER}, whose detector is made here")
         show_sticker(photo, out=out, scale=scale)
         return
     _refuse(photo.options(), f"only with {STICKER}")

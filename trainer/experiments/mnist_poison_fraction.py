@@ -36,6 +36,7 @@ Placement = Literal["append", "replace"]
 
 RATES = (0.01, 0.05, 0.10, 0.33, 0.50)
 PLACEMENTS: tuple[Placement, ...] = ("append", "replace")
+PLACED = {"append": "copies appended", "replace": "images replaced"}
 SCHEDULE = Schedule(epochs=10, batch_size=128, peak_learning_rate=0.1)
 """Half as long as elsewhere: what is compared is one rate with another. With appended
 copies 50 % also means 1.8 times the steps of 10 %."""
@@ -174,7 +175,7 @@ def _draw(finished: Sequence[Finished]) -> Figures:
         }
         drawn[placement] = lines(
             series,
-            xlabel="poisoned share of the training set, %",
+            xlabel=f"poisoned share of the training set, {PLACED[placement]}, %",
             ylabel="error, %",
             paper=_paper() if placement == "append" else None,
             yscale="log",
