@@ -162,16 +162,17 @@ def experiment(
         _list(_Asked(out or RESULTS, scale=scale, seeds=seeds, processes=processes))
         return
     chosen = _chosen(name)
-    if out is None:
-        out = Path(tempfile.mkdtemp(prefix="zoo-experiment-")) if quick else RESULTS
+    folder = out or _folder(scale)
     desk = _desk(trainer, builder, url=url, ca=ca, token_file=token_file)
-    asked = _Asked(out, scale=scale, seeds=seeds, processes=processes, desk=desk)
-    try:
-        came = _run_all(chosen, asked)
-    except KeyboardInterrupt:
-        say(f"interrupted: finished cells are kept in {asked.folder}; run it again")
-        raise
-    _conclude(came, asked)
+    asked = _Asked(folder, scale=scale, seeds=seeds, processes=processes, desk=desk)
+    _run_chosen(chosen, asked)
+
+
+def _folder(scale: "Scale") -> Path:
+    """Return where results go unless told."""
+    if scale == "full":
+        return RESULTS
+    return Path(tempfile.mkdtemp(prefix="zoo-experiment-"))
 
 
 def _refuse(options: Mapping[str, object], why: str) -> None:
@@ -244,6 +245,16 @@ def _list(asked: _Asked) -> None:
         told.append({**entry, "cells": len(cells), "finished": done})
         say(f"{it.name}: {it.title} ({it.section}); {done} of {len(cells)} cells")
     emit({"experiments": told})
+
+
+def _run_chosen(chosen: "list[Experiment]", asked: _Asked) -> None:
+    """Run what was chosen, and say what came of it; an interrupt loses no cell."""
+    try:
+        came = _run_all(chosen, asked)
+    except KeyboardInterrupt:
+        say(f"interrupted: finished cells are kept in {asked.folder}; run it again")
+        raise
+    _conclude(came, asked)
 
 
 def _run_all(chosen: "list[Experiment]", asked: _Asked) -> _Came:
