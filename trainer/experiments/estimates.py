@@ -18,7 +18,8 @@ _T_975 = (
 Source: Student, "The probable error of a mean", Biometrika 6 (1908); standard tables.
 """
 FEW = 0.01
-"""A mean under this gets a third decimal, or rounding would double it or hide it."""
+"""Where a number is under this there are three decimals: two would double it, or hide
+on which side of 0 an interval ends."""
 _Z_975 = statistics.NormalDist().inv_cdf(0.975)
 
 
@@ -60,7 +61,8 @@ class Estimate(Document):
         return " ".join(part for part in parts if part)
 
     def _decimals(self) -> int:
-        return 3 if 0 < abs(self.mean) < FEW else 2
+        numbers = (self.mean, self.low or 0, self.high or 0)
+        return 3 if any(0 < abs(it) < FEW for it in numbers) else 2
 
     def __str__(self) -> str:
         return self.told()
