@@ -1,4 +1,4 @@
-"""What all tests share: the files that take longest are begun first, and Ctrl-C works.
+"""What all tests share: the longest are begun first, no clock fails one, Ctrl-C works.
 
 A process that begins the laboratory last keeps everybody waiting for minutes.
 """
@@ -6,6 +6,7 @@ A process that begins the laboratory last keeps everybody waiting for minutes.
 import signal
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 LONGEST = (
     "tests/e2e/test_lab.py",
@@ -14,6 +15,13 @@ LONGEST = (
     "tests/service/test_many_publishers.py",
     "tests/e2e/test_repository_check.py",
 )
+
+
+# how long an example takes says how busy the machine is
+settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("unhurried")
 
 
 def pytest_configure() -> None:

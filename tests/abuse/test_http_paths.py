@@ -87,7 +87,7 @@ def test_no_parameter_of_any_route_leads_outside(zoo: Zoo, trick: str) -> None:
     assert asked > 30
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(path=st.text(max_size=80), query=st.text(max_size=40))
 def test_any_path_is_answered_and_never_with_a_failure(
     zoo: Zoo, path: str, query: str
@@ -96,7 +96,7 @@ def test_any_path_is_answered_and_never_with_a_failure(
     assert zoo.ask("GET", target).status_code < 500
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(body=JSON_VALUES)
 def test_any_body_is_answered_and_never_with_a_failure(zoo: Zoo, body: object) -> None:
     for method, path in (

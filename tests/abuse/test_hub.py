@@ -82,7 +82,7 @@ def test_no_trick_leads_outside_or_makes_the_service_fail(trick: str, zoo: Zoo) 
         assert len(told) < 1000
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(path=st.text(max_size=60), revision=st.text(max_size=20))
 def test_any_revision_and_file_are_answered(zoo: Zoo, path: str, revision: str) -> None:
     asked = f"{quote(revision, errors='replace')}/{quote(path, errors='replace')}"

@@ -4,16 +4,11 @@ import time
 
 import pytest
 import torch
-from hypothesis import settings
 
 from model_zoo.errors import TransportError
 from trainer.data import LabelledImages
 from trainer.data.mnist import load_mnist
 from trainer.training import Runtime
-
-# an example that waits for the processor is no failure
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
 
 
 def _mnist(split: str) -> LabelledImages:

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from model_zoo.digests import sha256_file
@@ -217,7 +217,6 @@ def test_tensors_in_another_file_are_not_opened(tmp_path: Path) -> None:
     position=st.integers(0, 2000),
     new=st.binary(max_size=4),
 )
-@settings(deadline=None)
 def test_what_is_accepted_is_read_the_same_by_the_format_s_own_parser(
     small_graph: bytes, position: int, new: bytes
 ) -> None:
