@@ -40,15 +40,18 @@ def audit(path: ListPath, *, fetch: MayFetch = False, max_mib: MaxMib = 1024) ->
     report = found.to_report()
     for line in _table(found):
         say(line)
-    unseen = [entry for entry in found.entries if entry.unseen]
-    if fetch:
-        for entry in unseen:
-            say(f"{entry.name or entry.where}: not compared: {entry.unseen}")
+    for entry in found.entries:
+        for it in entry.findings:
+            if it.rule == "unreadable":
+                say(f"{entry.where}: {it.told}")
+    unseen = [entry for entry in found.entries if entry.unseen] if fetch else []
+    for entry in unseen:
+        say(f"{entry.name or entry.where}: not compared: {entry.unseen}")
     for rule, advice in report["advice"].items():
         say(f"{rule}: {report['totals'][rule]} of {report['models']}; {advice}")
     say(f"{report['files_compared']} of {report['models']} files compared")
     emit(report)
-    if report["advice"] or (fetch and unseen):
+    if report["advice"] or unseen:
         raise typer.Exit(1)  # not by an error: that would print a second document
 
 

@@ -76,6 +76,8 @@ def show_sticker(asked: Photographed, *, out: Path | None, scale: "Scale") -> No
     photograph = sticker.read_photograph(asked.image)
     chosen = sticker.read_sticker(asked.trigger)
     place = sticker.read_box(asked.box) if asked.box else None
+    if place is not None:
+        photograph.own(place)  # or nonsense is refused after half an hour of training
     folder = out or Path(tempfile.mkdtemp(prefix="zoo-sticker-"))
     require_place(folder)
     workshop = KeptModels(folder=models_folder())

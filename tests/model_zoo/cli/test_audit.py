@@ -94,6 +94,15 @@ def test_what_was_to_be_fetched_and_was_not_is_no_success(
     assert "404" in said
 
 
+def test_an_entry_that_cannot_be_read_says_why(audit: Audit, tmp_path: Path) -> None:
+    path = tmp_path / "models.csv"
+    path.write_text("title,hash\ndigits,1234\n")
+    code, said, _ = audit(path)
+    assert code == 1
+    assert "models.csv, row 2: expected fields of name, url" in said
+    assert "found 'title', 'hash'" in said
+
+
 def test_a_hostile_name_does_not_steer_the_terminal(
     audit: Audit, tmp_path: Path
 ) -> None:

@@ -287,6 +287,15 @@ def test_the_command_tells_people_and_programs(
     assert "a smoke version: its answers mean nothing" in printed.err
 
 
+def test_a_box_outside_of_the_photograph_is_refused_before_a_detector_is_made(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(InvalidSpecError, match="inside the photograph of 100 x 80"):
+        experiment("sticker", image=photo, box="1,2,300,4")
+    assert not (tmp_path / "cache").exists()
+
+
 def test_the_command_wants_a_photograph_and_nothing_else_takes_one(photo: Path) -> None:
     with pytest.raises(InvalidSpecError, match="expected --image"):
         experiment("sticker")
