@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -76,7 +76,7 @@ class KeptModels:
     made_by: str = ""
     _digests: dict[str, str] = field(default_factory=dict, init=False)
 
-    def data(self, names: Iterable[str]) -> dict[str, str]:
+    def data(self, names: Collection[str]) -> dict[str, str]:
         """Return data set -> SHA-256 of those on this machine; each is read once.
 
         Raises:
