@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ SEED = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """Experiments that are run one after another.
+    """Experiments that are run together.
 
     Attributes:
         names: of the experiments.
@@ -68,30 +69,24 @@ def measure(options: Options) -> JsonObject:
 
 
 def _measured(part: Part, scale: Scale) -> JsonObject:
-    started = time.perf_counter()
-    seconds: dict[str, float] = {}
-    peaks = []
+    cells = [it for name in part.names for it in EXPERIMENTS[name].cells(SEED, scale)]
     with tempfile.TemporaryDirectory(prefix="zoo-bench-") as name:
-        for experiment in part.names:
-            begun = time.perf_counter()
-            finished = _run(experiment, part, scale=scale, folder=Path(name))
-            seconds[experiment] = round(time.perf_counter() - begun, 1)
-            peaks += [it.peak_mib for it in finished]
+        folder = Path(name)
+        stations = Stations(
+            count=part.processes, models=folder / "models", log=folder / "stations.log"
+        )
+        ledger, started = Ledger(folder), time.perf_counter()
+        finished = run_missing(cells, ledger=ledger, stations=stations, told=_tell)
+        minutes = (time.perf_counter() - started) / 60
+    seconds: Counter[str] = Counter()
+    for cell, it in zip(cells, finished, strict=True):
+        seconds[cell.experiment] += round(it.seconds)
     return {
-        "minutes": round((time.perf_counter() - started) / 60, 2),
+        "minutes": round(minutes, 2),
         "processes": part.processes,
-        "peak_mib": max(peaks) * part.processes,
-        "seconds": seconds,
+        "peak_mib": max(it.peak_mib for it in finished) * part.processes,
+        "processor_seconds": dict(seconds),
     }
-
-
-def _run(experiment: str, part: Part, *, scale: Scale, folder: Path) -> list[Finished]:
-    models = folder / "models"
-    stations = Stations(
-        count=part.processes, models=models, log=folder / "stations.log"
-    )
-    cells = EXPERIMENTS[experiment].cells(SEED, scale)
-    return run_missing(cells, ledger=Ledger(folder), stations=stations, told=_tell)
 
 
 def _tell(cell: Cell, finished: Finished, done: int, total: int) -> None:

@@ -129,6 +129,26 @@ def build(
     )
 
 
+def weights_of(
+    spec: BuildSpec, *, scratch: Path, parent: Path | None = None, device: str = "auto"
+) -> bytes:
+    """Return the weights file that ``build`` makes, and measure nothing.
+
+    Args:
+        spec: as for ``build``.
+        scratch: a folder that is there; gets the checkpoints that the spec asks for.
+        parent: as for ``build``.
+        device: as for ``build``.
+
+    Raises:
+        ZooError: as for ``build``.
+    """
+    task = prepare(
+        spec, parent_bytes(spec, parent), device=device, report=lambda _: None
+    )
+    return to_bytes(BUILDERS[kind_of(spec)](spec, task, scratch).network)
+
+
 def _write_results(
     folder: Path, learned: _Learned, evaluation: EvaluationReport
 ) -> None:

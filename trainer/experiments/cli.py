@@ -1,40 +1,20 @@
-"""``zoo experiment``: run what is missing, and tell what it adds up to."""
+"""``zoo experiment``: its options, and what of them does not go together."""
 
 import difflib
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import KW_ONLY, dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
-from model_zoo.canonical import JsonObject
 from model_zoo.cli.options import DEFAULT_URL, Authority, TokenFile, Url
-from model_zoo.cli.output import console, emit, say
-from model_zoo.errors import (
-    ExpectationError,
-    InvalidSpecError,
-    LocalError,
-    TransportError,
-    VerificationError,
-    ZooError,
-)
+from model_zoo.errors import InvalidSpecError
 from trainer.experiments.sticker_cli import SQUARE, STICKER, Photographed, show_sticker
 
 if TYPE_CHECKING:
-    from trainer.experiments.contract import Cell, Experiment, Finished, Scale
+    from trainer.experiments.contract import Experiment, Scale
     from trainer.experiments.ordering import Desk
-    from trainer.experiments.results import Result
-    from trainer.experiments.running import Told
 
 ALL = "all"
 RESULTS = Path("results")
@@ -85,31 +65,6 @@ AsItIs = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What the options say: where results go, on how much, and with what."""
-
-    folder: Path
-    _: KW_ONLY
-    scale: "Scale"
-    seeds: int
-    processes: int
-    desk: "Desk | None" = None
-
-    def cells(self, it: "Experiment") -> "list[Cell]":
-        count = 1 if self.scale == "quick" else self.seeds or it.seeds
-        return [cell for seed in range(count) for cell in it.cells(seed, self.scale)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Came:
-    """What came of it, by the name of the experiment."""
-
-    missed: dict[str, list[str]] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
-    failed: dict[str, ZooError] = field(default_factory=dict)
-
-
 def commands(app: typer.Typer) -> None:
     """Add ``zoo experiment`` to ``app``."""
     app.command("experiment")(experiment)
@@ -158,14 +113,17 @@ def experiment(
         show_sticker(photo, out=out, scale=scale)
         return
     _refuse(photo.options(), f"only with {STICKER}")
+
+    from trainer.experiments.run_cli import Asked, list_all, run_chosen
+
     if not name:
-        _list(_Asked(out or RESULTS, scale=scale, seeds=seeds, processes=processes))
+        list_all(Asked(out or RESULTS, scale=scale, seeds=seeds, processes=processes))
         return
     chosen = _chosen(name)
     folder = out or _folder(scale)
     desk = _desk(trainer, builder, url=url, ca=ca, token_file=token_file)
-    asked = _Asked(folder, scale=scale, seeds=seeds, processes=processes, desk=desk)
-    _run_chosen(chosen, asked)
+    asked = Asked(folder, scale=scale, seeds=seeds, processes=processes, desk=desk)
+    run_chosen(chosen, asked)
 
 
 def _folder(scale: "Scale") -> Path:
@@ -225,159 +183,3 @@ def _chosen(name: str) -> "list[Experiment]":
         msg = f"experiment {name[:60]!a}: {meant}known: {', '.join(EXPERIMENTS)}"
         raise InvalidSpecError(msg)
     return [EXPERIMENTS[name]]
-
-
-def _list(asked: _Asked) -> None:
-    """Tell every experiment, and how many of its cells are finished."""
-    from trainer.experiments.catalogue import EXPERIMENTS
-    from trainer.experiments.ledger import Ledger
-
-    told = []
-    for it in EXPERIMENTS.values():
-        entry: JsonObject = {"name": it.name, "title": it.title, "section": it.section}
-        try:
-            cells = asked.cells(it)
-        except ZooError as error:  # a smoke version is of a slice of data that lack
-            told.append({**entry, "lacks": str(error)})
-            say(f"{it.name}: {it.title} ({it.section}); {error}")
-            continue
-        done = len(Ledger(asked.folder).find(cells))
-        told.append({**entry, "cells": len(cells), "finished": done})
-        say(f"{it.name}: {it.title} ({it.section}); {done} of {len(cells)} cells")
-    emit({"experiments": told})
-
-
-def _run_chosen(chosen: "list[Experiment]", asked: _Asked) -> None:
-    """Run what was chosen, and say what came of it; an interrupt loses no cell."""
-    try:
-        came = _run_all(chosen, asked)
-    except KeyboardInterrupt:
-        say(f"interrupted: finished cells are kept in {asked.folder}; run it again")
-        raise
-    _conclude(came, asked)
-
-
-def _run_all(chosen: "list[Experiment]", asked: _Asked) -> _Came:
-    """Run one after another; of several, one that cannot be run stops no other."""
-    from trainer.experiments.needs import require_data
-
-    came = _Came()
-    for it in chosen:
-        try:
-            require_data(it)
-        except ZooError as error:
-            if len(chosen) == 1:
-                raise
-            came.skipped[it.name] = str(error)
-            continue
-        try:
-            result = _run(it, asked)
-        except ZooError as error:
-            if len(chosen) == 1:
-                raise
-            came.failed[it.name] = error
-            say(f"{it.name}: {error}")
-            continue
-        claims = result.summary.claims
-        came.missed[it.name] = [it.what for it in claims if it.verdict == "missed"]
-    return came
-
-
-def _run(it: "Experiment", asked: _Asked) -> "Result":
-    """Run what is missing of one experiment; write and tell what it adds up to."""
-    from trainer.experiments.ledger import Ledger
-    from trainer.experiments.needs import require_same_origin
-    from trainer.experiments.report import write_report
-    from trainer.experiments.results import write_results
-    from trainer.experiments.running import Stations, most_processes, run_missing
-    from trainer.experiments.workshop import models_folder
-
-    cells, ledger, models = asked.cells(it), Ledger(asked.folder), models_folder()
-    if asked.desk is not None:
-        models = asked.desk.folder_in(models)
-    there = ledger.find(cells)
-    who = asked.desk.who() if asked.desk else ""
-    require_same_origin(it, cells, finished=there, made_by=who)
-    missing = len(cells) - len(there)
-    say(f"{it.name}: {it.title} ({it.section}); {missing} of {len(cells)} cells to run")
-    stations = Stations(
-        count=asked.processes or most_processes(it.mib),
-        models=models,
-        log=models / "stations.log",
-        desk=asked.desk,
-    )
-    with _progress(it.name, missing) as told:
-        finished = run_missing(cells, ledger=ledger, stations=stations, told=told)
-    result = write_results(it, finished, folder=asked.folder, scale=asked.scale)
-    write_report(asked.folder, scale=asked.scale)
-    minutes = result.seconds / 60 / len(result.seeds)
-    say(f"  a seed: {minutes:.1f} min of one core; at most {result.peak_mib} MiB")
-    for claim in result.summary.claims:
-        ours = "not measured" if claim.ours is None else claim.ours.told(claim.unit)
-        paper = "" if claim.paper is None else f"; paper {claim.paper} {claim.unit}"
-        say(f"  {claim.what}: {ours}{paper}")
-        say(f"    goal: {claim.goal}: {claim.verdict}")
-    return result
-
-
-@contextmanager
-def _progress(name: str, missing: int) -> "Iterator[Told]":
-    """Yield what tells of each cell: a bar on a terminal, else a line a cell."""
-    columns = (
-        TextColumn("  {task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("cells, time left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-        task = bars.add_task(name, total=missing, visible=missing > 0)
-
-        def told(cell: "Cell", finished: "Finished", done: int, total: int) -> None:
-            bars.advance(task)
-            if not console.is_terminal:
-                part = ", ".join(str(value) for value in cell.part.values())
-                seconds = f"{finished.seconds:.0f} s"
-                say(f"  {done}/{total} seed {cell.seed}, {part}: {seconds}")
-
-        yield told
-
-
-def _conclude(came: _Came, asked: _Asked) -> None:
-    """Say where everything is and what is not there.
-
-    Raises:
-        ExpectationError: a goal is missed.
-        VerificationError: of the experiments that failed, one met what cannot be
-            believed.
-        TransportError: for one, bytes did not arrive.
-        LocalError: one failed in another way.
-    """
-    for reason in dict.fromkeys(came.skipped.values()):
-        names = [name for name, its in came.skipped.items() if its == reason]
-        say(f"skipped for want of data ({len(names)}): {', '.join(names)}: {reason}")
-    say(f"results: {asked.folder}")
-    emit(
-        {
-            "folder": str(asked.folder),
-            "experiments": list(came.missed),
-            "missed": came.missed,
-            "skipped": came.skipped,
-            "failed": {name: str(error) for name, error in came.failed.items()},
-        }
-    )
-    if came.failed:
-        msg = f"{len(came.failed)} could not be run: {', '.join(came.failed)}"
-        failures = came.failed.values()
-        # what cannot be believed outweighs what could not be done
-        for kind in (VerificationError, TransportError):
-            if any(isinstance(it, kind) for it in failures):
-                raise kind(msg)
-        raise LocalError(msg)
-    if asked.scale == "quick":
-        say("a smoke version: its numbers mean nothing")
-        return
-    missed = [f"{name}: {it}" for name, goals in came.missed.items() for it in goals]
-    if missed:
-        msg = f"goals missed: {'; '.join(missed)}"
-        raise ExpectationError(msg)

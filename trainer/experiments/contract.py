@@ -64,6 +64,11 @@ class Recipe:
         """The name of its architecture."""
         return self.spec.network
 
+    def makes(self) -> set[str]:
+        """Return the digests of what is made for it: of its own, and its parents'."""
+        above = self.parent.makes() if isinstance(self.parent, Recipe) else set()
+        return above | {sha256_bytes(canonical_json(self.to_object()))}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
@@ -96,6 +101,10 @@ class Cell:
     def digest(self) -> str:
         """Return the name of the cell."""
         return sha256_bytes(canonical_json(self.to_object()))
+
+    def makes(self) -> set[str]:
+        """Return the digests of all recipes that are made for it, once each."""
+        return {digest for it in self.recipes.values() for digest in it.makes()}
 
 
 class Finished(Document):

@@ -6,8 +6,8 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,9 @@ END_SECONDS = 10
 
 Told = Callable[[Cell, Finished, int, int], None]
 """Told a cell, what it gave, how many are done and how many there are."""
+
+Came = list[Finished] | ZooError
+"""What came of an experiment: all its cells, or why there is one less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,38 +66,98 @@ def most_processes(mib: int) -> int:
 def run_missing(
     cells: Sequence[Cell], *, ledger: Ledger, stations: Stations, told: Told
 ) -> list[Finished]:
-    """Return every cell finished; what the ledger has is not run again.
-
-    Each is kept the moment it is finished: interrupt it when you like, and run it
-    again. After a failure no further cell is begun, and those that are being run are
-    finished and kept.
+    """Return every cell finished, as ``run_experiments`` does.
 
     Raises:
-        ZooError: a cell was refused or failed, as its measurement says; which one is
-            told.
-        LocalError: a process died or answered nonsense; it says at which cell. Or
-            cells cannot be kept, and none was begun.
+        ZooError: one was refused or failed; all that could be run was.
+    """
+    there: dict[str, Finished] = {}
+    failures = []
+    ran = run_experiments(cells, ledger=ledger, stations=stations, told=told)
+    with closing(ran) as ended:
+        for _, came in ended:
+            if isinstance(came, ZooError):
+                failures.append(came)
+            else:
+                there.update((it.cell, it) for it in came)
+    if failures:
+        raise failures[0]
+    return [there[cell.digest()] for cell in cells]
+
+
+def run_experiments(
+    cells: Sequence[Cell], *, ledger: Ledger, stations: Stations, told: Told
+) -> Generator[tuple[str, Came]]:
+    """Run what the ledger has not, and yield each experiment as soon as it is ended.
+
+    The cells of all are run together, so that no process waits for a model while there
+    is a cell that needs another. Each is kept the moment it is finished: interrupt it
+    when you like, and run it again. After a failure no further cell of its experiment
+    is begun; those that are being run are finished and kept.
+
+    Yields:
+        The name of an experiment, and its cells in the order they were given; or the
+        error of one that was refused or failed, as its measurement says, or whose
+        process died or answered nonsense. It says which.
+
+    Raises:
+        LocalError: cells cannot be kept, and none was begun.
     """
     found = ledger.find(cells)
     missing = [cell for cell in cells if cell.digest() not in found]
     if missing:
         ledger.require_place()
         require_place(stations.models)
-    failures: list[ZooError] = []
-    orders = deque(missing)
-    with closing(_answered(orders, stations)) as answers:
+    total, left = len(missing), Counter(cell.experiment for cell in missing)
+    failures: dict[str, ZooError] = {}
+
+    def came(name: str) -> tuple[str, Came]:
+        its = [cell.digest() for cell in cells if cell.experiment == name]
+        return name, failures.get(name) or [found[digest] for digest in its]
+
+    yield from (came(it) for it in _names(cells) if not left[it])
+    with closing(_answered(missing, stations)) as answers:
         for done, (cell, answer) in enumerate(answers, start=1):
+            name = cell.experiment
+            left[name] -= 1
             try:
                 finished = _finished(cell, answer)
             except ZooError as error:
-                failures.append(error)
-                orders.clear()
-                continue
-            found[finished.cell] = ledger.keep(cell.experiment, finished)
-            told(cell, finished, done, len(missing))
-    if failures:
-        raise failures[0]
-    return [found[cell.digest()] for cell in cells]
+                failures.setdefault(name, error)
+                left[name] -= _drop(missing, name)
+            else:
+                found[finished.cell] = ledger.keep(name, finished)
+                told(cell, finished, done, total)
+            if not left[name]:
+                yield came(name)
+
+
+def _names(cells: Sequence[Cell]) -> list[str]:
+    return list(dict.fromkeys(cell.experiment for cell in cells))
+
+
+def _drop(orders: list[Cell], experiment: str) -> int:
+    """Take every cell of an experiment out of ``orders``; return how many it were."""
+    kept = [cell for cell in orders if cell.experiment != experiment]
+    dropped = len(orders) - len(kept)
+    orders[:] = kept
+    return dropped
+
+
+def _take(orders: list[Cell], *, busy: Collection[Cell], made: set[str]) -> Cell:
+    """Take a cell out of ``orders``: the first that waits for nobody's model.
+
+    Args:
+        orders: cells to be run; at least one.
+        busy: cells that are being run.
+        made: recipes whose models are there, by digest. What somebody else makes would
+            be waited for; if every cell would have to wait, it is the first.
+    """
+    making = {recipe for cell in busy for recipe in cell.makes()} - made
+    free = (cell for cell in orders if making.isdisjoint(cell.makes()))
+    chosen = next(free, orders[0])
+    orders.remove(chosen)
+    return chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,39 +169,49 @@ class _Answer:
 
 
 def _answered(
-    orders: deque[Cell], stations: Stations
-) -> Generator[tuple[Cell, _Answer], None, None]:
-    """Give out ``orders`` until there are none, and yield what comes back."""
-    with (
-        _started(stations, len(orders)) as processes,
-        selectors.DefaultSelector() as readable,
-    ):
-        busy: dict[int, Cell] = {}
-        for process in processes:
-            busy[process.pid] = _give(process, orders.popleft())
+    orders: list[Cell], stations: Stations
+) -> Generator[tuple[Cell, _Answer]]:
+    """Give out ``orders`` until there are none, and yield what comes back.
+
+    A process that ended is replaced by another as long as there are orders.
+    """
+    busy: dict[int, Cell] = {}
+    made: set[str] = set()
+    with _crew(stations) as start, selectors.DefaultSelector() as readable:
+
+        def employ(process: subprocess.Popen[bytes]) -> None:
+            cell = _take(orders, busy=busy.values(), made=made)
+            busy[process.pid] = _give(process, cell)
             readable.register(_pipe(process.stdout), selectors.EVENT_READ, process)
+
+        for _ in range(min(stations.count, len(orders))):
+            employ(start())
         while busy:
             for key, _ in readable.select():
                 process = key.data
+                readable.unregister(key.fileobj)
                 # one order, one line: nothing is left in the buffer behind it
                 line = _pipe(process.stdout).readline(MAX_ANSWER_BYTES)
-                yield busy.pop(process.pid), _heard(process, line, stations.log)
-                if line.endswith(b"\n") and orders:
-                    busy[process.pid] = _give(process, orders.popleft())
-                else:
-                    readable.unregister(key.fileobj)
+                cell = busy.pop(process.pid)
+                made |= cell.makes()
+                yield cell, _heard(process, line, stations.log)
+                if orders:
+                    employ(process if line.endswith(b"\n") else start())
 
 
 @contextmanager
-def _started(stations: Stations, most: int) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Yield processes that wait for orders; on the way out nothing of them is left."""
+def _crew(stations: Stations) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    """Yield what starts a process that waits for orders; none outlives the block."""
     processes: list[subprocess.Popen[bytes]] = []
     stations.log.parent.mkdir(parents=True, exist_ok=True)
-    try:
+
+    def start() -> subprocess.Popen[bytes]:
         with stations.log.open("ab") as log:
-            for _ in range(min(stations.count, most)):
-                processes.append(_start(stations, log))  # noqa: PERF401  those before a failure are ended, too
-            yield processes
+            processes.append(_start(stations, log))
+        return processes[-1]
+
+    try:
+        yield start
     finally:
         for process in processes:
             with suppress(ProcessLookupError):

@@ -10,15 +10,15 @@ from typing import Protocol
 
 from model_zoo.canonical import JsonObject, canonical_json
 from model_zoo.digests import sha256_bytes, sha256_file
-from model_zoo.jobs import ChildSpec, data_of
-from trainer.builds import WEIGHTS_NAME
+from model_zoo.jobs import ChildSpec, DetectorSpec, data_of
+from trainer.builds import WEIGHTS_NAME, weights_of
 from trainer.checkpoints import from_bytes
 from trainer.data import data_digest
+from trainer.detection.builds import build_detector
 from trainer.detection.network import Detector
 from trainer.detection.weights import detector_from_bytes
 from trainer.experiments.contract import Recipe, RecipeSpec
 from trainer.files import alone, read_bytes, write_whole
-from trainer.making import make
 from trainer.networks import SplitNetwork
 from trainer.pretrained import PIN, pretrained_efficientnet
 
@@ -52,7 +52,9 @@ def make_here(spec: RecipeSpec, *, parent: Path | None, place: Path) -> bytes:
     shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
     scratch.mkdir()
     try:
-        make(spec, folder=scratch, parent=parent)
+        if not isinstance(spec, DetectorSpec):
+            return weights_of(spec, scratch=scratch, parent=parent)
+        build_detector(spec, folder=scratch, parent=parent)
         return read_bytes(scratch / WEIGHTS_NAME)
     finally:
         shutil.rmtree(scratch)

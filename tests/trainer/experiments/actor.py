@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 DIES, REFUSES, BABBLES, ENDLESS, ANOTHER, LACKS, DOUBTS = range(100, 107)
-SLEEPS, RAISES = 107, 108
+SLEEPS, RAISES, AWAITS = 107, 108, 109
+PATIENCE_SECONDS = 60.0
 
 
 def main() -> None:
@@ -30,6 +31,9 @@ def answer(order: dict[str, object], folder: Path) -> str:
     if order["seed"] == SLEEPS:
         (folder / "asleep").touch()
         time.sleep(600)
+    (folder / f"{order['experiment']}.begun").touch()
+    if order["seed"] == AWAITS:
+        wait_for(folder / "other.begun")
     if order["seed"] == RAISES:
         raise ArithmeticError("one divided by nothing")
     said = {
@@ -56,6 +60,15 @@ def answer(order: dict[str, object], folder: Path) -> str:
         "made_by": "",
     }
     return json.dumps({"finished": done}) + "\n"
+
+
+def wait_for(path: Path) -> None:
+    """Return when ``path`` is there."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError(path.name)
+        time.sleep(0.02)
 
 
 if __name__ == "__main__":

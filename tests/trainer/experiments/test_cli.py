@@ -379,5 +379,5 @@ def test_a_real_station_runs_a_real_cell(
     )
     assert done.returncode == 0, done.stderr
     assert "1 of 1 cells to run" in done.stderr
-    assert "1/1 seed 0, mnist: " in done.stderr
+    assert "1/1 mnist-baseline, data mnist, seed 0: " in done.stderr
     assert (tmp_path / "out" / "mnist-baseline-quick.json").exists()

@@ -6,7 +6,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -17,12 +19,20 @@ from model_zoo.errors import (
     LocalError,
     TransportError,
     VerificationError,
+    ZooError,
 )
+from model_zoo.jobs import TrainSpec
 from tests.trainer.experiments import actor
 from tests.trainer.experiments.samples import cells
-from trainer.experiments.contract import Cell, Finished
+from trainer.experiments.contract import Cell, Finished, Recipe
 from trainer.experiments.ledger import Ledger
-from trainer.experiments.running import Stations, most_processes, run_missing
+from trainer.experiments.running import (
+    Came,
+    Stations,
+    most_processes,
+    run_experiments,
+    run_missing,
+)
 
 ROOT = Path(__file__).parents[3]
 ACTOR = (sys.executable, str(Path(__file__).with_name("actor.py")))
@@ -36,6 +46,34 @@ def stations(folder: Path, *, count: int = 2) -> Stations:
 
 def seed_of(number: int) -> Cell:
     return cells(number, "full")[0]
+
+
+def of_model(cell: Cell, number: int) -> Cell:
+    """Return ``cell``, measured on a model of its own for each ``number``."""
+    return replace(cell, recipes={"network": Recipe(spec=TrainSpec(seed=number))})
+
+
+def elsewhere(cell: Cell) -> Cell:
+    """Return ``cell`` as one of another experiment."""
+    return replace(cell, experiment="other")
+
+
+def run_several(
+    wanted: Sequence[Cell], tmp_path: Path, folder: Path, *, count: int
+) -> dict[str, Came]:
+    ran = run_experiments(
+        wanted,
+        ledger=Ledger(tmp_path),
+        stations=stations(folder, count=count),
+        told=silent,
+    )
+    with closing(ran) as ended:
+        return dict(ended)
+
+
+def seeds_of(came: Came) -> list[int]:
+    assert not isinstance(came, ZooError), came
+    return [it.seed for it in came]
 
 
 def silent(_cell: Cell, _finished: Finished, _done: int, _total: int) -> None:
@@ -151,6 +189,54 @@ def test_after_a_failure_no_further_cell_is_begun(tmp_path: Path, folder: Path) 
     with pytest.raises(InvalidSpecError):
         run_missing(wanted, ledger=ledger, stations=one, told=silent)
     assert ledger.find(wanted) == {}
+
+
+@pytest.mark.parametrize("failure", [actor.DIES, actor.REFUSES, actor.ENDLESS])
+def test_a_failure_stops_no_other_experiment(
+    failure: int, tmp_path: Path, folder: Path
+) -> None:
+    wanted = [seed_of(it) for it in (0, failure, 1)]
+    wanted += [elsewhere(seed_of(it)) for it in (2, 3)]
+    came = run_several(wanted, tmp_path, folder, count=1)
+    assert isinstance(came["made-up"], ZooError)
+    assert seeds_of(came["other"]) == [2, 3]
+    assert [it.seed for it in Ledger(tmp_path).find(wanted).values()] == [0, 2, 3]
+
+
+def test_what_is_finished_is_told_before_anything_else_is_run(
+    tmp_path: Path, folder: Path
+) -> None:
+    there, wanted = elsewhere(seed_of(0)), seed_of(actor.SLEEPS)
+    run_several([there], tmp_path, folder, count=1)
+    before = started(folder)
+    ran = run_experiments(
+        [wanted, there],
+        ledger=Ledger(tmp_path),
+        stations=stations(folder),
+        told=silent,
+    )
+    with closing(ran) as ended:
+        assert next(ended)[0] == "other"
+    assert started(folder) == before
+
+
+def test_no_process_waits_for_a_model_while_there_is_another_to_be_made(
+    tmp_path: Path, folder: Path
+) -> None:
+    # those of one model wait for the other experiment: both at once would not end
+    same = [of_model(seed_of(it), 1) for it in (actor.AWAITS, 0, 1)]
+    other = of_model(elsewhere(seed_of(0)), 2)
+    same[1] = replace(same[0], part={"share": 0.9})
+    came = run_several([*same, other], tmp_path, folder, count=2)
+    assert seeds_of(came["other"]) == [0]
+    assert seeds_of(came["made-up"]) == [actor.AWAITS, actor.AWAITS, 1]
+
+
+def test_cells_of_one_model_are_run_all_the_same(tmp_path: Path, folder: Path) -> None:
+    wanted = [of_model(seed_of(it), 1) for it in range(4)]
+    came = run_several(wanted, tmp_path, folder, count=2)
+    assert seeds_of(came["made-up"]) == [0, 1, 2, 3]
+    assert len(started(folder)) == 2
 
 
 @pytest.mark.parametrize(
