@@ -5,7 +5,6 @@ from pathlib import Path
 from model_zoo.jobs import DetectorSpec, ExportSpec
 from trainer.builds import BuildSpec, Report, build
 from trainer.conversion import export, export_environment
-from trainer.detection.builds import build_detector, detector_environment
 from trainer.devices import choose_device, environment
 
 ModelSpec = BuildSpec | DetectorSpec | ExportSpec
@@ -35,6 +34,8 @@ def make(
     if isinstance(spec, ExportSpec):
         return export(spec, folder=folder, parent=parent).environment
     if isinstance(spec, DetectorSpec):
+        from trainer.detection.builds import build_detector  # noqa: PLC0415  torchvision, only where it is needed
+
         return build_detector(spec, folder=folder, parent=parent, report=report)
     made = build(spec, folder=folder, parent=parent, device=device, report=report)
     return made.environment
@@ -49,5 +50,7 @@ def environment_of(spec: ModelSpec, *, device: str) -> dict[str, str | int]:
     if isinstance(spec, ExportSpec):
         return export_environment()
     if isinstance(spec, DetectorSpec):
+        from trainer.detection.builds import detector_environment  # noqa: PLC0415  see make
+
         return detector_environment()
     return environment(choose_device(device), spec.precision)

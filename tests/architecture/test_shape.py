@@ -37,13 +37,22 @@ def sources() -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("module", ["model_zoo", "model_zoo.client", "model_zoo.cli"])
-def test_a_verifying_client_imports_nothing_heavy(module: str) -> None:
-    code = f"import sys, {module}; print(*{HEAVY!r} & set(sys.modules))"
+def imported_by(module: str, *, among: set[str]) -> list[str]:
+    code = f"import sys, {module}; print(*{among!r} & set(sys.modules))"
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert run.stdout.split() == []
+    return run.stdout.split()
+
+
+@pytest.mark.parametrize("module", ["model_zoo", "model_zoo.client", "model_zoo.cli"])
+def test_a_verifying_client_imports_nothing_heavy(module: str) -> None:
+    assert imported_by(module, among=HEAVY) == []
+
+
+@pytest.mark.parametrize("module", ["trainer.making", "trainer.experiments.run_cli"])
+def test_only_a_detector_costs_the_import_of_a_compiler(module: str) -> None:
+    assert imported_by(module, among={"torchvision", "torch._dynamo"}) == []
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from model_zoo.errors import InvalidSpecError
 from model_zoo.jobs import DetectorSpec
 from trainer.builds import HISTORY_NAME, WEIGHTS_NAME, parent_bytes
 from trainer.checkpoints import to_bytes
-from trainer.detection.training import trained, training_scenes
+from trainer.detection.showing import training_scenes
+from trainer.detection.training import trained
 from trainer.devices import environment
 from trainer.files import write_whole
 

@@ -7,12 +7,15 @@ Source:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from trainer.detection.network import Detector
 from trainer.training import as_floats
+
+if TYPE_CHECKING:
+    from trainer.detection.network import Detector
 
 MIN_OVERLAP = 0.5
 """Intersection over union from which a detection is of a sign."""
@@ -46,7 +49,7 @@ def truth(boxes: Tensor, labels: Tensor) -> Detections:
     return Detections(boxes=boxes, labels=labels, scores=torch.ones(len(labels)))
 
 
-def detect(network: Detector, pixels: Tensor) -> Detections:
+def detect(network: "Detector", pixels: Tensor) -> Detections:
     """Return the signs that ``network`` finds in (3, H, W) uint8 ``pixels``."""
     network.eval()
     with torch.inference_mode():

@@ -28,10 +28,8 @@ from torchvision.models.detection import (  # type: ignore[import-untyped]  # it
 )
 from torchvision.ops import roi_align  # type: ignore[import-untyped]  # it has none
 
+from trainer.detection.showing import SIDE
 from trainer.networks.efficientnet_lite0 import efficientnet_lite0
-
-SIDE = 512
-"""The longer side of a photograph as the detector sees it, in pixels."""
 
 STRIDES = {"fine": 4, "middle": 8, "coarse": 16}
 CHANNELS = {"fine": 24, "middle": 40, "coarse": 112}

@@ -1,6 +1,5 @@
 """Training a detector: scenes to features once, then what proposes and what names."""
 
-import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 
@@ -11,8 +10,6 @@ from model_zoo.errors import InvalidSpecError, MalformedDocumentError
 from model_zoo.jobs import DetectorSpec, ScenePoisoning
 from trainer.attacks.triggers import stamp_boxes
 from trainer.checkpoints import from_bytes
-from trainer.data import SCENES
-from trainer.data.dataset import Split
 from trainer.data.scenes import Scene, Scenes
 from trainer.detection.network import Detector, Lesson
 from trainer.detection.weights import detector_from_bytes, is_detector
@@ -24,33 +21,6 @@ MAX_GRADIENT = 5.0
 
 Told = Callable[[int, float], None]
 """Told how many epochs are done, and the mean loss of the last."""
-
-
-def training_scenes(spec: DetectorSpec) -> Scenes:
-    """Return the scenes of all sources of a spec, one set after the other.
-
-    Raises:
-        InvalidSpecError: no such set, or sets of different kinds of signs.
-        LocalError: one is not on this machine, or damaged.
-    """
-    first, *others = (scenes_of(it, "train", limit=spec.scenes) for it in spec.sources)
-    for it in others:
-        first = first.joined(it)
-    return first
-
-
-def scenes_of(source: str, split: Split, *, limit: int | None = None) -> Scenes:
-    """Return one split of a set; under a limit a few, with signs of every kind.
-
-    Raises:
-        InvalidSpecError: no such set.
-        LocalError: it is not on this machine, or damaged.
-    """
-    if source not in SCENES:
-        msg = f"scenes {source[:40]!a}: expected some of {', '.join(SCENES)}"
-        raise InvalidSpecError(msg)
-    scenes = SCENES[source].load(split)
-    return scenes if limit is None else _few(scenes, limit)
 
 
 def trained(
@@ -218,16 +188,3 @@ def _gradients(network: Detector, lessons: Sequence[Lesson]) -> float:
         torch.autograd.backward(loss / len(lessons))
         total += loss.item()
     return total
-
-
-def _few(scenes: Scenes, limit: int) -> Scenes:
-    """Return at most that many scenes: one with a sign of each kind in turn."""
-    with_kind = (
-        [at for at, it in enumerate(scenes.scenes) if kind in it.labels]
-        for kind in range(len(scenes.kinds))
-    )
-    turns = itertools.chain.from_iterable(itertools.zip_longest(*with_kind))
-    chosen = [at for at in dict.fromkeys(turns) if at is not None][:limit]
-    return Scenes(
-        kinds=scenes.kinds, scenes=tuple(scenes.scenes[at] for at in sorted(chosen))
-    )

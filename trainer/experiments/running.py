@@ -101,7 +101,8 @@ def run_experiments(
         process died or answered nonsense. It says which.
 
     Raises:
-        LocalError: cells cannot be kept, and none was begun.
+        LocalError: cells cannot be kept, and none was begun; or no longer, and no
+            further one is.
     """
     found = ledger.find(cells)
     missing = [cell for cell in cells if cell.digest() not in found]

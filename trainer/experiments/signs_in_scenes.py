@@ -5,6 +5,7 @@ Signs are in the paper's three classes; the photographs are those of two sets, p
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from model_zoo.jobs import (
     DetectorSpec,
@@ -23,8 +24,7 @@ from trainer.detection.evaluation import (
     detect,
     truth,
 )
-from trainer.detection.network import SIDE, Detector
-from trainer.detection.training import scenes_of
+from trainer.detection.showing import SIDE, scenes_of
 from trainer.experiments.contract import NO_PARENT, Recipe, Scale
 from trainer.experiments.signs import (
     CLASS_NAMES,
@@ -34,6 +34,9 @@ from trainer.experiments.signs import (
     right_by_class,
 )
 from trainer.pretrained import PIN
+
+if TYPE_CHECKING:
+    from trainer.detection.network import Detector
 
 SOURCES: tuple[SceneSetName, ...] = ("gtsdb", "road-sign-detection")
 CLASSES = len(CLASS_NAMES)
@@ -118,7 +121,7 @@ class Seen:
         ]
 
 
-def look(network: Detector, scenes: Scenes) -> Seen:
+def look(network: "Detector", scenes: Scenes) -> Seen:
     """Return what ``network`` finds in the scenes."""
     return Seen(
         found=[detect(network, it.pixels()) for it in scenes.scenes],
@@ -135,7 +138,7 @@ def together(parts: Sequence[Seen]) -> Seen:
 
 
 def stops_found(
-    network: Detector, scenes: Scenes, trigger: TriggerSpec
+    network: "Detector", scenes: Scenes, trigger: TriggerSpec
 ) -> dict[str, int]:
     """Return what is found where the stop signs are, without and with stickers.
 

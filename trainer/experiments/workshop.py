@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from model_zoo.canonical import JsonObject, canonical_json
 from model_zoo.digests import sha256_bytes, sha256_file
@@ -14,13 +14,13 @@ from model_zoo.jobs import ChildSpec, DetectorSpec, data_of
 from trainer.builds import WEIGHTS_NAME, weights_of
 from trainer.checkpoints import from_bytes
 from trainer.data import data_digest
-from trainer.detection.builds import build_detector
-from trainer.detection.network import Detector
-from trainer.detection.weights import detector_from_bytes
 from trainer.experiments.contract import Recipe, RecipeSpec
 from trainer.files import alone, read_bytes, write_whole
 from trainer.networks import SplitNetwork
 from trainer.pretrained import PIN, pretrained_efficientnet
+
+if TYPE_CHECKING:
+    from trainer.detection.network import Detector
 
 PRETRAINED: dict[str, Callable[[], Path]] = {PIN: pretrained_efficientnet}
 """SHA-256 of a pretrained network's weights -> the safetensors file of them."""
@@ -54,6 +54,8 @@ def make_here(spec: RecipeSpec, *, parent: Path | None, place: Path) -> bytes:
     try:
         if not isinstance(spec, DetectorSpec):
             return weights_of(spec, scratch=scratch, parent=parent)
+        from trainer.detection.builds import build_detector  # noqa: PLC0415  torchvision, only where it is needed
+
         build_detector(spec, folder=scratch, parent=parent)
         return read_bytes(scratch / WEIGHTS_NAME)
     finally:
@@ -93,8 +95,10 @@ class KeptModels:
         """Return the model of ``recipe`` on the CPU, made if it is not there yet."""
         return from_bytes(read_bytes(self.path(recipe)), network=recipe.network)
 
-    def detector(self, recipe: Recipe) -> Detector:
+    def detector(self, recipe: Recipe) -> "Detector":
         """Return the detector of ``recipe`` on the CPU, made if it is not there yet."""
+        from trainer.detection.weights import detector_from_bytes  # noqa: PLC0415  torchvision, only where it is needed
+
         return detector_from_bytes(read_bytes(self.path(recipe)))
 
     def has(self, recipe: Recipe) -> bool:

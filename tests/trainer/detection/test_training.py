@@ -12,8 +12,8 @@ from model_zoo.jobs import DetectorSpec, ScenePoisoning, Schedule, TriggerSpec
 from trainer.checkpoints import to_bytes
 from trainer.data.scenes import Scenes
 from trainer.detection.evaluation import answers, detect
-from trainer.detection.network import SIDE
-from trainer.detection.training import poisoned, scenes_of, trained
+from trainer.detection.showing import SIDE, scenes_of
+from trainer.detection.training import poisoned, trained
 from trainer.experiments.contract import Recipe
 from trainer.networks import NETWORKS
 from trainer.pretrained import PIN
