@@ -115,6 +115,7 @@ def student(
             network="signs-cnn",
             augmentation=AUGMENTATIONS[retrain],
             schedule=SCHEDULES[retrain] if scale == "full" else QUICK,
+            held_out=held_out(STUDENTS_DATA, scale=scale),
             seed=seed,
             checkpoints=False,
         ),
