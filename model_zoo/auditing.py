@@ -17,7 +17,13 @@ from urllib.parse import urlsplit
 
 from model_zoo.canonical import JsonObject
 from model_zoo.documents import Document
-from model_zoo.errors import InvalidSpecError, LocalError, TransportError
+from model_zoo.errors import (
+    InvalidSpecError,
+    LocalError,
+    TransportError,
+    VerificationError,
+)
+from model_zoo.files import open_plain
 from model_zoo.model_lists import DIGEST_SIZES, ModelEntry
 
 PIECE_BYTES = 1024 * 1024
@@ -222,11 +228,12 @@ def local_digests(path: Path, algorithms: Collection[str]) -> dict[str, str]:
     """Return algorithm -> hexadecimal digest of the file at ``path``.
 
     Raises:
+        MalformedDocumentError: it is no plain file.
         LocalError: it cannot be read.
     """
     hashes = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             while piece := file.read(PIECE_BYTES):
                 for it in hashes.values():
                     it.update(piece)
@@ -248,7 +255,7 @@ def _look(entry: ModelEntry, fetch: Fetch | None) -> Evidence:
             told = "its file is not at hand" + ("" if fetch else ", and not fetched")
             return Evidence(entry=entry, found={}, unseen=told)
         return Evidence(entry=entry, found=fetch(entry.url, names))
-    except (InvalidSpecError, LocalError, TransportError) as error:
+    except (InvalidSpecError, LocalError, TransportError, VerificationError) as error:
         return Evidence(entry=entry, found={}, unseen=str(error))
 
 

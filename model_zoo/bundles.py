@@ -6,8 +6,11 @@ from typing import Any
 from model_zoo.canonical import canonical_json
 from model_zoo.documents import Document
 from model_zoo.envelopes import MAX_ENVELOPE_BYTES, Envelope
-from model_zoo.errors import LocalError, MalformedDocumentError
-from model_zoo.folders import BUNDLE_NAME, entries, is_plain_file
+from model_zoo.errors import MalformedDocumentError
+from model_zoo.files import read_plain, write_beside
+from model_zoo.folders import BUNDLE_NAME, entries
+
+MAX_BUNDLE_BYTES = 2 * MAX_ENVELOPE_BYTES
 
 
 class _Bundle(Document):
@@ -24,11 +27,7 @@ def write_bundle(
         LocalError: it cannot be written.
     """
     data = bundle_bytes(envelope=envelope, provenance=provenance)
-    try:
-        (folder / BUNDLE_NAME).write_bytes(data)
-    except OSError as error:
-        msg = f"cannot write {folder / BUNDLE_NAME}: {error.strerror}"
-        raise LocalError(msg) from error
+    write_beside(folder / BUNDLE_NAME, data)
 
 
 def bundle_bytes(*, envelope: Envelope, provenance: Envelope | None) -> bytes:
@@ -48,7 +47,7 @@ def parse_bundle(data: bytes) -> tuple[Envelope, Envelope | None]:
         MalformedDocumentError: it is no such document.
     """
     try:
-        bundle = _Bundle.from_bytes(data, limit_bytes=2 * MAX_ENVELOPE_BYTES)
+        bundle = _Bundle.from_bytes(data, limit_bytes=MAX_BUNDLE_BYTES)
     except ValueError as error:
         msg = f"{BUNDLE_NAME}: {error}"
         raise MalformedDocumentError(msg) from error
@@ -66,14 +65,7 @@ def read_bundle(folder: Path) -> tuple[Envelope, Envelope | None]:
         InvalidSpecError: there is no such folder.
         LocalError: it cannot be read.
     """
-    status = entries(folder).get(BUNDLE_NAME)
-    if status is None or not is_plain_file(status):
+    if BUNDLE_NAME not in entries(folder):
         msg = f"{folder}: no {BUNDLE_NAME}, so nothing in it is signed"
         raise MalformedDocumentError(msg)
-    try:
-        with (folder / BUNDLE_NAME).open("rb") as file:
-            data = file.read(2 * MAX_ENVELOPE_BYTES + 1)
-    except OSError as error:
-        msg = f"cannot read {folder / BUNDLE_NAME}: {error.strerror}"
-        raise LocalError(msg) from error
-    return parse_bundle(data)
+    return parse_bundle(read_plain(folder / BUNDLE_NAME, limit_bytes=MAX_BUNDLE_BYTES))

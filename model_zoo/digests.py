@@ -3,6 +3,7 @@
 import hashlib
 import re
 from pathlib import Path
+from typing import BinaryIO
 
 _HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -24,4 +25,13 @@ def sha256_file(path: Path) -> str:
         OSError: it cannot be read.
     """
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        return sha256_stream(stream)
+
+
+def sha256_stream(stream: BinaryIO) -> str:
+    """Return the SHA-256 of all that is left in ``stream``.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -5,8 +5,9 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from model_zoo.digests import sha256_file
+from model_zoo.digests import sha256_stream
 from model_zoo.errors import InvalidSpecError, LocalError
+from model_zoo.files import open_plain
 from model_zoo.manifest import MAX_FILES, FileEntry, Manifest
 from model_zoo.names import check_name
 
@@ -76,7 +77,8 @@ def manifest_of(folder: Path) -> Manifest:
 
 def _entry(path: Path, *, size_bytes: int) -> FileEntry:
     try:
-        sha256 = sha256_file(path)
+        with open_plain(path) as file:
+            sha256 = sha256_stream(file)
     except OSError as error:
         msg = f"cannot read {path}: {error.strerror}"
         raise LocalError(msg) from error

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from model_zoo.errors import LocalError, UnsafeFormatError
+from model_zoo.files import open_plain
 
 MAX_BYTES = 2**31 - 1
 """No protobuf message is longer; a longer model would need other files."""
@@ -121,7 +122,7 @@ def check_graph(path: Path) -> None:
         LocalError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             _check(file, size_bytes=os.fstat(file.fileno()).st_size)
     except OSError as error:
         msg = f"cannot read {path}: {error.strerror}"

@@ -50,8 +50,8 @@ def read_private_key(path: Path, *, passphrase: bytes) -> PrivateKeyTypes:
         InvalidSpecError: it is too long to be a key.
         LocalError: it cannot be read.
     """
-    data = read_pem(path)
-    if path.stat().st_mode & ~OWNER_ONLY & 0o777:
+    data, mode = _read(path)
+    if mode & ~OWNER_ONLY & 0o777:
         msg = f"{path} may be read by others; run: chmod 600 {path}"
         raise NotPermittedError(msg)
     if b"-----BEGIN ENCRYPTED PRIVATE KEY-----" not in data:
@@ -71,13 +71,20 @@ def read_pem(path: Path) -> bytes:
         InvalidSpecError: it is too long to be a key.
         LocalError: it cannot be read.
     """
+    data, _ = _read(path)
+    return data
+
+
+def _read(path: Path) -> tuple[bytes, int]:
+    """Return the bytes of a PEM file and the mode of that very file."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_PEM_BYTES + 1)
+            mode = os.fstat(file.fileno()).st_mode
     except OSError as error:
         msg = f"cannot read key {path}: {error.strerror}"
         raise LocalError(msg) from error
     if len(data) > MAX_PEM_BYTES:
         msg = f"{path}: longer than {MAX_PEM_BYTES} bytes, not a key"
         raise InvalidSpecError(msg)
-    return data
+    return data, mode

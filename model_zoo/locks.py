@@ -1,6 +1,5 @@
 """``zoo.lock``: releases, files and keys, so that a machine pulls exactly these."""
 
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,7 +10,8 @@ from model_zoo.client import ZooClient
 from model_zoo.digests import sha256_bytes
 from model_zoo.documents import Document
 from model_zoo.envelopes import Role
-from model_zoo.errors import InvalidSpecError, LocalError, PolicyNotMetError
+from model_zoo.errors import InvalidSpecError, PolicyNotMetError
+from model_zoo.files import read_plain, write_beside
 from model_zoo.folders import FileProgress
 from model_zoo.jobs import Digest
 from model_zoo.keys import PublicKey
@@ -132,15 +132,7 @@ def write_lock(lock: Lock, path: Path) -> None:
     Raises:
         LocalError: it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-    try:
-        partial.write_text(lock.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        msg = f"cannot write {path}: {error.strerror}"
-        raise LocalError(msg) from error
-    finally:
-        partial.unlink(missing_ok=True)
+    write_beside(path, f"{lock.model_dump_json(indent=2)}\n".encode())
 
 
 def read_lock(path: Path) -> Lock:
@@ -148,15 +140,12 @@ def read_lock(path: Path) -> Lock:
 
     Raises:
         InvalidSpecError: it is no lock file.
+        MalformedDocumentError: it is no plain file, or too long.
         LocalError: it cannot be read.
     """
+    data = read_plain(path, limit_bytes=MAX_LOCK_BYTES)
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_LOCK_BYTES + 1)
         return Lock.from_bytes(data, limit_bytes=MAX_LOCK_BYTES)
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise LocalError(msg) from error
     except ValueError as error:
         msg = f"{path}: not a lock file: {error}"
         raise InvalidSpecError(msg) from error

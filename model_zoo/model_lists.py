@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from model_zoo.canonical import parse_object
-from model_zoo.errors import InvalidSpecError, LocalError
+from model_zoo.errors import InvalidSpecError, LocalError, MalformedDocumentError
+from model_zoo.files import read_plain
 
 MAX_LIST_BYTES = 4 * 1024 * 1024
 MAX_README_BYTES = 256 * 1024
@@ -205,9 +206,9 @@ def _from_folder(path: Path) -> Iterator[ModelEntry]:
 
 def _from_readme(file: Path, *, where: str) -> ModelEntry:
     try:
-        text = _read(file, limit_bytes=MAX_README_BYTES).decode("utf-8")
+        text = read_plain(file, limit_bytes=MAX_README_BYTES).decode("utf-8")
         fields = front_matter(text)
-    except (InvalidSpecError, ValueError) as error:
+    except (MalformedDocumentError, ValueError) as error:
         return ModelEntry(where=where, problem=str(error))
     if fields.keys() & _CAFFE_KEYS:
         fields.setdefault("loader", _CAFFE_LOADER)

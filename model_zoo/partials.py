@@ -22,6 +22,8 @@ from pathlib import Path
 from model_zoo.errors import LocalError, UntrustedServerError, VerificationError
 
 PARTIAL_SUFFIX = ".part"
+_PLAIN = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""Follows no link and waits for no pipe; ``_is_ours`` looks at what was opened."""
 
 
 @dataclass(slots=True)
@@ -149,9 +151,9 @@ def _first_free(folder: Path, *, sha256: str) -> tuple[Path, io.FileIO]:
 def _locked(path: Path, flags: int) -> io.FileIO | None:
     """Return the file at ``path``, locked; None where it is another's."""
     try:
-        number = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o666)
+        number = os.open(path, _PLAIN | flags, 0o666)
     except OSError as error:
-        if error.errno in {errno.ELOOP, errno.EISDIR}:
+        if error.errno in {errno.ELOOP, errno.EISDIR, errno.ENXIO}:
             return None
         raise
     file = io.FileIO(number, "r+")

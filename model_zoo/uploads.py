@@ -7,6 +7,7 @@ from pathlib import Path
 
 from model_zoo.answers import Upload
 from model_zoo.errors import LocalError, MalformedDocumentError, TransportError
+from model_zoo.files import open_plain
 from model_zoo.folders import FileProgress, manifest_of
 from model_zoo.manifest import FileEntry, Manifest
 from model_zoo.transport import Transport
@@ -78,7 +79,7 @@ def _missing(upload: Upload, manifest: Manifest) -> Iterator[tuple[FileEntry, in
 
 def _part(path: Path, *, number: int, part_bytes: int) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             file.seek(number * part_bytes)
             return file.read(part_bytes)
     except OSError as error:

@@ -1,5 +1,6 @@
 """Verifying a release: numbered steps, nothing believed before its signature."""
 
+import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from model_zoo.attestations import (
     subjects_of,
 )
 from model_zoo.bundles import read_bundle
-from model_zoo.digests import sha256_bytes, sha256_file
+from model_zoo.digests import sha256_bytes, sha256_stream
 from model_zoo.envelopes import Envelope, pre_authentication_encoding
 from model_zoo.errors import (
     DigestMismatchError,
@@ -22,6 +23,7 @@ from model_zoo.errors import (
     ProvenanceMismatchError,
     WrongReleaseError,
 )
+from model_zoo.files import open_plain
 from model_zoo.folders import RESERVED_NAMES, entries, is_plain_file
 from model_zoo.formats import check_format
 from model_zoo.keys import PublicKey
@@ -201,7 +203,7 @@ def read_verified(file: FileEntry, folder: Path) -> bytes:
         LocalError: it cannot be read.
     """
     try:
-        with (folder / file.name).open("rb") as stream:
+        with open_plain(folder / file.name) as stream:
             data = stream.read(file.size_bytes + 1)
     except OSError as error:
         msg = f"cannot read {folder / file.name}: {error.strerror}"
@@ -215,10 +217,11 @@ def read_verified(file: FileEntry, folder: Path) -> bytes:
 
 def _verify_file(file: FileEntry, path: Path) -> None:
     try:
-        size_bytes = path.stat().st_size
-        if size_bytes != file.size_bytes:
-            raise _wrong_length(file, size_bytes)
-        found = sha256_file(path)
+        with open_plain(path) as stream:
+            size_bytes = os.fstat(stream.fileno()).st_size
+            if size_bytes != file.size_bytes:
+                raise _wrong_length(file, size_bytes)
+            found = sha256_stream(stream)
     except OSError as error:
         msg = f"cannot read {path}: {error.strerror}"
         raise LocalError(msg) from error

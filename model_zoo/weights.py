@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from model_zoo.canonical import parse_object
 from model_zoo.errors import LocalError, UnsafeFormatError
+from model_zoo.files import open_plain
 
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 """About 100,000 tensors; the reference reader stops at 100 MB."""
@@ -82,7 +83,7 @@ def check_header(path: Path) -> Header:
         LocalError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             return read_header(file, size_bytes=os.fstat(file.fileno()).st_size)
     except OSError as error:
         msg = f"cannot read {path}: {error.strerror}"

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from model_zoo.errors import LocalError, NotFoundError
+from model_zoo.files import open_lock
 from model_zoo.interop.notes import COSIGNATURE, Note, VerifierKey, cosign_text
 from model_zoo.interop.tlog import CHECKPOINT_PATH, WITNESSED_PATH, SignedCheckpoint
 from model_zoo.keys import PublicKey, SigningKey
@@ -104,11 +105,12 @@ def held_state(path: Path) -> Iterator[None]:
 
     Raises:
         LocalError: another process holds it, or it cannot be locked.
+        MalformedDocumentError: what stands in the lock's place is no plain file.
     """
     lock = path.with_name(f"{path.name}.lock")
     with told_as_local_error(lock):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = open_lock(lock)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

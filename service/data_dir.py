@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from model_zoo.errors import LocalError
+from model_zoo.files import open_lock
 from service.storage import told_as_local_error
 
 OWNER_ONLY_FOLDER = 0o700
@@ -18,9 +19,7 @@ def lock_data_dir(path: Path) -> int:
     """
     with told_as_local_error(f"cannot use data folder {path}"):
         path.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY_FOLDER)
-        descriptor = os.open(
-            path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
+        descriptor = open_lock(path / "lock")
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

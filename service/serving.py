@@ -15,9 +15,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from model_zoo.errors import LocalError
+from model_zoo.files import write_beside
 from service.app import create_app
 from service.settings import WILDCARD_HOSTS, Settings, is_loopback
-from service.storage import told_as_local_error
 from service.tls import TlsFiles
 from service.workers import Workers, can_train, embedded_key, worker_command
 
@@ -102,10 +102,7 @@ def write_ready_file(path: Path, url: str) -> None:
     Raises:
         LocalError: it cannot be written.
     """
-    with told_as_local_error(f"cannot write {path}"):
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.write_text(json.dumps({"url": url, "pid": os.getpid()}), encoding="utf-8")
-        draft.replace(path)
+    write_beside(path, json.dumps({"url": url, "pid": os.getpid()}).encode())
 
 
 class _Server(uvicorn.Server):

@@ -25,11 +25,11 @@ from model_zoo.cli.trust_files import (
     report,
     resigned_roles,
     role_keys,
-    write_file,
     write_folder,
 )
 from model_zoo.clock import rfc3339, system_clock
 from model_zoo.errors import InvalidSpecError
+from model_zoo.files import write_beside
 from model_zoo.key_files import read_pem
 from model_zoo.keys import PublicKey
 from model_zoo.publishing import Author
@@ -125,7 +125,7 @@ def sign_file(
         return
     name, metadata = operating.parse_role(data)
     sign(metadata, signer)
-    write_file(file, to_bytes(metadata))
+    write_beside(file, to_bytes(metadata))
     say(f"signed {name} version {metadata.signed.version}")
     emit({"role": name, "signatures": sorted(metadata.signatures)})
 
@@ -149,7 +149,7 @@ def rotate(
     following = ceremony.next_root(
         current, {role: role_keys(key, needed)}, now=system_clock()
     )
-    write_file(out, to_bytes(following))
+    write_beside(out, to_bytes(following))
     say(f"wrote root version {following.signed.version} to {out}, unsigned")
     emit({"version": following.signed.version})
 
@@ -192,9 +192,9 @@ def rekey(
         ).to_bytes()
         list_trusted_keys(following.signed, after)
         beside = out.with_name(trusted_keys_file(version))
-        write_file(beside, after)
+        write_beside(beside, after)
         say(f"wrote the trusted keys that they name to {beside}")
-    write_file(out, to_bytes(following))
+    write_beside(out, to_bytes(following))
     say(f"wrote targets version {version} to {out}, unsigned")
     emit({"version": version})
 

@@ -1,5 +1,6 @@
 """``zoo keys``: make a signing key, show a key's name."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,9 @@ import typer
 from model_zoo.cli.options import PassphraseFile, passphrase, signing_key
 from model_zoo.cli.output import emit, say
 from model_zoo.errors import LocalError
+from model_zoo.files import write_beside
 from model_zoo.interop.oms import OmsKey, key_hint
+from model_zoo.key_files import read_pem
 from model_zoo.keys import PublicKey, SigningKey
 
 PUBLIC_SUFFIX = ".pub.pem"
@@ -28,16 +31,12 @@ def generate(
     """Make a signing key: PATH, encrypted, and its public half beside it."""
     key = OmsKey.generate() if p256 else SigningKey.generate()
     public_path = path.with_suffix(PUBLIC_SUFFIX)
-    if public_path.exists():
+    if os.path.lexists(public_path):
         msg = f"{public_path} exists already; choose another name"
         raise LocalError(msg)
     key.save(path, passphrase=passphrase(passphrase_file, confirm=True))
     pem, keyid = _public_of(key)
-    try:
-        public_path.write_text(pem, encoding="ascii")
-    except OSError as error:
-        msg = f"cannot write {public_path}: {error.strerror}"
-        raise LocalError(msg) from error
+    write_beside(public_path, pem.encode("ascii"))
     say(f"{path}: keep it, and its passphrase, to yourself")
     say(f"{public_path}: give it to everybody, keyid {keyid}")
     emit(
@@ -70,11 +69,6 @@ def _public_of(key: SigningKey | OmsKey) -> tuple[str, str]:
 
 
 def _public_half(path: Path, passphrase_file: Path | None) -> PublicKey:
-    try:
-        is_private = b"PRIVATE KEY" in path.read_bytes()
-    except OSError as error:
-        msg = f"cannot read key {path}: {error.strerror}"
-        raise LocalError(msg) from error
-    if is_private:
+    if b"PRIVATE KEY" in read_pem(path):
         return signing_key(path, passphrase_file=passphrase_file).public
     return PublicKey.load(path)

@@ -26,10 +26,10 @@ from model_zoo.cli.trust_files import (
     resigned_roles,
     role_keys,
     say_who_must_sign,
-    write_file,
 )
 from model_zoo.cosigning import cosign_resigned
 from model_zoo.errors import InvalidSpecError
+from model_zoo.files import write_beside
 from model_zoo.names import ReleaseName
 from model_zoo.publishing import Author
 from model_zoo.transport import Transport
@@ -170,7 +170,7 @@ def renew(
             else RoleKeys(keys=(author.key.public,))
         )
         files = publishing.resign(transport, publisher, author=author, keys=keys)
-    write_file(out, resigned_file(files))
+    write_beside(out, resigned_file(files))
     say(f"wrote {out}; every other holder runs: zoo trust sign {out} --key KEY.pem")
     say(f"then the operator: zoo trust delegate {publisher} --with {out}")
     emit({"roles": sorted(files)})
@@ -192,7 +192,7 @@ def sign_resigned(file: Path, author: Author, transport: Transport) -> None:
         VerificationError: they are not the current ones, signed anew.
     """
     roles = resigned_roles(read_file(file))
-    write_file(file, resigned_file(cosign_resigned(transport, roles, author)))
+    write_beside(file, resigned_file(cosign_resigned(transport, roles, author)))
     told = ", ".join(
         f"{name} version {it.signed.version}" for name, it in roles.items()
     )

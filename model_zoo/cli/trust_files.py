@@ -9,6 +9,7 @@ from tuf.api.metadata import Metadata, Targets
 from model_zoo.canonical import parse_object
 from model_zoo.cli.output import emit, say
 from model_zoo.errors import LocalError, MalformedDocumentError
+from model_zoo.files import write_beside
 from model_zoo.keys import PublicKey
 from model_zoo.trust.ceremony import RoleKeys
 from model_zoo.trust.roles import MAX_METADATA_BYTES, parse
@@ -96,19 +97,4 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         msg = f"{folder} is not empty: name a new folder"
         raise LocalError(msg)
     for name, data in files.items():
-        write_file(folder / name, data)
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Replace the file at ``path``, all at once.
-
-    Raises:
-        LocalError: it cannot be written.
-    """
-    draft = path.with_name(f".{path.name}.part")
-    try:
-        draft.write_bytes(data)
-        draft.replace(path)
-    except OSError as error:
-        msg = f"cannot write {path}: {error.strerror}"
-        raise LocalError(msg) from error
+        write_beside(folder / name, data)

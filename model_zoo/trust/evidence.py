@@ -14,13 +14,13 @@ from model_zoo.digests import sha256_bytes
 from model_zoo.documents import Document
 from model_zoo.errors import (
     ExpiredMetadataError,
-    LocalError,
     MalformedDocumentError,
     NotFoundError,
     PolicyNotMetError,
     WrongReleaseError,
 )
-from model_zoo.folders import EVIDENCE_NAME
+from model_zoo.files import read_plain, write_beside
+from model_zoo.folders import EVIDENCE_NAME, entries
 from model_zoo.interop.tlog import LogEntry
 from model_zoo.names import ReleaseName
 from model_zoo.policy import TrustPolicy
@@ -259,11 +259,7 @@ def write_evidence(folder: Path, evidence: Evidence) -> None:
     Raises:
         LocalError: it cannot be written.
     """
-    try:
-        (folder / EVIDENCE_NAME).write_bytes(evidence.to_bytes())
-    except OSError as error:
-        msg = f"cannot write {folder / EVIDENCE_NAME}: {error.strerror}"
-        raise LocalError(msg) from error
+    write_beside(folder / EVIDENCE_NAME, evidence.to_bytes())
 
 
 def read_evidence(folder: Path) -> Evidence:
@@ -271,18 +267,15 @@ def read_evidence(folder: Path) -> Evidence:
 
     Raises:
         MalformedDocumentError: there is none, or it is no such document.
+        InvalidSpecError: there is no such folder.
         LocalError: it cannot be read.
     """
-    try:
-        with (folder / EVIDENCE_NAME).open("rb") as file:
-            data = file.read(MAX_EVIDENCE_BYTES + 1)
-        return Evidence.from_bytes(data, limit_bytes=MAX_EVIDENCE_BYTES)
-    except FileNotFoundError as error:
+    if EVIDENCE_NAME not in entries(folder):
         msg = f"{folder}: no {EVIDENCE_NAME}: it was not pulled under a trust root"
-        raise MalformedDocumentError(msg) from error
-    except OSError as error:
-        msg = f"cannot read {folder / EVIDENCE_NAME}: {error.strerror}"
-        raise LocalError(msg) from error
+        raise MalformedDocumentError(msg)
+    data = read_plain(folder / EVIDENCE_NAME, limit_bytes=MAX_EVIDENCE_BYTES)
+    try:
+        return Evidence.from_bytes(data, limit_bytes=MAX_EVIDENCE_BYTES)
     except ValueError as error:
         msg = f"{folder / EVIDENCE_NAME}: {error}"
         raise MalformedDocumentError(msg) from error

@@ -6,8 +6,6 @@ holds over a change of the log's key, too: what is remembered may be signed by a
 that has retired since, what comes may not.
 """
 
-import os
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from model_zoo.errors import (
     SplitViewError,
     VerificationError,
 )
+from model_zoo.files import open_plain, write_beside
 from model_zoo.interop.merkle import consistency_proof, root_hash, verify_consistency
 from model_zoo.interop.notes import MAX_NOTE_BYTES
 from model_zoo.interop.tlog import LOG_PREFIX, Checkpoint, SignedCheckpoint, TileNodes
@@ -61,7 +60,7 @@ class LogMemory:
         """
         with told_as_local_error(self.path):
             try:
-                with self.path.open("rb") as file:
+                with open_plain(self.path) as file:
                     data = file.read(MAX_NOTE_BYTES + 1)
             except FileNotFoundError:
                 return None
@@ -82,7 +81,9 @@ class LogMemory:
         last = self.last()
         if last is not None:
             self._check(last, signed, fetch)
-        _replace(self.path, signed.note.to_bytes())
+        with told_as_local_error(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_beside(self.path, signed.note.to_bytes())
 
     def _check(
         self, last: SignedCheckpoint, signed: SignedCheckpoint, fetch: Fetch
@@ -99,7 +100,7 @@ class LogMemory:
         data = signed.note.to_bytes()
         tail = f"split-view-{signed.checkpoint.size}-{sha256_bytes(data)[:16]}.note"
         path = self.path.with_name(f"{self.path.name}.{tail}")
-        _replace(path, data)
+        write_beside(path, data)
         return path
 
 
@@ -201,18 +202,3 @@ def _root_of_first(size: int, checkpoint: Checkpoint, fetch: Fetch) -> bytes:
         msg = f"the log's tiles do not make the root of its {checkpoint.size} entries"
         raise VerificationError(msg) from error
     return root
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file all at once: a crash leaves the old one or the new one."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-    with told_as_local_error(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from tuf.api.metadata import Metadata, Root, Targets
 
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import InvalidSpecError, LocalError, MalformedDocumentError
+from model_zoo.files import write_beside
 from model_zoo.interop.oms import OmsKey, public_pem
 from model_zoo.key_files import OWNER_ONLY
 from model_zoo.keys import PublicKey, SigningKey
@@ -149,14 +150,8 @@ def write_first(folder: Path, root: Metadata[Root], targets: Metadata[Targets]) 
     Raises:
         LocalError: they cannot be written.
     """
-    try:
-        (folder / TARGETS_FILE).write_bytes(to_bytes(targets))
-        draft = folder / f".{ROOT_FILE}"
-        draft.write_bytes(to_bytes(root))
-        draft.replace(folder / ROOT_FILE)
-    except OSError as error:
-        msg = f"cannot write in {folder}: {error.strerror}"
-        raise LocalError(msg) from error
+    write_beside(folder / TARGETS_FILE, to_bytes(targets))
+    write_beside(folder / ROOT_FILE, to_bytes(root))
 
 
 def passphrase_of(folder: Path) -> bytes:

@@ -6,13 +6,16 @@ from typing import Any
 
 from model_zoo import loading
 from model_zoo.answers import Holders
+from model_zoo.bundles import MAX_BUNDLE_BYTES
 from model_zoo.digests import is_sha256
 from model_zoo.errors import (
     ConflictError,
     InvalidSpecError,
+    LocalError,
     MalformedDocumentError,
     VerificationError,
 )
+from model_zoo.files import read_plain, write_beside
 from model_zoo.folders import BUNDLE_NAME, FileProgress
 from model_zoo.names import ReleaseName
 from model_zoo.policy import TrustPolicy
@@ -66,7 +69,7 @@ def pull(
                 partials=anchor.partials,
                 progress=progress,
             )
-            (staging / BUNDLE_NAME).write_bytes(release.bundle)
+            write_beside(staging / BUNDLE_NAME, release.bundle)
             write_evidence(staging, evidence)
     return _verified(to, release, moment)
 
@@ -156,10 +159,9 @@ def _require_bundle(folder: Path, release: TrustedRelease) -> None:
     """Accept a folder whose ``release.json`` is the one that the role vouches for."""
     path = folder / BUNDLE_NAME
     try:
-        held = path.read_bytes()
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise MalformedDocumentError(msg) from error
+        held = read_plain(path, limit_bytes=MAX_BUNDLE_BYTES)
+    except LocalError as error:
+        raise MalformedDocumentError(str(error)) from error
     if held != release.bundle:
         msg = f"{path} is not the one that the role vouches for"
         raise MalformedDocumentError(msg)

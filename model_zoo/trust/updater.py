@@ -7,6 +7,7 @@ ours; and what is kept so that the same walk can be done later without a network
 
 import fcntl
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
@@ -25,6 +26,7 @@ from model_zoo.errors import (
     PolicyNotMetError,
     TransportError,
 )
+from model_zoo.files import open_lock
 from model_zoo.transport import Server, is_loopback
 from model_zoo.trust.fetching import MappingFetcher, ServerFetcher
 from model_zoo.trust.roles import (
@@ -37,6 +39,8 @@ from model_zoo.trust.view import METADATA_PATH, TARGETS_PATH, TrustedZoo, told
 OFFLINE = "offline:///"
 MAX_ROOT_BYTES = 512_000
 """What stock clients read of a root."""
+_NGCLIENTS_OWN = frozenset({"root_history", "root.json"})
+"""A folder of roots, and a link to the newest, which ngclient makes anew unread."""
 
 
 @contextmanager
@@ -175,17 +179,40 @@ def _require_fit(root: Root, server: Server) -> None:
         raise PolicyNotMetError(msg)
 
 
+def _require_plain(folder: Path) -> None:
+    """Accept a cache that holds plain files, since ngclient opens whatever is there.
+
+    Raises:
+        LocalError: a link, pipe or device is among them, or it cannot be read.
+    """
+    history = folder / "root_history"
+    try:
+        paths = [it for it in folder.iterdir() if it.name not in _NGCLIENTS_OWN]
+        if history.is_dir() and not history.is_symlink():
+            paths += history.iterdir()
+        elif os.path.lexists(history):
+            paths.append(history)
+        odd = [it for it in paths if not stat.S_ISREG(it.lstat().st_mode)]
+    except OSError as error:
+        msg = f"cannot use trust cache {folder}: {error.strerror}"
+        raise LocalError(msg) from error
+    if odd:
+        msg = f"trust cache: {odd[0]} is not a plain file: remove it"
+        raise LocalError(msg)
+
+
 @contextmanager
 def _locked(folder: Path) -> Iterator[Path]:
     """Hold a cache folder: ngclient expects to be alone in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = open_lock(folder / ".lock")
     except OSError as error:
         msg = f"cannot use trust cache {folder}: {error.strerror}"
         raise LocalError(msg) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _require_plain(folder)
         yield folder
     finally:
         os.close(descriptor)
