@@ -31,6 +31,7 @@ DOMAINS = (b"", b"ai.onnx", b"ai.onnx.ml")
 """Whose operators every runtime brings along; the code of others is loaded."""
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+_VERSION_TAG = b"\x08"
 _FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
 
 
@@ -141,6 +142,11 @@ def _check(stream: BinaryIO, *, size_bytes: int) -> None:
     seen = _Walk(stream).message("model", end=size_bytes, depth=0)
     if not {1, 7} <= seen:  # ir_version and graph
         msg = "not ONNX: it says no version, or holds no graph"
+        raise UnsafeFormatError(msg)
+    stream.seek(0)
+    if stream.read(1) != _VERSION_TAG:
+        # every writer keeps the order; other fields spell instructions of a pickle
+        msg = "not ONNX that could be published: it does not begin with its version"
         raise UnsafeFormatError(msg)
 
 

@@ -3,7 +3,8 @@
 A safetensors file is an 8-byte little-endian length, a JSON header of that length,
 and the tensors' bytes. The parser here needs no numpy, reads nothing but the header,
 and refuses every file in which two readers could see two different models:
-overlaps, holes, offsets out of range, a name that stands twice.
+overlaps, holes, offsets out of range, a name that stands twice, a header that a
+reader of another format would take for its own.
 
 Source:
     The safetensors format description, https://github.com/huggingface/safetensors.
@@ -19,12 +20,17 @@ from typing import Any, BinaryIO
 from model_zoo.canonical import parse_object
 from model_zoo.errors import LocalError, UnsafeFormatError
 from model_zoo.files import open_plain
+from model_zoo.polyglots import runs_as_pickle
 
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 """About 100,000 tensors; the reference reader stops at 100 MB."""
 MAX_RANK = 16
 MAX_DIMENSION = 1 << 48
+MAX_ITEMS = 1 << 48
+"""Of one tensor, counting a dimension of 0 as 1: past that strides overflow."""
 LENGTH_BYTES = 8
+ALIGNMENT_BYTES = 8
+_FIRST_PRINTABLE = 0x20
 MIN_HEADER_BYTES = len("{}")
 
 ITEM_BYTES = {
@@ -104,10 +110,15 @@ def read_header(stream: BinaryIO, *, size_bytes: int) -> Header:
         msg = f"not safetensors: a header of {length} bytes in a file of {size_bytes}"
         raise UnsafeFormatError(msg)
     try:
-        fields = parse_object(stream.read(length), limit_bytes=MAX_HEADER_BYTES)
+        header = stream.read(length)
+        fields = parse_object(header, limit_bytes=MAX_HEADER_BYTES)
+        _require_canonical(header)
     except ValueError as error:
         msg = f"not safetensors: header: {error}"
         raise UnsafeFormatError(msg) from error
+    if runs_as_pickle(head + header, size_bytes=size_bytes):
+        msg = "expected safetensors, found a file that is a pickle as well"
+        raise UnsafeFormatError(msg)
     metadata = _metadata(fields.pop("__metadata__", {}))
     tensors = {name: _entry(name, value) for name, value in fields.items()}
     _require_gapless(tensors, data_bytes=size_bytes - LENGTH_BYTES - length)
@@ -148,6 +159,26 @@ def _refuse_other_formats(head: bytes) -> None:
             raise UnsafeFormatError(msg)
 
 
+def _require_canonical(header: bytes) -> None:
+    """Accept a header as every writer since safetensors 0.3 leaves it.
+
+    Tensors start at a multiple of ALIGNMENT_BYTES, which spaces make room for; before
+    the first brace stands nothing, and nowhere a control character.
+
+    Raises:
+        ValueError: it is another.
+    """
+    if len(header) % ALIGNMENT_BYTES:
+        msg = f"not padded to a multiple of {ALIGNMENT_BYTES} bytes: save it again"
+        raise ValueError(msg)
+    if not (header.startswith(b"{") and header.rstrip(b" ").endswith(b"}")):
+        msg = "expected a JSON object that begins at once and ends in spaces at most"
+        raise ValueError(msg)
+    if min(header) < _FIRST_PRINTABLE:
+        msg = "a control character"
+        raise ValueError(msg)
+
+
 def _metadata(value: object) -> dict[str, str]:
     if not isinstance(value, dict) or not all(
         isinstance(item, str) for item in value.values()
@@ -176,6 +207,8 @@ def _entry(name: str, value: object) -> TensorEntry:
         raise _malformed(name, "data_offsets out of range")
     if end - begin != math.prod(shape) * ITEM_BYTES[dtype]:
         raise _malformed(name, "data_offsets do not fit dtype and shape")
+    if math.prod(max(1, size) for size in shape) > MAX_ITEMS:
+        raise _malformed(name, "a shape whose strides no reader can count")
     return TensorEntry(dtype, tuple(shape), begin, end)
 
 

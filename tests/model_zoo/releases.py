@@ -19,6 +19,7 @@ from model_zoo.keys import SigningKey
 from model_zoo.manifest import Manifest
 from model_zoo.names import ReleaseName
 from model_zoo.policy import VerificationPolicy
+from model_zoo.weights import ALIGNMENT_BYTES
 
 ALICE = SigningKey.generate()
 BOB = SigningKey.generate()
@@ -44,6 +45,7 @@ def weights(count: int = 4) -> bytes:
 def safetensors(header: object, data: bytes = b"") -> bytes:
     """Return a safetensors file with any header, well-formed or not."""
     encoded = json.dumps(header).encode()
+    encoded += b" " * (-len(encoded) % ALIGNMENT_BYTES)
     return struct.pack("<Q", len(encoded)) + encoded + data
 
 

@@ -50,6 +50,7 @@ def ending_in_a_zip() -> bytes:
     tail = zipped()
     header = b'{"w":{"dtype":"U8","shape":[%d],"data_offsets":[0,%d]}}'
     header %= (len(tail), len(tail))
+    header += b" " * (-len(header) % 8)
     return struct.pack("<Q", len(header)) + header + tail
 
 

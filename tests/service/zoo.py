@@ -212,6 +212,7 @@ def weights(fill: int = 0, count: int = 64) -> bytes:
     """Return a small valid safetensors file."""
     header = {"w": {"dtype": "U8", "shape": [count], "data_offsets": [0, count]}}
     text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text + bytes([fill]) * count
 
 
