@@ -2,12 +2,14 @@
 
 import json
 import math
+import re
 from typing import Any, NoReturn
 
 import rfc8785
 
 JsonObject = dict[str, Any]
 
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 MAX_DEPTH = 32
 """Deeper nesting than any document of ours needs; Python recurses on more."""
 
@@ -40,7 +42,8 @@ def parse_object(data: bytes, *, limit_bytes: int) -> JsonObject:
 
     Raises:
         ValueError: too long, not UTF-8, not JSON, a repeated name, NaN or an
-            infinity, nested deeper than MAX_DEPTH, or not an object.
+            infinity, half a surrogate pair, nested deeper than MAX_DEPTH, or not an
+            object.
     """
     if len(data) > limit_bytes:
         msg = f"{len(data)} bytes of JSON where at most {limit_bytes} are read"
@@ -55,6 +58,8 @@ def parse_object(data: bytes, *, limit_bytes: int) -> JsonObject:
     except RecursionError as error:
         msg = f"JSON nested deeper than {MAX_DEPTH} levels"
         raise ValueError(msg) from error
+    if _SURROGATE.search(data):
+        json.dumps(value, ensure_ascii=False).encode("utf-8")  # refuses half a pair
     if not isinstance(value, dict):
         msg = f"expected a JSON object, found {type(value).__name__}"
         raise ValueError(msg)  # noqa: TRY004  a reader of bytes raises one kind

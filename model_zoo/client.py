@@ -25,7 +25,8 @@ from model_zoo.jobs import JobSpec, kind_of
 from model_zoo.keys import PublicKey, SigningKey
 from model_zoo.names import ModelName, ReleaseName, check_name
 from model_zoo.policy import TrustPolicy, VerificationPolicy
-from model_zoo.transport import Server, Transport, printable
+from model_zoo.text import printable
+from model_zoo.transport import Server, Transport
 from model_zoo.trust import pulling as trusted
 from model_zoo.trust.anchor import Anchor, unpinned
 from model_zoo.verification import VerifiedRelease

@@ -26,7 +26,8 @@ from model_zoo.errors import (
 )
 from model_zoo.pacing import Patience, paced_response
 from model_zoo.partials import Partial, open_partial, told_as_local_error
-from model_zoo.transport import Server, printable, refusal, untrusted
+from model_zoo.text import printable
+from model_zoo.transport import Server, refusal, untrusted
 
 BUFFER_BYTES = 1024 * 1024
 BUFFERS = 4

@@ -14,6 +14,8 @@ from model_zoo.names import ReleaseName
 
 MAX_POLICY_BYTES = 64 * 1024
 WEEK_SECONDS = 7 * 24 * 3600
+CENTURY_SECONDS = 100 * 365 * 24 * 3600
+"""Of evidence that never grows too old; a date can be that much older than now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,7 @@ class TrustPolicy(Document):
     publishers: tuple[str, ...] | None = None
     provenance: bool = False
     cosignatures: Annotated[int, Field(ge=0, le=16)] = 0
-    max_age_seconds: Annotated[int, Field(ge=0)] = WEEK_SECONDS
+    max_age_seconds: Annotated[int, Field(ge=0, le=CENTURY_SECONDS)] = WEEK_SECONDS
     allow_withdrawn: tuple[str, ...] = ()
 
     def require_publisher(self, name: ReleaseName) -> None:

@@ -7,7 +7,6 @@ Nothing of an answer is kept or told but its digests.
 """
 
 import hashlib
-import ipaddress
 import ssl
 import time
 from collections.abc import Collection, Iterator
@@ -16,14 +15,20 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from model_zoo.errors import InvalidSpecError, TransportError
+from model_zoo.hosts import (
+    is_loopback,
+    is_public,
+    require_public,
+    require_public_peer,
+)
+from model_zoo.text import printable
 from model_zoo.transport import (
     CONNECT_SECONDS,
     READ_SECONDS,
     USER_AGENT,
-    is_loopback,
-    printable,
 )
 
+HTTPS_PORT = 443
 MAX_REDIRECTS = 5
 MAX_SECONDS = 600.0
 
@@ -69,7 +74,9 @@ def _followed(
 ) -> dict[str, str]:
     require_fetchable(url)
     for _ in range(MAX_REDIRECTS + 1):
+        _require_outside(url)
         with http.stream("GET", url) as response:
+            _require_peer_outside(response)
             if not response.has_redirect_location:
                 if not response.is_success:
                     msg = f"{printable(url)}: HTTP status {response.status_code}"
@@ -106,18 +113,35 @@ def require_fetchable(url: str, *, is_redirect: bool = False) -> None:
         raise InvalidSpecError(msg) from error
     here = is_loopback(host)
     is_spoken = parts.scheme == "https" or (parts.scheme == "http" and here)
-    is_inner = (here and is_redirect) or (not here and not _is_public(host))
+    is_inner = (here and is_redirect) or (not here and not is_public(host))
     if not host or not is_spoken or is_inner or has_user:
         msg = f"{printable(url)}: not fetched: only https beyond this machine"
         raise InvalidSpecError(msg)
 
 
-def _is_public(host: str) -> bool:
-    """Whether ``host`` is a name, or an address outside of inner networks."""
-    try:
-        return ipaddress.ip_address(host).is_global
-    except ValueError:
-        return True
+def _require_outside(url: str) -> None:
+    """Accept a host that leads out of this network, or is spelled as this machine.
+
+    Raises:
+        InvalidSpecError: it leads inside under another name.
+        TransportError: there is no such host.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if not is_loopback(host):
+        require_public(host, parts.port or HTTPS_PORT)
+
+
+def _require_peer_outside(response: httpx.Response) -> None:
+    """Accept an answer from the outside: a name may lead elsewhere a moment later.
+
+    Raises:
+        InvalidSpecError: it came from inside.
+    """
+    stream = response.extensions["network_stream"]
+    address = stream.get_extra_info("server_addr")[0]
+    if not is_loopback(response.url.host):
+        require_public_peer(address, host=response.url.host)
 
 
 def _bounded(

@@ -3,7 +3,6 @@
 The bytes of large files do not pass here: see ``model_zoo.downloads``.
 """
 
-import ipaddress
 import ssl
 import time
 import weakref
@@ -29,6 +28,8 @@ from model_zoo.errors import (
     UntrustedServerError,
     ZooError,
 )
+from model_zoo.hosts import is_loopback
+from model_zoo.text import printable
 
 API = "/api/v1"
 USER_AGENT = f"verified-model-zoo/{__version__}"
@@ -252,15 +253,8 @@ def refusal(status: int, body: bytes, *, url: str) -> ZooError:
         by_default = TransportError if status >= _SERVER_FAULT else InvalidSpecError
         kind = _BY_STATUS.get(status, by_default)
     detail = problem.get("detail") or problem.get("title") or f"HTTP status {status}"
-    return kind.__new__(kind, f"{printable(str(detail))} ({url})")
-
-
-def printable(text: str) -> str:
-    """Return a stranger's ``text`` cut short and without terminal control codes."""
-    return "".join(
-        letter if letter.isprintable() else "?"
-        for letter in text[:MAX_DETAIL_CHARACTERS]
-    )
+    shown = printable(str(detail), limit=MAX_DETAIL_CHARACTERS)
+    return kind.__new__(kind, f"{shown} ({url})")
 
 
 def _answer(response: httpx.Response) -> _Answer:
@@ -322,11 +316,3 @@ def _split(url: str) -> SplitResult:
         msg = f"zoo URL {url[:200]!a}: expected https://HOST or http://127.0.0.1:PORT"
         raise InvalidSpecError(msg)
     return parts
-
-
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` is this machine and no other."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

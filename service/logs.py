@@ -2,6 +2,8 @@
 
 import logging
 
+from model_zoo.text import printable
+
 
 class LineFormatter(logging.Formatter):
     """Escape control characters, so that what a request says stays inside its line.
@@ -20,11 +22,3 @@ class LineFormatter(logging.Formatter):
         """Return the traceback, barred and printable."""
         text = super().formatException(ei)  # type: ignore[arg-type]
         return "\n".join(f"| {printable(line)}" for line in text.splitlines())
-
-
-def printable(text: str) -> str:
-    """Return ``text`` with everything that moves a cursor or hides written out."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode()
-        for char in text
-    )

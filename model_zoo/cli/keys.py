@@ -56,7 +56,8 @@ def show(
     """Show a key's public half and keyid; a signing key asks for its passphrase."""
     key = _public_half(path, passphrase_file)
     say(f"{path}: keyid {key.keyid}")
-    say(key.to_pem().rstrip())
+    for line in key.to_pem().splitlines():
+        say(line)
     emit({"keyid": key.keyid, "public_key": key.to_pem()})
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from model_zoo.canonical import JsonObject
 from model_zoo.folders import FileProgress
 from model_zoo.manifest import FileEntry
+from model_zoo.text import printable
 
 console = Console(stderr=True, highlight=False)
 
@@ -30,25 +31,16 @@ def answer_in_json(*, chosen: bool) -> None:
 def emit(document: JsonObject) -> None:
     """Print ``document`` on stdout if the command was asked for JSON."""
     if _Mode.json:
-        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
 
 
 def say(text: str) -> None:
-    """Tell a person, on stderr; whatever could steer a terminal is shown escaped."""
-    console.print(Text(printable(text)), soft_wrap=True)
+    """Print one line for a person, on stderr.
 
-
-def printable(text: str) -> str:
-    """Return ``text`` with every character that is not to be seen written out.
-
-    Names, errors and logs come from servers and workers that may be hostile.
+    Names, errors and logs come from servers and workers that may be hostile: what
+    could steer a terminal, or start a line of its own, is shown escaped.
     """
-    return "".join(
-        character
-        if character.isprintable() or character == "\n"
-        else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )
+    console.print(Text(printable(text)), soft_wrap=True)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from model_zoo.trust.roles import (
     TARGETS,
     TIMESTAMP,
     TOP_LEVEL,
+    WITHDRAWALS,
     WITHDRAWN,
     YANKED,
     YANKED_PATHS,
@@ -34,8 +35,6 @@ from model_zoo.trust.roles import (
     tuf_key,
 )
 
-WITHDRAWALS = "x-verified-model-zoo-withdrawals"
-"""In the empty role: which releases the operator withdrew, and why."""
 MAX_REASON_CHARACTERS = 1000
 MIN_ROOT_SIGNATURES = 2
 
@@ -223,8 +222,21 @@ def next_withdrawn(
         role = next_targets(current, now=now).signed
     role.expires = expiry(WITHDRAWN, now)
     told = role.unrecognized_fields[WITHDRAWALS]
-    told.update({str(name): _checked(reason) for name, reason in reasons.items()})
+    told.update({str(name): checked_reason(reason) for name, reason in reasons.items()})
     return Metadata(role)
+
+
+def checked_reason(reason: str) -> str:
+    """Return why something was withdrawn, if it can be shown to everybody.
+
+    Raises:
+        InvalidSpecError: it is empty, too long, or more than one line of text.
+    """
+    is_short = reason.strip() and len(reason) <= MAX_REASON_CHARACTERS
+    if not is_short or not reason.isprintable():
+        msg = f"say why, in one line of 1 to {MAX_REASON_CHARACTERS} characters"
+        raise InvalidSpecError(msg)
+    return reason
 
 
 def _set_keys(root: Root, roles: Mapping[str, RoleKeys]) -> None:
@@ -252,10 +264,3 @@ def _delegations(targets: Targets) -> dict[str, DelegatedRole]:
         msg = "top-level targets without delegations"
         raise InvalidSpecError(msg)
     return targets.delegations.roles
-
-
-def _checked(reason: str) -> str:
-    if not reason.strip() or len(reason) > MAX_REASON_CHARACTERS:
-        msg = f"say why, in at most {MAX_REASON_CHARACTERS} characters"
-        raise InvalidSpecError(msg)
-    return reason

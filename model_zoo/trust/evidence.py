@@ -10,10 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from tuf.api.metadata import Timestamp
 
+from model_zoo.clock import from_rfc3339
 from model_zoo.digests import sha256_bytes
 from model_zoo.documents import Document
 from model_zoo.errors import (
     ExpiredMetadataError,
+    InvalidSpecError,
     MalformedDocumentError,
     NotFoundError,
     PolicyNotMetError,
@@ -112,12 +114,16 @@ def gather(
         path: base64.b64encode(data).decode("ascii")
         for path, data in sorted(zoo.evidence().items())
     }
-    evidence = Evidence(
-        release=str(name),
-        files=files,
-        holders=said,
-        log=None if log is None else log.to_object(),
-    )
+    try:
+        evidence = Evidence(
+            release=str(name),
+            files=files,
+            holders=said,
+            log=None if log is None else log.to_object(),
+        )
+    except ValueError as error:
+        msg = f"{name}: over {MAX_EVIDENCE_FILES} files prove it, more than are kept"
+        raise MalformedDocumentError(msg) from error
     return release, evidence, _moment(zoo, evidence, policy=policy, now=now)
 
 
@@ -143,9 +149,9 @@ def verify(
     files = evidence.to_files()
     # (1) The walk from the root holds at the moment that the zoo signed it.
     with offline(files, root, now=_claimed(files)) as zoo:
-        wanted = name or ReleaseName.parse(evidence.release)
+        wanted = name or _release(evidence.release)
         said = {
-            sha256: [ReleaseName.parse(it) for it in names]
+            sha256: [_release(it) for it in names]
             for sha256, names in evidence.holders.items()
         }
         try:
@@ -216,38 +222,50 @@ def log_trust(zoo: TrustedZoo, policy: TrustPolicy) -> LogTrust | None:
             f"trusted keys list {len(witnesses)} witnesses"
         )
         raise PolicyNotMetError(msg)
-    return LogTrust(
-        origin=keys.log_origin,
-        keys=keys.log_keys(),
-        retired=keys.retired_log_keys(),
-        witnesses=witnesses,
-        cosignatures=policy.cosignatures,
-    )
+    try:
+        return LogTrust(
+            origin=keys.log_origin,
+            keys=keys.log_keys(),
+            retired=keys.retired_log_keys(),
+            witnesses=witnesses,
+            cosignatures=policy.cosignatures,
+        )
+    except InvalidSpecError as error:
+        msg = f"trusted keys: {error}"
+        raise MalformedDocumentError(msg) from error
 
 
 def logged(zoo: TrustedZoo) -> list[LogEntry]:
-    """Return the log's entry of every role version that a view has read."""
+    """Return the log's entry of every role version that a view has read.
+
+    Raises:
+        MalformedDocumentError: a role has a name or a version that no log takes.
+    """
     versions = zoo.versions()
-    return [
-        LogEntry(
-            kind="metadata",
-            name=name,
-            version=version_of(name, data),
-            sha256=sha256_bytes(data),
-        )
-        for name, data in sorted(versions.items())
-        if name not in {SNAPSHOT, TIMESTAMP}
-    ]
+    try:
+        return [
+            LogEntry(
+                kind="metadata",
+                name=name,
+                version=version_of(name, data),
+                sha256=sha256_bytes(data),
+            )
+            for name, data in sorted(versions.items())
+            if name not in {SNAPSHOT, TIMESTAMP}
+        ]
+    except ValueError as error:
+        msg = f"a role that no log could have: {error}"
+        raise MalformedDocumentError(msg) from error
 
 
 def signed_at_of(timestamp: Timestamp) -> datetime:
     """Return when the zoo signed a timestamp.
 
     Raises:
-        MalformedDocumentError: it does not say.
+        MalformedDocumentError: it does not say, or not in which zone.
     """
     try:
-        return datetime.fromisoformat(str(timestamp.unrecognized_fields[SIGNED_AT]))
+        return from_rfc3339(str(timestamp.unrecognized_fields[SIGNED_AT]))
     except (KeyError, ValueError) as error:
         msg = "this zoo's timestamp does not say when it was signed"
         raise MalformedDocumentError(msg) from error
@@ -278,6 +296,14 @@ def read_evidence(folder: Path) -> Evidence:
         return Evidence.from_bytes(data, limit_bytes=MAX_EVIDENCE_BYTES)
     except ValueError as error:
         msg = f"{folder / EVIDENCE_NAME}: {error}"
+        raise MalformedDocumentError(msg) from error
+
+
+def _release(text: str) -> ReleaseName:
+    try:
+        return ReleaseName.parse(text)
+    except InvalidSpecError as error:
+        msg = f"{EVIDENCE_NAME}: {error}"
         raise MalformedDocumentError(msg) from error
 
 

@@ -25,8 +25,8 @@ from model_zoo.folders import BUNDLE_NAME
 from model_zoo.manifest import Manifest
 from model_zoo.names import ReleaseName
 from model_zoo.policy import TrustPolicy
-from model_zoo.trust.ceremony import WITHDRAWALS
-from model_zoo.trust.roles import WITHDRAWN, delegation_of, target_path
+from model_zoo.text import printable
+from model_zoo.trust.roles import WITHDRAWALS, WITHDRAWN, delegation_of, target_path
 from model_zoo.trust.view import (
     TrustedZoo,
 )
@@ -113,7 +113,8 @@ def withdrawal(zoo: TrustedZoo, name: ReleaseName) -> str | None:
         zoo.target(target_path(name, "-"))
         told = zoo.delegated(WITHDRAWN).unrecognized_fields.get(WITHDRAWALS, {})
         reason = told.get(str(name)) if isinstance(told, dict) else None
-        return f"{name} was withdrawn by the operator: {reason or 'no reason is told'}"
+        shown = printable(str(reason or "no reason is told"))
+        return f"{name} was withdrawn by the operator: {shown}"
     if zoo.target(target_path(name, BUNDLE_NAME)) is not None:
         return None  # a yank drops it in the step that adds the notice: one walk less
     if zoo.target(target_path(name, YANK_NAME)) is None:

@@ -5,7 +5,7 @@ Source:
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -58,6 +58,13 @@ BIN_BITS = 3
 
 DEVELOPMENT = "x-verified-model-zoo-development"
 SIGNED_AT = "x-verified-model-zoo-signed-at"
+WITHDRAWALS = "x-verified-model-zoo-withdrawals"
+"""In the empty role: which releases the operator withdrew, and why."""
+MAX_UNKNOWN_BYTES = 16 * 1024
+"""Of all that a file of metadata holds beside the fields of TUF and of this zoo."""
+MAX_SIGNATURES = 64
+MAX_VERSION = 2**53
+"""The last that every JSON reader counts exactly."""
 
 T = TypeVar("T", Root, Targets, Snapshot, Timestamp)
 _KINDS: Mapping[type[Signed], str] = {
@@ -66,6 +73,7 @@ _KINDS: Mapping[type[Signed], str] = {
     Snapshot: SNAPSHOT,
     Timestamp: TIMESTAMP,
 }
+_HASHES = frozenset({"sha256", "sha512"})
 _COMPACT = JSONSerializer(compact=True)
 
 
@@ -156,19 +164,82 @@ def parse(data: bytes, kind: type[T]) -> Metadata[T]:
     """Return the metadata in ``data``; no signature is checked here.
 
     Raises:
-        MalformedDocumentError: not metadata of this kind, or a name stands twice.
+        MalformedDocumentError: not metadata of this kind, or as for ``checked``.
+    """
+    metadata = checked(data)
+    if not isinstance(metadata.signed, kind):
+        msg = f"expected {_KINDS[kind]} metadata, found {metadata.signed.type}"
+        raise MalformedDocumentError(msg)
+    return metadata
+
+
+def checked(data: bytes) -> Metadata[Any]:
+    """Return the metadata of any kind in ``data``; no signature is checked here.
+
+    What comes by network and what lies in evidence pass here alike, so that a file is
+    refused by both or by neither. Unknown fields are kept, as TUF asks, up to a bound.
+
+    Raises:
+        MalformedDocumentError: not metadata, a name stands twice, or over a bound.
     """
     try:
         metadata: Metadata[Any] = Metadata.from_dict(
             parse_object(data, limit_bytes=MAX_METADATA_BYTES)
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        _require_bounds(metadata)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         msg = f"not TUF metadata: {error}"
         raise MalformedDocumentError(msg) from error
-    if not isinstance(metadata.signed, kind):
-        msg = f"expected {_KINDS[kind]} metadata, found {metadata.signed.type}"
-        raise MalformedDocumentError(msg)
     return metadata
+
+
+def _require_bounds(metadata: Metadata[Any]) -> None:
+    """Accept metadata without much beside what TUF and this zoo know.
+
+    Raises:
+        ValueError: too many signatures or unknown fields, or too high a version.
+    """
+    if len(metadata.signatures) > MAX_SIGNATURES:
+        msg = f"more than {MAX_SIGNATURES} signatures"
+        raise ValueError(msg)
+    versions = [metadata.signed.version]
+    versions += [it.version for it in _listed(metadata.signed, "meta")]
+    if max(versions) > MAX_VERSION:
+        msg = f"a version above {MAX_VERSION}"
+        raise ValueError(msg)
+    unknown = sum(len(json.dumps(it)) for it in _unknown(metadata) if it)
+    if unknown > MAX_UNKNOWN_BYTES:
+        msg = f"{unknown} bytes of unknown fields, at most {MAX_UNKNOWN_BYTES} are kept"
+        raise ValueError(msg)
+
+
+def _unknown(metadata: Metadata[Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the unknown fields of the file and of everything in it."""
+    signed = metadata.signed
+    yield metadata.unrecognized_fields
+    known = {DEVELOPMENT, SIGNED_AT, WITHDRAWALS}
+    yield {k: it for k, it in signed.unrecognized_fields.items() if k not in known}
+    delegations = getattr(signed, "delegations", None)
+    for it in (
+        *metadata.signatures.values(),
+        *_listed(signed, "keys", "roles", "meta", "targets"),
+        *([] if delegations is None else [delegations]),
+        *([] if delegations is None else _listed(delegations, "keys", "roles")),
+        *_listed(delegations, "succinct_roles"),
+    ):
+        yield it.unrecognized_fields
+        hashes = getattr(it, "hashes", None) or {}
+        yield {k: value for k, value in hashes.items() if k not in _HASHES}
+
+
+def _listed(holder: object, *names: str) -> Iterator[Any]:
+    """Yield what a role lists under ``names``, mappings and single things alike."""
+    for name in names:
+        found = getattr(holder, name, None)
+        if isinstance(found, Mapping):
+            yield from found.values()
+        elif found is not None:
+            yield found
 
 
 def version_of(role: str, data: bytes) -> int:

@@ -39,12 +39,16 @@ class TrustedKeys(Document):
         """Return the document in ``data``, which the caller has verified.
 
         Raises:
-            MalformedDocumentError: it is no such document, or the log's keys in it
-                are none, or are current and retired at once.
+            MalformedDocumentError: it is no such document, a key in it is none, a
+                builder stands twice, or a log's key is current and retired at once.
         """
         try:
             trusted = cls.from_bytes(data, limit_bytes=MAX_TRUSTED_KEYS_BYTES)
             require_apart(trusted.log_keys(), trusted.retired_log_keys())
+            trusted.witness_keys()
+            trusted.builder_role()
+            for pem in trusted.scanners:
+                PublicKey.from_pem(pem)
         except (ValueError, InvalidSpecError) as error:
             msg = f"trusted keys: {error}"
             raise MalformedDocumentError(msg) from error

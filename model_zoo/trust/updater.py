@@ -27,7 +27,9 @@ from model_zoo.errors import (
     TransportError,
 )
 from model_zoo.files import open_lock
-from model_zoo.transport import Server, is_loopback
+from model_zoo.hosts import is_loopback
+from model_zoo.transport import Server
+from model_zoo.trust.checked_fetching import CheckedFetcher
 from model_zoo.trust.fetching import MappingFetcher, ServerFetcher
 from model_zoo.trust.roles import (
     is_development,
@@ -150,7 +152,7 @@ def open_zoo(
             str(folder),
             base_url + METADATA_PATH,
             target_base_url=base_url + TARGETS_PATH,
-            fetcher=fetcher,
+            fetcher=CheckedFetcher(fetcher),
             bootstrap=root,
         )
     # ngclient reads the system's clock and offers no other.

@@ -15,6 +15,7 @@ from model_zoo.errors import InvalidSpecError, MalformedDocumentError
 from model_zoo.jobs import Digest
 from model_zoo.manifest import Manifest
 from model_zoo.names import ReleaseName
+from model_zoo.text import OneLine
 from model_zoo.trust.publishing import release_targets, target_file
 from model_zoo.trust.roles import OPERATOR, target_path
 
@@ -38,10 +39,10 @@ class YankNotice(Document):
     """
 
     format: Literal[1] = 1
-    release: Annotated[str, Field(max_length=256)]
+    release: Annotated[OneLine, Field(max_length=256)]
     withdrawn_by: Literal["publisher", "operator"]
-    reason: Annotated[str, Field(min_length=1, max_length=MAX_REASON_CHARACTERS)]
-    yanked_at: str
+    reason: Annotated[OneLine, Field(min_length=1, max_length=MAX_REASON_CHARACTERS)]
+    yanked_at: Annotated[OneLine, Field(max_length=64)]
     files: Annotated[dict[str, Digest], Field(max_length=256)]
 
     @classmethod
@@ -71,7 +72,7 @@ def yank_notice(
     """Return a publisher's notice that his release is withdrawn.
 
     Raises:
-        InvalidSpecError: no reason, or too long a one.
+        InvalidSpecError: no reason, too long a one, or one that is not one line.
     """
     try:
         return YankNotice(
@@ -82,7 +83,7 @@ def yank_notice(
             files=files,
         )
     except ValueError as error:
-        msg = f"say why, in 1 to {MAX_REASON_CHARACTERS} characters"
+        msg = f"say why, in one line of 1 to {MAX_REASON_CHARACTERS} characters"
         raise InvalidSpecError(msg) from error
 
 

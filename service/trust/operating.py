@@ -16,8 +16,8 @@ from model_zoo.interop.tlog import LogEntry
 from model_zoo.keys import PublicKey
 from model_zoo.names import ReleaseName
 from model_zoo.trust.ceremony import (
-    WITHDRAWALS,
     RoleKeys,
+    checked_reason,
     delegate,
     next_targets,
     require_role_signed,
@@ -31,6 +31,7 @@ from model_zoo.trust.roles import (
     TARGETS,
     TIMESTAMP,
     TRUSTED_KEYS,
+    WITHDRAWALS,
     WITHDRAWN,
     YANKED,
     delegation_of,
@@ -285,7 +286,9 @@ def _require_withdrawn(
     if not known.items() <= told.items() or paths != set(delegation.paths or ()):
         msg = f"{WITHDRAWN}: paths and reasons differ, or one was taken back"
         raise MalformedDocumentError(msg)
-    return {name: it for name, it in names.items() if str(name) not in known}
+    return {
+        name: checked_reason(it) for name, it in names.items() if str(name) not in known
+    }
 
 
 def _is_told(reasons: object) -> bool:

@@ -23,7 +23,6 @@ from model_zoo.keys import SigningKey
 from model_zoo.names import ReleaseName
 from model_zoo.policy import TrustPolicy
 from model_zoo.trust.ceremony import (
-    WITHDRAWALS,
     RoleKeys,
     delegate,
     next_root,
@@ -38,6 +37,7 @@ from model_zoo.trust.roles import (
     TARGETS,
     TIMESTAMP,
     TRUSTED_KEYS,
+    WITHDRAWALS,
     WITHDRAWN,
     YANKED,
     delegation_of,
