@@ -5,7 +5,8 @@
 system reads it, and what a name leads to is asked before anything is sent.
 
 Source:
-    inet_aton(3); RFC 6761, section 6.3 (localhost); RFC 6052 (NAT64); RFC 3056 (6to4).
+    inet_aton(3); RFC 6761, section 6.3 (localhost); RFC 6052 (NAT64); RFC 3056
+    (6to4); IANA IPv6 Address Space.
 """
 
 import ipaddress
@@ -16,7 +17,8 @@ from model_zoo.errors import InvalidSpecError, TransportError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All that was ever given out; other ranges translate to who knows what."""
 _IPV4_BITS = 0xFFFFFFFF
 
 
@@ -81,8 +83,10 @@ def _address(text: str) -> Address | None:
 def _is_public(address: Address) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour
-        if address in _NAT64 or address in _IPV4_COMPATIBLE:
+        if address in _NAT64:
             inner = ipaddress.IPv4Address(int(address) & _IPV4_BITS)
         if inner is not None:
             return _is_public(inner)
+        if address not in _GLOBAL_UNICAST:
+            return False
     return address.is_global and not address.is_multicast
