@@ -2,8 +2,8 @@
 
 import hashlib
 import re
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 _HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -28,7 +28,7 @@ def sha256_file(path: Path) -> str:
         return sha256_stream(stream)
 
 
-def sha256_stream(stream: BinaryIO) -> str:
+def sha256_stream(stream: BufferedReader) -> str:
     """Return the SHA-256 of all that is left in ``stream``.
 
     Raises:

@@ -13,8 +13,8 @@ import errno
 import os
 import secrets
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from model_zoo.errors import LocalError, MalformedDocumentError
 
@@ -24,7 +24,7 @@ _NOT_PLAIN = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR})
 """What open(2) says of a link, of a socket, and of a folder that is to be written."""
 
 
-def open_plain(path: Path) -> BinaryIO:
+def open_plain(path: Path) -> BufferedReader:
     """Return the regular file at ``path``, opened for reading.
 
     Raises:

@@ -160,7 +160,7 @@ def _refuse_other_formats(head: bytes) -> None:
 
 
 def _require_canonical(header: bytes) -> None:
-    """Accept a header as every writer since safetensors 0.3 leaves it.
+    """Accept a header as safetensors has left it since 0.3.1.
 
     Tensors start at a multiple of ALIGNMENT_BYTES, which spaces make room for; before
     the first brace stands nothing, and nowhere a control character.

@@ -204,8 +204,8 @@ def _require_bounds(metadata: Metadata[Any]) -> None:
         raise ValueError(msg)
     versions = [metadata.signed.version]
     versions += [it.version for it in _listed(metadata.signed, "meta")]
-    if max(versions) > MAX_VERSION:
-        msg = f"a version above {MAX_VERSION}"
+    if max(versions) > MAX_VERSION or bool in map(type, versions):
+        msg = f"a version above {MAX_VERSION}, or none"
         raise ValueError(msg)
     unknown = sum(len(json.dumps(it)) for it in _unknown(metadata) if it)
     if unknown > MAX_UNKNOWN_BYTES:

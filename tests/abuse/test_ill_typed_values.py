@@ -214,13 +214,20 @@ def test_names_in_evidence_are_judged_like_the_rest_of_it(changes: Any) -> None:
         verified(kept(repository, **changes), repository)
 
 
-@pytest.mark.parametrize("seconds", [2**53, 2**63, 10**30, -1, 1.5, True, "7", None])
+@pytest.mark.parametrize(
+    "seconds", [2**53 - 1, 2**53, 2**63, 10**30, -1, 1.5, True, "7", None]
+)
 def test_an_age_that_no_date_can_have_is_no_policy(
     seconds: object, tmp_path: Path
 ) -> None:
     (tmp_path / "policy.json").write_text(json.dumps({"max_age_seconds": seconds}))
     with pytest.raises(InvalidSpecError, match=r"max_age_seconds|canonical JSON"):
         read_policy(tmp_path / "policy.json")
+
+
+def test_an_age_that_no_date_can_have_is_no_policy_in_a_program_either() -> None:
+    with pytest.raises(ValueError, match="max_age_seconds"):
+        TrustPolicy(max_age_seconds=2**53)
 
 
 NOTICE = {
