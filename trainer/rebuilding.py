@@ -23,13 +23,14 @@ import torch
 from torch import Tensor
 
 from model_zoo.attestations import Provenance, subjects_of
-from model_zoo.digests import sha256_bytes, sha256_file
+from model_zoo.digests import sha256_bytes, sha256_stream
 from model_zoo.errors import (
     DigestMismatchError,
     ExpectationError,
     InvalidSpecError,
     LocalError,
 )
+from model_zoo.files import open_plain
 from model_zoo.folders import manifest_of
 from model_zoo.jobs import NoopSpec, RepairSpec, parse_spec
 from model_zoo.names import check_name
@@ -291,7 +292,8 @@ def _require_files(folder: Path, provenance: Provenance) -> None:
     """Accept ``folder`` if it holds the very files that the builder signed."""
     for name, sha256 in provenance.subjects.items():
         try:
-            found = sha256_file(folder / check_name(name, what="file"))
+            with open_plain(folder / check_name(name, what="file")) as file:
+                found = sha256_stream(file)
         except OSError as error:
             msg = f"cannot read {folder / name}: {error.strerror}"
             raise LocalError(msg) from error

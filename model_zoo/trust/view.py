@@ -189,9 +189,9 @@ class TrustedZoo:
             files[file] = self._file(name)
         pinned = parse(self.bootstrap, Root).signed.version
         for version in range(pinned + 1, self.root.version + 1):
-            file = self.cache / "root_history" / f"{version}.root.json"
+            kept = self.cache / "root_history" / f"{version}.root.json"
             with told():
-                files[f"{METADATA_PATH}{version}.root.json"] = file.read_bytes()
+                files[f"{METADATA_PATH}{version}.root.json"] = kept.read_bytes()
         return files
 
     @property

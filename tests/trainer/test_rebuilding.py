@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -390,6 +391,15 @@ def test_a_folder_with_other_files_is_refused(honest: Path, tmp_path: Path) -> N
     (tmp_path / checkpoint_name(1)).write_bytes(b"other")
     for check in (rebuild, everywhere):
         with pytest.raises(DigestMismatchError, match="checkpoint-001"):
+            check(tmp_path, provenance)
+
+
+def test_a_pipe_in_the_folder_is_not_waited_for(honest: Path, tmp_path: Path) -> None:
+    provenance = claimed(honest, SPEC)
+    for name in provenance.subjects:
+        os.mkfifo(tmp_path / name)
+    for check in (rebuild, everywhere):
+        with pytest.raises(MalformedDocumentError, match="not a plain file"):
             check(tmp_path, provenance)
 
 
