@@ -21,7 +21,8 @@ from model_zoo.files import open_plain
 
 _ZIP_END, _ZIP64_LOCATOR, _ZIP_ENTRY = b"PK\x05\x06", b"PK\x06\x07", b"PK\x01\x02"
 _ZIP_END_BYTES, _ZIP64_LOCATOR_BYTES = 22, 20
-_ZIP_COMMENT_MAX_BYTES = 0xFFFF
+_ZIP_TAIL_BYTES = 1024 * 1024
+"""Further from the end than any reader looks: a comment has 64 KiB, some add to it."""
 _TAR_BLOCK_BYTES = 512
 _TAR_SUM = slice(148, 156)
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -109,7 +110,7 @@ def _has_zip(file: BinaryIO, size_bytes: int) -> bool:
 
     What follows the record is not looked at: readers pass over it.
     """
-    first = max(0, size_bytes - _ZIP_END_BYTES - _ZIP_COMMENT_MAX_BYTES)
+    first = max(0, size_bytes - _ZIP_TAIL_BYTES)
     tail = _at(file, first, size_bytes - first)
     start = tail.find(_ZIP_END)
     while start >= 0:

@@ -74,7 +74,7 @@ PLANTS = [
 ]
 LINKS = [link_to_file, link_to_nothing]
 FILE = FileEntry(name="config.json", size_bytes=1 << 40, sha256="0" * 64)
-READERS = {
+READERS: dict[str, Callable[[Path], object]] = {
     BUNDLE_NAME: read_bundle,
     EVIDENCE_NAME: read_evidence,
     "config.json": lambda folder: read_verified(FILE, folder),
@@ -118,7 +118,7 @@ def test_a_file_that_is_not_there_is_a_local_error(tmp_path: Path) -> None:
         read_plain(tmp_path / "file", limit_bytes=8)
 
 
-WRITERS = {
+WRITERS: dict[str, Callable[[Path], None]] = {
     EVIDENCE_NAME: lambda folder: write_evidence(folder, EVIDENCE),
     BUNDLE_NAME: lambda folder: write_bundle(
         folder, envelope=read_bundle(folder.parent / "made")[0], provenance=None

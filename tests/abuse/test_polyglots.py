@@ -71,6 +71,7 @@ ZIPS = [
     pytest.param(archive(), id="at the end"),
     pytest.param(archive() + b"\0", id="a byte behind it"),
     pytest.param(archive() + bytes(60_000), id="much behind it"),
+    pytest.param(archive() + bytes(65_900), id="as much as unzip looks back"),
     pytest.param(archive(comment=b"a comment"), id="a comment"),
     pytest.param(archive(comment=b"a comment") + b"\0\0", id="a comment and more"),
     pytest.param(archive(comment=b"x" * 65_535), id="the longest comment"),
@@ -89,7 +90,8 @@ def test_a_file_that_readers_of_zip_open_is_refused(
 ) -> None:
     path = tmp_path / name
     path.write_bytes(WRAPPED[name](hidden))
-    assert zipfile.is_zipfile(path) or hidden.endswith(b"PK\x05\x06")
+    is_only_for_others = hidden.endswith((b"PK\x05\x06", bytes(65_900)))
+    assert zipfile.is_zipfile(path) or is_only_for_others
     with pytest.raises(UnsafeFormatError, match="hide a zip archive"):
         check_format(path, name=name)
 
