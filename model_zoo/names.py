@@ -15,19 +15,19 @@ _PART = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 _RULE = "1 to 64 of a-z 0-9 . _ - and the first a letter or digit"
 
 RESERVED_PUBLISHERS = frozenset(
-    (
+    {
         # TUF's top-level roles, and the paths that the operator's own roles sign.
-        "root targets snapshot timestamp zoo "
+        *("root", "targets", "snapshot", "timestamp", "zoo"),
         # First segments of the service's routes.
-        "api healthz hub log readyz tuf "
-        # Of its pages and files to come, and of what browsers ask unasked.
-        "about accounts admin assets blobs docs events favicon.ico help jobs login "
-        "logout metrics oauth publishers releases robots.txt search settings static "
-        "trainers uploads workers "
-        # Of other projects' contracts: the Open Inference Protocol and OCI below v2,
-        # repository kinds of huggingface_hub.
-        "v1 v2 health models repository datasets spaces"
-    ).split()
+        *("api", "healthz", "hub", "log", "readyz", "tuf"),
+        # Of pages and routes to come, and of what browsers ask for unasked.
+        *("about", "accounts", "admin", "assets", "blobs", "docs", "events"),
+        *("favicon.ico", "help", "jobs", "login", "logout", "metrics", "oauth"),
+        *("publishers", "releases", "robots.txt", "search", "settings", "static"),
+        *("trainers", "uploads", "workers"),
+        # Of the Open Inference Protocol and OCI (v2), and of huggingface_hub.
+        *("v1", "v2", "health", "models", "repository", "datasets", "spaces"),
+    }
 )
 """Names that no publisher may be given: each is the first segment of another path.
 

@@ -237,7 +237,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(HTTPStatus.BAD_REQUEST, msg)
 
     def _refuse_size(self) -> None:
-        detail = f"a head has at most {MAX_HEAD_BYTES} bytes and {MAX_HEADER_FIELDS} fields"
+        detail = (
+            f"a head has at most {MAX_HEAD_BYTES} bytes and {MAX_HEADER_FIELDS} fields"
+        )
         self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
 
     def _refuse(self, status: HTTPStatus, detail: str) -> None:

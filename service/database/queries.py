@@ -1,6 +1,8 @@
 """Questions to the database that more than one operation asks."""
 
-from sqlalchemy import or_, select
+from datetime import datetime
+
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from service.database.tables import DraftRow, ReleaseRow, UploadFileRow, UploadRow
@@ -34,3 +36,17 @@ def complete_upload(session: Session, upload_id: str) -> UploadRow | None:
     """Return the upload if it exists and everything in it was checked."""
     upload = session.get(UploadRow, upload_id)
     return upload if upload is not None and upload.state == "complete" else None
+
+
+def unused_uploads(session: Session, *, since: datetime) -> int:
+    """Return how many uploads from ``since`` on no release and no draft consists of."""
+    count = session.scalar(
+        select(func.count())
+        .select_from(UploadRow)
+        .where(
+            UploadRow.created_at >= since,
+            UploadRow.id.not_in(select(ReleaseRow.upload_id)),
+            UploadRow.id.not_in(select(DraftRow.upload_id)),
+        )
+    )
+    return count or 0

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from model_zoo.clock import system_clock
 from tests.service.zoo import open_zoo, weights
 from trainer.lab.certificates import issue
 
@@ -204,7 +204,7 @@ def test_1100_half_sent_heads_leave_room_for_another_client(tmp_path: Path) -> N
 def test_1100_half_done_handshakes_leave_room_for_another_client(
     tmp_path: Path,
 ) -> None:
-    pem = issue(tmp_path, hosts=("127.0.0.1",), now=datetime.now(UTC), days=1)
+    pem = issue(tmp_path, hosts=("127.0.0.1",), now=system_clock(), days=1)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
     with (
@@ -294,5 +294,3 @@ def test_a_reader_that_takes_nothing_is_dropped_and_a_slow_one_is_not(
                     got += len(data)
     assert taken >= size
     assert got < size
-
-
