@@ -1,8 +1,9 @@
 """Uploads: declared, sent in parts, checked whole, and only then to be referred to."""
 
 import math
+import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from model_zoo.errors import (
 )
 from model_zoo.formats import check_format
 from model_zoo.manifest import FileEntry, Manifest
-from service.database.queries import is_referred_to, unused_uploads, visible_size
+from service.database.queries import is_referred_to, unused_uploads, visible_sizes
 from service.database.tables import UploadFileRow, UploadRow
 from service.identifiers import check_id, new_id
 from service.parts import Parts
@@ -121,16 +122,18 @@ def missing_parts(parts: Parts, upload: UploadRow) -> dict[str, list[int]]:
     if upload.state == "complete":
         return {file.name: [] for file in upload.files}
     with parts.database.reading() as session:
-        here = {
-            file.name
-            for file in upload.files
-            if visible_size(session, file.sha256) == file.size_bytes
-            and parts.blobs.path(file.sha256).exists()
-        }
+        shown = visible_sizes(session, {file.sha256 for file in upload.files})
+    here = {
+        file.name
+        for file in upload.files
+        if shown.get(file.sha256) == file.size_bytes
+        and parts.blobs.path(file.sha256).exists()
+    }
+    arrived = _arrived(parts, upload.id)
     return {
         file.name: []
         if file.name in here
-        else [slot.number for slot in islice(_missing(parts, file), MISSING_SHOWN)]
+        else list(islice(_missing(parts, file, arrived), MISSING_SHOWN))
         for file in upload.files
     }
 
@@ -197,7 +200,7 @@ def _take(parts: Parts, file: UploadFileRow, missing: list[int]) -> None:
     if missing:
         found = f"no part {', '.join(str(number) for number in missing[:8])}"
         raise LengthMismatchError(file.name, expected=file.size_bytes, found=found)
-    if next(_missing(parts, file), None) is not None:
+    if not all(slot.is_filled() for slot in _slots(parts, file)):
         parts.blobs.require_intact(file.sha256)
         check_format(parts.blobs.path(file.sha256), name=file.name)
         return
@@ -235,8 +238,28 @@ def _folder(parts: Parts, upload_id: str) -> Path:
     return parts.uploads_folder / upload_id
 
 
-def _missing(parts: Parts, file: UploadFileRow) -> Iterator[PartSlot]:
-    return (slot for slot in _slots(parts, file) if not slot.is_filled())
+def _arrived(parts: Parts, upload_id: str) -> dict[str, int]:
+    """Return the names and lengths of the parts that arrived.
+
+    Those on their way have names that begin with a dot.
+    """
+    try:
+        with os.scandir(_folder(parts, upload_id)) as entries:
+            return {
+                entry.name: entry.stat().st_size
+                for entry in entries
+                if not entry.name.startswith(".")
+            }
+    except FileNotFoundError:
+        return {}  # deleted or completed meanwhile
+
+
+def _missing(
+    parts: Parts, file: UploadFileRow, arrived: Mapping[str, int]
+) -> Iterator[int]:
+    for number in range(part_count(parts, file.size_bytes)):
+        if arrived.get(_part_name(file, number)) != _part_size(parts, file, number):
+            yield number
 
 
 def _slots(parts: Parts, file: UploadFileRow) -> Iterator[PartSlot]:
@@ -245,10 +268,18 @@ def _slots(parts: Parts, file: UploadFileRow) -> Iterator[PartSlot]:
 
 
 def _slot(parts: Parts, file: UploadFileRow, number: int) -> PartSlot:
-    part_bytes = parts.settings.part_bytes
     return PartSlot(
-        path=_folder(parts, file.upload_id) / f"{file.name}.{number}",
+        path=_folder(parts, file.upload_id) / _part_name(file, number),
         file_name=file.name,
         number=number,
-        size_bytes=min(part_bytes, file.size_bytes - number * part_bytes),
+        size_bytes=_part_size(parts, file, number),
     )
+
+
+def _part_name(file: UploadFileRow, number: int) -> str:
+    return f"{file.name}.{number}"
+
+
+def _part_size(parts: Parts, file: UploadFileRow, number: int) -> int:
+    part_bytes = parts.settings.part_bytes
+    return min(part_bytes, file.size_bytes - number * part_bytes)
