@@ -7,7 +7,7 @@ Source:
 """
 
 import asyncio
-import logging
+import math
 import resource
 import ssl
 from asyncio.sslproto import SSLProtocol
@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import (
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from service.api.errors import refusal
-
-log = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES = 32 * 1024
 """Of a head with its trailers; and of anything that is no payload, between payload."""
@@ -91,6 +93,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._all = connections
         self.head_seconds = connections.head_seconds
         self._raw: asyncio.Transport | None = None
+        self._begun = False
+        self._newest: RequestResponseCycle | None = None
+        self._running: RequestResponseCycle | None = None
         self.waiting_since = self.loop.time()
         self._head_bytes = self._fields = self._idle_bytes = 0
         self._in_body = False
@@ -105,6 +110,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, or say that the zoo is full; over TLS there is a place already."""
         if self._raw is not None or self.enter(transport):
+            self._begun = True
             super().connection_made(transport)
         else:
             detail = "the zoo has as many requests under way as it may"
@@ -114,7 +120,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Count the connection out."""
         self.leave()
-        if self.transport is not None:
+        self._disconnect()
+        if self._begun:
             super().connection_lost(exc)
 
     def leave(self) -> None:
@@ -124,8 +131,23 @@ class BoundedProtocol(HttpToolsProtocol):
     def drop(self) -> None:
         """End the connection at once."""
         self.leave()
+        self._disconnect()
         if self._raw is not None:
             self._raw.abort()
+
+    def _start_asgi_task(
+        self, cycle: RequestResponseCycle, app: ASGI3Application
+    ) -> None:
+        """Remember whose turn it is: of pipelined requests not the newest."""
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _disconnect(self) -> None:
+        """Let the application touch a transport that is gone no more."""
+        for cycle in (self._running, self._newest):
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
 
     # What arrives.
 
@@ -168,6 +190,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body = True
         self._window_bytes, self._window_since = 0, self.loop.time()
         super().on_headers_complete()
+        self._newest = self.cycle
 
     def on_body(self, body: bytes) -> None:
         """Count payload."""
@@ -188,18 +211,20 @@ class BoundedProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         """Note that the client took something."""
         self._taken_at = self.loop.time()
-        if self.transport is not None:
-            super().resume_writing()
+        super().resume_writing()
 
     # What does not.
 
     def is_waiting(self) -> bool:
-        """Whether no request is under way: its head is not there, or it is answered."""
-        return self.cycle is None or self.cycle.response_complete
+        """Whether no request is under way: it is not there, or its answer is gone."""
+        if self._newest is None:
+            return True
+        sent = self.transport.get_write_buffer_size() == 0
+        return self._newest.response_complete and sent
 
     def check(self, now: float) -> None:
         """End the connection if its client was too slow for too long."""
-        if self.transport is None:
+        if not self._begun:
             return  # the handshake has a limit of its own
         if self._is_stalled(now):
             self.drop()
@@ -265,9 +290,9 @@ class _TlsProtocol(SSLProtocol):
             http.loop,
             http,
             context,
-            None,  # type: ignore[arg-type]  nobody waits for the handshake
+            None,  # type: ignore[arg-type]  # nobody waits for the handshake
             server_side=True,
-            ssl_handshake_timeout=http.head_seconds,
+            ssl_handshake_timeout=math.ceil(http.head_seconds),
         )
         self._http = http
         self._entered = False
@@ -280,7 +305,7 @@ class _TlsProtocol(SSLProtocol):
         else:
             transport.abort()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: BaseException | None) -> None:
         """Count the connection out, also where its handshake failed."""
         if self._entered:
             self._http.leave()
@@ -290,8 +315,10 @@ class _TlsProtocol(SSLProtocol):
 def raise_descriptor_limit() -> int:
     """Raise the limit on open files as far as this process may; return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
+    try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):  # a system that has a lower limit of its own
+        return soft
     return hard
 
 

@@ -23,6 +23,7 @@ from trainer.lab.certificates import issue
 
 PATIENCE_SECONDS = 60
 MIB = 1024 * 1024
+HOST = "127.0.0.1"
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 RUN = """
 import json, resource, sys
@@ -263,34 +264,37 @@ def test_a_body_at_the_least_rate_arrives(tmp_path: Path) -> None:
         assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_reader_that_takes_nothing_is_dropped_and_a_slow_one_is_not(
-    tmp_path: Path,
+    tmp_path: Path, scheme: str
 ) -> None:
     data = weights(1, 32 * MIB)
-    size = len(data)
     with open_zoo(tmp_path / "zoo", part_bytes=64 * MIB) as prepared:
         prepared.bind()
         release = prepared.published("alice/digits@1", {"model.safetensors": data})
-    sha256 = release["files"][0]["sha256"]
-    with served(tmp_path, stall_seconds=2) as zoo:
-        get = f"GET /api/v1/blobs/{sha256} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-        with zoo.connect() as idle, zoo.connect() as slow:
-            for connection in (idle, slow):
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-                connection.sendall(get.encode())
-            taken = 0
-            deadline = time.monotonic() + 6
-            while time.monotonic() < deadline:
-                taken += len(slow.recv(65536))
+    pem = issue(tmp_path, hosts=(HOST,), now=system_clock(), days=1)
+    tls = [str(pem.chain), str(pem.key)] if scheme == "https" else []
+    context = ssl.create_default_context(cafile=str(pem.authority))
+    path = f"/api/v1/blobs/{release['files'][0]['sha256']}"
+    with served(tmp_path, stall_seconds=2, tls=tls) as zoo, ExitStack() as held:
+        idle, slow = (held.enter_context(zoo.connect()) for _ in range(2))
+        if tls:
+            idle, slow = (
+                held.enter_context(context.wrap_socket(it, server_hostname=HOST))
+                for it in (idle, slow)
+            )
+        for connection in (idle, slow):
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+        assert taken(slow, len(data), slow_seconds=6) >= len(data)
+        assert taken(idle, len(data), slow_seconds=0) < len(data)
+
+
+def taken(connection: socket.socket, size: int, *, slow_seconds: float) -> int:
+    """Read an answer of ``size``, slowly at first; return how much of it came."""
+    got, until = 0, time.monotonic() + slow_seconds
+    with suppress(OSError):
+        while got < size and (data := connection.recv(65536)):
+            got += len(data)
+            if time.monotonic() < until:
                 time.sleep(0.05)
-            with suppress(ConnectionError):
-                while data := slow.recv(MIB):
-                    taken += len(data)
-                    if taken >= size:
-                        break
-            got = 0
-            with suppress(ConnectionError):
-                while data := idle.recv(MIB):
-                    got += len(data)
-    assert taken >= size
-    assert got < size
+    return got
