@@ -14,6 +14,26 @@ from model_zoo.errors import InvalidSpecError
 _PART = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 _RULE = "1 to 64 of a-z 0-9 . _ - and the first a letter or digit"
 
+RESERVED_PUBLISHERS = frozenset(
+    {
+        # TUF's top-level roles, and the paths that the operator's own roles sign.
+        *("root", "targets", "snapshot", "timestamp", "zoo"),
+        # First segments of the service's routes.
+        *("api", "healthz", "hub", "log", "readyz", "tuf"),
+        # Of pages and routes to come, and of what browsers ask for unasked.
+        *("about", "accounts", "admin", "assets", "blobs", "docs", "events"),
+        *("favicon.ico", "help", "jobs", "login", "logout", "metrics", "oauth"),
+        *("publishers", "releases", "robots.txt", "search", "settings", "static"),
+        *("trainers", "uploads", "workers"),
+        # Of the Open Inference Protocol and OCI (v2), and of huggingface_hub.
+        *("v1", "v2", "health", "models", "repository", "datasets", "spaces"),
+    }
+)
+"""Names that no publisher may be given: each is the first segment of another path.
+
+The hub's paths begin with a publisher's name, and a delegation stays for ever.
+"""
+
 
 def check_name(text: str, *, what: str) -> str:
     """Return ``text`` if it is a name of one part.
@@ -29,6 +49,24 @@ def check_name(text: str, *, what: str) -> str:
         msg = f"{what} name {text[:80]!a}: expected {_RULE}"
         raise InvalidSpecError(msg)
     return text
+
+
+def check_new_publisher(name: str) -> str:
+    """Return ``name`` if a publisher may be given it.
+
+    It is asked where a name is first delegated and never where one is read, so that
+    the list may grow: what was delegated before stays readable.
+
+    Raises:
+        InvalidSpecError: not a name, or a reserved one.
+    """
+    if check_name(name, what="publisher") in RESERVED_PUBLISHERS:
+        msg = (
+            f"no publisher can be called {name}: the name is reserved for paths of the "
+            "zoo itself; choose another"
+        )
+        raise InvalidSpecError(msg)
+    return name
 
 
 @dataclass(frozen=True, slots=True, order=True)

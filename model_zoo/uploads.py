@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from model_zoo.folders import FileProgress, manifest_of
 from model_zoo.manifest import FileEntry, Manifest
 from model_zoo.transport import Transport
 
-MAX_ROUNDS = 3
-"""How often the missing parts are asked for and sent before giving up."""
+MAX_SENDS = 3
+"""How often one part is sent before giving up."""
 
 
 def upload_folder(
@@ -39,7 +40,8 @@ def upload_files(
 ) -> str:
     """Upload the files of ``manifest`` from ``folder``; return the upload's id.
 
-    Parts that were lost are sent again; the others are not.
+    Parts that were lost are sent again; the others are not. The server names the first
+    that are missing, and the next when these have come.
 
     Raises:
         VerificationError: the server refused a file, and says which and why.
@@ -48,8 +50,13 @@ def upload_files(
     """
     declared = {"files": manifest.to_object()["files"]}
     upload = Upload.read(transport.send("POST", "/uploads", declared))
-    for _ in range(MAX_ROUNDS):
-        for file, number in _missing(upload, manifest):
+    times: Counter[tuple[str, int]] = Counter()
+    while asked := list(_missing(upload, manifest)):
+        for file, number in asked:
+            times[file.name, number] += 1
+            if times[file.name, number] > MAX_SENDS:
+                msg = f"upload {upload.id}: {file.name} part {number} does not arrive"
+                raise TransportError(msg)
             path = folder / file.name
             data = _part(path, number=number, part_bytes=upload.part_bytes)
             transport.put_bytes(
@@ -60,11 +67,8 @@ def upload_files(
             if progress is not None:
                 progress(file, len(data))
         upload = Upload.read(transport.get(f"/uploads/{upload.id}"))
-        if not any(file.missing for file in upload.files):
-            transport.send("POST", f"/uploads/{upload.id}/complete", {})
-            return upload.id
-    msg = f"upload {upload.id}: parts are still missing after {MAX_ROUNDS} rounds"
-    raise TransportError(msg)
+    transport.send("POST", f"/uploads/{upload.id}/complete", {})
+    return upload.id
 
 
 def _missing(upload: Upload, manifest: Manifest) -> Iterator[tuple[FileEntry, int]]:

@@ -31,6 +31,7 @@ from service.attempts import reap
 from service.housekeeping import sweep
 from service.parts import Parts, open_parts
 from service.settings import Settings
+from service.streams import EventStreams
 from service.trust.adopting import adopt
 from service.trust.freshness import expiring
 from service.trust.writing import is_due, refresh, seed
@@ -85,6 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.parts = parts
+    app.state.streams = EventStreams(parts)
     for noun in NOUNS:
         app.include_router(noun.router, prefix=API)
     app.include_router(trust.files)

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -17,13 +18,17 @@ from fastapi import FastAPI
 from model_zoo.errors import LocalError
 from model_zoo.files import write_beside
 from service.app import create_app
+from service.connections import Connections, affordable, raise_descriptor_limit
 from service.settings import WILDCARD_HOSTS, Settings, is_loopback
 from service.tls import TlsFiles
 from service.workers import Workers, can_train, embedded_key, worker_command
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 2048
+BACKLOG = 128
+"""Connections the system keeps for us, and as many are accepted in one go at most."""
+TICKS_PER_SECOND = 10
+"""How often uvicorn's main loop looks up."""
 DRAIN_SECONDS = 3
 """How long answers under way may take once the service was told to stop."""
 
@@ -56,16 +61,24 @@ def serve(start: Start) -> None:
         except LocalError:
             app.state.parts.close()
             raise
+        connections = _connections(start)
         config = uvicorn.Config(
             app,
+            # uvicorn calls it for each accepted connection, as it would call a class.
+            http=cast("type[asyncio.Protocol]", connections.protocol),
+            ws="none",
+            backlog=BACKLOG,
             log_config=None,
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=DRAIN_SECONDS,
-            ssl_certfile=None if start.tls is None else start.tls.certificate,
-            ssl_keyfile=None if start.tls is None else start.tls.key,
         )
-        server = _Server(config, workers=workers, on_ready=lambda: start.on_ready(url))
+        server = _Server(
+            config,
+            connections=connections,
+            workers=workers,
+            on_ready=lambda: start.on_ready(url),
+        )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _end_quietly)
         server.run(sockets=[listener])
@@ -112,10 +125,12 @@ class _Server(uvicorn.Server):
         self,
         config: uvicorn.Config,
         *,
+        connections: Connections,
         workers: Workers | None,
         on_ready: Callable[[], None],
     ) -> None:
         super().__init__(config)
+        self._connections = connections
         self._workers = workers
         self._on_ready = on_ready
 
@@ -126,11 +141,33 @@ class _Server(uvicorn.Server):
         if self._workers is not None:
             self._workers.start()
 
+    async def on_tick(self, counter: int) -> bool:
+        """End connections that are too slow, once a second; say whether to stop."""
+        if counter % TICKS_PER_SECOND == 0:
+            self._connections.check()
+        return await super().on_tick(counter)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the workers while they can still say goodbye, then the server."""
         if self._workers is not None:
             await asyncio.to_thread(self._workers.stop)
         await super().shutdown(sockets=sockets)
+
+
+def _connections(start: Start) -> Connections:
+    settings = start.settings
+    descriptors = raise_descriptor_limit()
+    limit = affordable(settings.max_connections, descriptors=descriptors)
+    if limit < settings.max_connections:
+        log.warning(
+            "at most %d connections: %d open files are allowed here", limit, descriptors
+        )
+    return Connections(
+        limit=limit,
+        head_seconds=settings.head_seconds,
+        stall_seconds=settings.stall_seconds,
+        tls=None if start.tls is None else start.tls.context(),
+    )
 
 
 def _workers(app: FastAPI, start: Start, *, url: str) -> Workers | None:
@@ -180,6 +217,8 @@ def _log_to_stderr() -> None:
             "handlers": {
                 "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
             },
+            # Its warnings are of requests that are none: a stranger's to make, for free.
+            "loggers": {"uvicorn.error": {"level": "ERROR"}},
             "root": {"level": "WARNING", "handlers": ["stderr"]},
         }
     )

@@ -23,6 +23,11 @@ class Settings:
     Beyond loopback a token is demanded here, so that no way of starting the service
     can forget it.
 
+    Attributes:
+        head_seconds: for a TLS handshake, and for the head of a request.
+        stall_seconds: how long a client may take no byte of an answer, and the window
+            in which a request's body must keep its least rate.
+
     Raises:
         NotPermittedError: ``host`` is not loopback and there is no token.
         InvalidSpecError: the token is too short, or a limit is not positive.
@@ -38,6 +43,12 @@ class Settings:
     max_upload_bytes: int = 1 << 40
     upload_lifetime: timedelta = timedelta(hours=24)
     event_poll_seconds: float = 0.2
+    max_connections: int = 1000
+    head_seconds: float = 30.0
+    stall_seconds: float = 60.0
+    max_streams: int = 256
+    max_streams_per_job: int = 64
+    max_open_uploads: int = 1000
     clock: Clock = system_clock
 
     def __post_init__(self) -> None:
@@ -52,6 +63,9 @@ class Settings:
             raise InvalidSpecError(msg)
         if min(self.part_bytes, self.max_body_bytes, self.max_upload_bytes) < 1:
             msg = "a limit of the service is at least one byte"
+            raise InvalidSpecError(msg)
+        if min(self.max_connections, self.max_streams, self.max_open_uploads) < 1:
+            msg = "a limit of the service is at least one connection, stream or upload"
             raise InvalidSpecError(msg)
 
     @property

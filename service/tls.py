@@ -21,6 +21,14 @@ class TlsFiles:
     key: Path
 
     def __post_init__(self) -> None:
+        self.context()
+
+    def context(self) -> ssl.SSLContext:
+        """Return what a server shows.
+
+        Raises:
+            LocalError: as above.
+        """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
             # An empty passphrase: a locked key is refused, nobody is asked for one.
@@ -31,6 +39,7 @@ class TlsFiles:
                 f"{error.strerror or 'they are not PEM files that fit together'}"
             )
             raise LocalError(msg) from error
+        return context
 
     @classmethod
     def of(cls, certificate: Path | None, key: Path | None) -> Self | None:

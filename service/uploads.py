@@ -1,8 +1,10 @@
 """Uploads: declared, sent in parts, checked whole, and only then to be referred to."""
 
 import math
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 from sqlalchemy.orm import Session
@@ -13,15 +15,19 @@ from model_zoo.errors import (
     InvalidSpecError,
     LengthMismatchError,
     NotFoundError,
+    TransportError,
 )
 from model_zoo.formats import check_format
 from model_zoo.manifest import FileEntry, Manifest
-from service.database.queries import is_referred_to, visible_size
+from service.database.queries import is_referred_to, unused_uploads, visible_sizes
 from service.database.tables import UploadFileRow, UploadRow
 from service.identifiers import check_id, new_id
 from service.parts import Parts
 from service.receiving import PartSlot
 from service.storage import read_chunks, told_as_local_error
+
+MISSING_SHOWN = 64
+"""Numbers of missing parts that one answer has for a file; the rest comes later."""
 
 
 def open_upload(parts: Parts, manifest: Manifest) -> UploadRow:
@@ -29,11 +35,13 @@ def open_upload(parts: Parts, manifest: Manifest) -> UploadRow:
 
     Raises:
         InvalidSpecError: together they are more than the service takes.
+        TransportError: too many uploads wait to be used.
     """
     limit = parts.settings.max_upload_bytes
     if manifest.size_bytes > limit:
         msg = f"{manifest.size_bytes} bytes declared, at most {limit} are taken"
         raise InvalidSpecError(msg)
+    _require_room(parts)
     upload = UploadRow(
         id=new_id(),
         state="open",
@@ -45,6 +53,19 @@ def open_upload(parts: Parts, manifest: Manifest) -> UploadRow:
     with parts.database.writing() as session:
         session.add(upload)
     return upload
+
+
+def _require_room(parts: Parts) -> None:
+    """Refuse to keep more uploads in wait; those that are forgotten count no more."""
+    since = parts.now() - parts.settings.upload_lifetime
+    with parts.database.reading() as session:
+        waiting = unused_uploads(session, since=since)
+    if waiting >= parts.settings.max_open_uploads:
+        msg = (
+            f"{waiting} uploads wait to be completed and published, as many as may: "
+            "publish or delete some, or try again later"
+        )
+        raise TransportError(msg)
 
 
 def find_upload(parts: Parts, upload_id: str) -> UploadRow:
@@ -92,23 +113,27 @@ def part_count(parts: Parts, size_bytes: int) -> int:
 
 
 def missing_parts(parts: Parts, upload: UploadRow) -> dict[str, list[int]]:
-    """Return for each file the numbers of the parts that have yet to come.
+    """Return for each file the first numbers of the parts that have yet to come.
 
-    A file that a release or a draft shows already needs none: its bytes are here.
+    A declaration costs its sender nothing, so the work here grows with what arrived
+    and not with what was declared: ``MISSING_SHOWN`` numbers a file at most. A file
+    that a release or a draft shows already needs none: its bytes are here.
     """
     if upload.state == "complete":
         return {file.name: [] for file in upload.files}
     with parts.database.reading() as session:
-        here = {
-            file.name
-            for file in upload.files
-            if visible_size(session, file.sha256) == file.size_bytes
-            and parts.blobs.path(file.sha256).exists()
-        }
+        shown = visible_sizes(session, {file.sha256 for file in upload.files})
+    here = {
+        file.name
+        for file in upload.files
+        if shown.get(file.sha256) == file.size_bytes
+        and parts.blobs.path(file.sha256).exists()
+    }
+    arrived = _arrived(parts, upload.id)
     return {
         file.name: []
         if file.name in here
-        else [slot.number for slot in _slots(parts, file) if not slot.is_filled()]
+        else list(islice(_missing(parts, file, arrived), MISSING_SHOWN))
         for file in upload.files
     }
 
@@ -175,12 +200,11 @@ def _take(parts: Parts, file: UploadFileRow, missing: list[int]) -> None:
     if missing:
         found = f"no part {', '.join(str(number) for number in missing[:8])}"
         raise LengthMismatchError(file.name, expected=file.size_bytes, found=found)
-    slots = _slots(parts, file)
-    if not all(slot.is_filled() for slot in slots):
+    if not all(slot.is_filled() for slot in _slots(parts, file)):
         parts.blobs.require_intact(file.sha256)
         check_format(parts.blobs.path(file.sha256), name=file.name)
         return
-    with parts.blobs.staged(_chunks(slots)) as blob:
+    with parts.blobs.staged(_chunks(_slots(parts, file))) as blob:
         if blob.size_bytes != file.size_bytes:
             raise LengthMismatchError(
                 file.name, expected=file.size_bytes, found=str(blob.size_bytes)
@@ -193,7 +217,7 @@ def _take(parts: Parts, file: UploadFileRow, missing: list[int]) -> None:
         parts.blobs.keep(blob)
 
 
-def _chunks(slots: list[PartSlot]) -> Iterator[bytes]:
+def _chunks(slots: Iterable[PartSlot]) -> Iterator[bytes]:
     for slot in slots:
         try:
             yield from read_chunks(slot.path)
@@ -214,16 +238,48 @@ def _folder(parts: Parts, upload_id: str) -> Path:
     return parts.uploads_folder / upload_id
 
 
-def _slots(parts: Parts, file: UploadFileRow) -> list[PartSlot]:
+def _arrived(parts: Parts, upload_id: str) -> dict[str, int]:
+    """Return the names and lengths of the parts that arrived.
+
+    Those on their way have names that begin with a dot.
+    """
+    try:
+        with os.scandir(_folder(parts, upload_id)) as entries:
+            return {
+                entry.name: entry.stat().st_size
+                for entry in entries
+                if not entry.name.startswith(".")
+            }
+    except FileNotFoundError:
+        return {}  # deleted or completed meanwhile
+
+
+def _missing(
+    parts: Parts, file: UploadFileRow, arrived: Mapping[str, int]
+) -> Iterator[int]:
+    for number in range(part_count(parts, file.size_bytes)):
+        if arrived.get(_part_name(file, number)) != _part_size(parts, file, number):
+            yield number
+
+
+def _slots(parts: Parts, file: UploadFileRow) -> Iterator[PartSlot]:
     count = part_count(parts, file.size_bytes)
-    return [_slot(parts, file, number) for number in range(count)]
+    return (_slot(parts, file, number) for number in range(count))
 
 
 def _slot(parts: Parts, file: UploadFileRow, number: int) -> PartSlot:
-    part_bytes = parts.settings.part_bytes
     return PartSlot(
-        path=_folder(parts, file.upload_id) / f"{file.name}.{number}",
+        path=_folder(parts, file.upload_id) / _part_name(file, number),
         file_name=file.name,
         number=number,
-        size_bytes=min(part_bytes, file.size_bytes - number * part_bytes),
+        size_bytes=_part_size(parts, file, number),
     )
+
+
+def _part_name(file: UploadFileRow, number: int) -> str:
+    return f"{file.name}.{number}"
+
+
+def _part_size(parts: Parts, file: UploadFileRow, number: int) -> int:
+    part_bytes = parts.settings.part_bytes
+    return min(part_bytes, file.size_bytes - number * part_bytes)

@@ -1,5 +1,6 @@
 """The job queue: rows in the database, each leased to one worker at a time."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -25,6 +26,9 @@ PRESENT = timedelta(seconds=60)
 """A worker that has not asked for so long is taken to be gone."""
 NOTED_EVERY = timedelta(seconds=10)
 """How stale a worker's mark may grow: polling must not become a stream of writes."""
+
+MAX_LISTED = 1000
+"""Jobs that one listing returns: what it costs must not grow for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +100,9 @@ def find_draft(parts: Parts, job_id: str) -> DraftRow:
 
 
 def jobs(parts: Parts, *, state: str | None, trainer: str | None) -> list[JobRow]:
-    """Return the jobs in a state, of a trainer, or all; the newest first."""
+    """Return the newest ``MAX_LISTED`` jobs in a state, of a trainer, or of all."""
     query = select(JobRow).order_by(JobRow.created_at.desc(), JobRow.id)
+    query = query.limit(MAX_LISTED)
     if state is not None:
         query = query.where(JobRow.state == state)
     if trainer is not None:
@@ -175,27 +180,40 @@ def cancel(parts: Parts, job_id: str) -> JobRow:
     return job
 
 
-def waiting_because(parts: Parts, job: JobRow) -> str | None:
-    """Return why a queued job does not run; None if nothing stands in its way."""
-    if job.state != "queued":
-        return None
+def waiting_because(parts: Parts, rows: Iterable[JobRow]) -> dict[str, str]:
+    """Return for each queued job why it does not run, where something is in its way.
+
+    It takes two statements, however many jobs there are.
+    """
+    queued = [job for job in rows if job.state == "queued"]
+    if not queued:
+        return {}
+    trainers = {job.trainer for job in queued}
     since = parts.now() - PRESENT
     with parts.database.reading() as session:
-        kinds = [
-            kind
-            for worker in session.scalars(
-                select(WorkerRow).where(
-                    WorkerRow.trainer == job.trainer, WorkerRow.seen_at > since
-                )
+        workers = session.execute(
+            select(WorkerRow.trainer, WorkerRow.kinds).where(
+                WorkerRow.trainer.in_(trainers), WorkerRow.seen_at > since
             )
-            for kind in worker.kinds
-        ]
-        busy = session.scalar(
-            select(JobRow.id)
-            .where(JobRow.trainer == job.trainer, JobRow.state == "running")
-            .limit(1)
+        ).all()
+        busy = set(
+            session.scalars(
+                select(JobRow.trainer)
+                .where(JobRow.trainer.in_(trainers), JobRow.state == "running")
+                .distinct()
+            )
         )
-    if busy is not None:
+    kinds: dict[str, set[str]] = {}
+    for trainer, some in workers:
+        kinds.setdefault(trainer, set()).update(some)
+    reasons = {
+        job.id: _obstacle(job, kinds.get(job.trainer, set()), busy) for job in queued
+    }
+    return {job_id: reason for job_id, reason in reasons.items() if reason}
+
+
+def _obstacle(job: JobRow, kinds: Collection[str], busy: Collection[str]) -> str | None:
+    if job.trainer in busy:
         return f"the workers of trainer {job.trainer} are busy with other jobs"
     if not kinds:
         return f"no worker of trainer {job.trainer} has asked for work lately"

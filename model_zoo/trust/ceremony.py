@@ -15,7 +15,7 @@ from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Root, Targets
 
 from model_zoo.errors import ConflictError, InvalidSpecError, ThresholdNotMetError
 from model_zoo.keys import PublicKey
-from model_zoo.names import ReleaseName
+from model_zoo.names import ReleaseName, check_new_publisher
 from model_zoo.trust.roles import (
     DEVELOPMENT,
     ROOT,
@@ -161,8 +161,11 @@ def delegate(targets: Targets, publisher: str, keys: RoleKeys) -> None:
     """Give ``publisher`` its paths and keys, or other keys where it has them.
 
     Raises:
-        InvalidSpecError: no name for a publisher.
+        InvalidSpecError: no name for a publisher, or a reserved one that is new.
     """
+    before = delegation_of(targets, publisher)
+    if before is None:
+        check_new_publisher(publisher)
     role = DelegatedRole(
         publisher,
         [],
@@ -170,7 +173,6 @@ def delegate(targets: Targets, publisher: str, keys: RoleKeys) -> None:
         terminating=True,
         paths=publisher_paths(publisher),
     )
-    before = delegation_of(targets, publisher)
     for keyid in () if before is None else tuple(before.keyids):
         targets.revoke_key(keyid, publisher)
     _delegations(targets)[publisher] = role

@@ -31,8 +31,6 @@ ROOT, TARGETS, SNAPSHOT, TIMESTAMP = "root", "targets", "snapshot", "timestamp"
 TOP_LEVEL = (ROOT, TARGETS, SNAPSHOT, TIMESTAMP)
 OPERATOR = "zoo"
 """The first segment of target paths that the operator's keys sign."""
-RESERVED_PUBLISHERS = frozenset({*TOP_LEVEL, OPERATOR, "api", "hub", "log", "tuf"})
-"""Names of TUF's own roles, and the first segments of the service's own paths."""
 
 WITHDRAWN = "zoo~withdrawn"
 """The empty role that stands first and hides what the operator withdrew."""
@@ -81,12 +79,9 @@ def publisher_paths(publisher: str) -> list[str]:
     """Return the path patterns that belong to ``publisher`` and to nobody else.
 
     Raises:
-        InvalidSpecError: not a name, or one that TUF or the operator needs.
+        InvalidSpecError: not a name.
     """
     check_name(publisher, what="publisher")
-    if publisher in RESERVED_PUBLISHERS:
-        msg = f"no publisher can be called {publisher}: the name is taken by the zoo"
-        raise InvalidSpecError(msg)
     return [f"{publisher}/*/*/*"]
 
 

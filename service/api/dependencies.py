@@ -6,6 +6,7 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from service.parts import Parts
+from service.streams import EventStreams
 
 
 def _parts(request: Request) -> Parts:
@@ -14,3 +15,11 @@ def _parts(request: Request) -> Parts:
 
 
 PartsHere = Annotated[Parts, Depends(_parts)]
+
+
+def _streams(request: Request) -> EventStreams:
+    streams: EventStreams = request.app.state.streams
+    return streams
+
+
+StreamsHere = Annotated[EventStreams, Depends(_streams)]

@@ -44,6 +44,7 @@ CODES: dict[HTTPStatus, type[ZooError]] = {
     HTTPStatus.UNAUTHORIZED: NotPermittedError,
     HTTPStatus.FORBIDDEN: NotPermittedError,
     HTTPStatus.NOT_FOUND: NotFoundError,
+    HTTPStatus.REQUEST_TIMEOUT: TransportError,
     HTTPStatus.SERVICE_UNAVAILABLE: TransportError,
 }
 """The error a client should raise for a status that HTTP itself decides.

@@ -1,26 +1,28 @@
 """Jobs: what users ask for, watch and cancel, and the drafts they end in."""
 
-import asyncio
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from http import HTTPStatus
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 
 from model_zoo.jobs import parse_spec
 from model_zoo.names import check_name
-from service.api.dependencies import PartsHere
+from service.api.dependencies import PartsHere, StreamsHere
 from service.api.files import file_response
 from service.api.schemas import DraftOut, JobIn, JobOut, JobsOut
 from service.database.tables import JobRow
-from service.events import ENDINGS, events_after
+from service.streams import TooManyStreamsError
 from service.work import cancel, find_draft, find_job, jobs, submit
 
 router = APIRouter(tags=["jobs"])
 MAX_EVENT_ID = 2**31 - 1
 """What the column of event numbers can hold."""
+RETRY_SECONDS = 5
+"""When to try again where every stream is taken."""
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
@@ -38,11 +40,11 @@ def submit_job(
 def list_jobs(
     parts: PartsHere, state: State | None = None, trainer: str | None = None
 ) -> JobsOut:
-    """Return jobs, the newest first."""
+    """Return jobs, the newest first, at most 1,000."""
     if trainer is not None:
         check_name(trainer, what="trainer")
     rows = jobs(parts, state=state, trainer=trainer)
-    return JobsOut(items=[JobOut.of(parts, row) for row in rows])
+    return JobsOut(items=JobOut.of_all(parts, rows))
 
 
 @router.get("/jobs/{job_id}")
@@ -61,23 +63,35 @@ def _job(job_id: str, parts: PartsHere) -> JobRow:
     return find_job(parts, job_id)
 
 
-@router.get("/jobs/{job_id}/events", response_class=EventSourceResponse)
+async def _place(
+    job: Annotated[JobRow, Depends(_job)], streams: StreamsHere
+) -> AsyncIterator[None]:
+    """Hold a place for a stream until its response has ended."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(streams.place(job.id))
+        except TooManyStreamsError as error:
+            raise HTTPException(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "as many streams of events are open as there may be; try again",
+                headers={"Retry-After": str(RETRY_SECONDS)},
+            ) from error
+        yield
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    response_class=EventSourceResponse,
+    dependencies=[Depends(_place)],
+)
 async def watch_job(
-    job: Annotated[JobRow, Depends(_job)],
-    parts: PartsHere,
+    job_id: str,
+    streams: StreamsHere,
     last_event_id: Annotated[int, Header(ge=0, le=MAX_EVENT_ID)] = 0,
 ) -> AsyncIterator[ServerSentEvent]:
     """Stream what happens to a job, from the event after Last-Event-ID to the last."""
-    sequence = last_event_id
-    while True:
-        events = await run_in_threadpool(events_after, parts, job.id, sequence)
-        for event in events:
-            sequence = event.sequence
-            yield ServerSentEvent(data=event.data, event=event.type, id=str(sequence))
-            if event.type in ENDINGS:
-                return
-        if not events:
-            await asyncio.sleep(parts.settings.event_poll_seconds)
+    async for event in streams.follow(job_id, last_event_id):
+        yield ServerSentEvent(data=event.data, event=event.type, id=str(event.sequence))
 
 
 @router.get("/jobs/{job_id}/draft")

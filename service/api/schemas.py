@@ -1,5 +1,6 @@
 """What goes in and out as JSON; the domain's records have other names."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -283,6 +284,16 @@ class JobOut(BaseModel):
     @classmethod
     def of(cls, parts: Parts, row: JobRow) -> "JobOut":
         """Return what the API says of a job."""
+        return cls.of_all(parts, [row])[0]
+
+    @classmethod
+    def of_all(cls, parts: Parts, rows: Sequence[JobRow]) -> list["JobOut"]:
+        """Return what the API says of several jobs, in their order."""
+        reasons = waiting_because(parts, rows)
+        return [cls._of(row, reasons.get(row.id)) for row in rows]
+
+    @classmethod
+    def _of(cls, row: JobRow, reason: str | None) -> "JobOut":
         started, finished = row.started_at, row.finished_at
         return cls(
             id=row.id,
@@ -298,7 +309,7 @@ class JobOut(BaseModel):
             error=row.error,
             claimed_evaluation=row.claimed_evaluation,
             measured_evaluation=row.measured_evaluation,
-            waiting_because=waiting_because(parts, row),
+            waiting_because=reason,
         )
 
 

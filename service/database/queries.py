@@ -1,6 +1,9 @@
 """Questions to the database that more than one operation asks."""
 
-from sqlalchemy import or_, select
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from service.database.tables import DraftRow, ReleaseRow, UploadFileRow, UploadRow
@@ -15,7 +18,12 @@ def is_referred_to(session: Session, upload_id: str) -> bool:
 
 
 def visible_size(session: Session, sha256: str) -> int | None:
-    """Return the size of a blob that some release or draft shows; None if none does.
+    """Return the size of a blob that some release or draft shows; None if none does."""
+    return visible_sizes(session, (sha256,)).get(sha256)
+
+
+def visible_sizes(session: Session, digests: Collection[str]) -> dict[str, int]:
+    """Return the sizes of those blobs that some release or draft shows.
 
     A blob of an upload that nobody published must not be found by its digest.
     """
@@ -23,14 +31,29 @@ def visible_size(session: Session, sha256: str) -> int | None:
         UploadFileRow.upload_id.in_(select(ReleaseRow.upload_id)),
         UploadFileRow.upload_id.in_(select(DraftRow.upload_id)),
     )
-    return session.scalar(
-        select(UploadFileRow.size_bytes)
-        .where(UploadFileRow.sha256 == sha256, shown)
-        .limit(1)
+    found = session.execute(
+        select(UploadFileRow.sha256, UploadFileRow.size_bytes)
+        .where(UploadFileRow.sha256.in_(digests), shown)
+        .distinct()
     )
+    return {row.sha256: row.size_bytes for row in found}
 
 
 def complete_upload(session: Session, upload_id: str) -> UploadRow | None:
     """Return the upload if it exists and everything in it was checked."""
     upload = session.get(UploadRow, upload_id)
     return upload if upload is not None and upload.state == "complete" else None
+
+
+def unused_uploads(session: Session, *, since: datetime) -> int:
+    """Return how many uploads from ``since`` on no release and no draft consists of."""
+    count = session.scalar(
+        select(func.count())
+        .select_from(UploadRow)
+        .where(
+            UploadRow.created_at >= since,
+            UploadRow.id.not_in(select(ReleaseRow.upload_id)),
+            UploadRow.id.not_in(select(DraftRow.upload_id)),
+        )
+    )
+    return count or 0

@@ -14,7 +14,7 @@ from model_zoo.errors import (
 )
 from model_zoo.interop.tlog import LogEntry
 from model_zoo.keys import PublicKey
-from model_zoo.names import ReleaseName
+from model_zoo.names import ReleaseName, check_new_publisher
 from model_zoo.trust.ceremony import (
     RoleKeys,
     checked_reason,
@@ -206,7 +206,8 @@ def require_next_targets(
         ConflictError: not the next version.
         MalformedDocumentError: they drop a role, give a publisher the paths of others,
             or name trusted keys that are not in ``files`` or may not follow.
-        InvalidSpecError: a delegation's name can be no publisher's.
+        InvalidSpecError: a delegation's name can be no publisher's, or is new and
+            reserved.
     """
     current = state.require(session, TARGETS, Targets).signed
     # (1) The root's targets keys signed it; it follows the current one and lives.
@@ -232,6 +233,8 @@ def _require_roles_kept(current: Targets, new: Targets) -> None:
     for name, role in after.items():
         if name in {WITHDRAWN, YANKED}:
             continue
+        if name not in before:
+            check_new_publisher(name)
         if role.paths != publisher_paths(name) or not role.terminating:
             msg = f"{name}: expected a terminating delegation of {name}/*/*/*"
             raise MalformedDocumentError(msg)

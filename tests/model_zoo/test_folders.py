@@ -22,7 +22,7 @@ from model_zoo.formats import check_format
 from model_zoo.jobs import TrainSpec
 from model_zoo.pulling import staging_beside
 from model_zoo.transport import Server, Transport
-from model_zoo.uploads import MAX_ROUNDS, upload_folder
+from model_zoo.uploads import MAX_SENDS, upload_folder
 from tests.model_zoo.releases import write_files
 from tests.model_zoo.servers import answering, respond
 
@@ -115,6 +115,26 @@ def test_parts_that_are_lost_are_sent_again_and_the_others_are_not(
     assert put == ["0", "1", "2", "1"]
 
 
+def test_a_server_that_names_a_few_missing_parts_at_a_time_gets_all(
+    tmp_path: Path,
+) -> None:
+    put: list[str] = []
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.rfile.read(int(request.headers.get("Content-Length", 0)))
+        if request.command == "PUT":
+            put.append(request.path.rsplit("/", 1)[1])
+            respond(request, b"", status=204)
+        else:
+            left = range(len(put), 9)
+            respond(request, upload_answer(*left[:2]))
+
+    folder = write_files(tmp_path / "files")
+    with answering(answer) as url, Transport(Server(url)) as transport:
+        assert upload_folder(transport, folder) == UPLOAD
+    assert put == [str(number) for number in range(9)]
+
+
 def test_parts_that_never_arrive_are_given_up(tmp_path: Path) -> None:
     put = []
 
@@ -128,10 +148,10 @@ def test_parts_that_never_arrive_are_given_up(tmp_path: Path) -> None:
     with (
         answering(answer) as url,
         Transport(Server(url)) as transport,
-        pytest.raises(TransportError, match="still missing"),
+        pytest.raises(TransportError, match="part 2 does not arrive"),
     ):
         upload_folder(transport, folder)
-    assert len(put) == MAX_ROUNDS
+    assert len(put) == MAX_SENDS
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "secrets.json"])

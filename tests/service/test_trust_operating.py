@@ -294,6 +294,8 @@ TOP = [
     Refusal("keys not here", renamed_trusted_keys, 422, MALFORMED),
     Refusal("a publisher called snapshot", reserved("snapshot"), 422, MALFORMED),
     Refusal("a publisher called zoo", reserved("zoo"), 400, "InvalidSpecError"),
+    Refusal("a publisher called v2", reserved("v2"), 400, "InvalidSpecError"),
+    Refusal("a publisher called login", reserved("login"), 400, "InvalidSpecError"),
     Refusal("a top-level bin", reserved("alice~b-0"), 400, "InvalidSpecError"),
     Refusal("skips one", skipped, 409, "ConflictError"),
     Refusal("same version", repeated, 409, "ConflictError"),

@@ -1,0 +1,211 @@
+"""Streams, listings and uploads in numbers that one visitor alone can ask for."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import event
+
+from service.uploads import MISSING_SHOWN
+from tests.abuse.test_connections import PATIENCE_SECONDS, Served, served, wait_until
+from tests.service.zoo import (
+    API,
+    BUILDER,
+    JSON,
+    Zoo,
+    assert_problem,
+    entries,
+    open_zoo,
+    parse_events,
+)
+
+TIB = 1 << 40
+MIB = 1024 * 1024
+STREAMS = 50
+MANY_STATEMENTS = 2000
+
+
+@contextmanager
+def statements(zoo: Zoo) -> Iterator[list[str]]:
+    """Give the SQL that the service sends to its database, as it is sent."""
+    sent: list[str] = []
+    engine = zoo.app.state.parts.database.engine
+
+    def note(*told: Any) -> None:  # noqa: ANN401  SQLAlchemy's
+        sent.append(told[2])
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+def test_streams_of_a_job_share_one_reader_of_the_database(tmp_path: Path) -> None:
+    with open_zoo(
+        tmp_path / "zoo", event_poll_seconds=0.001, max_streams_per_job=STREAMS
+    ) as zoo:
+        zoo.bind()
+        job = zoo.submit()["id"]
+        with statements(zoo) as sent:
+            seen = asyncio.run(watched(zoo, job, sent))
+    reads = [statement for statement in sent if "FROM events" in statement]
+    assert seen == [["queued", "cancelled"]] * STREAMS
+    # One for what there is, one for that there is no more, one for the end.
+    assert len(reads) <= 3 * STREAMS
+
+
+async def watched(zoo: Zoo, job: str, sent: list[str]) -> list[list[str]]:
+    """Watch a job by many streams while time passes; return what each of them saw."""
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=zoo.app),
+        base_url=f"http://127.0.0.1:8000{API}",
+        trust_env=False,
+        timeout=PATIENCE_SECONDS,
+    ) as client:
+        streams = [
+            asyncio.create_task(client.get(f"/jobs/{job}/events"))
+            for _ in range(STREAMS)
+        ]
+        while len(sent) < MANY_STATEMENTS:  # noqa: ASYNC110  nothing tells of it
+            await asyncio.sleep(0.01)
+        await client.post(f"/jobs/{job}/cancel", json={})
+        answers = await asyncio.gather(*streams)
+    assert {answer.status_code for answer in answers} == {200}
+    return [[it["event"] for it in parse_events(answer.text)] for answer in answers]
+
+
+def test_there_are_so_many_streams_of_a_job_and_in_all(tmp_path: Path) -> None:
+    with (
+        served(tmp_path, max_streams=3, max_streams_per_job=2) as zoo,
+        ExitStack() as held,
+    ):
+        key = {"public_key": BUILDER.public.to_pem()}
+        assert zoo.ask("PUT", f"{API}/trainers/lab", json=key).status_code == 201
+        first, second = submitted(zoo), submitted(zoo)
+        for job in (first, first, second):
+            connection = held.enter_context(zoo.connect())
+            path = f"{API}/jobs/{job}/events"
+            connection.sendall(
+                f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+            )
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+            refused = (
+                zoo.ask(path=f"{API}/jobs/{job}/events") if job == second else None
+            )
+        assert refused is not None
+        assert refused.headers["retry-after"]
+        assert_problem(refused, 503, "TransportError")
+        assert_problem(
+            zoo.ask(path=f"{API}/jobs/{first}/events"), 503, "TransportError"
+        )
+        unknown = zoo.ask(path=f"{API}/jobs/{'0' * 32}/events")
+        assert_problem(unknown, 404, "NotFoundError")
+        assert zoo.ask(path=f"{API}/models").status_code == 200
+        held.close()
+        wait_until(lambda: is_streaming(zoo, first))
+
+
+def submitted(zoo: Served) -> str:
+    body = {"kind": "noop", "trainer": "lab", "spec": {}}
+    return str(zoo.ask("POST", f"{API}/jobs", json=body).json()["id"])
+
+
+def is_streaming(zoo: Served, job: str) -> bool:
+    with httpx.stream("GET", f"{zoo.url}{API}/jobs/{job}/events") as answer:
+        return bool(answer.status_code == 200)
+
+
+def test_a_stream_of_one_job_is_refused_when_it_has_enough(tmp_path: Path) -> None:
+    with served(tmp_path, max_streams_per_job=1) as zoo, zoo.connect() as connection:
+        key = {"public_key": BUILDER.public.to_pem()}
+        zoo.ask("PUT", f"{API}/trainers/lab", json=key)
+        first, second = submitted(zoo), submitted(zoo)
+        path = f"{API}/jobs/{first}/events"
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+        assert_problem(zoo.ask(path=path), 503, "TransportError")
+        assert is_streaming(zoo, second)
+
+
+def test_a_declaration_of_a_tebibyte_costs_no_more_than_it_sent(tmp_path: Path) -> None:
+    with open_zoo(tmp_path / "zoo", part_bytes=8 * MIB) as zoo:
+        files = [
+            {"name": f"{number}.json", "size_bytes": TIB // 256, "sha256": "0" * 64}
+            for number in range(256)
+        ]
+        declared = zoo.post("/uploads", {"files": files})
+        upload = declared.json()
+        shown = zoo.get(f"/uploads/{upload['id']}")
+
+    assert declared.status_code == 201, declared.text
+    for file in upload["files"]:
+        assert file["parts"] == TIB // 256 // (8 * MIB)
+        assert file["missing"] == list(range(MISSING_SHOWN))
+    assert len(shown.content) < 256 * 1024
+
+
+@pytest.mark.parametrize("size", [TIB, TIB - 1])
+def test_one_file_of_a_tebibyte_names_its_first_parts(
+    tmp_path: Path, size: int
+) -> None:
+    with open_zoo(tmp_path / "zoo", part_bytes=8 * MIB) as zoo:
+        files = [{"name": "card.json", "size_bytes": size, "sha256": "0" * 64}]
+        upload = zoo.post("/uploads", {"files": files}).json()
+        done = zoo.post(f"/uploads/{upload['id']}/complete")
+
+    assert upload["files"][0]["missing"] == list(range(MISSING_SHOWN))
+    assert_problem(done, 422, "LengthMismatchError")
+
+
+@pytest.fixture
+def zoo(tmp_path: Path) -> Iterator[Zoo]:
+    with open_zoo(tmp_path / "zoo") as opened:
+        opened.bind()
+        yield opened
+
+
+def test_a_file_of_many_parts_arrives_though_few_are_named_at_a_time(
+    zoo: Zoo,
+) -> None:
+    data = b'{"note": "' + b"x" * (3 * MISSING_SHOWN * 64) + b'"}'
+    upload = zoo.declare({"card.json": data}).json()
+    rounds = 0
+    while upload["files"][0]["missing"]:
+        zoo.send_parts(upload, {"card.json": data})
+        upload = zoo.get(f"/uploads/{upload['id']}").json()
+        rounds += 1
+    assert rounds == 4
+    assert zoo.post(f"/uploads/{upload['id']}/complete").status_code == 200
+
+
+def test_there_are_so_many_uploads_that_wait_to_be_used(tmp_path: Path) -> None:
+    with open_zoo(tmp_path / "zoo", max_open_uploads=2) as zoo:
+        zoo.bind()
+        release = "alice/digits@1"
+        zoo.published(release, {"card.json": JSON})
+        body = {"files": entries({"card.json": JSON})}
+        waiting = [zoo.post("/uploads", body).json()["id"] for _ in range(2)]
+
+        assert_problem(zoo.post("/uploads", body), 503, "TransportError")
+        assert zoo.ask("DELETE", f"/uploads/{waiting[0]}").status_code == 204
+        assert zoo.post("/uploads", body).status_code == 201
+        assert_problem(zoo.post("/uploads", body), 503, "TransportError")
+        zoo.clock.advance(25 * 3600)
+        assert zoo.post("/uploads", body).status_code == 201
+
+
+def test_a_list_of_jobs_costs_as_many_statements_as_a_short_one(zoo: Zoo) -> None:
+    counts = []
+    for wanted in (1, 20):
+        while len(zoo.get("/jobs").json()["items"]) < wanted:
+            zoo.submit()
+        with statements(zoo) as sent:
+            assert zoo.get("/jobs").status_code == 200
+        counts.append(len(sent))
+    assert counts[0] == counts[1]
