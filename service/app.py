@@ -33,7 +33,15 @@ from service.parts import Parts, open_parts
 from service.settings import Settings
 from service.trust.adopting import adopt
 from service.trust.freshness import expiring
-from service.trust.writing import is_due, refresh, seed
+from service.trust.losses import take_over_losses
+from service.trust.writing import (
+    commit,
+    is_due,
+    mark_served,
+    refresh,
+    seed,
+    with_yanked,
+)
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +78,13 @@ def create_app(settings: Settings) -> FastAPI:
         undone.callback(parts.close)
         sweep(parts)
         with parts.database.writing() as session:
+            is_older = take_over_losses(session, parts)
             seed(session, parts)
             adopt(session, parts)
+            if is_older:
+                commit(session, parts, with_yanked(session, parts, []))
             refresh(session, parts)
+        mark_served(parts)
         undone.pop_all()
     app = FastAPI(
         title="Verified Model Zoo",

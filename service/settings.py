@@ -38,6 +38,8 @@ class Settings:
     max_upload_bytes: int = 1 << 40
     upload_lifetime: timedelta = timedelta(hours=24)
     event_poll_seconds: float = 0.2
+    accept_loss: int | None = None
+    """The newest timestamp that was served, where less than that is all there is."""
     clock: Clock = system_clock
 
     def __post_init__(self) -> None:

@@ -81,6 +81,12 @@ class AcceptedOut(BaseModel):
     pending: bool = False
 
 
+class LostOut(BaseModel):
+    """The newest version of each role that was served and lost with the database."""
+
+    versions: dict[str, int]
+
+
 class HoldersOut(BaseModel):
     """Releases that hold a file of some digest: a hint that clients verify."""
 
