@@ -350,6 +350,14 @@ class AliveOut(BaseModel):
     status: str
 
 
+class LoopOut(BaseModel):
+    """How one thing goes that is done again and again; ``error`` is a type's name."""
+
+    failures: int
+    succeeded_at: str | None
+    error: str | None
+
+
 class ReadyOut(BaseModel):
     """Whether what the service needs is there."""
 
@@ -357,3 +365,4 @@ class ReadyOut(BaseModel):
     storage: bool
     fresh: bool
     expiring: list[str]
+    loops: dict[str, LoopOut]
