@@ -1,6 +1,7 @@
 """What runs beside the requests: each by itself, told of, and going on."""
 
 import logging
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import httpx
 import pytest
 
 from tests.model_zoo.servers import open_zoo as served
-from tests.service.zoo import Clock
+from tests.service.zoo import Clock, open_zoo
 
 HALF_A_LIFE_SECONDS = 13 * 3600
 
