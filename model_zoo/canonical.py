@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from itertools import accumulate
 from typing import Any, NoReturn
 
 import rfc8785
@@ -12,6 +13,11 @@ JsonObject = dict[str, Any]
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 MAX_DEPTH = 32
 """Deeper nesting than any document of ours needs; Python recurses on more."""
+
+# A string that does not end runs to the end of the data; possessive, hence linear.
+_STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_NO_BRACKETS = bytes(set(range(256)) - set(_STEPS))
 
 
 def canonical_json(value: object) -> bytes:
@@ -48,25 +54,42 @@ def parse_object(data: bytes, *, limit_bytes: int) -> JsonObject:
     if len(data) > limit_bytes:
         msg = f"{len(data)} bytes of JSON where at most {limit_bytes} are read"
         raise ValueError(msg)
-    try:
-        value = json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=_unique_names,
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-        )
-    except RecursionError as error:
-        msg = f"JSON nested deeper than {MAX_DEPTH} levels"
-        raise ValueError(msg) from error
+    require_shallow(data, max_depth=MAX_DEPTH)
+    value = json.loads(
+        data.decode("utf-8"),
+        object_pairs_hook=_unique_names,
+        parse_constant=_refuse_constant,
+        parse_float=_finite,
+    )
     if _SURROGATE.search(data):
         json.dumps(value, ensure_ascii=False).encode("utf-8")  # refuses half a pair
     if not isinstance(value, dict):
         msg = f"expected a JSON object, found {type(value).__name__}"
         raise ValueError(msg)  # noqa: TRY004  a reader of bytes raises one kind
-    if _depth_exceeds(value, MAX_DEPTH):
-        msg = f"JSON nested deeper than {MAX_DEPTH} levels"
-        raise ValueError(msg)
     return value
+
+
+def require_shallow(data: bytes, *, max_depth: int) -> None:
+    """Accept UTF-8 that no JSON parser follows deeper than ``max_depth`` levels.
+
+    Only brackets are counted, without recursion: what is no JSON may pass, and the
+    parser refuses it where it stops being one.
+
+    Raises:
+        ValueError: nested deeper, or in another encoding.
+    """
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        msg = f"expected JSON in UTF-8: {error}"
+        raise ValueError(msg) from error
+    if b"\0" in data:  # UTF-16 and UTF-32, in which a letter can look like a quote
+        msg = "expected JSON in UTF-8: a NUL byte"
+        raise ValueError(msg)
+    brackets = _STRINGS.sub(b"", data).translate(None, _NO_BRACKETS)
+    if max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > max_depth:
+        msg = f"JSON nested deeper than {max_depth} levels"
+        raise ValueError(msg)
 
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> JsonObject:
@@ -88,17 +111,3 @@ def _finite(text: str) -> float:
 def _refuse_constant(name: str) -> NoReturn:
     msg = f"{name} is not JSON"
     raise ValueError(msg)
-
-
-def _depth_exceeds(value: object, limit: int) -> bool:
-    level = [value]
-    for _ in range(limit):
-        level = [
-            child
-            for node in level
-            if isinstance(node, dict | list)
-            for child in (node.values() if isinstance(node, dict) else node)
-        ]
-        if not level:
-            return False
-    return True

@@ -25,6 +25,7 @@ from model_zoo.pulling import download_files, release_path
 from model_zoo.transport import Transport
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.ceremony import RoleKeys
+from model_zoo.trust.lost import lost_versions, skip_lost
 from model_zoo.trust.operating import ROLES_PATH
 from model_zoo.trust.publishing import (
     PublisherRoles,
@@ -107,6 +108,8 @@ def submit_next_roles(
 ) -> JsonObject | None:
     """Build, sign and send a publisher's next roles; again if somebody was faster.
 
+    Versions that the zoo served and lost are skipped.
+
     Args:
         transport: where the zoo is.
         publisher: whose roles.
@@ -119,9 +122,11 @@ def submit_next_roles(
         ZooError: as ``send`` or the walk from the root.
     """
     seen: dict[str, int] | None = None
+    lost: dict[str, int] = {}
     for _ in range(MAX_ROUNDS):
         with author.anchor.refreshed(transport.server) as zoo:
             following = build(zoo.publisher(publisher), author.anchor.now())
+        skip_lost(following, lost)
         files = sign_roles(following, author.key)
         try:
             return send({name: json.loads(data) for name, data in files.items()})
@@ -129,7 +134,7 @@ def submit_next_roles(
             versions = {name: it.signed.version for name, it in following.items()}
             if versions == seen:
                 raise
-            seen = versions
+            seen, lost = versions, lost_versions(transport)
     msg = f"{publisher}: others published {MAX_ROUNDS} times meanwhile; try again"
     raise ConflictError(msg)
 

@@ -1,14 +1,11 @@
 """The application: the only place where the parts meet."""
 
-import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
-from sqlalchemy.exc import SQLAlchemyError
-from starlette.concurrency import run_in_threadpool
 
 from model_zoo import __version__
 from service.api import (
@@ -29,18 +26,29 @@ from service.api import log as transparency_log
 from service.api.guards import Guards
 from service.attempts import reap
 from service.housekeeping import sweep
+from service.loops import Loop, running
 from service.parts import Parts, open_parts
 from service.settings import Settings
 from service.streams import EventStreams
 from service.trust.adopting import adopt
 from service.trust.freshness import expiring
-from service.trust.writing import is_due, refresh, seed
+from service.trust.losses import take_over_losses
+from service.trust.writing import (
+    commit,
+    is_due,
+    mark_served,
+    refresh,
+    seed,
+    with_yanked,
+)
 
 log = logging.getLogger(__name__)
 
 API = "/api/v1"
 REAP_SECONDS = 1.0
 """How late a lost lease may be noticed while nobody asks for work."""
+RENEW_SECONDS = 1.0
+"""Between two looks whether timestamp or snapshot is due."""
 WARN_SECONDS = 3600.0
 """Between two warnings of the same kind."""
 NOUNS = (
@@ -71,9 +79,13 @@ def create_app(settings: Settings) -> FastAPI:
         undone.callback(parts.close)
         sweep(parts)
         with parts.database.writing() as session:
+            is_older = take_over_losses(session, parts)
             seed(session, parts)
             adopt(session, parts)
+            if is_older:
+                commit(session, parts, with_yanked(session, parts, []))
             refresh(session, parts)
+        mark_served(parts)
         undone.pop_all()
     app = FastAPI(
         title="Verified Model Zoo",
@@ -87,6 +99,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.parts = parts
     app.state.streams = EventStreams(parts)
+    app.state.loops = _loops(parts)
     for noun in NOUNS:
         app.include_router(noun.router, prefix=API)
     app.include_router(trust.files)
@@ -101,28 +114,23 @@ def create_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
-    reaper = asyncio.create_task(_reap_forever(parts))
     try:
-        yield
+        async with running(app.state.loops, clock=parts.now):
+            yield
     finally:
-        reaper.cancel()
-        with suppress(asyncio.CancelledError):
-            await reaper
         parts.close()
 
 
-async def _reap_forever(parts: Parts) -> None:
-    warned = -WARN_SECONDS
-    while True:
-        try:
-            if time.monotonic() - warned > WARN_SECONDS:
-                warned = time.monotonic()
-                await run_in_threadpool(_warn, parts)
-            await run_in_threadpool(reap, parts)
-            await run_in_threadpool(_keep_fresh, parts)
-        except SQLAlchemyError:
-            log.exception("what is due every second could not be done; trying again")
-        await asyncio.sleep(REAP_SECONDS)
+def _loops(parts: Parts) -> tuple[Loop, ...]:
+    acts = (
+        ("reap", reap, REAP_SECONDS),
+        ("renew", _keep_fresh, RENEW_SECONDS),
+        ("warn", _warn, WARN_SECONDS),
+    )
+    return tuple(
+        Loop(name=name, act=partial(act, parts), every_seconds=seconds)
+        for name, act, seconds in acts
+    )
 
 
 def _warn(parts: Parts) -> None:

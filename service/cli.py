@@ -42,6 +42,10 @@ def serve(
     allowed_host: Annotated[
         list[str] | None, typer.Option(help="A further Host name to answer to.")
     ] = None,
+    accept_loss: Annotated[
+        int | None,
+        typer.Option(help="Serve an older state than timestamp N: see the refusal."),
+    ] = None,
     workers: Annotated[
         int, typer.Option(min=0, max=64, help="Embedded workers; 0 for none.")
     ] = 1,
@@ -69,6 +73,7 @@ def serve(
         token=None if token_file is None else read_token(token_file),
         trust_dir=trust_dir,
         allowed_hosts=tuple(allowed_host or ()),
+        accept_loss=accept_loss,
     )
     run(
         Start(

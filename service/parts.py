@@ -16,16 +16,21 @@ from service.database.migrate import upgrade
 from service.settings import Settings, is_loopback
 from service.storage import BlobStore, told_as_local_error
 from service.trust.keys import TrustKeys, open_keys
+from service.trust.served import SERVED_FILE, HighWaterMark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """An opened data folder: hold it as long as the service lives, then close it."""
+    """An opened data folder: hold it as long as the service lives, then close it.
+
+    ``served`` is the newest state that a client may have seen.
+    """
 
     settings: Settings
     database: Database
     blobs: BlobStore
     trust: TrustKeys
+    served: HighWaterMark
     lock: int
 
     def now(self) -> datetime:
@@ -68,12 +73,14 @@ def open_parts(settings: Settings) -> Parts:
             raise LocalError(msg)
         trust = open_keys(settings.trust_dir or folder / "trust", now=settings.clock())
         require_root_fits(trust, settings)
+        served = HighWaterMark(trust.folder / SERVED_FILE)
         undone.pop_all()
     return Parts(
         settings=settings,
         database=database,
         blobs=BlobStore(folder / "blobs"),
         trust=trust,
+        served=served,
         lock=lock,
     )
 

@@ -45,6 +45,7 @@ from service.database.tables import (
 )
 from service.parts import Parts
 from service.trust.accepting import Change, require_roles
+from service.trust.losses import require_not_lost
 from service.trust.writing import commit, entry, keep_target
 from service.uploads import find_upload, manifest_of
 from service.withdrawals import require_not_withdrawn
@@ -198,6 +199,8 @@ def _appear(parts: Parts, name: ReleaseName, submission: Submission) -> ReleaseR
         if session.get(WithdrawalRow, (name.publisher, name.model, name.version)):
             msg = f"{name} was withdrawn; there is no un-yank: choose another version"
             raise ConflictError(msg)
+        statement = submission.envelope.unverified_payload
+        require_not_lost(session, str(name), statement)
         files = role_targets(name, submission, upload=upload)
         require_roles(
             session,

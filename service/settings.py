@@ -49,6 +49,8 @@ class Settings:
     max_streams: int = 256
     max_streams_per_job: int = 64
     max_open_uploads: int = 1000
+    accept_loss: int | None = None
+    """The newest timestamp that was served, where less than that is all there is."""
     clock: Clock = system_clock
 
     def __post_init__(self) -> None:

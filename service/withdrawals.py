@@ -8,6 +8,7 @@ from model_zoo.manifest import GRAPH_SUFFIX, WEIGHTS_SUFFIX
 from model_zoo.names import ReleaseName
 from service.database.tables import ReleaseRow, UploadFileRow, WithdrawalRow
 from service.parts import Parts
+from service.trust.losses import is_lost_withdrawal
 
 
 def find_withdrawal(parts: Parts, name: ReleaseName) -> WithdrawalRow | None:
@@ -26,6 +27,10 @@ def require_not_withdrawn(parts: Parts, name: ReleaseName) -> None:
     withdrawal = find_withdrawal(parts, name)
     if withdrawal is not None:
         raise _told(withdrawal)
+    with parts.database.reading() as session:
+        if is_lost_withdrawal(session, str(name)):
+            msg = f"{name} was withdrawn; the notice was lost since: withdraw it again"
+            raise YankedError(msg)
 
 
 def require_not_withdrawn_file(session: Session, sha256: str) -> None:

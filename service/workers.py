@@ -121,12 +121,13 @@ class Workers:
         pause = FIRST_PAUSE_SECONDS
         while not self._stopping.is_set():
             started = time.monotonic()
-            process = subprocess.Popen(  # noqa: S603  our own module, no shell
-                command,
-                stdin=subprocess.DEVNULL,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509  one system call
-                start_new_session=True,
-            )
+            try:
+                process = _started(command)
+            except OSError:  # no process, no descriptor, no memory: for now
+                log.exception("no worker could be started; again in %.1f s", pause)
+                self._stopping.wait(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                continue
             while process.poll() is None and not self._stopping.wait(0.1):
                 pass
             if self._stopping.is_set():
@@ -142,6 +143,15 @@ class Workers:
             )
             self._stopping.wait(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def _started(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603  our own module, no shell
+        command,
+        stdin=subprocess.DEVNULL,
+        preexec_fn=_die_with_parent,  # noqa: PLW1509  one system call
+        start_new_session=True,
+    )
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

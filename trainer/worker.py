@@ -45,7 +45,7 @@ from trainer import attempt
 from trainer.installed import code_digest
 from trainer.supervision import AttemptError, run_child
 
-LEASE_SECONDS = 10
+LEASE_SECONDS = 60
 HEARTBEATS_PER_LEASE = 4
 IDLE_SECONDS = 0.2
 OFFLINE_SECONDS = 2.0

@@ -13,7 +13,11 @@ from typing import Any
 from tuf.api.metadata import Metadata, Root, Targets
 
 from model_zoo.canonical import JsonObject
-from model_zoo.errors import InvalidSpecError, MalformedDocumentError
+from model_zoo.errors import (
+    ConflictError,
+    InvalidSpecError,
+    MalformedDocumentError,
+)
 from model_zoo.keys import PublicKey, SigningKey
 from model_zoo.names import ReleaseName
 from model_zoo.transport import Transport
@@ -25,6 +29,7 @@ from model_zoo.trust.ceremony import (
     next_withdrawn,
     withdraw,
 )
+from model_zoo.trust.lost import lost_versions, skip_lost
 from model_zoo.trust.online_keys import list_trusted_keys
 from model_zoo.trust.roles import (
     ROOT,
@@ -74,6 +79,8 @@ def change_targets(
 ) -> dict[str, int]:
     """Build, sign and hand in the next top-level targets; return role -> version.
 
+    Versions that the zoo served and lost are skipped.
+
     Raises:
         ConflictError: somebody else was faster; do it again.
         VerificationError: what is current cannot be believed, or the zoo refused.
@@ -84,10 +91,28 @@ def change_targets(
         step = Step(following.signed, zoo, anchor.now())
         edit(step)
     made = {TARGETS: following, **step.roles}
+
+    def send() -> dict[str, int]:
+        files = _signed(made, keys)
+        return hand_in(transport, files | step.signed, files=step.files)
+
+    try:
+        return send()
+    except ConflictError:
+        versions = {name: it.signed.version for name, it in made.items()}
+        skip_lost(made, lost_versions(transport))
+        if versions == {name: it.signed.version for name, it in made.items()}:
+            raise
+        return send()
+
+
+def _signed(
+    made: Mapping[str, Metadata[Targets]], keys: Sequence[SigningKey]
+) -> dict[str, bytes]:
     for metadata in made.values():
+        metadata.signatures.clear()
         sign(metadata, *keys)
-    files = {name: to_bytes(metadata) for name, metadata in made.items()}
-    return hand_in(transport, files | step.signed, files=step.files)
+    return {name: to_bytes(metadata) for name, metadata in made.items()}
 
 
 def hand_in(

@@ -16,10 +16,13 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from model_zoo.canonical import require_shallow
 from service.api.errors import Problem, refusal
 from service.settings import Settings
 
 PART = re.compile(r"/api/v1/uploads/[^/]+/files/[^/]+/parts/[^/]+")
+MAX_BODY_DEPTH = 24
+"""Less than readers take (MAX_DEPTH): an answer wraps levels of its own around it."""
 OPEN_PATHS = ("/healthz", "/readyz")
 READING = ("GET", "HEAD", "OPTIONS")
 
@@ -42,7 +45,10 @@ class Guards:
         if problem is not None:
             await problem(scope, receive, send)
         else:
-            await self._app(scope, _bounded(receive, limit), send)
+            receive = _bounded(receive, limit)
+            if PART.fullmatch(path) is None:
+                receive = _shallow(receive)
+            await self._app(scope, receive, send)
 
     def _limit(self, path: str) -> int:
         is_part = PART.fullmatch(path) is not None
@@ -103,6 +109,27 @@ def _bounded(receive: Receive, limit: int) -> Receive:
         return message
 
     return counted
+
+
+def _shallow(receive: Receive) -> Receive:
+    """Return ``receive`` that refuses a body of JSON nested too deep.
+
+    It is refused before the route parses it: what is kept can always be told again.
+    """
+    pieces: list[bytes] = []
+
+    async def looked_at() -> Message:
+        message = await receive()
+        pieces.append(message.get("body", b""))
+        if message["type"] == "http.request" and not message.get("more_body"):
+            try:
+                require_shallow(b"".join(pieces), max_depth=MAX_BODY_DEPTH)
+            except ValueError as error:
+                raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from error
+            pieces.clear()
+        return message
+
+    return looked_at
 
 
 def _host_of(authority: str) -> str:

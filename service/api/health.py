@@ -3,11 +3,14 @@
 import os
 from http import HTTPStatus
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from sqlalchemy.exc import SQLAlchemyError
 
+from model_zoo.clock import rfc3339
+from model_zoo.errors import ZooError
 from service.api.dependencies import PartsHere
-from service.api.schemas import AliveOut, ReadyOut
+from service.api.schemas import AliveOut, LoopOut, ReadyOut
+from service.loops import Loop
 from service.trust.freshness import Expiring, expiring
 
 router = APIRouter(tags=["health"])
@@ -20,26 +23,35 @@ def tell_alive() -> AliveOut:
 
 
 @router.get("/readyz")
-def tell_ready(response: Response, parts: PartsHere) -> ReadyOut:
+def tell_ready(request: Request, response: Response, parts: PartsHere) -> ReadyOut:
     """Say whether database and storage are there; 503 if one is not, or is too old.
 
-    ``expiring`` lists the roles that clients will refuse before long.
+    So it is if one of the ``loops`` has failed again and again. ``expiring`` lists the
+    roles that clients will refuse before long.
     """
     dying: list[Expiring] = []
+    database = fresh = True
     try:
         with parts.database.reading() as session:
             dying = expiring(session, now=parts.now())
     except SQLAlchemyError:
         database = False
-    else:
-        database = True
+    except (ZooError, ValueError):  # there is metadata that nobody can read
+        fresh = False
+    fresh = fresh and all(it.expires > parts.now() for it in dying)
     storage = os.access(parts.blobs.root, os.W_OK)
-    fresh = all(it.expires > parts.now() for it in dying)
-    if not (database and storage and fresh):
+    loops: tuple[Loop, ...] = request.app.state.loops
+    if not (database and storage and fresh and all(it.is_well for it in loops)):
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
     return ReadyOut(
         database=database,
         storage=storage,
         fresh=fresh,
         expiring=[str(it) for it in dying],
+        loops={it.name: _told(it) for it in loops},
     )
+
+
+def _told(loop: Loop) -> LoopOut:
+    succeeded = None if loop.succeeded_at is None else rfc3339(loop.succeeded_at)
+    return LoopOut(failures=loop.failures, succeeded_at=succeeded, error=loop.error)

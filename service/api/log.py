@@ -69,6 +69,7 @@ class ProofsOut(BaseModel):
 def newest(parts: PartsHere) -> Response:
     """Return the newest checkpoint, with the cosignatures that it has so far."""
     with parts.database.reading() as session:
+        parts.served.keep_up(session)
         return _note(newest_checkpoint(session))
 
 
@@ -79,6 +80,7 @@ def witnessed(
 ) -> Response:
     """Return the newest checkpoint with at least so many cosignatures."""
     with parts.database.reading() as session:
+        parts.served.keep_up(session)
         return _note(witnessed_checkpoint(session, cosignatures=cosignatures))
 
 

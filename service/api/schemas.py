@@ -82,6 +82,12 @@ class AcceptedOut(BaseModel):
     pending: bool = False
 
 
+class LostOut(BaseModel):
+    """The newest version of each role that was served and lost with the database."""
+
+    versions: dict[str, int]
+
+
 class HoldersOut(BaseModel):
     """Releases that hold a file of some digest: a hint that clients verify."""
 
@@ -355,6 +361,14 @@ class AliveOut(BaseModel):
     status: str
 
 
+class LoopOut(BaseModel):
+    """How one thing goes that is done again and again; ``error`` is a type's name."""
+
+    failures: int
+    succeeded_at: str | None
+    error: str | None
+
+
 class ReadyOut(BaseModel):
     """Whether what the service needs is there."""
 
@@ -362,3 +376,4 @@ class ReadyOut(BaseModel):
     storage: bool
     fresh: bool
     expiring: list[str]
+    loops: dict[str, LoopOut]

@@ -13,14 +13,15 @@ from fastapi import APIRouter, Request, Response
 
 from model_zoo.errors import MalformedDocumentError, NotFoundError
 from model_zoo.names import ReleaseName
-from model_zoo.trust.roles import TIMESTAMP
+from model_zoo.trust.roles import ROOT, TIMESTAMP
 from service.api.dependencies import PartsHere
 from service.api.files import blob_response
-from service.api.schemas import AcceptedOut, RolesIn
+from service.api.schemas import AcceptedOut, LostOut, RolesIn
 from service.parts import Parts
 from service.pending import accept_or_hold
 from service.publishing import find_release
 from service.trust import state
+from service.trust.losses import lost_versions
 from service.trust.submitting import is_operators, owner_of, renew, submit
 from service.withdrawals import require_not_withdrawn
 
@@ -61,6 +62,13 @@ def submit_roles(body: RolesIn, response: Response, parts: PartsHere) -> Accepte
     return AcceptedOut(versions=submit(parts, role_files(body.roles), files=given))
 
 
+@router.get("/trust/lost")
+def show_lost(parts: PartsHere) -> LostOut:
+    """Return role -> version that was served and lost: the next lies above it."""
+    with parts.database.reading() as session:
+        return LostOut(versions=lost_versions(session))
+
+
 def renew_body(parts: Parts, body: RolesIn, response: Response) -> AcceptedOut:
     """Renew what a request holds, or hold it; say in ``response`` which it was."""
     roles = role_files(body.roles)
@@ -88,6 +96,8 @@ def show_metadata(name: str, parts: PartsHere) -> Response:
     """Return one version of a role, or the newest timestamp."""
     match = _VERSIONED.fullmatch(name)
     with parts.database.reading() as session:
+        if name == f"{TIMESTAMP}.json" or name.endswith(f".{ROOT}.json"):
+            parts.served.keep_up(session)  # what clients remember begins with these
         if name == f"{TIMESTAMP}.json":
             data = state.newest(session, TIMESTAMP)
         elif match is not None and match[2] != TIMESTAMP:

@@ -296,6 +296,21 @@ class LogNodeRow(Table):
     hash: Mapped[bytes] = mapped_column(LargeBinary(32))
 
 
+class LostEntryRow(Table):
+    """An entry of the log that was served, and what it speaks of was lost since.
+
+    ``index`` is its place in the log.
+    """
+
+    __tablename__ = "lost_entries"
+
+    index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str] = mapped_column(String(256), index=True)
+    version: Mapped[int | None] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(DIGEST_CHARACTERS))
+
+
 class CheckpointRow(Table):
     """The log's signed note over its first ``size`` entries."""
 

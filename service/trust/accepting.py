@@ -17,7 +17,6 @@ from tuf.api.metadata import (
 
 from model_zoo.canonical import JsonObject
 from model_zoo.errors import (
-    ConflictError,
     ExpiredMetadataError,
     MalformedDocumentError,
     NotPermittedError,
@@ -32,6 +31,7 @@ from model_zoo.trust.roles import (
     parse,
 )
 from service.trust import state
+from service.trust.losses import require_next
 
 MIN_LIFETIME = timedelta(days=1)
 MAX_LIFETIME = 2 * PUBLISHER_LIFETIME
@@ -90,7 +90,7 @@ def require_roles(
     lacking += _lacking(role.signed, {n: it for n, it in files.items() if "~" in n})
     # (6) Each file follows the current version and lives long enough.
     before = _current(session, submitted)
-    after = _following(files, before, now=now)
+    after = _following(session, submitted, files, before, now=now)
     # (7) Each target stands where clients look for it, under the publisher's paths.
     _require_places(before, after, delegation, bins=bins if has_bins else None)
     # (8) What changed is what the request explains.
@@ -183,6 +183,8 @@ def _current(session: Session, names: Iterable[str]) -> dict[str, JsonObject]:
 
 
 def _following(
+    session: Session,
+    submitted: Mapping[str, bytes],
     files: Mapping[str, Metadata[Targets]],
     before: Mapping[str, JsonObject],
     *,
@@ -190,13 +192,13 @@ def _following(
 ) -> dict[str, Targets]:
     after = {}
     for name, metadata in files.items():
-        expected = before[name]["version"] + 1 if name in before else 1
-        if metadata.signed.version != expected:
-            msg = (
-                f"{name}: expected version {expected}, found "
-                f"{metadata.signed.version}; somebody was faster: build it again"
-            )
-            raise ConflictError(msg)
+        require_next(
+            session,
+            name,
+            submitted[name],
+            version=metadata.signed.version,
+            current=before[name]["version"] if name in before else 0,
+        )
         require_lifetime(name, metadata.signed.expires, now=now)
         after[name] = metadata.signed
     return after

@@ -33,6 +33,7 @@ from service.storage import told_as_local_error
 from service.trust import state
 from service.trust.accepting import require_lifetime
 from service.trust.listing import unlisted
+from service.trust.losses import next_version, require_not_other
 from service.trust.operating import follow_targets, require_next_targets
 from service.trust.writing import commit, entry
 
@@ -50,6 +51,7 @@ def adopt(session: Session, parts: Parts) -> None:
     while data := _file(parts, f"{root.signed.version + 1}.root.json"):
         following = parse(data, Root)
         require_signed(following, previous=root)
+        require_not_other(session, ROOT, data, version=following.signed.version)
         root = following
         adopted.append(data)
     _require_our_keys(parts, root.signed)
@@ -94,6 +96,9 @@ def _yanked(session: Session, parts: Parts, root: Root) -> dict[str, bytes]:
     """Return the online role of withdrawn files, signed with the key here."""
     current = state.require(session, YANKED, Targets)
     following = next_targets(current, now=parts.now())
+    following.signed.version = next_version(
+        session, YANKED, current=current.signed.version
+    )
     following.signed.expires = root.expires
     return sign_roles({YANKED: following}, parts.trust.snapshot_key)
 

@@ -46,6 +46,7 @@ from service.parts import Parts
 from service.trust import state
 from service.trust.accepting import Change, require_lifetime, require_roles
 from service.trust.listing import keep_trusted_keys, unlisted
+from service.trust.losses import next_version, require_next, require_not_other
 from service.trust.writing import commit, entry, with_yanked
 from service.uploads import manifest_of
 
@@ -64,6 +65,7 @@ def accept_root(session: Session, parts: Parts, data: bytes) -> None:
     current = state.require(session, ROOT, Root)
     root = parse(data, Root)
     require_signed(root, previous=current)
+    require_not_other(session, ROOT, data, version=root.signed.version)
     # (2) It lives long enough, and keeps the file names that clients know.
     if not root.signed.consistent_snapshot:
         msg = "this root turns consistent snapshots off: file names would be others"
@@ -175,6 +177,9 @@ def delegate_here(parts: Parts, name: str, key: PublicKey) -> bool:
                 raise ConflictError(msg)
             return False
         targets = next_targets(current, now=parts.now())
+        targets.signed.version = next_version(
+            session, TARGETS, current=current.signed.version
+        )
         delegate(targets.signed, name, RoleKeys(keys=(key,)))
         _accept_own(session, parts, targets)
         return True
@@ -213,9 +218,9 @@ def require_next_targets(
     # (1) The root's targets keys signed it; it follows the current one and lives.
     new = parse(data, Targets)
     require_role_signed(root, TARGETS, new)
-    if new.signed.version != current.version + 1:
-        msg = f"expected targets version {current.version + 1}: build it again"
-        raise ConflictError(msg)
+    require_next(
+        session, TARGETS, data, version=new.signed.version, current=current.version
+    )
     require_lifetime(TARGETS, new.signed.expires, now=now)
     # (2) No role is dropped: clients would refuse the snapshot.
     _require_roles_kept(current, new.signed)
@@ -278,11 +283,13 @@ def _require_withdrawn(
     if data is not None:
         role = parse(data, Targets)
         require_role_signed(new, WITHDRAWN, role)
-        expected = 1 if current is None else current.signed.version + 1
+        before = 0 if current is None else current.signed.version
+        version = role.signed.version
+        require_next(session, WITHDRAWN, data, version=version, current=before)
         told = role.signed.unrecognized_fields.get(WITHDRAWALS)
         is_empty = not role.signed.targets and role.signed.delegations is None
-        if role.signed.version != expected or not is_empty or not _is_told(told):
-            msg = f"{WITHDRAWN}: expected an empty role of version {expected}"
+        if not is_empty or not _is_told(told):
+            msg = f"{WITHDRAWN}: expected an empty role that says why"
             raise MalformedDocumentError(msg)
     names = {ReleaseName.parse(name): str(reason) for name, reason in told.items()}
     paths = {target_path(name, "*") for name in names}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, event, select
 from sqlalchemy.orm import Session
 from tuf.api.metadata import Metadata, MetaFile, Snapshot, Targets, Timestamp
 
@@ -34,6 +34,8 @@ from service.database.tables import MetadataRow, TargetRow
 from service.parts import Parts
 from service.pending import forget_overtaken
 from service.trust import state
+from service.trust.losses import next_version
+from service.trust.served import newest_version
 
 IN_FLIGHT = timedelta(hours=1)
 """How long snapshots are served that have a successor: a client may be half-way."""
@@ -73,6 +75,13 @@ def commit(
         origin=parts.trust.log_origin,
         now=now,
     )
+    event.listen(session, "after_commit", lambda _: mark_served(parts), once=True)
+
+
+def mark_served(parts: Parts) -> None:
+    """Enter the state that is current into the mark, before anybody is told of it."""
+    with parts.database.reading() as session:
+        parts.served.keep_up(session)
 
 
 def seed(session: Session, parts: Parts) -> None:
@@ -84,6 +93,7 @@ def seed(session: Session, parts: Parts) -> None:
     for path, file in targets.targets.items():
         keep_target(session, path, trust.trusted_keys, sha256=file.hashes["sha256"])
     yanked = Metadata(Targets(expires=expiry(YANKED, parts.now())))
+    yanked.signed.version = next_version(session, YANKED, current=0)
     signed = sign_roles({YANKED: yanked}, trust.snapshot_key)
     commit(session, parts, {ROOT: trust.root, TARGETS: trust.targets, **signed})
 
@@ -131,6 +141,9 @@ def with_yanked(
     now = parts.now()
     current = state.require(session, YANKED, Targets)
     following = next_targets(current, now=now)
+    following.signed.version = next_version(
+        session, YANKED, current=current.signed.version
+    )
     following.signed.expires = expiry(YANKED, now)
     for notice in notices:
         data = notice.to_bytes()
@@ -160,7 +173,7 @@ def _write(session: Session, name: str, data: bytes, *, now: datetime) -> LogEnt
 def _write_snapshot(
     session: Session, parts: Parts, changed: Mapping[str, MetaFile], *, now: datetime
 ) -> None:
-    current = state.find(session, SNAPSHOT, Snapshot)
+    current = _snapshot_to_follow(session, parts)
     following = next_snapshot(current, changed, key=parts.trust.snapshot_key, now=now)
     data, version = to_bytes(following), following.signed.version
     session.add(MetadataRow(role=SNAPSHOT, version=version, data=data, created_at=now))
@@ -168,16 +181,22 @@ def _write_snapshot(
     _forget(session, now=now)
 
 
+def _snapshot_to_follow(session: Session, parts: Parts) -> Metadata[Snapshot] | None:
+    """Return the current snapshot, under the highest version that was ever served."""
+    current, served = state.find(session, SNAPSHOT, Snapshot), parts.served.newest
+    if served is None:
+        return current
+    current = current or Metadata(Snapshot(meta={}))
+    current.signed.version = max(current.signed.version, served.snapshot)
+    return current
+
+
 def _write_timestamp(
     session: Session, parts: Parts, snapshot: bytes, *, version: int, now: datetime
 ) -> None:
-    current = session.scalar(
-        select(MetadataRow.version)
-        .where(MetadataRow.role == TIMESTAMP)
-        .order_by(MetadataRow.version.desc())
-        .limit(1)
-    )
-    number = (current or 0) + 1
+    served = parts.served.newest
+    current = newest_version(session, TIMESTAMP)
+    number = max(current, 0 if served is None else served.timestamp) + 1
     stamp = next_timestamp(
         number,
         snapshot,

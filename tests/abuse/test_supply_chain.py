@@ -240,6 +240,19 @@ def test_what_python_tuf_alone_says_to_it(
     assert ("file" in said) == (EXPECTED_OF_PEERS[path][-1] == "A"), said
 
 
+def test_an_attack_that_only_lasts_is_judged_by_who_is_still_reading(
+    stage: Stage, tmp_path: Path
+) -> None:
+    columns = ("none", "digest", "trust")
+    board = Board({name: LEVELS[name] for name in columns}, {"endless data": "AAR"})
+    outcomes = play(stage, board, folder=tmp_path, tell=lambda _: None)
+    cells = [cell for cell, _ in outcomes]
+    assert [cell.hung for cell in cells] == [True, True, False]
+    assert [cell.error for cell in cells] == ["", "", "LengthMismatchError"]
+    assert all(cell.as_expected for cell in cells)
+    assert [weights for _, weights in outcomes] == [None] * 3
+
+
 def test_what_begins_with_a_theft_is_left_out_where_no_disk_can_be_stolen(
     work: Path, props: Props, tmp_path: Path
 ) -> None:

@@ -16,9 +16,8 @@ from trainer.lab.paths import PATHS_OF_ATTACK
 from trainer.lab.scoreboard import OWN
 
 KILLS = 10
-LAB_SECONDS = 900
-BUSY_SECONDS = 1800
-"""Four times what it takes alone: the machine may have other things to do."""
+DIE_SECONDS = 300
+"""For the kernel to end orphans: no clock fails the laboratory itself."""
 
 
 def start(out: Path) -> subprocess.Popen[bytes]:
@@ -37,24 +36,24 @@ def kill(lab: subprocess.Popen[bytes]) -> None:
     started = psutil.Process(lab.pid).children(recursive=True)
     lab.send_signal(signal.SIGKILL)
     lab.wait()
-    _, alive = psutil.wait_procs(started, timeout=20)
+    _, alive = psutil.wait_procs(started, timeout=DIE_SECONDS)
     assert alive == []
 
 
 def finish(out: Path) -> dict[str, object]:
     """Run the laboratory to its end and return its report."""
     lab = start(out)
-    status = lab.wait(timeout=LAB_SECONDS)
+    status = lab.wait()
     assert status == 0, (out.parent / "lab.log").read_text()[-3000:]
     report: dict[str, object] = json.loads((out / "report.json").read_bytes())
     return report
 
 
-@pytest.mark.timeout(BUSY_SECONDS)
+@pytest.mark.timeout(0)
 def test_the_laboratory_keeps_its_promises_after_a_kill(tmp_path: Path) -> None:
     out = tmp_path / "lab-report"
     lab = start(out)
-    _wait_for(out / "work" / "orders.json")
+    _wait_for(out / "work" / "orders.json", lab)
     kill(lab)
 
     report = finish(out)
@@ -89,7 +88,7 @@ def test_the_laboratory_keeps_its_promises_after_a_kill(tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(BUSY_SECONDS)
+@pytest.mark.timeout(0)
 def test_the_laboratory_keeps_its_promises_after_ten_kills(tmp_path: Path) -> None:
     out = tmp_path / "lab-report"
     generator = random.Random(1708)
@@ -101,8 +100,7 @@ def test_the_laboratory_keeps_its_promises_after_ten_kills(tmp_path: Path) -> No
     assert finish(out)["passed"] is True
 
 
-def _wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 120
+def _wait_for(path: Path, lab: subprocess.Popen[bytes]) -> None:
     while not path.exists():
-        assert time.monotonic() < deadline, f"{path} did not appear"
+        assert lab.poll() is None, f"the laboratory ended before {path}"
         time.sleep(0.1)

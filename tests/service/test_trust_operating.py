@@ -494,7 +494,6 @@ WITHDRAWALS_REFUSED = [
     ("more paths than reasons", more_paths, None),
     ("it is not empty", None, holding_a_target),
     ("it delegates on", None, delegating_on),
-    ("a later version", None, of_a_later_version),
     ("no reasons", None, without_reasons),
     ("a list of reasons", None, with_reasons_that_are_none),
     ("another release", None, of_another_release),
@@ -515,6 +514,15 @@ def test_a_withdrawal_that_clients_would_not_obey_is_refused(
     response = Withdrawal(zoo).submit(spoil_targets or nothing, spoil_role or nothing)
 
     assert_problem(response, 422, MALFORMED)
+    assert is_pullable(zoo, tmp_path / "seen")
+
+
+def test_a_withdrawal_of_another_version_than_the_next_is_refused(
+    zoo: Zoo, tmp_path: Path
+) -> None:
+    response = Withdrawal(zoo).submit(lambda _: None, of_a_later_version)
+
+    assert_problem(response, 409, "ConflictError")
     assert is_pullable(zoo, tmp_path / "seen")
 
 

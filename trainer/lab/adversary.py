@@ -26,7 +26,7 @@ from trainer.lab.goods import (
     on_show,
     provenance_of,
 )
-from trainer.lab.malicious_mirror import Behaviour, Mount
+from trainer.lab.malicious_mirror import Attrition, Behaviour, Mount
 from trainer.lab.scenes import (
     HONEST_NAME,
     LOOKALIKE_NAME,
@@ -118,12 +118,16 @@ def wrong_length(stage: Stage) -> Scene:
 
 def endless_data(stage: Stage) -> Scene:
     """Send weights without an end."""
-    return scene_at(stage, endless(_honest(stage)))
+    attrition = Attrition()
+    scene = scene_at(stage, endless(_honest(stage), attrition))
+    return replace(scene, attrition=attrition)
 
 
 def slow_retrieval(stage: Stage) -> Scene:
     """Send the true weights so slowly that they never arrive."""
-    return scene_at(stage, dripping(_honest(stage)))
+    attrition = Attrition()
+    scene = scene_at(stage, dripping(_honest(stage), attrition))
+    return replace(scene, attrition=attrition)
 
 
 def scene_at(stage: Stage, behaviour: Behaviour) -> Scene:

@@ -1,9 +1,8 @@
 """What a malicious mirror can do with an answer, each a function that wraps another."""
 
-import itertools
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
@@ -12,9 +11,9 @@ import httpx
 
 from model_zoo.digests import sha256_bytes
 from model_zoo.transport import Server
-from trainer.lab.malicious_mirror import Answer, Behaviour, Question
+from trainer.lab.malicious_mirror import Answer, Attrition, Behaviour, Question
+from trainer.lab.processes import WATCHDOG_SECONDS
 
-TIMEOUT_SECONDS = 20.0
 PASSED_BACK = (
     "Content-Length",
     "Content-Range",
@@ -25,9 +24,11 @@ PASSED_BACK = (
 )
 """What of the zoo's headers its clients look at."""
 ENDLESS_PIECE = bytes(64 * 1024)
-ENDLESS_PAUSE_SECONDS = 0.05
-"""So that a victim without a bound fills memory at 1 MB/s, not at the bus's speed."""
+ENDLESS_PIECES = 1024
+"""64 MiB: a hundred times the honest weights, and more than sockets hold unread."""
 DRIP_SECONDS = 0.25
+DRIPS = 600
+"""At no less than DRIP_SECONDS each, over twice the longest deadline of our client."""
 
 
 @contextmanager
@@ -37,7 +38,7 @@ def passing_on(server: Server) -> Iterator[Behaviour]:
         base_url=server.url,
         headers=server.headers,
         verify=server.tls(),
-        timeout=TIMEOUT_SECONDS,
+        timeout=WATCHDOG_SECONDS,
         trust_env=False,
     ) as upstream:
 
@@ -123,38 +124,43 @@ def longer(weights: bytes, then: Behaviour) -> Behaviour:
     return behave
 
 
-def endless(then: Behaviour) -> Behaviour:
-    """Begin to send weights, and never stop."""
-
-    def pieces() -> Iterator[bytes]:
-        for piece in itertools.repeat(ENDLESS_PIECE):
-            yield piece
-            time.sleep(ENDLESS_PAUSE_SECONDS)
+def endless(then: Behaviour, attrition: Attrition) -> Behaviour:
+    """Begin to send weights, and go on until ENDLESS_PIECES were taken."""
+    pieces = [ENDLESS_PIECE] * ENDLESS_PIECES
 
     def behave(question: Question) -> Answer:
-        answer = then(question)
+        answer = absent(question) if attrition.outlasted else then(question)
         if not _is_read(question, answer):
             return answer
-        return Answer(headers=_without_length(answer), body=pieces())
+        return Answer(headers=_without_length(answer), body=lasting(pieces, attrition))
 
     return behave
 
 
-def dripping(then: Behaviour) -> Behaviour:
+def dripping(then: Behaviour, attrition: Attrition) -> Behaviour:
     """Send the true weights, a byte at a time, too often for a timeout to notice."""
 
     def drops(body: bytes) -> Iterator[bytes]:
-        for number in range(len(body)):
+        for number in range(min(len(body), DRIPS)):
             yield body[number : number + 1]
             time.sleep(DRIP_SECONDS)
 
     def behave(question: Question) -> Answer:
-        answer = then(question)
+        answer = absent(question) if attrition.outlasted else then(question)
         if not _is_read(question, answer):
             return answer
-        return replace(answer, body=drops(answer.whole))
+        return replace(answer, body=lasting(drops(answer.whole), attrition))
 
     return behave
+
+
+def lasting(pieces: Iterable[bytes], attrition: Attrition) -> Iterator[bytes]:
+    """Yield all of ``pieces``; who took the last one was outlasted.
+
+    A victim that hangs up ends the iteration before that.
+    """
+    yield from pieces
+    attrition.outlasted = True
 
 
 def renamed(shown: str, real: str, then: Behaviour) -> Behaviour:

@@ -10,8 +10,8 @@ class Cell:
     """What came of one victim on one path: refused, or accepted at a cost.
 
     ``error`` names the refusal; ``sha256`` and ``cost`` speak of the model that the
-    victim ended up with. Who ``hung`` was still waiting when the laboratory left him:
-    no defence of his ended the attack, which counts as accepted.
+    victim ended up with. Who ``hung`` was still reading when the adversary had sent all
+    that he meant to: no defence ended the attack, which counts as accepted.
     """
 
     path_of_attack: str
@@ -25,7 +25,7 @@ class Cell:
 
     @property
     def accepted(self) -> bool:
-        """Whether the victim uses the file, or waits for it still."""
+        """Whether the victim uses the file, or was outlasted."""
         return not self.error
 
     @property

@@ -56,6 +56,17 @@ class Answer:
 Behaviour = Callable[[Question], Answer]
 
 
+@dataclass(slots=True)
+class Attrition:
+    """How an attack ended that does nothing but last: by what was sent, by no clock.
+
+    The adversary stops by himself after more than any defence waits for. Whoever was
+    reading still was ``outlasted``: no defence of his ended the attack.
+    """
+
+    outlasted: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Mount:
     """Where visitors find one behaviour, without and with TLS."""

@@ -56,4 +56,4 @@ AFTER_A_THEFT = frozenset(STEALING)
 """Each begins with a copy of the server's disk, and is left out where there is none."""
 
 NEVER_ENDS = frozenset({"endless data", "slow retrieval"})
-"""A victim without a defence is still busy when the laboratory gives up on him."""
+"""A victim without a defence is still reading when the adversary stops by himself."""

@@ -15,13 +15,12 @@ from model_zoo.canonical import JsonObject
 from model_zoo.errors import LocalError
 from trainer.attempt import MODEL
 from trainer.lab.goods import hub_path
+from trainer.lab.processes import WATCHDOG_SECONDS
 from trainer.lab.scenes import Scene
-from trainer.lab.unchecked import NeverEndedError, fetch
+from trainer.lab.unchecked import fetch
 from trainer.lab.victim import page_shown
 
 CLIENTS = Path(__file__).parent / "clients"
-GIVE_UP_SECONDS = 60.0
-"""Ten times what the slowest of them needs on a busy machine, its imports included."""
 KEPT = frozenset({"PATH", "HOME", "LANG", "TMPDIR", "XDG_CACHE_HOME"})
 NOWHERE = "http://127.0.0.1:9"
 """The discard port: who would leave this machine through it fails."""
@@ -75,7 +74,7 @@ def model_signing(scene: Scene, folder: Path) -> Path:
     wanted, release = scene.wanted, folder / "release"
     release.mkdir()
     api = f"{scene.url}/api/v1/models/{wanted.path}/releases/{wanted.version}"
-    with httpx.Client(trust_env=False) as http:
+    with httpx.Client(timeout=WATCHDOG_SECONDS, trust_env=False) as http:
         told = http.get(api)
     if told.is_error:
         raise PeerRefusedError(NOTHING, f"{told.status_code}: {told.text}")
@@ -173,9 +172,9 @@ def _run(command: Sequence[str], *, folder: Path) -> subprocess.CompletedProcess
             | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"},
             capture_output=True,
             text=True,
-            timeout=GIVE_UP_SECONDS,
+            timeout=WATCHDOG_SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        msg = f"no end after {GIVE_UP_SECONDS:g} s"
-        raise NeverEndedError(msg) from error
+        msg = f"{command[1]}: no end after {WATCHDOG_SECONDS:g} s"
+        raise LocalError(msg) from error

@@ -13,8 +13,12 @@ from pathlib import Path
 from model_zoo.errors import LocalError
 from trainer.sandbox import die_with_parent
 
-READY_SECONDS = 60.0
-STOP_SECONDS = 10.0
+WATCHDOG_SECONDS = 1800.0
+"""Of silence, after which the laboratory itself is broken: an error, never a verdict.
+
+However busy the machine, nothing here takes so long that works at all.
+"""
+STOP_SECONDS = 60.0
 TAIL_CHARACTERS = 2000
 
 
@@ -54,10 +58,10 @@ def wait_for_ready(
     """Return what a server writes about itself, its URLs, once it answers.
 
     Raises:
-        LocalError: it ended instead, or did not answer in READY_SECONDS; the message
+        LocalError: it ended instead, or did not answer in WATCHDOG_SECONDS; the message
             ends with the last lines it wrote.
     """
-    deadline = time.monotonic() + READY_SECONDS
+    deadline = time.monotonic() + WATCHDOG_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         if ready_file.exists():
             return dict(json.loads(ready_file.read_bytes()))

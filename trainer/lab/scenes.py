@@ -11,7 +11,7 @@ from model_zoo.envelopes import Envelope
 from model_zoo.keys import PublicKey, SigningKey
 from model_zoo.names import ReleaseName
 from model_zoo.transport import Server
-from trainer.lab.malicious_mirror import Answer, Behaviour, MaliciousMirror
+from trainer.lab.malicious_mirror import Answer, Attrition, Behaviour, MaliciousMirror
 from trainer.lab.operator import Operator
 
 HONEST_NAME = ReleaseName("alice", "digits", "1")
@@ -148,6 +148,7 @@ class Scene:
         publishers: the names that he means to trust.
         visited: where he had been before, in that order.
         clock: what he takes for the time.
+        attrition: whether the attack outlasted him, where it does nothing but last.
     """
 
     wanted: Wanted
@@ -160,3 +161,4 @@ class Scene:
     publishers: tuple[str, ...] = (HONEST_NAME.publisher,)
     visited: tuple[str, ...] = ()
     clock: Clock = system_clock
+    attrition: Attrition | None = None

@@ -17,7 +17,6 @@ from trainer.lab.cells import Cell
 from trainer.lab.paths import AFTER_A_THEFT, NEVER_ENDS, PATHS_OF_ATTACK
 from trainer.lab.peers import PEERS, PeerRefusedError
 from trainer.lab.scenes import Scene, Stage
-from trainer.lab.unchecked import NeverEndedError
 from trainer.lab.victim import LEVELS
 
 EXPECTED = {
@@ -95,6 +94,14 @@ FULL = Board(
 """Stock clients beside them."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Victim:
+    """A victim under way: the scene he was given, and what will come of him."""
+
+    scene: Scene
+    outcome: Future[Path]
+
+
 def play(
     stage: Stage,
     board: Board,
@@ -165,25 +172,26 @@ def _started(
     *,
     path: str,
     folder: Path,
-) -> list[Future[Path]]:
-    scene = PATHS_OF_ATTACK[path](stage)
+) -> list[_Victim]:
+    attack = PATHS_OF_ATTACK[path]
+    shared = None if path in NEVER_ENDS else attack(stage)
     started = []
     for name, level in levels.items():
         # Absolute: a stock client is started in his folder, and told where it is.
-        victim = folder.resolve() / path.replace(" ", "-") / name
-        victim.mkdir(parents=True)
-        started.append(pool.submit(level, scene, victim))
+        here = folder.resolve() / path.replace(" ", "-") / name
+        here.mkdir(parents=True)
+        # Each victim of an attack that only lasts is outlasted by himself, or not.
+        scene = shared or attack(stage)
+        started.append(_Victim(scene, pool.submit(level, scene, here)))
     return started
 
 
 def _told(
-    cell: Cell, outcome: Future[Path], tell: Callable[[Cell], None]
+    cell: Cell, victim: _Victim, tell: Callable[[Cell], None]
 ) -> tuple[Cell, Path | None]:
     weights = None
     try:
-        weights = outcome.result()
-    except NeverEndedError as error:
-        cell = replace(cell, hung=True, message=str(error))
+        weights = victim.outcome.result()
     except PeerRefusedError as error:
         cell = replace(cell, error=error.kind, message=str(error))
     except (
@@ -193,5 +201,9 @@ def _told(
         NotFoundError,
     ) as error:
         cell = replace(cell, error=type(error).__name__, message=str(error))
+    if victim.scene.attrition is not None and victim.scene.attrition.outlasted:
+        # What came of it afterwards is the adversary's mercy, and no defence.
+        cell = replace(cell, hung=True, error="", message="reading to the very last")
+        weights = None
     tell(cell)
     return cell, weights

@@ -4,22 +4,14 @@ They exist only in the laboratory, to show what they let through; the client has
 """
 
 import ssl
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 
-from model_zoo.errors import TransportError, UntrustedServerError
+from model_zoo.errors import LocalError, TransportError, UntrustedServerError
 from trainer.lab.pages import MAX_PAGE_BYTES
-
-TIMEOUT_SECONDS = 20.0
-GIVE_UP_SECONDS = 5.0
-"""What an honest mirror on this machine needs is a hundredth of it."""
-
-
-class NeverEndedError(Exception):
-    """A download went on and on; its user waits still, the laboratory does not."""
+from trainer.lab.processes import WATCHDOG_SECONDS
 
 
 def fetch(url: str, to: Path, *, ca: Path | None = None) -> None:
@@ -28,7 +20,6 @@ def fetch(url: str, to: Path, *, ca: Path | None = None) -> None:
     Raises:
         UntrustedServerError: the certificate was not issued by the pinned authority.
         TransportError: nothing arrived.
-        NeverEndedError: it did not end in GIVE_UP_SECONDS.
     """
     with to.open("wb") as file:
         for piece in _pieces(url, ca=ca):
@@ -41,7 +32,6 @@ def fetch_page(url: str, *, ca: Path | None = None) -> str:
     Raises:
         UntrustedServerError: the certificate was not issued by the pinned authority.
         TransportError: nothing arrived.
-        NeverEndedError: it did not end in GIVE_UP_SECONDS.
     """
     page = b"".join(_pieces(url, ca=ca))
     return page[:MAX_PAGE_BYTES].decode("utf-8", errors="replace")
@@ -49,17 +39,15 @@ def fetch_page(url: str, *, ca: Path | None = None) -> str:
 
 def _pieces(url: str, *, ca: Path | None) -> Iterator[bytes]:
     context = ssl.create_default_context(cafile=ca)
-    deadline = time.monotonic() + GIVE_UP_SECONDS
     try:
         with httpx.stream(
-            "GET", url, timeout=TIMEOUT_SECONDS, verify=context, trust_env=False
+            "GET", url, timeout=WATCHDOG_SECONDS, verify=context, trust_env=False
         ) as response:
             response.raise_for_status()
-            for piece in response.iter_bytes():
-                yield piece
-                if time.monotonic() > deadline:
-                    msg = f"{url}: no end after {GIVE_UP_SECONDS:g} s"
-                    raise NeverEndedError(msg)
+            yield from response.iter_bytes()
+    except httpx.TimeoutException as error:
+        msg = f"{url}: silent for {WATCHDOG_SECONDS:g} s, which is no attack of ours"
+        raise LocalError(msg) from error
     except httpx.ConnectError as error:
         if isinstance(_root_cause(error), ssl.SSLCertVerificationError):
             msg = f"{url}: the certificate is not of the pinned authority"

@@ -14,10 +14,9 @@ from model_zoo.transport import Server, Transport
 from model_zoo.trust.fetching import ServerFetcher
 from model_zoo.trust.transparency import log_reader
 from model_zoo.witnessing import COSIGNATURES_PATH, Witness
-from trainer.lab.processes import running
+from trainer.lab.processes import WATCHDOG_SECONDS, running
 
 INTERVAL_SECONDS = 1
-WAIT_SECONDS = 60.0
 POLL_SECONDS = 0.1
 
 
@@ -68,9 +67,9 @@ def wait_until_witnessed(server: Server) -> None:
     """Return when the witness has cosigned all that the log holds now.
 
     Raises:
-        LocalError: it did not in WAIT_SECONDS.
+        LocalError: it did not in WATCHDOG_SECONDS.
     """
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = time.monotonic() + WATCHDOG_SECONDS
     with ServerFetcher(server) as fetcher:
         fetch = log_reader(fetcher, server.url)
         logged = _size(fetch(CHECKPOINT_PATH))
@@ -81,7 +80,7 @@ def wait_until_witnessed(server: Server) -> None:
             except NotFoundError:
                 pass  # nothing is cosigned yet
             time.sleep(POLL_SECONDS)
-    msg = f"the witness did not cosign the log within {WAIT_SECONDS:g} s"
+    msg = f"the witness did not cosign the log within {WATCHDOG_SECONDS:g} s"
     raise LocalError(msg)
 
 

@@ -4,7 +4,9 @@ import itertools
 import json
 import ssl
 import struct
+import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
@@ -16,6 +18,7 @@ from model_zoo.weights import check_header
 from tests.model_zoo.releases import weights
 from tests.model_zoo.servers import answering, respond
 from trainer.lab.behaviours import (
+    ENDLESS_PIECES,
     absent,
     dripping,
     endless,
@@ -31,12 +34,14 @@ from trainer.lab.certificates import issue
 from trainer.lab.goods import marked_weights
 from trainer.lab.malicious_mirror import (
     Answer,
+    Attrition,
     Behaviour,
     MaliciousMirror,
     Question,
     mirror_running,
     tls_context,
 )
+from trainer.lab.unchecked import fetch
 
 TRUE = b"the true weights"
 FILE = "/alice/model.safetensors"
@@ -152,16 +157,51 @@ def test_a_longer_file_is_sent_where_the_true_length_was_told() -> None:
     assert sent.body == b"longer than the true"
 
 
-def test_endless_data_does_not_end() -> None:
-    answer = asked(endless(honest))
-    pieces = list(itertools.islice(iter(answer.body), 3))
+def test_endless_data_ends_after_more_than_anybody_waits_for() -> None:
+    attrition = Attrition()
+    answer = asked(endless(honest, attrition))
     assert "Content-Length" not in answer.headers
-    assert all(pieces)
+    pieces = iter(answer.body)
+    sent = sum(len(piece) for piece in itertools.islice(pieces, ENDLESS_PIECES))
+    assert sent > 1000 * len(TRUE)
+    assert not attrition.outlasted  # the last piece has yet to be taken
+    assert list(pieces) == []
+    assert attrition.outlasted
 
 
 def test_dripping_sends_the_true_bytes_one_by_one() -> None:
-    first = list(itertools.islice(iter(asked(dripping(honest)).body), 2))
+    attrition = Attrition()
+    answer = asked(dripping(honest, attrition))
+    first = list(itertools.islice(iter(answer.body), 2))
     assert first == [TRUE[:1], TRUE[1:2]]
+    assert not attrition.outlasted
+
+
+def test_who_reads_to_the_last_is_outlasted_and_who_hangs_up_is_not(
+    mirror: tuple[MaliciousMirror, Path],
+) -> None:
+    patient, impatient = Attrition(), Attrition()
+    urls = [mirror[0].mount(endless(honest, it)).url for it in (patient, impatient)]
+    with httpx.stream("GET", urls[1] + FILE, trust_env=False) as response:
+        assert next(response.iter_raw())
+    get(urls[0] + FILE)
+    assert patient.outlasted
+    assert not impatient.outlasted
+    assert get(urls[0] + FILE).status_code == 404  # it is over for who asks again
+
+
+def test_a_slow_answer_is_no_attack(tmp_path: Path) -> None:
+    def slowly(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(TRUE)))
+        request.end_headers()
+        request.wfile.write(TRUE[:1])
+        time.sleep(6)  # as a busy machine may; the judge once gave up after five
+        request.wfile.write(TRUE[1:])
+
+    with answering(slowly) as url:
+        fetch(url, tmp_path / "weights")
+    assert (tmp_path / "weights").read_bytes() == TRUE
 
 
 def test_another_name_is_answered_for() -> None:

@@ -1,0 +1,38 @@
+"""Versions that a zoo served and lost: the next one of a role lies above them."""
+
+from collections.abc import Mapping
+
+from tuf.api.metadata import Metadata, Targets
+
+from model_zoo.errors import NotFoundError
+from model_zoo.transport import Transport
+
+LOST_PATH = "/trust/lost"
+MAX_SKIPPED = 1000
+"""A zoo that claims more would use up a role's versions, which end at 2**31."""
+
+
+def lost_versions(transport: Transport) -> dict[str, int]:
+    """Return role -> newest version that the zoo says it served and lost."""
+    try:
+        told = transport.get(LOST_PATH).get("versions")
+    except NotFoundError:
+        return {}
+    if not isinstance(told, dict):
+        return {}
+    return {name: it for name, it in told.items() if isinstance(it, int)}
+
+
+def skip_lost(
+    following: Mapping[str, Metadata[Targets]], lost: Mapping[str, int]
+) -> None:
+    """Put the next versions of roles, unsigned yet, above those that were lost.
+
+    Args:
+        following: role name -> metadata, changed in place.
+        lost: what the zoo claims; at most MAX_SKIPPED versions are skipped for it.
+    """
+    for name, metadata in following.items():
+        version = metadata.signed.version
+        if version <= lost.get(name, 0) < version + MAX_SKIPPED:
+            metadata.signed.version = lost[name] + 1

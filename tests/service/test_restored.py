@@ -1,0 +1,247 @@
+"""A backup that is older than what clients saw: refused until the operator knows."""
+
+import shutil
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from model_zoo.client import ZooClient
+from model_zoo.errors import (
+    ConflictError,
+    LocalError,
+    RollbackError,
+    YankedError,
+)
+from model_zoo.policy import TrustPolicy
+from model_zoo.transport import Server, Transport
+from model_zoo.trust.anchor import Anchor
+from model_zoo.trust.lost import lost_versions
+from model_zoo.trust.operating import hand_in
+from model_zoo.trust.publishing import renewed, sign_roles
+from service.trust.served import SERVED_FILE
+from tests.model_zoo.releases import ALICE, POLICY, write_files
+from tests.model_zoo.servers import anchor_of, open_zoo
+
+FIRST, SECOND, THIRD = (f"alice/digits@{version}" for version in (1, 2, 3))
+
+
+class Disk:
+    """A zoo's data folder, its keys beside it, and backups of the first alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data, self.backup = folder / "zoo", folder / "backup"
+
+    @property
+    def mark(self) -> Path:
+        return self.data / "trust" / SERVED_FILE
+
+    def anchor(self, user: str) -> Anchor:
+        return anchor_of(self.data, cache=self.folder / user)
+
+    def back_up(self) -> None:
+        shutil.copytree(self.data, self.backup)
+
+    def restore(self) -> None:
+        """Put everything back as it was, but for what lies beside the keys."""
+        shutil.rmtree(self.backup / "trust")
+        shutil.move(self.data / "trust", self.backup / "trust")
+        shutil.rmtree(self.data)
+        shutil.move(self.backup, self.data)
+
+    def served(self) -> int:
+        """Return the version of the newest timestamp that was served."""
+        return int(refusal(self).rpartition("--accept-loss ")[2])
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Disk:
+    """A zoo with one release, backed up, that then served a second one."""
+    made = Disk(tmp_path)
+    for number, name in enumerate(("first", "second", "third")):
+        write_files(tmp_path / name)
+        (tmp_path / name / "notes.json").write_text(f'{{"number": {number}}}')
+    with (
+        open_zoo(made.data) as url,
+        ZooClient(url, anchor=made.anchor("alice")) as alice,
+    ):
+        alice.bind_publisher("alice", ALICE.public)
+        alice.publish(FIRST, tmp_path / "first", key=ALICE)
+    made.back_up()
+    with open_zoo(made.data) as url:
+        with ZooClient(url, anchor=made.anchor("alice")) as alice:
+            alice.publish(SECOND, tmp_path / "second", key=ALICE)
+        with ZooClient(url, anchor=made.anchor("bob")) as bob:
+            bob.pull(SECOND, policy=TrustPolicy(), to=tmp_path / "pulled")
+    return made
+
+
+def refusal(disk: Disk) -> str:
+    """Return what a start says that does not serve."""
+    with pytest.raises(LocalError) as refused, open_zoo(disk.data):
+        pass
+    return str(refused.value)
+
+
+def publish(disk: Disk, url: str, release: str, files: Path, *, user: str) -> None:
+    with ZooClient(url, anchor=disk.anchor(user)) as zoo:
+        zoo.publish(release, files, key=ALICE)
+
+
+def test_an_older_state_than_was_served_is_not_served(disk: Disk) -> None:
+    disk.restore()
+
+    said = refusal(disk)
+
+    assert "older" in said
+    assert SECOND in said
+    assert f"--accept-loss {disk.served()}" in said
+
+
+def test_accepting_one_loss_accepts_no_other(disk: Disk) -> None:
+    disk.restore()
+    with (
+        pytest.raises(LocalError, match="older"),
+        open_zoo(disk.data, accept_loss=disk.served() - 1),
+    ):
+        pass
+
+
+def test_a_data_folder_that_is_gone_is_older_too(disk: Disk) -> None:
+    shutil.move(disk.data / "trust", disk.folder / "trust")
+    shutil.rmtree(disk.data)
+    disk.data.mkdir()
+    shutil.move(disk.folder / "trust", disk.data / "trust")
+
+    with open_zoo(disk.data, accept_loss=disk.served()) as url:
+        with ZooClient(url, anchor=disk.anchor("carol")) as zoo:
+            zoo.bind_publisher("alice", ALICE.public)
+            zoo.publish(FIRST, disk.folder / "first", key=ALICE)
+            zoo.publish(THIRD, disk.folder / "third", key=ALICE)
+        with ZooClient(url, anchor=disk.anchor("bob")) as bob:
+            bob.pull(THIRD, policy=TrustPolicy(), to=disk.folder / "after")
+
+
+def test_what_is_as_new_as_what_was_served_starts(disk: Disk) -> None:
+    shutil.rmtree(disk.backup)
+    disk.back_up()
+    disk.restore()
+    with open_zoo(disk.data):
+        pass
+
+
+def test_after_an_accepted_loss_no_client_is_locked_out(disk: Disk) -> None:
+    disk.restore()
+    with open_zoo(disk.data, accept_loss=disk.served()) as url:
+        # Alice's tools begin anew: what she signed last is gone.
+        publish(disk, url, THIRD, disk.folder / "third", user="alice anew")
+        with ZooClient(url, anchor=disk.anchor("bob")) as bob:
+            bob.pull(
+                THIRD, policy=TrustPolicy(), to=disk.folder / "after"
+            )  # neither a rollback nor a split view, though he saw what is lost
+    with open_zoo(disk.data) as url, ZooClient(url) as zoo:
+        assert zoo.release(FIRST).to_object()["name"] == FIRST
+
+
+def test_until_the_publisher_signs_again_who_saw_the_lost_version_refuses(
+    disk: Disk,
+) -> None:
+    disk.restore()
+    with (
+        open_zoo(disk.data, accept_loss=disk.served()) as url,
+        ZooClient(url, anchor=disk.anchor("bob")) as bob,
+        pytest.raises(RollbackError),
+    ):
+        bob.pull(FIRST, policy=TrustPolicy(), to=disk.folder / "after")
+
+
+def test_nobody_puts_other_content_under_a_lost_release(disk: Disk) -> None:
+    disk.restore()
+    with open_zoo(disk.data, accept_loss=disk.served()) as url:
+        with pytest.raises(ConflictError, match="other content"):
+            publish(disk, url, SECOND, disk.folder / "third", user="alice anew")
+        publish(disk, url, SECOND, disk.folder / "second", user="alice anew")
+        with ZooClient(url, anchor=disk.anchor("bob")) as bob:
+            bob.pull(SECOND, policy=TrustPolicy(), to=disk.folder / "after")
+
+
+def test_nobody_puts_another_role_under_a_lost_version(disk: Disk) -> None:
+    disk.restore()
+    anchor = disk.anchor("alice anew")
+    with (
+        open_zoo(disk.data, accept_loss=disk.served()) as url,
+        Transport(Server(url)) as transport,
+    ):
+        lost = lost_versions(transport)["alice"]
+        with anchor.refreshed(transport.server) as zoo:
+            following = renewed(zoo.publisher("alice"), now=anchor.now())
+        assert following["alice"].signed.version == lost
+        with pytest.raises(ConflictError, match=f"expected version {lost + 1}"):
+            hand_in(transport, sign_roles(following, ALICE))
+
+
+def test_a_lost_withdrawal_is_still_refused(disk: Disk) -> None:
+    with (
+        open_zoo(disk.data) as url,
+        ZooClient(url, anchor=disk.anchor("alice")) as alice,
+    ):
+        alice.yank(FIRST, reason="a drill", key=ALICE)
+    disk.restore()
+    assert f"the withdrawal of {FIRST}" in refusal(disk)
+    with open_zoo(disk.data, accept_loss=disk.served()) as url:
+        with ZooClient(url) as carol, pytest.raises(YankedError):
+            carol.pull(FIRST, policy=POLICY, to=disk.folder / "carols")
+        with ZooClient(url, anchor=disk.anchor("alice anew")) as alice:
+            alice.yank(FIRST, reason="a drill", key=ALICE)
+
+
+def test_another_history_cannot_be_accepted(disk: Disk) -> None:
+    disk.restore()
+    mark = disk.mark.read_bytes()
+    disk.mark.unlink()  # as if two services had run with these keys
+    with open_zoo(disk.data) as url:
+        for release in (SECOND, THIRD):
+            publish(disk, url, release, disk.folder / "third", user="alice anew")
+    disk.mark.write_bytes(mark)
+
+    assert "another history" in refusal(disk)
+
+
+def test_a_mark_that_broke_off_while_it_was_written_is_the_one_before(
+    disk: Disk,
+) -> None:
+    whole = disk.mark.read_bytes()
+    disk.mark.write_bytes(whole + b'{"kind":"metadata","na')
+    with open_zoo(disk.data) as url:
+        publish(disk, url, THIRD, disk.folder / "third", user="alice")
+    assert disk.mark.read_bytes().startswith(whole)
+    with open_zoo(disk.data):
+        pass
+
+
+def test_a_publish_adds_as_little_to_the_mark_as_the_one_before(disk: Disk) -> None:
+    sizes = [disk.mark.stat().st_size]
+    with open_zoo(disk.data) as url:
+        for version in range(10, 14):
+            release = f"alice/digits@{version}"
+            publish(disk, url, release, disk.folder / "third", user="alice")
+            sizes.append(disk.mark.stat().st_size)
+    grown = [after - before for before, after in pairwise(sizes)]
+    assert max(grown[1:]) < 2000
+
+
+def test_what_cannot_be_marked_is_not_served(disk: Disk) -> None:
+    with open_zoo(disk.data) as url:
+        disk.mark.unlink()
+        disk.mark.mkdir()  # a file cannot be written there, whoever asks
+        with pytest.raises(LocalError):
+            publish(disk, url, THIRD, disk.folder / "third", user="alice")
+        with (
+            ZooClient(url, anchor=disk.anchor("bob")) as bob,
+            pytest.raises(LocalError),
+        ):
+            bob.pull(SECOND, policy=TrustPolicy(), to=disk.folder / "after")
+        disk.mark.rmdir()
+        with ZooClient(url, anchor=disk.anchor("bob")) as bob:
+            bob.pull(THIRD, policy=TrustPolicy(), to=disk.folder / "after")
