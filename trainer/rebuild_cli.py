@@ -31,7 +31,7 @@ from model_zoo.errors import (
 )
 from model_zoo.jobs import JobSpec
 from model_zoo.keys import PublicKey
-from model_zoo.policy import TrustPolicy
+from model_zoo.policy import Policy
 from model_zoo.trust.pulling import verify_folder
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class _Pinned:
         if self.builder is None:
             # the publisher passes it on: what it claims is about to be tried
             release = verify_folder(
-                folder, anchor=anchor_of(self.trust), policy=TrustPolicy()
+                folder, anchor=anchor_of(self.trust), policy=Policy()
             )
             return vouched_provenance(_envelope(release.path))
         return open_provenance(_envelope(folder), Role("builder", (self.builder,)))
@@ -152,7 +152,7 @@ def _obtain(
         return Path(release), pinned.provenance_in(Path(release))
     with zoo() as client:
         if "/" in release:
-            client.pull(client.resolve(release), policy=TrustPolicy(), to=to)
+            client.pull(client.resolve(release), policy=Policy(), to=to)
             return to, pinned.provenance_in(to)
         key, spec = pinned.order(release)
         envelope = client.fetch_draft(release, builder=key, spec=spec, to=to)

@@ -1,5 +1,6 @@
 """``zoo pull | verify | lock | publish | list | show``: releases as users see them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,22 +17,24 @@ from model_zoo.cli.options import (
     TokenFile,
     TrustRoot,
     Url,
-    anchor_of,
     builder_role,
     connect,
+    pinned,
     publisher_role,
+    refuse_options,
     signing_key,
 )
 from model_zoo.cli.output import emit, file_progress, say
 from model_zoo.cli.specs import read_spec
 from model_zoo.client import ZooClient
 from model_zoo.clock import rfc3339
-from model_zoo.envelopes import MAX_ENVELOPE_BYTES, Envelope
+from model_zoo.envelopes import MAX_ENVELOPE_BYTES, Envelope, Role
 from model_zoo.errors import InvalidSpecError, LocalError
 from model_zoo.jobs import JobSpec
 from model_zoo.keys import PublicKey
 from model_zoo.locks import (
     LOCK_NAME,
+    Lock,
     LockedRelease,
     lock_releases,
     pull_locked,
@@ -39,7 +42,7 @@ from model_zoo.locks import (
     write_lock,
 )
 from model_zoo.names import ModelName, ReleaseName
-from model_zoo.policy import TrustPolicy, VerificationPolicy, read_policy
+from model_zoo.policy import Policy, read_policy
 from model_zoo.trust.pulling import verify_folder
 from model_zoo.verification import VerifiedRelease, verify_directory
 
@@ -56,12 +59,12 @@ ProvenanceFile = Annotated[
 ToFolder = Annotated[
     Path | None, typer.Option("--to", help="Folder to make; else named after it.")
 ]
-PolicyFile = Annotated[
-    Path | None, typer.Option("--policy", help="What to demand beside the root (JSON).")
-]
 AllowWithdrawn = Annotated[
     list[str],
     typer.Option(help="Take this release although what it was made from is withdrawn."),
+]
+PolicyFile = Annotated[
+    Path | None, typer.Option("--policy", help="What else to demand (JSON).")
 ]
 LockFile = Annotated[Path, typer.Option("--lock", help="The lock file.")]
 
@@ -75,10 +78,11 @@ def register(app: typer.Typer) -> None:
 
 
 def pull(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(help="publisher/model[@version]")] = "",
     *,
     key: PublisherKeys = [],  # noqa: B006  typer copies it
-    threshold: Threshold = 1,
+    threshold: Threshold = None,
     builder: BuilderKey = None,
     spec: SpecFile = None,
     to: ToFolder = None,
@@ -95,22 +99,31 @@ def pull(
 ) -> None:
     """Download a release; keep it only if root or keys vouch for every byte.
 
-    Pin the zoo's root with --trust, or one publisher's keys with --key.
+    Pin the zoo's root with --trust, or one publisher's keys with --key, or both: then
+    both must hold.
     """
-    with connect(url, ca=ca, token_file=token_file, trust=trust) as zoo:
-        if frozen:
-            _pull_frozen(zoo, name, lock_file=lock_file, to=to)
-            return
-        demanded: VerificationPolicy | TrustPolicy
-        if key or trust is None:
-            demanded = VerificationPolicy(
-                publisher=publisher_role(key, threshold=threshold),
-                builder=builder_role(builder),
-                spec=None if spec is None else read_spec(spec),
-            )
-        else:
-            demanded = trust_policy(policy, allow_withdrawn)
+    demanded = policy_of(
+        key=publisher_role(key, threshold=threshold),
+        builder=builder,
+        spec=spec,
+        file=policy,
+        allow_withdrawn=allow_withdrawn,
+    )
+    anchor = pinned(trust)
+    if frozen:
+        refuse_options(context, "key", why="the lock file says whose keys count")
+        lock = read_lock(lock_file)
+        with connect(
+            url, ca=ca, token_file=token_file, anchor=anchor or lock.anchor()
+        ) as zoo:
+            chosen = (lock.only(ReleaseName.parse(name)),) if name else lock.releases
+            _require_overridable(allow_withdrawn, [it.name for it in chosen])
+            _report(_pull_frozen(zoo, lock, chosen, policy=demanded, to=to, one=name))
+        return
+    refuse_options(context, "lock_file", why="only with --frozen")
+    with connect(url, ca=ca, token_file=token_file, anchor=anchor) as zoo:
         release = zoo.resolve(name)
+        _require_overridable(allow_withdrawn, [str(release)])
         with file_progress() as progress:
             pulled = zoo.pull(
                 release, policy=demanded, to=to or _folder(release), progress=progress
@@ -122,7 +135,7 @@ def verify(
     folder: Annotated[Path, typer.Argument(help="A pulled release.")],
     *,
     key: PublisherKeys = [],  # noqa: B006  typer copies it
-    threshold: Threshold = 1,
+    threshold: Threshold = None,
     builder: BuilderKey = None,
     spec: SpecFile = None,
     trust: TrustRoot = None,
@@ -132,50 +145,57 @@ def verify(
         str, typer.Option(help="The release it should be; else it is shown.")
     ] = "",
 ) -> None:
-    """Verify a pulled folder again: every byte, with no network and no service."""
+    """Verify a pulled folder again: every byte, with no network and no service.
+
+    Root and keys, where both are pinned, must both hold.
+    """
     expected = ReleaseName.parse(name) if name else None
-    if key or trust is None:
-        pinned = VerificationPolicy(
-            publisher=publisher_role(key, threshold=threshold),
-            builder=builder_role(builder),
-            spec=None if spec is None else read_spec(spec),
-        )
-        _report([verify_directory(folder, name=expected, policy=pinned)])
-        return
-    found = verify_folder(
-        folder,
-        anchor=anchor_of(trust),
-        policy=trust_policy(policy, allow_withdrawn),
-        name=expected,
+    demanded = policy_of(
+        key=publisher_role(key, threshold=threshold),
+        builder=builder,
+        spec=spec,
+        file=policy,
+        allow_withdrawn=allow_withdrawn,
     )
+    anchor = pinned(trust)
+    if anchor is None:
+        found = verify_directory(folder, name=expected, policy=demanded)
+    else:
+        found = verify_folder(folder, anchor=anchor, policy=demanded, name=expected)
+    _require_overridable(allow_withdrawn, [str(found.statement.release)])
     _report([found])
 
 
 def lock(
-    names: Annotated[list[str], typer.Argument(help="publisher/model@version ...")],
+    names: Annotated[list[str], typer.Argument(help="publisher/model[@version] ...")],
     *,
     key: PublisherKeys = [],  # noqa: B006  typer copies it
-    threshold: Threshold = 1,
+    threshold: Threshold = None,
+    trust: TrustRoot = None,
     lock_file: LockFile = Path(LOCK_NAME),
     url: Url = DEFAULT_URL,
     ca: Authority = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Add releases to zoo.lock: digests and keys, for ``zoo pull --frozen``."""
-    publisher = VerificationPolicy(
-        publisher=publisher_role(key, threshold=threshold)
-    ).require_publisher()
-    with connect(url, ca=ca, token_file=token_file) as zoo:
+    """Add releases to zoo.lock, for ``zoo pull --frozen``: digests, and what is pinned.
+
+    With --trust the root is kept in the file: frozen pulls walk from it, and learn of
+    withdrawals. A root that the file has already counts as if it were given.
+    """
+    publisher = publisher_role(key, threshold=threshold)
+    known = read_lock(lock_file) if lock_file.exists() else None
+    anchor = pinned(trust) or (None if known is None else known.anchor())
+    with connect(url, ca=ca, token_file=token_file, anchor=anchor) as zoo:
         releases = [zoo.resolve(name) for name in names]
         locked = lock_releases(zoo, releases, publisher=publisher)
-    known = read_lock(lock_file).merged_with(locked) if lock_file.exists() else locked
-    write_lock(known, lock_file)
+    write_lock(locked if known is None else known.merged_with(locked), lock_file)
     for release in locked.releases:
         say(f"locked {release.name}, statement sha256 {release.statement_sha256}")
     emit(locked.to_object())
 
 
 def publish(
+    context: typer.Context,
     folder: Annotated[Path | None, typer.Argument(help="Folder of files.")] = None,
     *,
     as_: Annotated[str, typer.Option("--as", help="publisher/model@version")],
@@ -198,8 +218,12 @@ def publish(
     if (folder is None) == (not job):
         msg = "give either a folder or --job ID"
         raise InvalidSpecError(msg)
+    if folder is not None:
+        refuse_options(context, "builder", "spec", why="only with --job")
+    else:
+        refuse_options(context, "provenance", why="a job has its own")
     with (
-        connect(url, ca=ca, token_file=token_file, trust=trust) as zoo,
+        connect(url, ca=ca, token_file=token_file, anchor=pinned(trust)) as zoo,
         file_progress() as bars,
     ):
         if folder is not None:
@@ -209,10 +233,10 @@ def publish(
                 name, folder, key=signer, provenance=made, progress=bars
             )
         else:
-            pinned, ordered = _order(builder, spec)
+            maker, ordered = _order(builder, spec)
             signer = signing_key(key, passphrase_file=passphrase_file)
             release = zoo.publish_job(
-                job, as_=name, key=signer, builder=pinned, spec=ordered, progress=bars
+                job, as_=name, key=signer, builder=maker, spec=ordered, progress=bars
             )
     done = "handed in, to be co-signed:" if release.pending else "published"
     say(f"{done} {name}, signed by {signer.public.keyid}")
@@ -252,18 +276,28 @@ def list_models(
 
 
 def _pull_frozen(
-    zoo: ZooClient, name: str, *, lock_file: Path, to: Path | None
-) -> None:
-    locked = read_lock(lock_file)
-    releases = locked.releases
-    if name:
-        releases = (locked.only(ReleaseName.parse(name)),)
+    zoo: ZooClient,
+    lock: Lock,
+    chosen: Sequence[LockedRelease],
+    *,
+    policy: Policy,
+    to: Path | None,
+    one: str,
+) -> list[VerifiedRelease]:
+    """Pull releases of a lock, each into a folder of its own below ``to``.
+
+    Where ``one`` was asked for, ``to`` is its folder.
+    """
     pulled = []
     with file_progress() as progress:
-        for release in releases:
-            folder = _frozen_folder(release, to=to, alone=bool(name))
-            pulled.append(pull_locked(zoo, release, to=folder, progress=progress))
-    _report(pulled)
+        for release in chosen:
+            folder = _frozen_folder(release, to=to, alone=bool(one))
+            pulled.append(
+                pull_locked(
+                    zoo, lock, release, to=folder, policy=policy, progress=progress
+                )
+            )
+    return pulled
 
 
 def _frozen_folder(release: LockedRelease, *, to: Path | None, alone: bool) -> Path:
@@ -316,10 +350,12 @@ def _report(releases: list[VerifiedRelease]) -> None:
 
 def _vouched(release: VerifiedRelease) -> str:
     """Return by whom, or as of when: what is newer than that is not known."""
+    signed = f"signed by {', '.join(release.keyids)}"
     if release.as_of is None:
-        return f"signed by {', '.join(release.keyids)}"
+        return signed
     whose = "witnessed" if release.witnessed else "by the zoo's own clock"
-    return f"verified as of {rfc3339(release.as_of)} ({whose}), later yanks unseen"
+    told = f"verified as of {rfc3339(release.as_of)} ({whose}), later yanks unseen"
+    return f"{told}, {signed}" if release.keyids else told
 
 
 def _verified(release: VerifiedRelease) -> JsonObject:
@@ -334,13 +370,39 @@ def _verified(release: VerifiedRelease) -> JsonObject:
     }
 
 
-def trust_policy(file: Path | None, allow_withdrawn: list[str]) -> TrustPolicy:
-    """Return the policy in ``file``, with the withdrawals that a user overrides.
+def policy_of(
+    *,
+    key: Role | None,
+    builder: Path | None,
+    spec: Path | None,
+    file: Path | None,
+    allow_withdrawn: list[str],
+) -> Policy:
+    """Return all that the options demand: every file among them is read.
 
     Raises:
-        InvalidSpecError: the file holds no policy.
-        LocalError: it cannot be read.
+        InvalidSpecError: a file does not hold what it should, or a name is none.
+        LocalError: a file cannot be read.
     """
-    policy = TrustPolicy() if file is None else read_policy(file)
-    allowed = (*policy.allow_withdrawn, *allow_withdrawn)
-    return policy.model_copy(update={"allow_withdrawn": allowed})
+    demands = Policy() if file is None else read_policy(file)
+    names = tuple(str(ReleaseName.parse(name)) for name in allow_withdrawn)
+    return demands.model_copy(
+        update={
+            "publisher": key,
+            "builder": builder_role(builder),
+            "spec": None if spec is None else read_spec(spec),
+            "allow_withdrawn": (*demands.allow_withdrawn, *names),
+        }
+    )
+
+
+def _require_overridable(allowed: list[str], releases: list[str]) -> None:
+    """Accept overrides for what is at hand only: another has no effect.
+
+    Raises:
+        InvalidSpecError: one is for another release.
+    """
+    for name in allowed:
+        if name not in releases:
+            msg = f"--allow-withdrawn {name}: without effect on {', '.join(releases)}"
+            raise InvalidSpecError(msg)
