@@ -27,8 +27,8 @@ def bind(
     bound = BoundKey.read(transport.send("PUT", path, body))
     if (bound.name, bound.keyid) != (name, public_key.keyid):
         msg = (
-            f"{noun} {name}: the zoo says that it bound another name or key than it was "
-            f"given: {escaped(bound.name)}, {bound.keyid}"
+            f"{noun} {name}: the zoo says that it bound another name or key: "
+            f"{escaped(bound.name)}, {bound.keyid}"
         )
         raise MalformedDocumentError(msg)
     return bound

@@ -1,8 +1,7 @@
 """``zoo.lock``: releases, files, keys and root, so that a machine pulls exactly these.
 
-The file is not signed, so a reader takes no part of it for granted: a format it does not
-know and a field it does not know are refused. A new field raises ``format``, since what
-an older reader passed over would be a demand dropped in silence.
+A reader refuses a format or a field that it does not know, and every new field raises
+``format``: what an older reader passed over would be a demand dropped in silence.
 """
 
 import secrets
@@ -104,8 +103,8 @@ class Lock(Document):
         """
         if None not in {self.root, newer.root} and self.root != newer.root:
             msg = (
-                "the lock file pins another root, and one root goes for all of it: lock "
-                "into a file of its own with --lock"
+                "the lock file pins another root, and one root goes for all of it; use "
+                "another file with --lock"
             )
             raise InvalidSpecError(msg)
         releases = {release.name: release for release in self.releases}

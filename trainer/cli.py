@@ -16,6 +16,7 @@ from model_zoo.cli.options import (
     TokenFile,
     Url,
     connect,
+    refuse_options,
 )
 from model_zoo.cli.output import console, emit, say
 from model_zoo.cli.specs import read_spec
@@ -88,6 +89,7 @@ def _repair(
 
 
 def _accept(
+    context: typer.Context,
     draft: Annotated[str, typer.Argument(help="A job's id, a folder or a file.")],
     *,
     data: Annotated[Path, typer.Option(help="Your private validation set.")],
@@ -109,7 +111,10 @@ def _accept(
 
     with TemporaryDirectory(prefix="zoo-accept-") as scratch:
         path = Path(draft)
-        if not path.exists():
+        if path.exists():
+            of_jobs = ("builder", "spec", "url", "ca", "token_file")
+            refuse_options(context, *of_jobs, why=f"{draft} is a file, not a job")
+        else:
             if builder is None or spec is None:
                 msg = f"{draft}: no such file; for a job, give --builder and --spec too"
                 raise InvalidSpecError(msg)

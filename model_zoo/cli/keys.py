@@ -5,7 +5,12 @@ from typing import Annotated
 
 import typer
 
-from model_zoo.cli.options import PassphraseFile, passphrase, signing_key
+from model_zoo.cli.options import (
+    PassphraseFile,
+    passphrase,
+    refuse_options,
+    signing_key,
+)
 from model_zoo.cli.output import emit, say
 from model_zoo.errors import LocalError
 from model_zoo.interop.oms import OmsKey, key_hint
@@ -51,11 +56,16 @@ def generate(
 
 @app.command()
 def show(
+    context: typer.Context,
     path: Annotated[Path, typer.Argument(help="A public key, or your signing key.")],
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Show a key's public half and keyid; a signing key asks for its passphrase."""
-    key = _public_half(path, passphrase_file)
+    if _is_private(path):
+        key = signing_key(path, passphrase_file=passphrase_file).public
+    else:
+        refuse_options(context, "passphrase_file", why="a public key has none")
+        key = PublicKey.load(path)
     say(f"{path}: keyid {key.keyid}")
     say(key.to_pem().rstrip())
     emit({"keyid": key.keyid, "public_key": key.to_pem()})
@@ -69,12 +79,9 @@ def _public_of(key: SigningKey | OmsKey) -> tuple[str, str]:
     return key.public.to_pem(), key.public.keyid
 
 
-def _public_half(path: Path, passphrase_file: Path | None) -> PublicKey:
+def _is_private(path: Path) -> bool:
     try:
-        is_private = b"PRIVATE KEY" in path.read_bytes()
+        return b"PRIVATE KEY" in path.read_bytes()
     except OSError as error:
         msg = f"cannot read key {path}: {error.strerror}"
         raise LocalError(msg) from error
-    if is_private:
-        return signing_key(path, passphrase_file=passphrase_file).public
-    return PublicKey.load(path)

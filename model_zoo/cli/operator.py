@@ -14,6 +14,7 @@ from model_zoo.cli.options import (
     TrustRoot,
     Url,
     anchor_of,
+    refuse_options,
     signing_key,
     transport_to,
 )
@@ -29,7 +30,6 @@ from model_zoo.cli.trust_files import (
     write_file,
 )
 from model_zoo.cosigning import cosign_resigned
-from model_zoo.errors import InvalidSpecError
 from model_zoo.names import ReleaseName
 from model_zoo.publishing import Author
 from model_zoo.transport import Transport
@@ -136,6 +136,7 @@ def withdraw(
 
 
 def renew(
+    context: typer.Context,
     publisher: Annotated[str, typer.Argument(help="Your publisher's name.")],
     *,
     key: Annotated[Path, typer.Option("--key", help="Your encrypted key (PEM).")],
@@ -157,9 +158,10 @@ def renew(
     author = Author(
         key=signing_key(key, passphrase_file=passphrase_file), anchor=anchor_of(trust)
     )
-    if out is None and next_key:
-        msg = "--next-key says what the operator will delegate to: it goes with --out"
-        raise InvalidSpecError(msg)
+    if out is None:
+        refuse_options(context, "next_key", why="the operator needs it, with --out")
+    if not next_key:
+        refuse_options(context, "threshold", why="it is of several keys: --next-key")
     with transport_to(url, ca, token_file) as transport:
         if out is None:
             _told(publisher, publishing.renew(transport, publisher, author=author))

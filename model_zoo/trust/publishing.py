@@ -72,7 +72,7 @@ class PublisherRoles:
         """Return path -> file of all that the role vouches for, its bins included.
 
         Raises:
-            MalformedDocumentError: it delegates to other bins than publishers here have.
+            MalformedDocumentError: its bins are not those that publishers here have.
         """
         if self.role is None:
             return {}
@@ -84,7 +84,7 @@ class PublisherRoles:
             wanted.bit_length,
             wanted.name_prefix,
         ):
-            msg = f"{self.delegation.name}: its role delegates to other bins than ours"
+            msg = f"{self.delegation.name}: its bins are not those of a publisher here"
             raise MalformedDocumentError(msg)
         return _all_targets(self)
 

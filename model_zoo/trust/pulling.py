@@ -13,7 +13,7 @@ from model_zoo.errors import (
     MalformedDocumentError,
     VerificationError,
 )
-from model_zoo.folders import BUNDLE_NAME, FileProgress
+from model_zoo.folders import BUNDLE_NAME, FileProgress, entries
 from model_zoo.names import ModelName, ReleaseName
 from model_zoo.policy import Policy
 from model_zoo.pulling import download_files, is_occupied, release_path, staging_beside
@@ -110,6 +110,7 @@ def verify_folder(
         LocalError: it cannot be read.
     """
     policy.require_honoured(rooted=True)
+    entries(folder)  # a missing folder is said to be missing
     evidence = read_evidence(folder)
     release, moment = verify(
         evidence, anchor.root, name=name, policy=policy, now=anchor.now()

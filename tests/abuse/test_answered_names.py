@@ -147,7 +147,9 @@ def test_what_was_withdrawn_is_no_candidate(
         for version in "123":
             zoo.publish(f"alice/three@{version}", files, key=ALICE)
         zoo.yank("alice/three@1", reason="a backdoor", key=ALICE)
-        with pytest.raises(InvalidSpecError, match="alice/three@2, alice/three@3$"):
+        with pytest.raises(
+            InvalidSpecError, match="which version: alice/three@2, alice/three@3"
+        ):
             zoo.resolve("alice/three")
         zoo.yank("alice/three@3", reason="another one", key=ALICE)
         assert zoo.resolve("alice/three") == ReleaseName("alice", "three", "2")

@@ -104,7 +104,9 @@ BUILT = ("--builder", "builder.pub.pem")
         pytest.param(
             (*ROOT, "--key", "mallory.pub.pem"), 4, "publisher", id="another key"
         ),
-        pytest.param((*KEY, "--trust", "foreign.json"), 4, "root", id="another root"),
+        pytest.param(
+            (*KEY, "--trust", "foreign.json"), 4, "timestamp", id="another root"
+        ),
         pytest.param((*KEY, "--trust", "none"), 1, "none", id="no root"),
         pytest.param(
             (*KEY, "--allow-withdrawn", NAME), 2, "--allow-withdrawn", id="override"
@@ -131,7 +133,7 @@ def test_it_acts_or_is_refused(
 @pytest.mark.parametrize(
     ("options", "code", "named"),
     [
-        pytest.param(("--trust", "foreign.json"), 4, "root", id="another root"),
+        pytest.param(("--trust", "foreign.json"), 4, "timestamp", id="another root"),
         pytest.param(("--trust", "none"), 1, "none", id="no root"),
         pytest.param(("--policy", "bob.json"), 4, "bob", id="policy"),
         pytest.param(("--policy", "witnessed.json"), 2, "cosignatures", id="witness"),

@@ -104,10 +104,10 @@ def test_the_wrong_key_refuses_and_writes_nothing(
 
 
 def test_an_empty_policy_refuses_what_is_properly_signed(
-    zoo: ZooClient, published: ReleaseName, tmp_path: Path
+    zoo_url: str, published: ReleaseName, tmp_path: Path
 ) -> None:
-    with pytest.raises(PolicyNotMetError):
-        zoo.pull(published, policy=Policy(publisher=None), to=tmp_path / "p")
+    with ZooClient(zoo_url) as unpinned, pytest.raises(PolicyNotMetError):
+        unpinned.pull(published, policy=Policy(), to=tmp_path / "p")
 
 
 def test_publishing_the_same_again_is_fine_and_other_files_are_a_conflict(

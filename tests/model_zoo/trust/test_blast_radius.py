@@ -267,4 +267,7 @@ def test_an_honest_zoo_hands_a_withdrawn_release_to_nobody(family: Family) -> No
         with pytest.raises(YankedError):
             family.transport.get(asked)
     child = Policy(publisher=Role("bob", (BOB.public,)))
-    family.zoo.pull(CHILD, policy=child, to=family.folder / "child")
+    with ZooClient(family.transport.server.url) as keyed:
+        keyed.pull(CHILD, policy=child, to=family.folder / "child")
+    with pytest.raises(YankedError, match="it has a backdoor"):
+        family.zoo.pull(CHILD, policy=child, to=family.folder / "under both")
