@@ -30,6 +30,7 @@ from model_zoo.cli.trust_files import (
     write_file,
 )
 from model_zoo.cosigning import cosign_resigned
+from model_zoo.errors import InvalidSpecError
 from model_zoo.names import ReleaseName
 from model_zoo.publishing import Author
 from model_zoo.transport import Transport
@@ -68,6 +69,9 @@ def delegate(
 ) -> None:
     """Give a publisher's name its keys, or other keys."""
     held = {} if resigned is None else resigned_roles(read_file(resigned))
+    if resigned is not None and not held:
+        msg = f"--with {resigned}: expected the roles that zoo trust renew --out wrote"
+        raise InvalidSpecError(msg)
     roles = {name: to_bytes(metadata) for name, metadata in held.items()}
     edit = operating.delegate_to(publisher, role_keys(key, threshold), resigned=roles)
     keys = [signing_key(path, passphrase_file=passphrase_file) for path in targets_key]
