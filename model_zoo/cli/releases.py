@@ -102,6 +102,11 @@ def pull(
     Pin the zoo's root with --trust, or one publisher's keys with --key, or both: then
     both must hold.
     """
+    if frozen:
+        told = "with --frozen the lock file says whose keys count"
+        refuse_options(context, "key", "threshold", why=told)
+    else:
+        refuse_options(context, "lock_file", why="only with --frozen")
     demanded = policy_of(
         key=publisher_role(key, threshold=threshold),
         builder=builder,
@@ -111,7 +116,6 @@ def pull(
     )
     anchor = pinned(trust)
     if frozen:
-        refuse_options(context, "key", why="the lock file says whose keys count")
         lock = read_lock(lock_file)
         with connect(
             url, ca=ca, token_file=token_file, anchor=anchor or lock.anchor()
@@ -120,7 +124,6 @@ def pull(
             _require_overridable(allow_withdrawn, [it.name for it in chosen])
             _report(_pull_frozen(zoo, lock, chosen, policy=demanded, to=to, one=name))
         return
-    refuse_options(context, "lock_file", why="only with --frozen")
     with connect(url, ca=ca, token_file=token_file, anchor=anchor) as zoo:
         release = zoo.resolve(name)
         _require_overridable(allow_withdrawn, [str(release)])

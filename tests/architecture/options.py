@@ -81,12 +81,13 @@ ROOTED: dict[str, Does] = {"--trust": missing(), **CONNECTION}
 SIGNED: dict[str, Does] = {"--key": missing(), **PASSPHRASE}
 BUILT: dict[str, Does] = {"--builder": missing(), "--spec": missing()}
 OVERRIDE = "tests/model_zoo/trust/test_blast_radius.py"
-OVERRIDDEN = f"{OVERRIDE}::test_a_user_may_override_by_name_and_is_told"
+OVERRIDDEN = f"{OVERRIDE}::test_an_override_is_named_and_told"
 DEMANDS: dict[str, Does] = {"--policy": missing(), **BUILT}
 NO_OVERRIDE: dict[str, Does] = {
     "--allow-withdrawn": Acts(RELEASE, 2, "--allow-withdrawn")
 }
 TOO_MANY: Does = Acts("5", 2, "threshold 5 of 1 keys")
+TOO_MANY_OF_ROLE: Does = Acts("5", 2, "a threshold of 5 of 1 keys")
 TO_TAKEN: Does = Acts("taken", 5, "taken")
 CEREMONY = "tests/e2e/test_trust_ceremony.py"
 SERVING = "tests/service/test_serving.py"
@@ -94,7 +95,7 @@ TRAINING = "tests/trainer/test_cli.py"
 LAB = "tests/e2e/test_lab.py::test_the_laboratory_keeps_its_promises_after_a_kill"
 BUILD: dict[str, Does] = {
     "--device": Acts("abacus", 2, "abacus"),
-    "--out": Acts("alice.pem", 1, "alice.pem"),
+    "--out": ShownBy(f"{TRAINING}::test_train_prints_one_document_and_leaves_a_draft"),
     "--threads": ShownBy("tests/trainer/test_builds.py"),
 }
 
@@ -269,7 +270,7 @@ TRUST: dict[str, dict[str, Mode]] = {
             "--trust root.json",
             {
                 "--key": missing(),
-                "--threshold": TOO_MANY,
+                "--threshold": TOO_MANY_OF_ROLE,
                 "--targets-key": missing(),
                 "--with": Acts("root.json", 2, "--with root.json"),
                 **PASSPHRASE,
@@ -285,7 +286,7 @@ TRUST: dict[str, dict[str, Mode]] = {
                 "--root-key": Acts("builder.pub.pem", 2, "listed twice"),
                 "--targets-key": missing(),
                 "--threshold": Acts("5", 2, "threshold of 5"),
-                "--targets-threshold": TOO_MANY,
+                "--targets-threshold": TOO_MANY_OF_ROLE,
             },
         )
     },
@@ -357,7 +358,7 @@ TRUST: dict[str, dict[str, Mode]] = {
             {
                 "--out": Chooses(),
                 "--next-key": Chooses(),
-                "--threshold": TOO_MANY,
+                "--threshold": TOO_MANY_OF_ROLE,
                 **SIGNED,
                 **ROOTED,
             },
@@ -369,7 +370,7 @@ TRUST: dict[str, dict[str, Mode]] = {
             {
                 "--role": Acts("nonsense", 2, "nonsense"),
                 "--key": missing(),
-                "--threshold": TOO_MANY,
+                "--threshold": TOO_MANY_OF_ROLE,
                 "--out": Acts(f"{NONE}/new.json", 1, NONE),
             },
         )
@@ -431,7 +432,7 @@ ZOO: dict[str, dict[str, Mode]] = {
                 "--fetch": Chooses(),
                 "--max-mib": ShownBy(
                     "tests/model_zoo/test_remote_digests.py::"
-                    "test_a_file_over_the_limit_is_not_read"
+                    "test_of_a_longer_file_nothing_is_said"
                 ),
             },
         ),
@@ -458,7 +459,7 @@ ZOO: dict[str, dict[str, Mode]] = {
             {
                 "--state": Acts("nonsense", 2, "state"),
                 "--trainer": ShownBy(
-                    "tests/service/test_work.py::test_jobs_are_listed_by_trainer"
+                    "tests/service/test_work.py::test_jobs_are_listed_by_state_and_trainer_the_newest_first"
                 ),
                 **CONNECTION,
             },
