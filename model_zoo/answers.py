@@ -1,8 +1,8 @@
 """What the service answers, as its clients read it: checked, fields of later kept out.
 
 A server may be lying: nothing here is believed about a model until
-``model_zoo.verification`` has seen the signatures. Whether an answer is to the question,
-by the name or the id that was asked for, is checked at once.
+``model_zoo.verification`` has seen the signatures. Whether an answer bears the name or
+the id that was asked for is checked at once.
 """
 
 import re

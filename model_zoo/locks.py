@@ -114,6 +114,15 @@ class Lock(Document):
             releases=tuple(releases[name] for name in sorted(releases)),
         )
 
+    def choose(self, text: str) -> tuple[LockedRelease, ...]:
+        """Return the release that ``text`` names; all of them where it is empty.
+
+        Raises:
+            InvalidSpecError: it is no release's name.
+            PolicyNotMetError: it is not locked.
+        """
+        return (self.only(ReleaseName.parse(text)),) if text else self.releases
+
     def only(self, name: ReleaseName) -> LockedRelease:
         """Return the release called ``name``.
 

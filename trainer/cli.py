@@ -39,6 +39,13 @@ Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads; part of the result.")]
 Network = Annotated[str, typer.Option(help="The architecture's name.")]
 
+BuilderOfJob = Annotated[
+    Path | None, typer.Option(help="For a job: the trainer's public key, pinned.")
+]
+SpecOfJob = Annotated[
+    Path | None, typer.Option(help="For a job: the spec as you sent it.")
+]
+
 
 def commands(app: typer.Typer) -> None:
     """Register the trainer's commands on ``app``."""
@@ -94,12 +101,8 @@ def _accept(
     *,
     data: Annotated[Path, typer.Option(help="Your private validation set.")],
     min_accuracy: Annotated[float, typer.Option(min=0, max=1)],
-    builder: Annotated[
-        Path | None, typer.Option(help="For a job: the trainer's public key, pinned.")
-    ] = None,
-    spec: Annotated[
-        Path | None, typer.Option(help="For a job: the spec as you sent it.")
-    ] = None,
+    builder: BuilderOfJob = None,
+    spec: SpecOfJob = None,
     network: Network = "badnets-cnn",
     device: Device = "auto",
     url: Url = DEFAULT_URL,

@@ -75,10 +75,7 @@ def rebuild(
     token_file: TokenFile = None,
 ) -> None:
     """Train RELEASE again as its provenance says; exit 1 unless every bit is equal."""
-    if Path(release).exists():
-        refuse_options(context, "url", "ca", "token_file", why="a folder is at hand")
-    elif "/" not in release:
-        refuse_options(context, "trust", why="the builder alone vouches for a draft")
+    _refuse_of_others(context, release)
     import torch
 
     from trainer import rebuilding
@@ -104,6 +101,14 @@ def rebuild(
                 device=device,
             )
     _tell(found)
+
+
+def _refuse_of_others(context: typer.Context, release: str) -> None:
+    """Refuse options of the other ways to name what is rebuilt."""
+    if Path(release).exists():
+        refuse_options(context, "url", "ca", "token_file", why="a folder is at hand")
+    elif "/" not in release:
+        refuse_options(context, "trust", why="the builder alone vouches for a draft")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

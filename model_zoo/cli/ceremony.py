@@ -59,6 +59,10 @@ from model_zoo.trust.roles import (
 from model_zoo.trust.trusted_keys import TrustedKeys
 from model_zoo.trust.view import TrustedZoo
 
+SnapshotKey = Annotated[
+    Path | None, typer.Option("--key", help="The server's new snapshot key (PEM).")
+]
+LogKey = Annotated[Path | None, typer.Option(help="Its new key of the log (PEM).")]
 OF_THE_ZOO = ("trust", "url", "ca", "token_file")
 """The parameters that say which zoo is asked, and under which root."""
 
@@ -164,12 +168,8 @@ def rekey(
     context: typer.Context,
     targets: Annotated[Path, typer.Argument(help="The newest targets.")],
     *,
-    key: Annotated[
-        Path | None, typer.Option("--key", help="The server's new snapshot key (PEM).")
-    ] = None,
-    log_key: Annotated[
-        Path | None, typer.Option(help="Its new key of the log (PEM).")
-    ] = None,
+    key: SnapshotKey = None,
+    log_key: LogKey = None,
     oms_key: Annotated[
         Path | None, typer.Option(help="Its new P-256 key of bundles (PEM).")
     ] = None,
@@ -182,11 +182,11 @@ def rekey(
 
     With another log or P-256 key the next trusted keys are written beside them.
     """
-    if not (key or log_key or oms_key):
-        msg = "nothing is replaced: give --key, --log-key or --oms-key"
-        raise InvalidSpecError(msg)
     if not (log_key or oms_key):
         refuse_options(context, "trusted_keys", why="with --log-key or --oms-key only")
+        if not key:
+            msg = "nothing is replaced: give --key, --log-key or --oms-key"
+            raise InvalidSpecError(msg)
     current = parse(read_file(targets), Targets)
     following = ceremony.next_targets(current, now=system_clock())
     version = following.signed.version

@@ -1,12 +1,19 @@
 """``zoo pull | verify | lock | publish | list | show``: releases as users see them."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from model_zoo.canonical import JsonObject
+from model_zoo.cli.demands import (
+    AllowWithdrawn,
+    BuilderKey,
+    PolicyFile,
+    SpecFile,
+    policy_of,
+    require_overridable,
+)
 from model_zoo.cli.options import (
     DEFAULT_URL,
     Authority,
@@ -17,7 +24,6 @@ from model_zoo.cli.options import (
     TokenFile,
     TrustRoot,
     Url,
-    builder_role,
     connect,
     pinned,
     publisher_role,
@@ -28,7 +34,7 @@ from model_zoo.cli.output import emit, file_progress, say
 from model_zoo.cli.specs import read_spec
 from model_zoo.client import ZooClient
 from model_zoo.clock import rfc3339
-from model_zoo.envelopes import MAX_ENVELOPE_BYTES, Envelope, Role
+from model_zoo.envelopes import MAX_ENVELOPE_BYTES, Envelope
 from model_zoo.errors import InvalidSpecError, LocalError
 from model_zoo.jobs import JobSpec
 from model_zoo.keys import PublicKey
@@ -42,29 +48,23 @@ from model_zoo.locks import (
     write_lock,
 )
 from model_zoo.names import ModelName, ReleaseName
-from model_zoo.policy import Policy, read_policy
+from model_zoo.policy import Policy
 from model_zoo.trust.pulling import verify_folder
 from model_zoo.verification import VerifiedRelease, verify_directory
 
-BuilderKey = Annotated[
-    Path | None, typer.Option("--builder", help="Pinned builder key (PEM).")
-]
-SpecFile = Annotated[
-    Path | None, typer.Option("--spec", help="The spec that you sent (JSON).")
-]
 ProvenanceFile = Annotated[
     Path | None,
     typer.Option(help="For a folder: how a builder says it was made (zoo export)."),
 ]
+FolderToPublish = Annotated[Path | None, typer.Argument(help="Folder of files.")]
+PublishAs = Annotated[str, typer.Option("--as", help="publisher/model@version")]
+JobToPublish = Annotated[str, typer.Option(help="Publish what this job made.")]
 ToFolder = Annotated[
     Path | None, typer.Option("--to", help="Folder to make; else named after it.")
 ]
-AllowWithdrawn = Annotated[
-    list[str],
-    typer.Option(help="Take this release although what it was made from is withdrawn."),
-]
-PolicyFile = Annotated[
-    Path | None, typer.Option("--policy", help="What else to demand (JSON).")
+NameToPull = Annotated[str, typer.Argument(help="publisher/model[@version]")]
+Frozen = Annotated[
+    bool, typer.Option("--frozen", help="Pull exactly what the lock file says.")
 ]
 LockFile = Annotated[Path, typer.Option("--lock", help="The lock file.")]
 
@@ -79,7 +79,7 @@ def register(app: typer.Typer) -> None:
 
 def pull(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="publisher/model[@version]")] = "",
+    name: NameToPull = "",
     *,
     key: PublisherKeys = [],  # noqa: B006  typer copies it
     threshold: Threshold = None,
@@ -89,9 +89,7 @@ def pull(
     trust: TrustRoot = None,
     policy: PolicyFile = None,
     allow_withdrawn: AllowWithdrawn = [],  # noqa: B006  typer copies it
-    frozen: Annotated[
-        bool, typer.Option("--frozen", help="Pull exactly what the lock file says.")
-    ] = False,
+    frozen: Frozen = False,
     lock_file: LockFile = Path(LOCK_NAME),
     url: Url = DEFAULT_URL,
     ca: Authority = None,
@@ -102,36 +100,25 @@ def pull(
     Pin the zoo's root with --trust, or one publisher's keys with --key, or both: then
     both must hold.
     """
-    if frozen:
-        told = "with --frozen the lock file says whose keys count"
-        refuse_options(context, "key", "threshold", why=told)
-    else:
-        refuse_options(context, "lock_file", why="only with --frozen")
+    _refuse_of_other_pulls(context, frozen=frozen)
     demanded = policy_of(
-        key=publisher_role(key, threshold=threshold),
-        builder=builder,
-        spec=spec,
+        publisher_role(key, threshold=threshold),
+        made_by=(builder, spec),
         file=policy,
         allow_withdrawn=allow_withdrawn,
     )
-    anchor = pinned(trust)
-    if frozen:
-        lock = read_lock(lock_file)
-        with connect(
-            url, ca=ca, token_file=token_file, anchor=anchor or lock.anchor()
-        ) as zoo:
-            chosen = (lock.only(ReleaseName.parse(name)),) if name else lock.releases
-            _require_overridable(allow_withdrawn, [it.name for it in chosen])
-            _report(_pull_frozen(zoo, lock, chosen, policy=demanded, to=to, one=name))
-        return
+    lock = read_lock(lock_file) if frozen else None
+    anchor = pinned(trust) or (None if lock is None else lock.anchor())
     with connect(url, ca=ca, token_file=token_file, anchor=anchor) as zoo:
-        release = zoo.resolve(name)
-        _require_overridable(allow_withdrawn, [str(release)])
-        with file_progress() as progress:
-            pulled = zoo.pull(
-                release, policy=demanded, to=to or _folder(release), progress=progress
-            )
-    _report([pulled])
+        if lock is None:
+            release = zoo.resolve(name)
+            require_overridable(allow_withdrawn, [str(release)])
+            pulled = [_pull_one(zoo, release, policy=demanded, to=to)]
+        else:
+            locked = [it.name for it in lock.choose(name)]
+            require_overridable(allow_withdrawn, locked)
+            pulled = _pull_frozen(zoo, lock, name, policy=demanded, to=to)
+    _report(pulled)
 
 
 def verify(
@@ -154,9 +141,8 @@ def verify(
     """
     expected = ReleaseName.parse(name) if name else None
     demanded = policy_of(
-        key=publisher_role(key, threshold=threshold),
-        builder=builder,
-        spec=spec,
+        publisher_role(key, threshold=threshold),
+        made_by=(builder, spec),
         file=policy,
         allow_withdrawn=allow_withdrawn,
     )
@@ -165,7 +151,7 @@ def verify(
         found = verify_directory(folder, name=expected, policy=demanded)
     else:
         found = verify_folder(folder, anchor=anchor, policy=demanded, name=expected)
-    _require_overridable(allow_withdrawn, [str(found.statement.release)])
+    require_overridable(allow_withdrawn, [str(found.statement.release)])
     _report([found])
 
 
@@ -199,11 +185,11 @@ def lock(
 
 def publish(
     context: typer.Context,
-    folder: Annotated[Path | None, typer.Argument(help="Folder of files.")] = None,
+    folder: FolderToPublish = None,
     *,
-    as_: Annotated[str, typer.Option("--as", help="publisher/model@version")],
+    as_: PublishAs,
     key: SigningKeyFile,
-    job: Annotated[str, typer.Option(help="Publish what this job made.")] = "",
+    job: JobToPublish = "",
     builder: BuilderKey = None,
     spec: SpecFile = None,
     provenance: ProvenanceFile = None,
@@ -221,23 +207,20 @@ def publish(
     if (folder is None) == (not job):
         msg = "give either a folder or --job ID"
         raise InvalidSpecError(msg)
-    if folder is not None:
-        refuse_options(context, "builder", "spec", why="only with --job")
-    else:
-        refuse_options(context, "provenance", why="a job has its own")
+    others = ("provenance",) if job else ("builder", "spec")
+    refuse_options(context, *others, why="it is for the other of folder and --job")
+    signer = signing_key(key, passphrase_file=passphrase_file)
     with (
         connect(url, ca=ca, token_file=token_file, anchor=pinned(trust)) as zoo,
         file_progress() as bars,
     ):
         if folder is not None:
             made = read_envelope(provenance)
-            signer = signing_key(key, passphrase_file=passphrase_file)
             release = zoo.publish(
                 name, folder, key=signer, provenance=made, progress=bars
             )
         else:
             maker, ordered = _order(builder, spec)
-            signer = signing_key(key, passphrase_file=passphrase_file)
             release = zoo.publish_job(
                 job, as_=name, key=signer, builder=maker, spec=ordered, progress=bars
             )
@@ -278,27 +261,32 @@ def list_models(
     emit({"items": [model.to_object() for model in models]})
 
 
-def _pull_frozen(
-    zoo: ZooClient,
-    lock: Lock,
-    chosen: Sequence[LockedRelease],
-    *,
-    policy: Policy,
-    to: Path | None,
-    one: str,
-) -> list[VerifiedRelease]:
-    """Pull releases of a lock, each into a folder of its own below ``to``.
+def _refuse_of_other_pulls(context: typer.Context, *, frozen: bool) -> None:
+    if frozen:
+        told = "with --frozen the lock file says whose keys count"
+        refuse_options(context, "key", "threshold", why=told)
+    else:
+        refuse_options(context, "lock_file", why="only with --frozen")
 
-    Where ``one`` was asked for, ``to`` is its folder.
-    """
+
+def _pull_one(
+    zoo: ZooClient, name: ReleaseName, *, policy: Policy, to: Path | None
+) -> VerifiedRelease:
+    with file_progress() as progress:
+        folder = to or _folder(name)
+        return zoo.pull(name, policy=policy, to=folder, progress=progress)
+
+
+def _pull_frozen(
+    zoo: ZooClient, lock: Lock, name: str, *, policy: Policy, to: Path | None
+) -> list[VerifiedRelease]:
+    """Pull one release of a lock, or each into a folder of its own below ``to``."""
     pulled = []
     with file_progress() as progress:
-        for release in chosen:
-            folder = _frozen_folder(release, to=to, alone=bool(one))
+        for it in lock.choose(name):
+            folder = _frozen_folder(it, to=to, alone=bool(name))
             pulled.append(
-                pull_locked(
-                    zoo, lock, release, to=folder, policy=policy, progress=progress
-                )
+                pull_locked(zoo, lock, it, to=folder, policy=policy, progress=progress)
             )
     return pulled
 
@@ -371,41 +359,3 @@ def _verified(release: VerifiedRelease) -> JsonObject:
         "overridden": list(release.overridden),
         "files": release.statement.manifest.to_object()["files"],
     }
-
-
-def policy_of(
-    *,
-    key: Role | None,
-    builder: Path | None,
-    spec: Path | None,
-    file: Path | None,
-    allow_withdrawn: list[str],
-) -> Policy:
-    """Return all that the options demand: every file among them is read.
-
-    Raises:
-        InvalidSpecError: a file does not hold what it should, or a name is none.
-        LocalError: a file cannot be read.
-    """
-    demands = Policy() if file is None else read_policy(file)
-    names = tuple(str(ReleaseName.parse(name)) for name in allow_withdrawn)
-    return demands.model_copy(
-        update={
-            "publisher": key,
-            "builder": builder_role(builder),
-            "spec": None if spec is None else read_spec(spec),
-            "allow_withdrawn": (*demands.allow_withdrawn, *names),
-        }
-    )
-
-
-def _require_overridable(allowed: list[str], releases: list[str]) -> None:
-    """Accept overrides for what is at hand only: another has no effect.
-
-    Raises:
-        InvalidSpecError: one is for another release.
-    """
-    for name in allowed:
-        if name not in releases:
-            msg = f"--allow-withdrawn {name}: without effect on {', '.join(releases)}"
-            raise InvalidSpecError(msg)

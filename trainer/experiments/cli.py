@@ -111,25 +111,14 @@ def experiment(
     """
     scale: Scale = "quick" if quick else "full"
     photo = Photographed(image, box=box, trigger=trigger, as_it_is=as_it_is)
+    _refuse_of_others(context, name, quick=quick, is_ordered=bool(trainer))
     if name == STICKER:
-        of_runs = ("seeds", "processes", "trainer", "builder", *OF_A_ZOO)
-        refuse_options(
-            context, *of_runs, why=f"not with {STICKER}, whose detector is made here"
-        )
         show_sticker(photo, out=out, scale=scale)
         return
-    of_photos = ("image", "box", "trigger", "as_it_is")
-    refuse_options(context, *of_photos, why=f"only with {STICKER}")
-    if quick:
-        refuse_options(context, "seeds", why="a smoke version is of one")
-    if not trainer:
-        refuse_options(context, *OF_A_ZOO, why="only with --trainer and --builder")
 
     from trainer.experiments.run_cli import Asked, list_all, run_chosen
 
     if not name:
-        of_orders = ("processes", "trainer", "builder")
-        refuse_options(context, *of_orders, why="without a name they are listed")
         list_all(Asked(out or RESULTS, scale=scale, seeds=seeds, processes=processes))
         return
     chosen = _chosen(name)
@@ -137,6 +126,29 @@ def experiment(
     desk = _desk(trainer, builder, url=url, ca=ca, token_file=token_file)
     asked = Asked(folder, scale=scale, seeds=seeds, processes=processes, desk=desk)
     run_chosen(chosen, asked)
+
+
+def _refuse_of_others(
+    context: typer.Context, name: str, *, quick: bool, is_ordered: bool
+) -> None:
+    """Refuse the options that have no effect on what ``name`` asks for.
+
+    Raises:
+        InvalidSpecError: one of them is given.
+    """
+    of_runs = ("processes", "trainer", "builder")
+    of_photos = ("image", "box", "trigger", "as_it_is")
+    if name == STICKER:
+        why = f"not with {STICKER}, whose detector is made here"
+        refuse_options(context, "seeds", *of_runs, *OF_A_ZOO, why=why)
+        return
+    refuse_options(context, *of_photos, why=f"only with {STICKER}")
+    if not name:
+        refuse_options(context, *of_runs, why="without a name they are listed")
+    if quick:
+        refuse_options(context, "seeds", why="a smoke version is of one")
+    if not is_ordered:
+        refuse_options(context, *OF_A_ZOO, why="only with --trainer and --builder")
 
 
 def _folder(scale: "Scale") -> Path:
