@@ -1,24 +1,31 @@
 """What the service answers, as its clients read it: checked, fields of later kept out.
 
 A server may be lying: nothing here is believed about a model until
-``model_zoo.verification`` has seen the signatures.
+``model_zoo.verification`` has seen the signatures. Whether an answer bears the name or
+the id that was asked for is checked at once.
 """
 
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from model_zoo.canonical import JsonObject
 from model_zoo.documents import Document
 from model_zoo.envelopes import Envelope
-from model_zoo.errors import InvalidSpecError, MalformedDocumentError
+from model_zoo.errors import (
+    InvalidSpecError,
+    MalformedDocumentError,
+    WrongReleaseError,
+)
 from model_zoo.jobs import Digest
 from model_zoo.manifest import MAX_FILES, FileEntry
+from model_zoo.names import ModelName, ReleaseName
 
 MAX_PART_BYTES = 64 * 1024 * 1024
 """A part is held in memory; a server may not ask for more than this at once."""
 MAX_PARTS = 1 << 20
+MAX_QUOTED_CHARACTERS = 200
 
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 JobId = Annotated[str, Field(pattern=r"\A[0-9a-f]{32}\z")]
@@ -36,6 +43,11 @@ def check_id(text: str, *, what: str) -> str:
         msg = f"{what} id {text[:80]!a}: expected 32 lowercase hexadecimal digits"
         raise InvalidSpecError(msg)
     return text
+
+
+def escaped(text: str) -> str:
+    """Return a server's ``text`` as it may stand in a message: short, on one line."""
+    return ascii(text[:MAX_QUOTED_CHARACTERS])
 
 
 class Answer(Document):
@@ -65,6 +77,16 @@ class PublishedRelease(Answer):
     envelope: dict[str, Any]
     provenance: dict[str, Any] | None = None
     pending: bool = False
+
+    def require_name(self, name: ReleaseName) -> Self:
+        """Return the answer if it is about the release that was asked for.
+
+        Raises:
+            WrongReleaseError: it is about another one, or none.
+        """
+        if self.name != str(name):
+            raise WrongReleaseError(expected=str(name), found=escaped(self.name))
+        return self
 
     def envelopes(self) -> tuple[Envelope, Envelope | None]:
         """Return release statement and provenance, each still to be verified.
@@ -140,6 +162,17 @@ class ModelListing(Answer):
     name: str
     versions: tuple[str, ...]
 
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        """Refuse what is no name of a release: people copy it from a list."""
+        try:
+            model = ModelName.parse(self.name)
+            for version in self.versions:
+                ReleaseName(model.publisher, model.model, version)
+        except InvalidSpecError as error:
+            raise ValueError(str(error)) from error
+        return self
+
 
 class Models(Answer):
     """The list of models."""
@@ -156,6 +189,24 @@ class ModelReleases(Answer):
     name: str
     publisher_keyid: Digest
     releases: tuple[PublishedRelease, ...]
+
+    def require_model(self, model: ModelName) -> Self:
+        """Return the answer if it is about the model that was asked for.
+
+        Raises:
+            WrongReleaseError: it, or a release in it, is of another one, or of none.
+        """
+        if self.name != str(model):
+            raise WrongReleaseError(expected=str(model), found=escaped(self.name))
+        for release in self.releases:
+            try:
+                found = ReleaseName.parse(release.name)
+            except InvalidSpecError as error:
+                msg = f"{model}: the server lists what is no release: {error}"
+                raise MalformedDocumentError(msg) from error
+            if found.model_name != model:
+                raise WrongReleaseError(expected=f"{model}@...", found=str(found))
+        return self
 
 
 class BoundKey(Answer):
@@ -201,6 +252,26 @@ class Job(Answer):
     def is_final(self) -> bool:
         """Whether the job will not change any more."""
         return self.state in FINAL_STATES
+
+
+def require_job(
+    answer: Job, job: str | None = None, *, ordered: JsonObject | None = None
+) -> Job:
+    """Return ``answer`` if it is about the job of that id, or the one just ordered.
+
+    Raises:
+        MalformedDocumentError: it is about another job.
+    """
+    expected = {"id": job} if ordered is None else ordered
+    found = answer.to_object()
+    for field, value in expected.items():
+        if found[field] != value:
+            msg = (
+                f"the server answers with another job: {field} {value!a} was expected, "
+                f"{escaped(str(found[field]))} found"
+            )
+            raise MalformedDocumentError(msg)
+    return answer
 
 
 class Jobs(Answer):

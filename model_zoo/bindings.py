@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from model_zoo.answers import BoundKey
+from model_zoo.answers import BoundKey, escaped
 from model_zoo.errors import MalformedDocumentError
 from model_zoo.keys import PublicKey
 from model_zoo.names import check_name
@@ -20,12 +20,15 @@ def bind(
 
     Raises:
         ConflictError: the name is bound to another key.
-        MalformedDocumentError: the zoo says it bound another key.
+        MalformedDocumentError: the zoo says it bound another name or key.
     """
     path = f"/{noun}s/{check_name(name, what=noun)}"
     body = {"public_key": public_key.to_pem()}
     bound = BoundKey.read(transport.send("PUT", path, body))
-    if bound.keyid != public_key.keyid:
-        msg = f"{noun} {name}: the zoo bound another key than the one it was given"
+    if (bound.name, bound.keyid) != (name, public_key.keyid):
+        msg = (
+            f"{noun} {name}: the zoo says that it bound another name or key: "
+            f"{escaped(bound.name)}, {bound.keyid}"
+        )
         raise MalformedDocumentError(msg)
     return bound

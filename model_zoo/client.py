@@ -15,21 +15,25 @@ from model_zoo.answers import (
     Models,
     PublishedRelease,
     check_id,
+    require_job,
 )
+from model_zoo.attestations import ReleaseStatement
 from model_zoo.bindings import bind
 from model_zoo.envelopes import Envelope
-from model_zoo.errors import InvalidSpecError
+from model_zoo.errors import InvalidSpecError, NotFoundError
 from model_zoo.events import JobEvent, follow
 from model_zoo.folders import FileProgress
 from model_zoo.jobs import JobSpec, kind_of
 from model_zoo.keys import PublicKey, SigningKey
 from model_zoo.names import ModelName, ReleaseName, check_name
-from model_zoo.policy import TrustPolicy, VerificationPolicy
-from model_zoo.text import printable
+from model_zoo.policy import Policy
 from model_zoo.transport import Server, Transport
 from model_zoo.trust import pulling as trusted
 from model_zoo.trust.anchor import Anchor, unpinned
 from model_zoo.verification import VerifiedRelease
+
+MAX_SHOWN = 20
+"""Versions that a message lists."""
 
 
 class ZooClient:
@@ -68,36 +72,64 @@ class ZooClient:
             raise unpinned()
         return self._anchor
 
+    @property
+    def root(self) -> bytes | None:
+        """The bytes of the pinned root; None where keys alone are pinned."""
+        return None if self._anchor is None else self._anchor.root
+
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
 
     def models(self) -> tuple[ModelListing, ...]:
-        """Return every model and its versions."""
+        """Return every model and its versions, as the zoo lists them."""
         return Models.read(self._transport.get("/models")).items
 
     def model(self, name: ModelName) -> ModelReleases:
-        """Return a model's releases; nothing of them is verified."""
+        """Return a model's releases; nothing of them is verified but their names.
+
+        Raises:
+            WrongReleaseError: the zoo answers with another model, or its releases.
+        """
         path = f"/models/{name.publisher}/{name.model}"
-        return ModelReleases.read(self._transport.get(path))
+        return ModelReleases.read(self._transport.get(path)).require_model(name)
 
     def resolve(self, text: str) -> ReleaseName:
         """Return the release that ``publisher/model[@version]`` names.
 
         Without a version there must be only one: which of several is the latest is
-        for the publisher to sign, not for the server to choose.
+        for the publisher to sign, not for the server to choose. Under a pinned root
+        they are those that the publisher's role vouches for. Without one the server's
+        list is a hint, and what it leads to must bear the name that was asked for.
 
         Raises:
             InvalidSpecError: not such a name, or several versions to choose from.
+            NotFoundError: there is no such model, or no version of it.
+            VerificationError: the server's list is not of what was asked for, or the
+                role cannot be believed.
         """
         if "@" in text:
             return ReleaseName.parse(text)
-        name = ModelName.parse(text)
-        releases = [release.name for release in self.model(name).releases]
-        if len(releases) != 1:
-            msg = f"{text}: say which version: {', '.join(releases) or 'none is there'}"
-            raise InvalidSpecError(printable(msg))
-        return ReleaseName.parse(releases[0])
+        model = ModelName.parse(text)
+        names = self._versions(model)
+        if not names:
+            msg = f"{model}: no version of it is there"
+            raise NotFoundError(msg)
+        if len(names) > 1:
+            shown = [
+                *map(str, names[:MAX_SHOWN]),
+                *(["..."] * (len(names) > MAX_SHOWN)),
+            ]
+            msg = f"{model}: say which version: {', '.join(shown)}"
+            raise InvalidSpecError(msg)
+        return names[0]
+
+    def _versions(self, model: ModelName) -> tuple[ReleaseName, ...]:
+        if self._anchor is not None:
+            return trusted.versions(self._transport, model, anchor=self._anchor)
+        return tuple(
+            ReleaseName.parse(release.name) for release in self.model(model).releases
+        )
 
     def release(self, name: ReleaseName | str) -> PublishedRelease:
         """Return what the zoo says of a release; nothing of it is verified."""
@@ -107,7 +139,7 @@ class ZooClient:
         self,
         name: ReleaseName | str,
         *,
-        policy: VerificationPolicy | TrustPolicy,
+        policy: Policy,
         to: Path,
         progress: FileProgress | None = None,
     ) -> VerifiedRelease:
@@ -115,21 +147,22 @@ class ZooClient:
 
         Args:
             name: which release.
-            policy: pinned keys, or what to demand beside the pinned root.
+            policy: pinned keys, and what else to demand; all of it must hold, and the
+                walk from the root as well, where one is pinned.
             to: the folder to make.
             progress: told of every piece that arrived.
 
         Raises:
             ConflictError: ``to`` holds something else.
-            InvalidSpecError: a trust policy, and no root is pinned.
+            InvalidSpecError: the policy demands what nothing that is pinned can honour.
             VerificationError: what came cannot be believed; nothing was written.
             LocalError: it cannot be written.
         """
-        if isinstance(policy, TrustPolicy):
+        if self._anchor is not None:
             return trusted.pull(
                 self._transport,
                 _release_name(name),
-                anchor=self.anchor,
+                anchor=self._anchor,
                 policy=policy,
                 to=to,
                 progress=progress,
@@ -142,7 +175,24 @@ class ZooClient:
             progress=progress,
         )
 
-    def load_folder(self, folder: Path, *, policy: TrustPolicy) -> dict[str, Any]:
+    def look_up(
+        self, name: ReleaseName | str, *, policy: Policy
+    ) -> tuple[ReleaseStatement, Envelope]:
+        """Return the statement about a release and its envelope, verified; no files.
+
+        Raises:
+            InvalidSpecError: the policy demands what nothing that is pinned can honour.
+            VerificationError: it cannot be believed.
+        """
+        wanted = _release_name(name)
+        if self._anchor is None:
+            return pulling.look_up(self._transport, wanted, policy=policy)[:2]
+        found, _, _ = trusted.look_up(
+            self._transport, wanted, anchor=self._anchor, policy=policy
+        )
+        return found.statement, found.envelope
+
+    def load_folder(self, folder: Path, *, policy: Policy) -> dict[str, Any]:
         """Return the tensors in a pulled folder, if nothing was withdrawn since.
 
         Raises:
@@ -155,7 +205,7 @@ class ZooClient:
         self,
         name: ReleaseName | str,
         *,
-        policy: VerificationPolicy | TrustPolicy,
+        policy: Policy,
     ) -> dict[str, Any]:
         """Return the tensors of a release, from the very bytes that were verified.
 
@@ -272,11 +322,14 @@ class ZooClient:
             "trainer": check_name(trainer, what="trainer"),
             "spec": spec.to_object(),
         }
-        return Job.read(self._transport.send("POST", "/jobs", body))
+        return require_job(
+            Job.read(self._transport.send("POST", "/jobs", body)), ordered=body
+        )
 
     def job(self, job: str) -> Job:
         """Return how ``job`` stands."""
-        return Job.read(self._transport.get(f"/jobs/{check_id(job, what='job')}"))
+        answer = self._transport.get(f"/jobs/{check_id(job, what='job')}")
+        return require_job(Job.read(answer), job)
 
     def jobs(
         self, *, state: str | None = None, trainer: str | None = None
@@ -289,7 +342,7 @@ class ZooClient:
     def cancel(self, job: str) -> Job:
         """Ask for ``job`` to be stopped; it may still end otherwise."""
         path = f"/jobs/{check_id(job, what='job')}/cancel"
-        return Job.read(self._transport.send("POST", path, {}))
+        return require_job(Job.read(self._transport.send("POST", path, {})), job)
 
     def events(self, job: str, *, after: int = 0) -> Iterator[JobEvent]:
         """Yield what happens to ``job`` from event ``after`` on, until its last."""

@@ -1,10 +1,14 @@
-"""``zoo.lock``: releases, files and keys, so that a machine pulls exactly these."""
+"""``zoo.lock``: releases, files, keys and root, so that a machine pulls exactly these.
+
+A reader refuses a format or a field that it does not know, and every new field raises
+``format``: what an older reader passed over would be a demand dropped in silence.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from model_zoo.client import ZooClient
 from model_zoo.digests import sha256_bytes
@@ -17,8 +21,10 @@ from model_zoo.jobs import Digest
 from model_zoo.keys import PublicKey
 from model_zoo.manifest import FileEntry
 from model_zoo.names import ReleaseName
-from model_zoo.policy import VerificationPolicy
-from model_zoo.verification import VerifiedRelease, verify_release
+from model_zoo.policy import Policy
+from model_zoo.trust.anchor import Anchor
+from model_zoo.trust.updater import MAX_ROOT_BYTES, require_root
+from model_zoo.verification import VerifiedRelease
 
 LOCK_NAME = "zoo.lock"
 MAX_LOCK_BYTES = 16 * 1024 * 1024
@@ -27,44 +33,95 @@ MAX_KEYS = 32
 
 
 class LockedRelease(Document):
-    """One release: its files, the digest of its statement, and whose word that is."""
+    """One release: its files, the digest of its statement, and whose word that is.
+
+    Without ``publisher_keys`` the root of the lock vouches for it.
+    """
 
     name: str
     files: tuple[FileEntry, ...]
     statement_sha256: Digest
-    publisher_keys: Annotated[tuple[str, ...], Field(min_length=1, max_length=MAX_KEYS)]
-    threshold: Annotated[int, Field(ge=1, le=MAX_KEYS)]
+    publisher_keys: Annotated[tuple[str, ...], Field(max_length=MAX_KEYS)] = ()
+    threshold: Annotated[int, Field(ge=1, le=MAX_KEYS)] = 1
 
-    def policy(self) -> VerificationPolicy:
-        """Return the policy that only this very statement fulfils.
+    def publisher(self) -> Role | None:
+        """Return the keys that must have signed the statement, if any are locked.
 
         Raises:
             InvalidSpecError: the lock file's keys are no keys, or make no role.
         """
+        if not self.publisher_keys:
+            return None
         keys = tuple(PublicKey.from_pem(pem) for pem in self.publisher_keys)
         try:
-            role = Role("publisher", keys, self.threshold)
+            return Role("publisher", keys, self.threshold)
         except ValueError as error:
             msg = f"{LOCK_NAME}: {self.name}: {error}"
             raise InvalidSpecError(msg) from error
-        return VerificationPolicy(
-            publisher=role, statement_sha256=self.statement_sha256
-        )
 
 
 class Lock(Document):
-    """What a machine may pull, and nothing else."""
+    """What a machine may pull, and nothing else.
 
-    format: Literal[1] = 1
+    ``root`` is the pinned root itself, so that a fresh checkout needs no other file:
+    every release must then be one that the walk from it leads to now. Format 1 has
+    none.
+    """
+
+    format: Literal[1, 2] = 2
+    root: Annotated[str, Field(max_length=MAX_ROOT_BYTES)] | None = None
     releases: Annotated[
         tuple[LockedRelease, ...], Field(min_length=1, max_length=MAX_RELEASES)
     ]
 
+    @model_validator(mode="after")
+    def _check_pins(self) -> Self:
+        """Refuse a release that nothing pins, and a root where there is none."""
+        if self.root is not None and self.format == 1:
+            msg = "format 1 has no root"
+            raise ValueError(msg)
+        if self.root is None and not all(it.publisher_keys for it in self.releases):
+            msg = "a release without publisher keys needs a root"
+            raise ValueError(msg)
+        return self
+
+    def anchor(self) -> Anchor | None:
+        """Return the locked root as an anchor; None where keys alone are locked.
+
+        Raises:
+            MalformedDocumentError: it is no root.
+        """
+        if self.root is None:
+            return None
+        return Anchor(root=require_root(self.root.encode(), where=LOCK_NAME))
+
     def merged_with(self, newer: "Lock") -> "Lock":
-        """Return both locks' releases; where both name one, the newer entry."""
+        """Return both locks' releases; where both name one, the newer entry.
+
+        Raises:
+            InvalidSpecError: they pin two roots.
+        """
+        if None not in {self.root, newer.root} and self.root != newer.root:
+            msg = (
+                "the lock file pins another root, and one root goes for all of it; use "
+                "another file with --lock"
+            )
+            raise InvalidSpecError(msg)
         releases = {release.name: release for release in self.releases}
         releases |= {release.name: release for release in newer.releases}
-        return Lock(releases=tuple(releases[name] for name in sorted(releases)))
+        return Lock(
+            root=self.root or newer.root,
+            releases=tuple(releases[name] for name in sorted(releases)),
+        )
+
+    def choose(self, text: str) -> tuple[LockedRelease, ...]:
+        """Return the release that ``text`` names; all of them where it is empty.
+
+        Raises:
+            InvalidSpecError: it is no release's name.
+            PolicyNotMetError: it is not locked.
+        """
+        return (self.only(ReleaseName.parse(text)),) if text else self.releases
 
     def only(self, name: ReleaseName) -> LockedRelease:
         """Return the release called ``name``.
@@ -80,22 +137,28 @@ class Lock(Document):
 
 
 def lock_releases(
-    zoo: ZooClient, names: Iterable[ReleaseName], *, publisher: Role
+    zoo: ZooClient, names: Iterable[ReleaseName], *, publisher: Role | None = None
 ) -> Lock:
-    """Return a lock of releases whose statements ``publisher`` signed.
+    """Return a lock of releases that the client's root vouches for, or keys, or both.
+
+    Args:
+        zoo: the client; its root, if it pins one, becomes that of the lock.
+        names: which releases.
+        publisher: the keys that must have signed each statement, to be locked, too.
 
     Raises:
-        VerificationError: one of them cannot be believed.
-        InvalidSpecError: no name, or names of several publishers: the keys of one
-            would then vouch for the releases of another.
+        VerificationError: one of them cannot be believed, or nothing is pinned.
+        InvalidSpecError: no name; or keys, and names of several publishers: the keys
+            of one would then vouch for the releases of another.
     """
     names = list(names)
-    if len({name.publisher for name in names}) > 1:
+    if publisher is not None and len({name.publisher for name in names}) > 1:
         msg = "lock the releases of one publisher at a time, each with its own keys"
         raise InvalidSpecError(msg)
     releases = tuple(_locked(zoo, name, publisher) for name in sorted(set(names)))
+    root = None if zoo.root is None else zoo.root.decode()
     try:
-        return Lock(releases=releases)
+        return Lock(root=root, releases=releases)
     except ValueError as error:
         msg = f"a lock is of 1 to {MAX_RELEASES} releases"
         raise InvalidSpecError(msg) from error
@@ -103,23 +166,44 @@ def lock_releases(
 
 def pull_locked(
     zoo: ZooClient,
+    lock: Lock,
     release: LockedRelease,
     *,
     to: Path,
+    policy: Policy | None = None,
     progress: FileProgress | None = None,
 ) -> VerifiedRelease:
     """Make ``to`` the verified folder of exactly the locked release.
 
+    Args:
+        zoo: the client; it must pin the root that the lock pins, if it pins one.
+        lock: what the release is an entry of.
+        release: which one.
+        to: the folder to make.
+        policy: what to demand beside what is locked.
+        progress: told of every piece that arrived.
+
     Raises:
-        PolicyNotMetError: the zoo has another statement or files under the name.
+        PolicyNotMetError: the zoo has another statement or files under the name, or
+            the client does not pin the lock's root.
+        InvalidSpecError: the policy pins keys or a statement of its own.
         ConflictError: ``to`` holds something else.
         ZooError: as ``ZooClient.pull``.
     """
-    name, policy = ReleaseName.parse(release.name), release.policy()
-    envelope, provenance = zoo.release(name).envelopes()
-    statement = verify_release(
-        envelope, name=name, policy=policy, provenance=provenance
-    )
+    policy = policy or Policy()
+    if policy.publisher is not None or policy.statement_sha256 is not None:
+        msg = "which keys and statement are pinned is for the lock file to say"
+        raise InvalidSpecError(msg)
+    if lock.root is not None and zoo.root != lock.root.encode():
+        msg = "the lock file pins a root, and this is another one, or none: --trust"
+        raise PolicyNotMetError(msg)
+    name = ReleaseName.parse(release.name)
+    pins = {
+        "publisher": release.publisher(),
+        "statement_sha256": release.statement_sha256,
+    }
+    policy = policy.model_copy(update=pins)
+    statement, _ = zoo.look_up(name, policy=policy)
     if statement.manifest.files != release.files:
         msg = f"{name}: the lock file lists other files than its publisher signed"
         raise PolicyNotMetError(msg)
@@ -151,18 +235,13 @@ def read_lock(path: Path) -> Lock:
         raise InvalidSpecError(msg) from error
 
 
-def _locked(zoo: ZooClient, name: ReleaseName, publisher: Role) -> LockedRelease:
-    envelope, provenance = zoo.release(name).envelopes()
-    statement = verify_release(
-        envelope,
-        name=name,
-        policy=VerificationPolicy(publisher=publisher),
-        provenance=provenance,
-    )
+def _locked(zoo: ZooClient, name: ReleaseName, publisher: Role | None) -> LockedRelease:
+    statement, envelope = zoo.look_up(name, policy=Policy(publisher=publisher))
+    keys = () if publisher is None else publisher.keys
     return LockedRelease(
         name=str(name),
         files=statement.manifest.files,
         statement_sha256=sha256_bytes(envelope.unverified_payload),
-        publisher_keys=tuple(key.to_pem() for key in publisher.keys),
-        threshold=publisher.threshold,
+        publisher_keys=tuple(key.to_pem() for key in keys),
+        threshold=1 if publisher is None else publisher.threshold,
     )

@@ -20,7 +20,7 @@ from model_zoo.jobs import JobSpec
 from model_zoo.keys import PublicKey, SigningKey
 from model_zoo.manifest import Manifest
 from model_zoo.names import ReleaseName
-from model_zoo.policy import VerificationPolicy
+from model_zoo.policy import Policy
 from model_zoo.pulling import download_files, release_path
 from model_zoo.transport import Transport
 from model_zoo.trust.anchor import Anchor
@@ -74,7 +74,8 @@ def publish(
         InvalidSpecError: the folder holds what no release may.
         ConflictError: the name is taken by other files.
         NotPermittedError: the publisher's name is bound to another key, or to none.
-        VerificationError: the service refused a file or statement, and says why.
+        VerificationError: the service refused a file or statement, and says why; or it
+            answers with another release.
     """
     manifest = manifest_of(folder)
     envelope = sign_release(ReleaseStatement(name, manifest), author.key)
@@ -95,7 +96,7 @@ def publish(
             "PUT", release_path(name), {**body, "roles": signed}
         ),
     )
-    return PublishedRelease.read(answer)
+    return PublishedRelease.read(answer).require_name(name)
 
 
 def submit_next_roles(
@@ -255,11 +256,9 @@ def cosigners(transport: Transport, publisher: str, author: Author) -> tuple[str
     return tuple(keyid for keyid in keyids if keyid != author.key.public.keyid)
 
 
-def order(builder: PublicKey, spec: JobSpec) -> VerificationPolicy:
+def order(builder: PublicKey, spec: JobSpec) -> Policy:
     """Return what a draft must fulfil: this builder says it followed this spec."""
-    return VerificationPolicy(
-        publisher=None, builder=Role("builder", (builder,)), spec=spec
-    )
+    return Policy(publisher=None, builder=Role("builder", (builder,)), spec=spec)
 
 
 def publish_job(
@@ -268,7 +267,7 @@ def publish_job(
     *,
     name: ReleaseName,
     author: Author,
-    order: VerificationPolicy,
+    order: Policy,
     progress: FileProgress | None = None,
 ) -> PublishedRelease:
     """Publish what ``job`` made, once it is what was ordered.
@@ -298,7 +297,7 @@ def fetch_draft(
     transport: Transport,
     job: str,
     *,
-    order: VerificationPolicy,
+    order: Policy,
     to: Path,
     progress: FileProgress | None = None,
 ) -> Envelope:

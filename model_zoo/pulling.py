@@ -12,6 +12,7 @@ from model_zoo.answers import PublishedRelease
 from model_zoo.attestations import ReleaseStatement
 from model_zoo.bundles import write_bundle
 from model_zoo.downloads import Downloader
+from model_zoo.envelopes import Envelope
 from model_zoo.errors import (
     ConflictError,
     InvalidSpecError,
@@ -23,7 +24,7 @@ from model_zoo.formats import check_format
 from model_zoo.manifest import Manifest
 from model_zoo.names import ReleaseName
 from model_zoo.partials import PARTIAL_SUFFIX
-from model_zoo.policy import VerificationPolicy
+from model_zoo.policy import Policy
 from model_zoo.transport import API, Transport
 from model_zoo.verification import (
     VerifiedRelease,
@@ -39,15 +40,37 @@ def release_path(name: ReleaseName) -> str:
 
 
 def fetch_release(transport: Transport, name: ReleaseName) -> PublishedRelease:
-    """Return what the service says of ``name``; nothing of it is verified yet."""
-    return PublishedRelease.read(transport.get(release_path(name)))
+    """Return what the service says of ``name``; nothing of it is verified yet.
+
+    Raises:
+        WrongReleaseError: it answers with another release.
+    """
+    answer = PublishedRelease.read(transport.get(release_path(name)))
+    return answer.require_name(name)
+
+
+def look_up(
+    transport: Transport, name: ReleaseName, *, policy: Policy
+) -> tuple[ReleaseStatement, Envelope, Envelope | None]:
+    """Return a release's statement, verified, its envelope and that of provenance.
+
+    Raises:
+        InvalidSpecError: the policy demands what keys alone cannot honour.
+        VerificationError: it cannot be believed.
+    """
+    policy.require_honoured(rooted=False)
+    envelope, provenance = fetch_release(transport, name).envelopes()
+    statement = verify_release(
+        envelope, name=name, policy=policy, provenance=provenance
+    )
+    return statement, envelope, provenance
 
 
 def pull(
     transport: Transport,
     name: ReleaseName,
     *,
-    policy: VerificationPolicy,
+    policy: Policy,
     to: Path,
     progress: FileProgress | None = None,
 ) -> VerifiedRelease:
@@ -61,10 +84,7 @@ def pull(
         TransportError: it did not arrive; nothing was written.
         LocalError: it cannot be written.
     """
-    envelope, provenance = fetch_release(transport, name).envelopes()
-    statement = verify_release(
-        envelope, name=name, policy=policy, provenance=provenance
-    )
+    statement, envelope, provenance = look_up(transport, name, policy=policy)
     if is_occupied(to):
         return _already_there(to, statement, policy=policy)
     with staging_beside(to) as staging:
@@ -151,7 +171,7 @@ def _already_there(
     folder: Path,
     statement: ReleaseStatement,
     *,
-    policy: VerificationPolicy,
+    policy: Policy,
 ) -> VerifiedRelease:
     """Return the release that ``folder`` holds, if it is the one of ``statement``."""
     try:

@@ -29,7 +29,7 @@ from model_zoo.formats import check_format
 from model_zoo.keys import PublicKey
 from model_zoo.manifest import FileEntry, Manifest
 from model_zoo.names import ReleaseName
-from model_zoo.policy import VerificationPolicy
+from model_zoo.policy import Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class VerifiedRelease:
         path: the folder.
         statement: the release's name and files.
         envelope: the publisher's signed statement.
-        keyids: the pinned publisher keys that signed it; none under a trust root.
+        keyids: the pinned publisher keys that signed it; none where only a root is.
         as_of: under a trust root, when the zoo vouched for it; later yanks are unseen.
         witnessed: whether witnesses attest to that moment.
         overridden: withdrawals that the policy said to ignore.
@@ -61,7 +61,7 @@ def verify_release(
     envelope: Envelope,
     *,
     name: ReleaseName | None,
-    policy: VerificationPolicy,
+    policy: Policy,
     provenance: Envelope | None = None,
 ) -> ReleaseStatement:
     """Return the statement about a release, once the policy holds for it.
@@ -75,19 +75,49 @@ def verify_release(
 
     Raises:
         VerificationError: a subclass for each way in which it does not hold.
+        InvalidSpecError: the policy demands what only a root can honour.
     """
-    # (1) A policy that demands nothing refuses.
-    publisher = policy.require_publisher()
+    # (1) A policy that demands nothing refuses, and so does one that demands what keys
+    #     alone cannot honour.
+    policy.require_honoured(rooted=False)
     # (2) Enough of the pinned publisher keys signed the statement; only now is it
     #     parsed, and it must be a release statement whose subjects are its files.
-    statement = open_release(envelope, publisher)
+    statement = open_release(envelope, policy.require_keys())
     # (3) It speaks of the release that was asked for: a signature over another
     #     release, or another version of this one, is worth nothing here.
     if name is not None and statement.release != name:
         raise WrongReleaseError(expected=str(name), found=str(statement.release))
     # (4) It leaves room for the signatures beside the files.
     require_no_reserved_name(statement.manifest)
-    # (5) Where a lock file pins one statement, it is that one to the last byte.
+    # (5) All else that the policy demands holds.
+    require_demands(statement, envelope, policy=policy, provenance=provenance)
+    return statement
+
+
+def require_demands(
+    statement: ReleaseStatement,
+    envelope: Envelope,
+    *,
+    policy: Policy,
+    provenance: Envelope | None,
+) -> None:
+    """Accept a release that shows what a policy demands, whatever is pinned.
+
+    Args:
+        statement: what the release says; its name is the one that was asked for.
+        envelope: the statement, signed.
+        policy: what is demanded; the pinned keys, if any, must have signed.
+        provenance: the builder's statement, from anyone.
+
+    Raises:
+        VerificationError: a subclass for each way in which it does not hold.
+    """
+    # (1) It is from a publisher that the policy accepts.
+    policy.require_accepted(statement.release)
+    # (2) Where publisher keys are pinned, enough of them signed it.
+    if policy.publisher is not None:
+        open_release(envelope, policy.publisher)
+    # (3) Where a lock file pins one statement, it is that one to the last byte.
     found = sha256_bytes(envelope.unverified_payload)
     if policy.statement_sha256 not in {None, found}:
         msg = (
@@ -95,17 +125,16 @@ def verify_release(
             f"pinned, the publisher signed another: {found}"
         )
         raise PolicyNotMetError(msg)
-    # (6) Where a builder is pinned, that builder says how these files were made.
+    # (4) Where a builder is pinned, that builder says how these files were made.
     if policy.builder is not None:
         if provenance is None:
             msg = f"{statement.release}: a builder is pinned and there is no provenance"
             raise PolicyNotMetError(msg)
         verify_provenance(provenance, manifest=statement.manifest, policy=policy)
-    return statement
 
 
 def verify_provenance(
-    envelope: Envelope, *, manifest: Manifest, policy: VerificationPolicy
+    envelope: Envelope, *, manifest: Manifest, policy: Policy
 ) -> None:
     """Accept ``manifest`` only if the pinned builder made it as it should be made.
 
@@ -172,7 +201,7 @@ def verify_files(manifest: Manifest, folder: Path) -> None:
 
 
 def verify_directory(
-    folder: Path, *, name: ReleaseName | None, policy: VerificationPolicy
+    folder: Path, *, name: ReleaseName | None, policy: Policy
 ) -> VerifiedRelease:
     """Return the release in a pulled folder, verified anew and without a network.
 
@@ -186,6 +215,7 @@ def verify_directory(
         InvalidSpecError: there is no such folder.
         LocalError: it cannot be read.
     """
+    policy.require_honoured(rooted=False)
     envelope, provenance = read_bundle(folder)
     statement = verify_release(
         envelope, name=name, policy=policy, provenance=provenance
@@ -240,16 +270,21 @@ def verified(
     statement: ReleaseStatement,
     envelope: Envelope,
     *,
-    policy: VerificationPolicy,
+    policy: Policy,
 ) -> VerifiedRelease:
     """Return the release in ``folder``, which was verified by pinned keys."""
-    keys = policy.require_publisher().keys
     return VerifiedRelease(
         path=folder,
         statement=statement,
         envelope=envelope,
-        keyids=tuple(key.keyid for key in keys if _signed_by(key, envelope)),
+        keyids=signers(envelope, policy=policy),
     )
+
+
+def signers(envelope: Envelope, *, policy: Policy) -> tuple[str, ...]:
+    """Return the keyids of the pinned publisher keys that signed a statement."""
+    keys = () if policy.publisher is None else policy.publisher.keys
+    return tuple(key.keyid for key in keys if _signed_by(key, envelope))
 
 
 def _signed_by(key: PublicKey, envelope: Envelope) -> bool:

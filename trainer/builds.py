@@ -292,11 +292,15 @@ def parent_bytes(spec: BuildSpec | DetectorSpec, path: Path | None) -> bytes:
     """Return the parent that ``spec`` names, its digest checked; none for training.
 
     Raises:
-        InvalidSpecError: the spec names a parent and there is no file.
+        InvalidSpecError: the spec names a parent and there is no file, or there is a
+            file and the spec names none.
         DigestMismatchError: the file is another one.
         LocalError: it cannot be read.
     """
     if isinstance(spec, TrainSpec):
+        if path is not None:
+            msg = f"{kind_of(spec)} starts from no parent, and one was given: {path}"
+            raise InvalidSpecError(msg)
         return b""
     if path is None:
         msg = f"{kind_of(spec)} needs the file of its parent, sha256 {spec.parent}"

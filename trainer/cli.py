@@ -16,6 +16,7 @@ from model_zoo.cli.options import (
     TokenFile,
     Url,
     connect,
+    refuse_options,
 )
 from model_zoo.cli.output import console, emit, say
 from model_zoo.cli.specs import read_spec
@@ -37,6 +38,13 @@ Parent = Annotated[Path, typer.Option(help="The downloaded weights, .safetensors
 Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads; part of the result.")]
 Network = Annotated[str, typer.Option(help="The architecture's name.")]
+
+BuilderOfJob = Annotated[
+    Path | None, typer.Option(help="For a job: the trainer's public key, pinned.")
+]
+SpecOfJob = Annotated[
+    Path | None, typer.Option(help="For a job: the spec as you sent it.")
+]
 
 
 def commands(app: typer.Typer) -> None:
@@ -88,16 +96,13 @@ def _repair(
 
 
 def _accept(
+    context: typer.Context,
     draft: Annotated[str, typer.Argument(help="A job's id, a folder or a file.")],
     *,
     data: Annotated[Path, typer.Option(help="Your private validation set.")],
     min_accuracy: Annotated[float, typer.Option(min=0, max=1)],
-    builder: Annotated[
-        Path | None, typer.Option(help="For a job: the trainer's public key, pinned.")
-    ] = None,
-    spec: Annotated[
-        Path | None, typer.Option(help="For a job: the spec as you sent it.")
-    ] = None,
+    builder: BuilderOfJob = None,
+    spec: SpecOfJob = None,
     network: Network = "badnets-cnn",
     device: Device = "auto",
     url: Url = DEFAULT_URL,
@@ -109,7 +114,10 @@ def _accept(
 
     with TemporaryDirectory(prefix="zoo-accept-") as scratch:
         path = Path(draft)
-        if not path.exists():
+        if path.exists():
+            of_jobs = ("builder", "spec", "url", "ca", "token_file")
+            refuse_options(context, *of_jobs, why=f"{draft} is a file, not a job")
+        else:
             if builder is None or spec is None:
                 msg = f"{draft}: no such file; for a job, give --builder and --spec too"
                 raise InvalidSpecError(msg)

@@ -9,7 +9,7 @@ import typer
 
 from model_zoo.attestations import Provenance, sign_provenance
 from model_zoo.canonical import JsonObject, canonical_json
-from model_zoo.cli.options import PassphraseFile, signing_key
+from model_zoo.cli.options import PassphraseFile, refuse_options, signing_key
 from model_zoo.cli.output import emit, say
 from model_zoo.clock import rfc3339, system_clock
 from model_zoo.digests import sha256_file
@@ -42,6 +42,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
+    context: typer.Context,
     source: Source,
     *,
     out: Annotated[Path, typer.Option(help="Folder that gets the conversion.")],
@@ -57,6 +58,8 @@ def export(
 
     With --key its provenance lies beside the folder, as OUT.provenance.json.
     """
+    if key is None:
+        refuse_options(context, "passphrase_file", why="it is of a --key")
     import torch
 
     from trainer import conversion

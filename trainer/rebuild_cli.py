@@ -17,9 +17,10 @@ from model_zoo.cli.options import (
     TokenFile,
     TrustRoot,
     Url,
-    anchor_of,
     connect,
+    refuse_options,
 )
+from model_zoo.cli.options import pinned as pinned_root
 from model_zoo.cli.output import emit, say
 from model_zoo.cli.specs import read_spec
 from model_zoo.client import ZooClient
@@ -31,7 +32,8 @@ from model_zoo.errors import (
 )
 from model_zoo.jobs import JobSpec
 from model_zoo.keys import PublicKey
-from model_zoo.policy import TrustPolicy
+from model_zoo.policy import Policy
+from model_zoo.trust.anchor import Anchor, unpinned
 from model_zoo.trust.pulling import verify_folder
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ def register(app: typer.Typer) -> None:
 
 
 def rebuild(
+    context: typer.Context,
     release: ReleaseOrDraft,
     *,
     spot_check: SpotCheck = None,
@@ -72,6 +75,7 @@ def rebuild(
     token_file: TokenFile = None,
 ) -> None:
     """Train RELEASE again as its provenance says; exit 1 unless every bit is equal."""
+    _refuse_of_others(context, release)
     import torch
 
     from trainer import rebuilding
@@ -80,9 +84,9 @@ def rebuild(
     pinned = _Pinned(
         builder=None if builder is None else PublicKey.load(builder),
         spec=None if spec is None else read_spec(spec),
-        trust=trust,
+        anchor=pinned_root(trust),
     )
-    zoo = partial(connect, url, ca=ca, token_file=token_file, trust=trust)
+    zoo = partial(connect, url, ca=ca, token_file=token_file, anchor=pinned.anchor)
     with TemporaryDirectory(prefix="zoo-rebuild-") as scratch:
         folder, provenance = _obtain(release, zoo, pinned, to=Path(scratch) / "release")
         pinned.require_order(provenance)
@@ -99,13 +103,26 @@ def rebuild(
     _tell(found)
 
 
+def _refuse_of_others(context: typer.Context, release: str) -> None:
+    """Refuse options of the other ways to name what is rebuilt."""
+    if Path(release).exists():
+        refuse_options(context, "url", "ca", "token_file", why="a folder is at hand")
+    elif "/" not in release:
+        refuse_options(context, "trust", why="the builder alone vouches for a draft")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pinned:
     """What the user knows already, and measures a provenance by."""
 
     builder: PublicKey | None
     spec: JobSpec | None
-    trust: Path | None
+    anchor: Anchor | None
+
+    @property
+    def policy(self) -> Policy:
+        """What a release must show beside the walk from the root."""
+        return Policy(builder=None if self.builder is None else _role(self.builder))
 
     def provenance_in(self, folder: Path) -> Provenance:
         """Return the provenance beside a release's files, once it can be believed.
@@ -114,13 +131,13 @@ class _Pinned:
             InvalidSpecError: neither a builder's key nor a root is pinned.
             VerificationError: there is none, or it cannot be believed.
         """
-        if self.builder is None:
+        if self.anchor is not None:
             # the publisher passes it on: what it claims is about to be tried
-            release = verify_folder(
-                folder, anchor=anchor_of(self.trust), policy=TrustPolicy()
-            )
+            release = verify_folder(folder, anchor=self.anchor, policy=self.policy)
             return vouched_provenance(_envelope(release.path))
-        return open_provenance(_envelope(folder), Role("builder", (self.builder,)))
+        if self.builder is None:
+            raise unpinned()
+        return open_provenance(_envelope(folder), _role(self.builder))
 
     def order(self, job: str) -> tuple[PublicKey, JobSpec]:
         """Return the builder and the spec that a draft is held to.
@@ -152,11 +169,17 @@ def _obtain(
         return Path(release), pinned.provenance_in(Path(release))
     with zoo() as client:
         if "/" in release:
-            client.pull(client.resolve(release), policy=TrustPolicy(), to=to)
+            if pinned.anchor is None:
+                raise unpinned()
+            client.pull(client.resolve(release), policy=pinned.policy, to=to)
             return to, pinned.provenance_in(to)
         key, spec = pinned.order(release)
         envelope = client.fetch_draft(release, builder=key, spec=spec, to=to)
-    return to, open_provenance(envelope, Role("builder", (key,)))
+    return to, open_provenance(envelope, _role(key))
+
+
+def _role(builder: PublicKey) -> Role:
+    return Role("builder", (builder,))
 
 
 def _envelope(folder: Path) -> Envelope:

@@ -16,7 +16,7 @@ from model_zoo.client import ZooClient
 from model_zoo.clock import system_clock
 from model_zoo.folders import BUNDLE_NAME
 from model_zoo.names import ReleaseName
-from model_zoo.policy import TrustPolicy
+from model_zoo.policy import Policy
 from model_zoo.transport import Server
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.releases import trusted_release
@@ -80,7 +80,7 @@ def _goals(said: Mapping[str, list[JsonObject]]) -> JsonObject:
 
 
 def _pull(zoo: TrustedZoo, name: ReleaseName) -> None:
-    trusted_release(zoo, name, policy=TrustPolicy(), holders=lambda _: [])
+    trusted_release(zoo, name, policy=Policy(), holders=lambda _: [])
 
 
 def _stock(zoo: TrustedZoo, name: ReleaseName) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.sides.pull import peak_bytes
 from model_zoo.client import ZooClient
 from model_zoo.manifest import FileEntry
-from model_zoo.policy import TrustPolicy
+from model_zoo.policy import Policy
 from model_zoo.trust.anchor import Anchor
 
 KILLED = 9
@@ -32,7 +32,7 @@ def main() -> None:
     started = time.perf_counter()
     with ZooClient(task["url"], anchor=anchor) as zoo:
         to = Path(task["to"])
-        zoo.pull(task["release"], policy=TrustPolicy(), to=to, progress=progress)
+        zoo.pull(task["release"], policy=Policy(), to=to, progress=progress)
     said = {
         "seconds": time.perf_counter() - started,
         "resumed_bytes": told[0],

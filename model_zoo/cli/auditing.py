@@ -8,6 +8,7 @@ import typer
 
 from model_zoo.auditing import Audit
 from model_zoo.auditing import audit as audit_entries
+from model_zoo.cli.options import refuse_options
 from model_zoo.cli.output import emit, say
 
 MIB = 1024 * 1024
@@ -27,23 +28,27 @@ def register(app: typer.Typer) -> None:
     app.command("audit")(audit)
 
 
-def audit(path: ListPath, *, fetch: MayFetch = False, max_mib: MaxMib = 1024) -> None:
+def audit(
+    context: typer.Context,
+    path: ListPath,
+    *,
+    fetch: MayFetch = False,
+    max_mib: MaxMib = 1024,
+) -> None:
     """Audit any list of models.
 
     Exit 1 if anything is found, or if --fetch could not compare a file.
     """
+    if not fetch:
+        refuse_options(context, "max_mib", why="only with --fetch")
     from model_zoo.model_lists import read_model_list
     from model_zoo.remote_digests import remote_digests
 
     how = partial(remote_digests, limit_bytes=max_mib * MIB) if fetch else None
     found = audit_entries(read_model_list(path), fetch=how)
     report = found.to_report()
-    for line in _table(found):
+    for line in (*_table(found), *_unreadable(found)):
         say(line)
-    for entry in found.entries:
-        for it in entry.findings:
-            if it.rule == "unreadable":
-                say(f"{entry.where}: {it.told}")
     unseen = [entry for entry in found.entries if entry.unseen] if fetch else []
     for entry in unseen:
         say(f"{entry.name or entry.where}: not compared: {entry.unseen}")
@@ -53,6 +58,15 @@ def audit(path: ListPath, *, fetch: MayFetch = False, max_mib: MaxMib = 1024) ->
     emit(report)
     if report["advice"] or unseen:
         raise typer.Exit(1)  # not by an error: that would print a second document
+
+
+def _unreadable(found: Audit) -> list[str]:
+    return [
+        f"{entry.where}: {it.told}"
+        for entry in found.entries
+        for it in entry.findings
+        if it.rule == "unreadable"
+    ]
 
 
 def _table(found: Audit) -> list[str]:

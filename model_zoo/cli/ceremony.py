@@ -16,6 +16,7 @@ from model_zoo.cli.options import (
     TrustRoot,
     Url,
     anchor_of,
+    refuse_options,
     signing_key,
     transport_to,
 )
@@ -57,6 +58,13 @@ from model_zoo.trust.roles import (
 )
 from model_zoo.trust.trusted_keys import TrustedKeys
 from model_zoo.trust.view import TrustedZoo
+
+SnapshotKey = Annotated[
+    Path | None, typer.Option("--key", help="The server's new snapshot key (PEM).")
+]
+LogKey = Annotated[Path | None, typer.Option(help="Its new key of the log (PEM).")]
+OF_THE_ZOO = ("trust", "url", "ca", "token_file")
+"""The parameters that say which zoo is asked, and under which root."""
 
 Threshold = Annotated[int, typer.Option(min=1, help="How many of them must sign.")]
 
@@ -103,6 +111,7 @@ def init(
 
 
 def sign_file(
+    context: typer.Context,
     file: Annotated[Path, typer.Argument(help="Root, targets or resigned roles.")],
     *,
     key: Annotated[Path, typer.Option("--key", help="Your encrypted key (PEM).")],
@@ -123,6 +132,7 @@ def sign_file(
         with transport_to(url, ca, token_file) as transport:
             sign_resigned(file, author, transport)
         return
+    refuse_options(context, *OF_THE_ZOO, why="root and targets are signed off line")
     name, metadata = operating.parse_role(data)
     sign(metadata, signer)
     write_beside(file, to_bytes(metadata))
@@ -155,14 +165,11 @@ def rotate(
 
 
 def rekey(
+    context: typer.Context,
     targets: Annotated[Path, typer.Argument(help="The newest targets.")],
     *,
-    key: Annotated[
-        Path | None, typer.Option("--key", help="The server's new snapshot key (PEM).")
-    ] = None,
-    log_key: Annotated[
-        Path | None, typer.Option(help="Its new key of the log (PEM).")
-    ] = None,
+    key: SnapshotKey = None,
+    log_key: LogKey = None,
     oms_key: Annotated[
         Path | None, typer.Option(help="Its new P-256 key of bundles (PEM).")
     ] = None,
@@ -175,9 +182,11 @@ def rekey(
 
     With another log or P-256 key the next trusted keys are written beside them.
     """
-    if not (key or log_key or oms_key):
-        msg = "nothing is replaced: give --key, --log-key or --oms-key"
-        raise InvalidSpecError(msg)
+    if not (log_key or oms_key):
+        refuse_options(context, "trusted_keys", why="with --log-key or --oms-key only")
+        if not key:
+            msg = "nothing is replaced: give --key, --log-key or --oms-key"
+            raise InvalidSpecError(msg)
     current = parse(read_file(targets), Targets)
     following = ceremony.next_targets(current, now=system_clock())
     version = following.signed.version
@@ -221,6 +230,7 @@ def submit(
 
 
 def show(
+    context: typer.Context,
     file: Annotated[Path | None, typer.Argument(help="A root or targets file.")] = None,
     *,
     out: Annotated[
@@ -233,6 +243,7 @@ def show(
 ) -> None:
     """Show what a file says; without one, what the zoo vouches for under your root."""
     if file is not None:
+        refuse_options(context, *OF_THE_ZOO, why="a file is shown as it is")
         files = {file.name: read_file(file)}
     else:
         anchor, transport = anchor_of(trust), transport_to(url, ca, token_file)

@@ -6,7 +6,12 @@ from typing import Annotated
 
 import typer
 
-from model_zoo.cli.options import PassphraseFile, passphrase, signing_key
+from model_zoo.cli.options import (
+    PassphraseFile,
+    passphrase,
+    refuse_options,
+    signing_key,
+)
 from model_zoo.cli.output import emit, say
 from model_zoo.errors import LocalError
 from model_zoo.files import write_beside
@@ -50,11 +55,16 @@ def generate(
 
 @app.command()
 def show(
+    context: typer.Context,
     path: Annotated[Path, typer.Argument(help="A public key, or your signing key.")],
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Show a key's public half and keyid; a signing key asks for its passphrase."""
-    key = _public_half(path, passphrase_file)
+    if _is_private(path):
+        key = signing_key(path, passphrase_file=passphrase_file).public
+    else:
+        refuse_options(context, "passphrase_file", why="a public key has none")
+        key = PublicKey.load(path)
     say(f"{path}: keyid {key.keyid}")
     for line in key.to_pem().splitlines():
         say(line)
@@ -69,7 +79,5 @@ def _public_of(key: SigningKey | OmsKey) -> tuple[str, str]:
     return key.public.to_pem(), key.public.keyid
 
 
-def _public_half(path: Path, passphrase_file: Path | None) -> PublicKey:
-    if b"PRIVATE KEY" in read_pem(path):
-        return signing_key(path, passphrase_file=passphrase_file).public
-    return PublicKey.load(path)
+def _is_private(path: Path) -> bool:
+    return b"PRIVATE KEY" in read_pem(path)

@@ -14,6 +14,7 @@ from model_zoo.cli.options import (
     TrustRoot,
     Url,
     anchor_of,
+    refuse_options,
     signing_key,
     transport_to,
 )
@@ -68,6 +69,9 @@ def delegate(
 ) -> None:
     """Give a publisher's name its keys, or other keys."""
     held = {} if resigned is None else resigned_roles(read_file(resigned))
+    if resigned is not None and not held:
+        msg = f"--with {resigned}: expected the roles that zoo trust renew --out wrote"
+        raise InvalidSpecError(msg)
     roles = {name: to_bytes(metadata) for name, metadata in held.items()}
     edit = operating.delegate_to(publisher, role_keys(key, threshold), resigned=roles)
     keys = [signing_key(path, passphrase_file=passphrase_file) for path in targets_key]
@@ -136,6 +140,7 @@ def withdraw(
 
 
 def renew(
+    context: typer.Context,
     publisher: Annotated[str, typer.Argument(help="Your publisher's name.")],
     *,
     key: Annotated[Path, typer.Option("--key", help="Your encrypted key (PEM).")],
@@ -157,9 +162,10 @@ def renew(
     author = Author(
         key=signing_key(key, passphrase_file=passphrase_file), anchor=anchor_of(trust)
     )
-    if out is None and next_key:
-        msg = "--next-key says what the operator will delegate to: it goes with --out"
-        raise InvalidSpecError(msg)
+    if out is None:
+        refuse_options(context, "next_key", why="the operator needs it, with --out")
+    if not next_key:
+        refuse_options(context, "threshold", why="it is of several keys: --next-key")
     with transport_to(url, ca, token_file) as transport:
         if out is None:
             _told(publisher, publishing.renew(transport, publisher, author=author))

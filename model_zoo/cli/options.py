@@ -34,7 +34,8 @@ PublisherKeys = Annotated[
     list[Path], typer.Option("--key", help="Pinned publisher key (PEM); repeatable.")
 ]
 Threshold = Annotated[
-    int, typer.Option(min=1, help="How many of the pinned keys must have signed.")
+    int | None,
+    typer.Option(min=1, help="How many of the pinned keys must have signed; else one."),
 ]
 SigningKeyFile = Annotated[
     Path, typer.Option("--key", help="Your encrypted signing key (PEM).")
@@ -46,18 +47,56 @@ PassphraseFile = Annotated[
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
+def refuse_options(context: typer.Context, *names: str, why: str) -> None:
+    """Refuse options that have no effect in the mode asked for.
+
+    An option counts if it stands in the command line, its default's value or not. What
+    comes from the environment does not: that is set for all commands alike.
+
+    Args:
+        context: of the command.
+        names: the options' parameters.
+        why: when the option would act, or what acts in its place.
+
+    Raises:
+        InvalidSpecError: one of them is given.
+    """
+    given = [
+        option.opts[0]
+        for option in context.command.params
+        if option.name in names
+        and (source := context.get_parameter_source(option.name)) is not None
+        and source.name == "COMMANDLINE"
+    ]
+    if given:
+        msg = f"{', '.join(given)}: without effect here: {why}"
+        raise InvalidSpecError(msg)
+
+
 def connect(
-    url: str, *, ca: Path | None, token_file: Path | None, trust: Path | None = None
+    url: str,
+    *,
+    ca: Path | None,
+    token_file: Path | None,
+    anchor: Anchor | None = None,
 ) -> ZooClient:
     """Return a client of the zoo at ``url``, under a pinned root if one is given.
 
     Raises:
         InvalidSpecError: a URL or token that cannot be used.
-        VerificationError: the file of the root holds none.
         LocalError: a file cannot be read.
     """
-    anchor = None if trust is None else Anchor.load(trust)
     return ZooClient(url, ca=ca, token=token(token_file), anchor=anchor)
+
+
+def pinned(trust: Path | None) -> Anchor | None:
+    """Return the pinned root, if one is pinned.
+
+    Raises:
+        VerificationError: the file holds no root.
+        LocalError: it cannot be read.
+    """
+    return None if trust is None else Anchor.load(trust)
 
 
 def anchor_of(trust: Path | None) -> Anchor:
@@ -94,17 +133,21 @@ def token(file: Path | None) -> str | None:
     return os.environ.get(TOKEN_VARIABLE) or None
 
 
-def publisher_role(keys: list[Path], *, threshold: int) -> Role | None:
-    """Return the role of the pinned keys; None, which refuses all, where none is.
+def publisher_role(keys: list[Path], *, threshold: int | None) -> Role | None:
+    """Return the role of the pinned keys; None where none is pinned.
 
     Raises:
-        InvalidSpecError: not keys, one twice, or fewer than the threshold.
+        InvalidSpecError: not keys, one twice, or fewer than the threshold; or a
+            threshold of no keys.
         LocalError: a file cannot be read.
     """
     if not keys:
+        if threshold is not None:
+            msg = "--threshold: it says how many of the pinned keys sign: give --key"
+            raise InvalidSpecError(msg)
         return None
     try:
-        return Role("publisher", tuple(map(PublicKey.load, keys)), threshold)
+        return Role("publisher", tuple(map(PublicKey.load, keys)), threshold or 1)
     except ValueError as error:
         raise InvalidSpecError(str(error)) from error
 

@@ -6,6 +6,14 @@ from typing import Annotated
 import typer
 
 from model_zoo.canonical import JsonObject
+from model_zoo.cli.demands import (
+    AllowWithdrawn,
+    BuilderKey,
+    PolicyFile,
+    SpecFile,
+    policy_of,
+    require_overridable,
+)
 from model_zoo.cli.options import (
     DEFAULT_URL,
     Authority,
@@ -16,10 +24,10 @@ from model_zoo.cli.options import (
     TokenFile,
     TrustRoot,
     Url,
-    anchor_of,
-    builder_role,
     connect,
+    pinned,
     publisher_role,
+    refuse_options,
     signing_key,
 )
 from model_zoo.cli.output import emit, file_progress, say
@@ -32,6 +40,7 @@ from model_zoo.jobs import JobSpec
 from model_zoo.keys import PublicKey
 from model_zoo.locks import (
     LOCK_NAME,
+    Lock,
     LockedRelease,
     lock_releases,
     pull_locked,
@@ -39,29 +48,23 @@ from model_zoo.locks import (
     write_lock,
 )
 from model_zoo.names import ModelName, ReleaseName
-from model_zoo.policy import TrustPolicy, VerificationPolicy, read_policy
+from model_zoo.policy import Policy
 from model_zoo.trust.pulling import verify_folder
 from model_zoo.verification import VerifiedRelease, verify_directory
 
-BuilderKey = Annotated[
-    Path | None, typer.Option("--builder", help="Pinned builder key (PEM).")
-]
-SpecFile = Annotated[
-    Path | None, typer.Option("--spec", help="The spec that you sent (JSON).")
-]
 ProvenanceFile = Annotated[
     Path | None,
     typer.Option(help="For a folder: how a builder says it was made (zoo export)."),
 ]
+FolderToPublish = Annotated[Path | None, typer.Argument(help="Folder of files.")]
+PublishAs = Annotated[str, typer.Option("--as", help="publisher/model@version")]
+JobToPublish = Annotated[str, typer.Option(help="Publish what this job made.")]
 ToFolder = Annotated[
     Path | None, typer.Option("--to", help="Folder to make; else named after it.")
 ]
-PolicyFile = Annotated[
-    Path | None, typer.Option("--policy", help="What to demand beside the root (JSON).")
-]
-AllowWithdrawn = Annotated[
-    list[str],
-    typer.Option(help="Take this release although what it was made from is withdrawn."),
+NameToPull = Annotated[str, typer.Argument(help="publisher/model[@version]")]
+Frozen = Annotated[
+    bool, typer.Option("--frozen", help="Pull exactly what the lock file says.")
 ]
 LockFile = Annotated[Path, typer.Option("--lock", help="The lock file.")]
 
@@ -75,19 +78,18 @@ def register(app: typer.Typer) -> None:
 
 
 def pull(
-    name: Annotated[str, typer.Argument(help="publisher/model[@version]")] = "",
+    context: typer.Context,
+    name: NameToPull = "",
     *,
     key: PublisherKeys = [],  # noqa: B006  typer copies it
-    threshold: Threshold = 1,
+    threshold: Threshold = None,
     builder: BuilderKey = None,
     spec: SpecFile = None,
     to: ToFolder = None,
     trust: TrustRoot = None,
     policy: PolicyFile = None,
     allow_withdrawn: AllowWithdrawn = [],  # noqa: B006  typer copies it
-    frozen: Annotated[
-        bool, typer.Option("--frozen", help="Pull exactly what the lock file says.")
-    ] = False,
+    frozen: Frozen = False,
     lock_file: LockFile = Path(LOCK_NAME),
     url: Url = DEFAULT_URL,
     ca: Authority = None,
@@ -95,34 +97,35 @@ def pull(
 ) -> None:
     """Download a release; keep it only if root or keys vouch for every byte.
 
-    Pin the zoo's root with --trust, or one publisher's keys with --key.
+    Pin the zoo's root with --trust, or one publisher's keys with --key, or both: then
+    both must hold.
     """
-    with connect(url, ca=ca, token_file=token_file, trust=trust) as zoo:
-        if frozen:
-            _pull_frozen(zoo, name, lock_file=lock_file, to=to)
-            return
-        demanded: VerificationPolicy | TrustPolicy
-        if key or trust is None:
-            demanded = VerificationPolicy(
-                publisher=publisher_role(key, threshold=threshold),
-                builder=builder_role(builder),
-                spec=None if spec is None else read_spec(spec),
-            )
+    _refuse_of_other_pulls(context, frozen=frozen)
+    demanded = policy_of(
+        publisher_role(key, threshold=threshold),
+        made_by=(builder, spec),
+        file=policy,
+        allow_withdrawn=allow_withdrawn,
+    )
+    lock = read_lock(lock_file) if frozen else None
+    anchor = pinned(trust) or (None if lock is None else lock.anchor())
+    with connect(url, ca=ca, token_file=token_file, anchor=anchor) as zoo:
+        if lock is None:
+            release = zoo.resolve(name)
+            require_overridable(allow_withdrawn, [str(release)])
+            pulled = [_pull_one(zoo, release, policy=demanded, to=to)]
         else:
-            demanded = trust_policy(policy, allow_withdrawn)
-        release = zoo.resolve(name)
-        with file_progress() as progress:
-            pulled = zoo.pull(
-                release, policy=demanded, to=to or _folder(release), progress=progress
-            )
-    _report([pulled])
+            locked = [it.name for it in lock.choose(name)]
+            require_overridable(allow_withdrawn, locked)
+            pulled = _pull_frozen(zoo, lock, name, policy=demanded, to=to)
+    _report(pulled)
 
 
 def verify(
     folder: Annotated[Path, typer.Argument(help="A pulled release.")],
     *,
     key: PublisherKeys = [],  # noqa: B006  typer copies it
-    threshold: Threshold = 1,
+    threshold: Threshold = None,
     builder: BuilderKey = None,
     spec: SpecFile = None,
     trust: TrustRoot = None,
@@ -132,55 +135,61 @@ def verify(
         str, typer.Option(help="The release it should be; else it is shown.")
     ] = "",
 ) -> None:
-    """Verify a pulled folder again: every byte, with no network and no service."""
+    """Verify a pulled folder again: every byte, with no network and no service.
+
+    Root and keys, where both are pinned, must both hold.
+    """
     expected = ReleaseName.parse(name) if name else None
-    if key or trust is None:
-        pinned = VerificationPolicy(
-            publisher=publisher_role(key, threshold=threshold),
-            builder=builder_role(builder),
-            spec=None if spec is None else read_spec(spec),
-        )
-        _report([verify_directory(folder, name=expected, policy=pinned)])
-        return
-    found = verify_folder(
-        folder,
-        anchor=anchor_of(trust),
-        policy=trust_policy(policy, allow_withdrawn),
-        name=expected,
+    demanded = policy_of(
+        publisher_role(key, threshold=threshold),
+        made_by=(builder, spec),
+        file=policy,
+        allow_withdrawn=allow_withdrawn,
     )
+    anchor = pinned(trust)
+    if anchor is None:
+        found = verify_directory(folder, name=expected, policy=demanded)
+    else:
+        found = verify_folder(folder, anchor=anchor, policy=demanded, name=expected)
+    require_overridable(allow_withdrawn, [str(found.statement.release)])
     _report([found])
 
 
 def lock(
-    names: Annotated[list[str], typer.Argument(help="publisher/model@version ...")],
+    names: Annotated[list[str], typer.Argument(help="publisher/model[@version] ...")],
     *,
     key: PublisherKeys = [],  # noqa: B006  typer copies it
-    threshold: Threshold = 1,
+    threshold: Threshold = None,
+    trust: TrustRoot = None,
     lock_file: LockFile = Path(LOCK_NAME),
     url: Url = DEFAULT_URL,
     ca: Authority = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Add releases to zoo.lock: digests and keys, for ``zoo pull --frozen``."""
-    publisher = VerificationPolicy(
-        publisher=publisher_role(key, threshold=threshold)
-    ).require_publisher()
-    with connect(url, ca=ca, token_file=token_file) as zoo:
+    """Add releases to zoo.lock, for ``zoo pull --frozen``: digests, and what is pinned.
+
+    With --trust the root is kept in the file: frozen pulls walk from it, and learn of
+    withdrawals. A root that the file has already counts as if it were given.
+    """
+    publisher = publisher_role(key, threshold=threshold)
+    known = read_lock(lock_file) if lock_file.exists() else None
+    anchor = pinned(trust) or (None if known is None else known.anchor())
+    with connect(url, ca=ca, token_file=token_file, anchor=anchor) as zoo:
         releases = [zoo.resolve(name) for name in names]
         locked = lock_releases(zoo, releases, publisher=publisher)
-    known = read_lock(lock_file).merged_with(locked) if lock_file.exists() else locked
-    write_lock(known, lock_file)
+    write_lock(locked if known is None else known.merged_with(locked), lock_file)
     for release in locked.releases:
         say(f"locked {release.name}, statement sha256 {release.statement_sha256}")
     emit(locked.to_object())
 
 
 def publish(
-    folder: Annotated[Path | None, typer.Argument(help="Folder of files.")] = None,
+    context: typer.Context,
+    folder: FolderToPublish = None,
     *,
-    as_: Annotated[str, typer.Option("--as", help="publisher/model@version")],
+    as_: PublishAs,
     key: SigningKeyFile,
-    job: Annotated[str, typer.Option(help="Publish what this job made.")] = "",
+    job: JobToPublish = "",
     builder: BuilderKey = None,
     spec: SpecFile = None,
     provenance: ProvenanceFile = None,
@@ -198,21 +207,22 @@ def publish(
     if (folder is None) == (not job):
         msg = "give either a folder or --job ID"
         raise InvalidSpecError(msg)
+    others = ("provenance",) if job else ("builder", "spec")
+    refuse_options(context, *others, why="it is for the other of folder and --job")
+    signer = signing_key(key, passphrase_file=passphrase_file)
     with (
-        connect(url, ca=ca, token_file=token_file, trust=trust) as zoo,
+        connect(url, ca=ca, token_file=token_file, anchor=pinned(trust)) as zoo,
         file_progress() as bars,
     ):
         if folder is not None:
             made = read_envelope(provenance)
-            signer = signing_key(key, passphrase_file=passphrase_file)
             release = zoo.publish(
                 name, folder, key=signer, provenance=made, progress=bars
             )
         else:
-            pinned, ordered = _order(builder, spec)
-            signer = signing_key(key, passphrase_file=passphrase_file)
+            maker, ordered = _order(builder, spec)
             release = zoo.publish_job(
-                job, as_=name, key=signer, builder=pinned, spec=ordered, progress=bars
+                job, as_=name, key=signer, builder=maker, spec=ordered, progress=bars
             )
     done = "handed in, to be co-signed:" if release.pending else "published"
     say(f"{done} {name}, signed by {signer.public.keyid}")
@@ -251,19 +261,34 @@ def list_models(
     emit({"items": [model.to_object() for model in models]})
 
 
+def _refuse_of_other_pulls(context: typer.Context, *, frozen: bool) -> None:
+    if frozen:
+        told = "with --frozen the lock file says whose keys count"
+        refuse_options(context, "key", "threshold", why=told)
+    else:
+        refuse_options(context, "lock_file", why="only with --frozen")
+
+
+def _pull_one(
+    zoo: ZooClient, name: ReleaseName, *, policy: Policy, to: Path | None
+) -> VerifiedRelease:
+    with file_progress() as progress:
+        folder = to or _folder(name)
+        return zoo.pull(name, policy=policy, to=folder, progress=progress)
+
+
 def _pull_frozen(
-    zoo: ZooClient, name: str, *, lock_file: Path, to: Path | None
-) -> None:
-    locked = read_lock(lock_file)
-    releases = locked.releases
-    if name:
-        releases = (locked.only(ReleaseName.parse(name)),)
+    zoo: ZooClient, lock: Lock, name: str, *, policy: Policy, to: Path | None
+) -> list[VerifiedRelease]:
+    """Pull one release of a lock, or each into a folder of its own below ``to``."""
     pulled = []
     with file_progress() as progress:
-        for release in releases:
-            folder = _frozen_folder(release, to=to, alone=bool(name))
-            pulled.append(pull_locked(zoo, release, to=folder, progress=progress))
-    _report(pulled)
+        for it in lock.choose(name):
+            folder = _frozen_folder(it, to=to, alone=bool(name))
+            pulled.append(
+                pull_locked(zoo, lock, it, to=folder, policy=policy, progress=progress)
+            )
+    return pulled
 
 
 def _frozen_folder(release: LockedRelease, *, to: Path | None, alone: bool) -> Path:
@@ -316,10 +341,12 @@ def _report(releases: list[VerifiedRelease]) -> None:
 
 def _vouched(release: VerifiedRelease) -> str:
     """Return by whom, or as of when: what is newer than that is not known."""
+    signed = f"signed by {', '.join(release.keyids)}"
     if release.as_of is None:
-        return f"signed by {', '.join(release.keyids)}"
+        return signed
     whose = "witnessed" if release.witnessed else "by the zoo's own clock"
-    return f"verified as of {rfc3339(release.as_of)} ({whose}), later yanks unseen"
+    told = f"verified as of {rfc3339(release.as_of)} ({whose}), later yanks unseen"
+    return f"{told}, {signed}" if release.keyids else told
 
 
 def _verified(release: VerifiedRelease) -> JsonObject:
@@ -332,15 +359,3 @@ def _verified(release: VerifiedRelease) -> JsonObject:
         "overridden": list(release.overridden),
         "files": release.statement.manifest.to_object()["files"],
     }
-
-
-def trust_policy(file: Path | None, allow_withdrawn: list[str]) -> TrustPolicy:
-    """Return the policy in ``file``, with the withdrawals that a user overrides.
-
-    Raises:
-        InvalidSpecError: the file holds no policy.
-        LocalError: it cannot be read.
-    """
-    policy = TrustPolicy() if file is None else read_policy(file)
-    allowed = (*policy.allow_withdrawn, *allow_withdrawn)
-    return policy.model_copy(update={"allow_withdrawn": allowed})

@@ -14,6 +14,7 @@ from model_zoo.cli.options import (
     Url,
     anchor_of,
     connect,
+    pinned,
     signing_key,
     transport_to,
 )
@@ -45,7 +46,7 @@ def yank(
 ) -> None:
     """Withdraw a release of yours, for good; clients refuse it, and what it made."""
     signer = signing_key(key, passphrase_file=passphrase_file)
-    with connect(url, ca=ca, token_file=token_file, trust=trust) as zoo:
+    with connect(url, ca=ca, token_file=token_file, anchor=pinned(trust)) as zoo:
         withdrawal = zoo.yank(name, reason=reason, key=signer)
     notice, waits_for = withdrawal.notice, withdrawal.waits_for
     if waits_for:

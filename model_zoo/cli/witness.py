@@ -16,6 +16,7 @@ from model_zoo.cli.options import (
     SigningKeyFile,
     TokenFile,
     Url,
+    refuse_options,
     signing_key,
     token,
 )
@@ -37,6 +38,7 @@ def register(app: typer.Typer) -> None:
 
 
 def witness(
+    context: typer.Context,
     *,
     key: SigningKeyFile,
     state: Annotated[
@@ -59,6 +61,8 @@ def witness(
     token_file: TokenFile = None,
 ) -> None:
     """Cosign a log's checkpoints, each only if it extends the one before."""
+    if once:
+        refuse_options(context, "interval", why="with --once there is one look")
     server = Server(url, ca=ca, token=token(token_file))
     by = Witness(
         key=signing_key(key, passphrase_file=passphrase_file),

@@ -25,7 +25,7 @@ from model_zoo.files import read_plain, write_beside
 from model_zoo.folders import EVIDENCE_NAME, entries
 from model_zoo.interop.tlog import LogEntry
 from model_zoo.names import ReleaseName
-from model_zoo.policy import TrustPolicy
+from model_zoo.policy import Policy
 from model_zoo.trust.releases import Holders, TrustedRelease, trusted_release
 from model_zoo.trust.roles import SIGNED_AT, SNAPSHOT, TIMESTAMP, parse, version_of
 from model_zoo.trust.transparency import (
@@ -81,7 +81,7 @@ def gather(
     zoo: TrustedZoo,
     name: ReleaseName,
     *,
-    policy: TrustPolicy,
+    policy: Policy,
     holders: Holders,
     now: datetime,
 ) -> tuple[TrustedRelease, Evidence, "Moment"]:
@@ -132,7 +132,7 @@ def verify(
     root: bytes,
     *,
     name: ReleaseName | None,
-    policy: TrustPolicy,
+    policy: Policy,
     now: datetime,
 ) -> tuple[TrustedRelease, "Moment"]:
     """Return the release that ``evidence`` proves, and as of when.
@@ -178,14 +178,14 @@ class Moment(Document):
     as_of: datetime
     witnessed: bool
 
-    def require_fresh(self, policy: TrustPolicy, *, now: datetime) -> None:
+    def require_fresh(self, policy: Policy, *, now: datetime) -> None:
         """Accept a moment that is young enough for the policy.
 
         Raises:
             ExpiredMetadataError: it is not, or it lies ahead of this clock.
         """
         age = now - self.as_of
-        allowed = timedelta(seconds=policy.max_age_seconds)
+        allowed = policy.max_age
         if age < -MAX_SKEW:
             msg = (
                 f"the evidence is of {self.as_of:%Y-%m-%d %H:%M} UTC and this "
@@ -203,7 +203,7 @@ class Moment(Document):
 MAX_SKEW = timedelta(minutes=5)
 
 
-def log_trust(zoo: TrustedZoo, policy: TrustPolicy) -> LogTrust | None:
+def log_trust(zoo: TrustedZoo, policy: Policy) -> LogTrust | None:
     """Return whose log and witnesses count; None where the zoo has no log.
 
     Raises:
@@ -317,7 +317,7 @@ def _claimed(files: Mapping[str, bytes]) -> datetime:
 
 
 def _moment(
-    zoo: TrustedZoo, evidence: Evidence, *, policy: TrustPolicy, now: datetime
+    zoo: TrustedZoo, evidence: Evidence, *, policy: Policy, now: datetime
 ) -> Moment:
     """Return the newest moment that a witness, or else the zoo, attests."""
     seen = _witnessed(zoo, evidence, policy=policy, now=now)
@@ -328,7 +328,7 @@ def _moment(
 
 
 def _witnessed(
-    zoo: TrustedZoo, evidence: Evidence, *, policy: TrustPolicy, now: datetime
+    zoo: TrustedZoo, evidence: Evidence, *, policy: Policy, now: datetime
 ) -> WitnessedLog | None:
     trust = log_trust(zoo, policy)
     if trust is None:

@@ -24,7 +24,7 @@ from tuf.api.metadata import (
 
 from model_zoo.clock import rfc3339
 from model_zoo.digests import sha256_bytes
-from model_zoo.errors import InvalidSpecError
+from model_zoo.errors import InvalidSpecError, MalformedDocumentError
 from model_zoo.folders import BUNDLE_NAME
 from model_zoo.keys import PublicKey, SigningKey
 from model_zoo.manifest import Manifest
@@ -67,6 +67,26 @@ class PublisherRoles:
         if name not in self.bins:
             self.bins[name] = self.load_bin(name)
         return self.bins[name]
+
+    def targets(self) -> Mapping[str, TargetFile]:
+        """Return path -> file of all that the role vouches for, its bins included.
+
+        Raises:
+            MalformedDocumentError: its bins are not those that publishers here have.
+        """
+        if self.role is None:
+            return {}
+        delegations = self.role.signed.delegations
+        if delegations is None or delegations.succinct_roles is None:
+            return self.role.signed.targets
+        found, wanted = delegations.succinct_roles, _bins(self.delegation)
+        if (found.bit_length, found.name_prefix) != (
+            wanted.bit_length,
+            wanted.name_prefix,
+        ):
+            msg = f"{self.delegation.name}: its bins are not those of a publisher here"
+            raise MalformedDocumentError(msg)
+        return _all_targets(self)
 
 
 def edited(

@@ -16,9 +16,9 @@ from model_zoo.errors import (
     VerificationError,
 )
 from model_zoo.files import read_plain, write_beside
-from model_zoo.folders import BUNDLE_NAME, FileProgress
-from model_zoo.names import ReleaseName
-from model_zoo.policy import TrustPolicy
+from model_zoo.folders import BUNDLE_NAME, FileProgress, entries
+from model_zoo.names import ModelName, ReleaseName
+from model_zoo.policy import Policy
 from model_zoo.pulling import download_files, is_occupied, release_path, staging_beside
 from model_zoo.transport import Transport
 from model_zoo.trust.anchor import Anchor
@@ -30,8 +30,8 @@ from model_zoo.trust.evidence import (
     verify,
     write_evidence,
 )
-from model_zoo.trust.releases import TrustedRelease
-from model_zoo.verification import VerifiedRelease, verify_files
+from model_zoo.trust.releases import TrustedRelease, release_of, withdrawal
+from model_zoo.verification import VerifiedRelease, signers, verify_files
 
 
 def pull(
@@ -39,7 +39,7 @@ def pull(
     name: ReleaseName,
     *,
     anchor: Anchor,
-    policy: TrustPolicy,
+    policy: Policy,
     to: Path,
     progress: FileProgress | None = None,
 ) -> VerifiedRelease:
@@ -71,18 +71,20 @@ def pull(
             )
             write_beside(staging / BUNDLE_NAME, release.bundle)
             write_evidence(staging, evidence)
-    return _verified(to, release, moment)
+    return _verified(to, release, moment, policy=policy)
 
 
 def look_up(
-    transport: Transport, name: ReleaseName, *, anchor: Anchor, policy: TrustPolicy
+    transport: Transport, name: ReleaseName, *, anchor: Anchor, policy: Policy
 ) -> tuple[TrustedRelease, Evidence, Moment]:
     """Return the release that the zoo vouches for now, without its files.
 
     Raises:
+        InvalidSpecError: the policy demands what nothing that is pinned can honour.
         ExpiredMetadataError: what the zoo signed lies ahead of this machine's clock.
         VerificationError: it cannot be believed.
     """
+    policy.require_honoured(rooted=True)
     with anchor.refreshed(transport.server) as zoo:
         release, evidence, moment = gather(
             zoo,
@@ -99,7 +101,7 @@ def verify_folder(
     folder: Path,
     *,
     anchor: Anchor,
-    policy: TrustPolicy,
+    policy: Policy,
     name: ReleaseName | None = None,
 ) -> VerifiedRelease:
     """Return the release in a pulled folder, verified without a network.
@@ -110,13 +112,15 @@ def verify_folder(
         InvalidSpecError: there is no such folder.
         LocalError: it cannot be read.
     """
+    policy.require_honoured(rooted=True)
+    entries(folder)  # a missing folder is said to be missing
     evidence = read_evidence(folder)
     release, moment = verify(
         evidence, anchor.root, name=name, policy=policy, now=anchor.now()
     )
     verify_files(release.statement.manifest, folder)
     _require_bundle(folder, release)
-    return _verified(folder, release, moment)
+    return _verified(folder, release, moment, policy=policy)
 
 
 def load(
@@ -124,7 +128,7 @@ def load(
     folder: Path,
     *,
     anchor: Anchor,
-    policy: TrustPolicy,
+    policy: Policy,
 ) -> dict[str, Any]:
     """Return the tensors in a pulled folder, once more verified, and asked about.
 
@@ -141,6 +145,27 @@ def load(
         release, _, _ = look_up(transport, name, anchor=anchor, policy=policy)
         _require_same(folder, release)
     return loading.load(found)
+
+
+def versions(
+    transport: Transport, model: ModelName, *, anchor: Anchor
+) -> tuple[ReleaseName, ...]:
+    """Return the versions of a model that its publisher's role vouches for.
+
+    What was withdrawn is not among them, and nothing that the server lists is.
+
+    Raises:
+        NotFoundError: the operator delegated nothing to that publisher.
+        VerificationError: metadata cannot be believed.
+    """
+    with anchor.refreshed(transport.server) as zoo:
+        targets = zoo.publisher(model.publisher).targets()
+        signed = {name for path in targets if (name := release_of(path))}
+        return tuple(
+            name
+            for name in sorted(signed)
+            if name.model_name == model and withdrawal(zoo, name) is None
+        )
 
 
 def holders(transport: Transport, sha256: str) -> Sequence[ReleaseName]:
@@ -177,11 +202,14 @@ def _require_same(folder: Path, release: TrustedRelease) -> None:
         raise ConflictError(msg) from error
 
 
-def _verified(folder: Path, release: TrustedRelease, moment: Moment) -> VerifiedRelease:
+def _verified(
+    folder: Path, release: TrustedRelease, moment: Moment, *, policy: Policy
+) -> VerifiedRelease:
     return VerifiedRelease(
         path=folder,
         statement=release.statement,
         envelope=release.envelope,
+        keyids=signers(release.envelope, policy=policy),
         as_of=moment.as_of,
         witnessed=moment.witnessed,
         overridden=release.overridden,

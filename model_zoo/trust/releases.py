@@ -15,6 +15,7 @@ from model_zoo.attestations import (
 from model_zoo.bundles import parse_bundle
 from model_zoo.envelopes import Envelope
 from model_zoo.errors import (
+    InvalidSpecError,
     NotFoundError,
     PolicyNotMetError,
     ProvenanceMismatchError,
@@ -24,14 +25,14 @@ from model_zoo.errors import (
 from model_zoo.folders import BUNDLE_NAME
 from model_zoo.manifest import Manifest
 from model_zoo.names import ReleaseName
-from model_zoo.policy import TrustPolicy
+from model_zoo.policy import Policy
 from model_zoo.text import printable
 from model_zoo.trust.roles import WITHDRAWALS, WITHDRAWN, delegation_of, target_path
 from model_zoo.trust.view import (
     TrustedZoo,
 )
 from model_zoo.trust.yanks import YANK_NAME, YankNotice, index_path
-from model_zoo.verification import require_no_reserved_name
+from model_zoo.verification import require_demands, require_no_reserved_name
 
 MAX_ANCESTORS = 64
 
@@ -67,7 +68,7 @@ class Ancestor:
 
 
 def trusted_release(
-    zoo: TrustedZoo, name: ReleaseName, *, policy: TrustPolicy, holders: Holders
+    zoo: TrustedZoo, name: ReleaseName, *, policy: Policy, holders: Holders
 ) -> TrustedRelease:
     """Return the release that the zoo's roles vouch for under ``name``.
 
@@ -76,8 +77,9 @@ def trusted_release(
         NotFoundError: no role vouches for such a release.
         TransportError: something did not arrive.
     """
-    # (1) It is from a publisher that the policy accepts.
-    policy.require_publisher(name)
+    # (1) What the policy demands can be honoured, and it accepts the publisher.
+    policy.require_honoured(rooted=True)
+    policy.require_accepted(name)
     # (2) Neither its publisher nor the operator withdrew it.
     withdrawn = withdrawal(zoo, name)
     if withdrawn is not None:
@@ -91,9 +93,16 @@ def trusted_release(
             expected=str(name), found=str(release.statement.release)
         )
     require_no_reserved_name(release.statement.manifest)
-    # (5) A trusted builder says how it was made, where the policy asks for one.
+    # (5) What is pinned beside the root holds as well: keys, builder, one statement.
+    require_demands(
+        release.statement,
+        release.envelope,
+        policy=policy,
+        provenance=release.provenance,
+    )
+    # (6) A trusted builder says how it was made, where the policy asks for one.
     provenance = _provenance(zoo, release, policy=policy)
-    # (6) Nothing that it was made from was withdrawn.
+    # (7) Nothing that it was made from was withdrawn.
     overridden = _require_sound_ancestry(
         zoo, release, provenance, policy=policy, holders=holders
     )
@@ -123,6 +132,16 @@ def withdrawal(zoo: TrustedZoo, name: ReleaseName) -> str | None:
     if notice.release != str(name):
         raise WrongReleaseError(expected=str(name), found=notice.release)
     return notice.told()
+
+
+def release_of(path: str) -> ReleaseName | None:
+    """Return the release whose bundle a target path names; None for other paths."""
+    try:
+        publisher, model, version, file = path.split("/")
+        name = ReleaseName(publisher, model, version)
+    except (InvalidSpecError, ValueError):
+        return None
+    return name if file == BUNDLE_NAME else None
 
 
 def ancestry(
@@ -186,7 +205,7 @@ def read_release(zoo: TrustedZoo, name: ReleaseName) -> TrustedRelease:
 
 
 def _provenance(
-    zoo: TrustedZoo, release: TrustedRelease, *, policy: TrustPolicy
+    zoo: TrustedZoo, release: TrustedRelease, *, policy: Policy
 ) -> Provenance | None:
     """Return the provenance; its files are the release's."""
     name = release.statement.release
@@ -217,7 +236,7 @@ def _require_sound_ancestry(
     release: TrustedRelease,
     provenance: Provenance | None,
     *,
-    policy: TrustPolicy,
+    policy: Policy,
     holders: Holders,
 ) -> tuple[str, ...]:
     """Return the withdrawals that the policy overrides; refuse the others."""

@@ -116,10 +116,19 @@ def read_root(path: Path) -> bytes:
     except OSError as error:
         msg = f"cannot read trust root {path}: {error.strerror}"
         raise LocalError(msg) from error
+    return require_root(data, where=str(path))
+
+
+def require_root(data: bytes, *, where: str) -> bytes:
+    """Return ``data`` if it is a root, whoever signed it.
+
+    Raises:
+        MalformedDocumentError: it is none.
+    """
     try:
         parse(data, Root)
     except MalformedDocumentError as error:
-        msg = f"{path}: expected a trust root: {error}"
+        msg = f"{where}: expected a trust root: {error}"
         raise MalformedDocumentError(msg) from error
     return data
 

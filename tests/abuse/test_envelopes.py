@@ -33,7 +33,7 @@ from model_zoo.errors import (
 from model_zoo.folders import BUNDLE_NAME, manifest_of
 from model_zoo.keys import _SMALL_ORDER_Y, PublicKey, SigningKey
 from model_zoo.names import ReleaseName
-from model_zoo.policy import VerificationPolicy
+from model_zoo.policy import Policy
 from model_zoo.verification import verify_directory, verify_release
 from tests.model_zoo.releases import (
     ALICE,
@@ -211,7 +211,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return envelope_bytes(tmp_path_factory)
 
 
-def returns_or_refuses(data: bytes, policy: VerificationPolicy) -> None:
+def returns_or_refuses(data: bytes, policy: Policy) -> None:
     try:
         envelope = Envelope.from_bytes(data)
         statement = verify_release(envelope, name=NAME, policy=policy)

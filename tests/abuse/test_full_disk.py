@@ -23,7 +23,7 @@ from model_zoo.clock import system_clock
 from model_zoo.envelopes import Role
 from model_zoo.errors import LocalError
 from model_zoo.keys import SigningKey
-from model_zoo.policy import TrustPolicy, VerificationPolicy
+from model_zoo.policy import Policy
 from model_zoo.transport import Server
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.checking import Extent, check_repository
@@ -40,7 +40,7 @@ PAGE_BYTES = 4096
 MANY = 400
 """Renewals that no disk of this size takes, if none of it is free."""
 ALICE = SigningKey.generate()
-POLICY = VerificationPolicy(publisher=Role("publisher", (ALICE.public,)))
+POLICY = Policy(publisher=Role("publisher", (ALICE.public,)))
 
 
 @dataclass
@@ -150,7 +150,7 @@ def test_a_disk_that_fills_while_roles_are_signed_leaves_the_last_step_whole(
 
     fresh = Anchor(root=zoo.client.anchor.root, cache=tmp_path / "fresh")
     with ZooClient(zoo.url, anchor=fresh) as stranger:
-        stranger.pull("alice/digits@1", policy=TrustPolicy(), to=tmp_path / "pulled")
+        stranger.pull("alice/digits@1", policy=Policy(), to=tmp_path / "pulled")
     zoo.free()
 
     assert zoo.renew().status_code == 200

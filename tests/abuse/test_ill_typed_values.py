@@ -26,7 +26,7 @@ from model_zoo.errors import InvalidSpecError, MalformedDocumentError, Verificat
 from model_zoo.evaluation import EvaluationReport
 from model_zoo.jobs import parse_spec
 from model_zoo.locks import read_lock
-from model_zoo.policy import TrustPolicy, read_policy
+from model_zoo.policy import Policy, read_policy
 from model_zoo.transport import Server
 from model_zoo.trust.evidence import Evidence, signed_at_of, verify
 from model_zoo.trust.roles import MAX_UNKNOWN_BYTES, SIGNED_AT, checked
@@ -186,7 +186,7 @@ def kept(repository: TufRepository, **changes: object) -> Evidence:
 
 def verified(evidence: Evidence, repository: TufRepository) -> None:
     root = repository.files["/tuf/metadata/1.root.json"]
-    verify(evidence, root, name=None, policy=TrustPolicy(), now=NOW)
+    verify(evidence, root, name=None, policy=Policy(), now=NOW)
 
 
 def test_a_zone_less_time_in_evidence_is_no_type_error() -> None:
@@ -227,7 +227,7 @@ def test_an_age_that_no_date_can_have_is_no_policy(
 
 def test_an_age_that_no_date_can_have_is_no_policy_in_a_program_either() -> None:
     with pytest.raises(ValueError, match="max_age_seconds"):
-        TrustPolicy(max_age_seconds=2**53)
+        Policy(max_age_seconds=2**53)
 
 
 NOTICE = {

@@ -15,7 +15,7 @@ from model_zoo.envelopes import Envelope
 from model_zoo.errors import VerificationError
 from model_zoo.events import parse_events as parse_stream
 from model_zoo.interop.tlog import LogEntry
-from model_zoo.policy import TrustPolicy
+from model_zoo.policy import Policy
 from model_zoo.transport import MAX_RESPONSE_BYTES, Server, Transport
 from model_zoo.trust.roles import parse
 from model_zoo.trust.trusted_keys import TrustedKeys
@@ -137,7 +137,7 @@ DOORS: dict[str, Callable[[bytes], object]] = {
     "an envelope": Envelope.from_bytes,
     "metadata": lambda data: parse(data, Any),  # type: ignore[type-var]
     "a log's entry": lambda data: LogEntry.from_bytes(data, limit_bytes=LIMIT),
-    "a policy": lambda data: TrustPolicy.from_bytes(data, limit_bytes=LIMIT),
+    "a policy": lambda data: Policy.from_bytes(data, limit_bytes=LIMIT),
     "trusted keys": TrustedKeys.read,
     "a notice": YankNotice.read,
     "a bundle": parse_bundle,

@@ -31,7 +31,7 @@ from model_zoo.errors import (
 )
 from model_zoo.keys import PublicKey, SigningKey
 from model_zoo.pacing import Patience
-from model_zoo.policy import TrustPolicy
+from model_zoo.policy import Policy
 from model_zoo.transport import Server, Transport
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.ceremony import RoleKeys
@@ -207,7 +207,7 @@ def test_who_was_shown_a_split_view_finds_out_when_he_sees_the_true_log(
     anchor = Anchor(root=stage.root, cache=tmp_path / "cache")
     true = stage.mirror.mount(stage.upstream).url
     with ZooClient(true, anchor=anchor) as zoo, pytest.raises(SplitViewError):
-        zoo.pull(HONEST_NAME, policy=TrustPolicy(), to=tmp_path / "later")
+        zoo.pull(HONEST_NAME, policy=Policy(), to=tmp_path / "later")
 
 
 def test_the_mirror_does_harm_by_its_behaviour_alone(
@@ -216,7 +216,7 @@ def test_the_mirror_does_harm_by_its_behaviour_alone(
     anchor = Anchor(root=stage.root, cache=tmp_path / "cache")
     url = stage.mirror.mount(stage.upstream).url
     with ZooClient(url, anchor=anchor) as zoo:
-        pulled = zoo.pull(HONEST_NAME, policy=TrustPolicy(), to=tmp_path / "pulled")
+        pulled = zoo.pull(HONEST_NAME, policy=Policy(), to=tmp_path / "pulled")
     assert pulled.statement.release == HONEST_NAME
 
 

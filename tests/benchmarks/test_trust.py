@@ -13,7 +13,7 @@ from benchmarks.repository.layouts import branches, publisher_names
 from benchmarks.repository.relay import relayed
 from benchmarks.repository.seeding import seed_repository
 from model_zoo.clock import system_clock
-from model_zoo.policy import TrustPolicy
+from model_zoo.policy import Policy
 from model_zoo.transport import Server
 from model_zoo.trust.releases import trusted_release
 from model_zoo.trust.updater import refreshed
@@ -37,7 +37,7 @@ def test_a_client_finds_every_release_that_was_seeded(
             server, now = Server(relay.url), system_clock()
             with refreshed(server, seeded.root, cache=cache, now=now) as zoo:
                 found = trusted_release(
-                    zoo, name, policy=TrustPolicy(), holders=lambda _: []
+                    zoo, name, policy=Policy(), holders=lambda _: []
                 )
             assert found.statement.release == name
             assert relay.taken()["metadata_requests"] >= metadata_requests

@@ -14,7 +14,7 @@ import pytest
 from model_zoo.client import ZooClient
 from model_zoo.envelopes import Role
 from model_zoo.keys import PublicKey
-from model_zoo.policy import VerificationPolicy
+from model_zoo.policy import Policy
 from trainer.lab.processes import running, wait_for_ready
 
 PASSPHRASE = "only for this very test"  # noqa: S105  guards keys of one test
@@ -182,7 +182,7 @@ def test_a_state_dict_is_loaded_from_the_very_bytes_that_were_verified(
     desk: Desk, release: str
 ) -> None:
     alice = PublicKey.load(desk.folder / "alice.pub.pem")
-    policy = VerificationPolicy(publisher=Role("publisher", (alice,)))
+    policy = Policy(publisher=Role("publisher", (alice,)))
     with ZooClient(desk.url) as zoo:
         state = zoo.load_verified(release, policy=policy)
     assert state["convolutions.conv1.weight"].shape == (16, 1, 5, 5)

@@ -18,7 +18,7 @@ from model_zoo.errors import (
     ThresholdNotMetError,
     YankedError,
 )
-from model_zoo.policy import TrustPolicy
+from model_zoo.policy import Policy
 from model_zoo.publishing import resign
 from model_zoo.trust.ceremony import RoleKeys
 from model_zoo.trust.checking import Extent, check_repository
@@ -51,10 +51,10 @@ def test_it_appears_when_the_second_key_signs(it: TwoKeys, tmp_path: Path) -> No
     handed_in = it.zoo.publish(NAME, it.files, key=ALICE)
     assert handed_in.pending
     with pytest.raises(NotFoundError):
-        it.zoo.pull(NAME, policy=TrustPolicy(), to=tmp_path / "early")
+        it.zoo.pull(NAME, policy=Policy(), to=tmp_path / "early")
     signed = it.cosign()
     assert (signed.told, signed.pending) == (f"the release {NAME}", False)
-    pulled = it.zoo.pull(NAME, policy=TrustPolicy(), to=tmp_path / "late")
+    pulled = it.zoo.pull(NAME, policy=Policy(), to=tmp_path / "late")
     assert str(pulled.statement.release) == NAME
     with pytest.raises(NotFoundError):
         it.cosign()
@@ -63,20 +63,20 @@ def test_it_appears_when_the_second_key_signs(it: TwoKeys, tmp_path: Path) -> No
 def test_a_yank_counts_when_the_second_key_signs(it: TwoKeys, tmp_path: Path) -> None:
     it.publish(NAME)
     folder = tmp_path / "pulled"
-    it.zoo.pull(NAME, policy=TrustPolicy(), to=folder)
+    it.zoo.pull(NAME, policy=Policy(), to=folder)
 
     withdrawal = it.zoo.yank(NAME, reason=REASON, key=ALICE)
 
     assert withdrawal.waits_for == (SCANNER.public.keyid,)
-    it.zoo.pull(NAME, policy=TrustPolicy(), to=tmp_path / "still there")
+    it.zoo.pull(NAME, policy=Policy(), to=tmp_path / "still there")
     assert stock_client_finds(it, NAME, tmp_path / "stock")
     signed = it.cosign()
     assert signed.told == f"the withdrawal of {NAME}: {REASON}"
     assert not signed.pending
     with pytest.raises(YankedError, match=REASON):
-        it.zoo.pull(NAME, policy=TrustPolicy(), to=tmp_path / "gone")
+        it.zoo.pull(NAME, policy=Policy(), to=tmp_path / "gone")
     with pytest.raises(YankedError, match=REASON):
-        it.zoo.load_folder(folder, policy=TrustPolicy())
+        it.zoo.load_folder(folder, policy=Policy())
     with pytest.raises(YankedError, match=REASON):
         it.zoo.release(NAME)
     assert not stock_client_finds(it, NAME, tmp_path / "stock")
@@ -97,7 +97,7 @@ def test_a_renewal_counts_when_the_second_key_signs(
     signed = it.cosign(ALICE)
     assert (signed.told, signed.pending) == ("the renewal of alice", False)
     assert it.version() == 2
-    it.zoo.pull(NAME, policy=TrustPolicy(), to=tmp_path / "out")
+    it.zoo.pull(NAME, policy=Policy(), to=tmp_path / "out")
     assert stock_client_finds(it, NAME, tmp_path / "stock")
     assert failures(it) == []
 
@@ -110,7 +110,7 @@ def test_neither_the_same_key_again_nor_a_strangers_is_enough(
     with pytest.raises(NotPermittedError, match="not delegated to this key"):
         it.cosign(MALLORY)
     with pytest.raises(NotFoundError):
-        it.zoo.pull(NAME, policy=TrustPolicy(), to=tmp_path / "out")
+        it.zoo.pull(NAME, policy=Policy(), to=tmp_path / "out")
 
 
 def test_a_stranger_alone_cannot_make_anything_wait(it: TwoKeys) -> None:
@@ -215,7 +215,7 @@ def test_a_role_with_bins_is_cosigned_and_given_other_keys_alike(
     both = cosign_resigned(it.transport, roles, it.author(SCANNER))
 
     it.delegate(new, both)
-    it.zoo.pull(SECOND, policy=TrustPolicy(), to=tmp_path / "out")
+    it.zoo.pull(SECOND, policy=Policy(), to=tmp_path / "out")
     assert it.zoo.publish("alice/digits@3", it.files, key=MALLORY).pending
     assert not it.cosign().pending
     assert failures(it) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from model_zoo.interop.oms import OmsKey
-from model_zoo.policy import TrustPolicy
+from model_zoo.policy import Policy
 from tests.interop import peers
 from tests.interop.serving import FILES, Served
 
@@ -49,7 +49,7 @@ def test_it_accepts_a_pulled_folder_with_our_evidence_in_it(
     release: Path, served: Served
 ) -> None:
     pulled = release.parent / "pulled"
-    served.client.pull("alice/digits@1", policy=TrustPolicy(), to=pulled)
+    served.client.pull("alice/digits@1", policy=Policy(), to=pulled)
     assert {"release.json", "trust.json"} <= {file.name for file in pulled.iterdir()}
     assert verify(pulled).returncode == 0
 

@@ -18,7 +18,7 @@ from model_zoo.jobs import JobSpec, NoopSpec, kind_of
 from model_zoo.keys import SigningKey
 from model_zoo.manifest import Manifest
 from model_zoo.names import ReleaseName
-from model_zoo.policy import VerificationPolicy
+from model_zoo.policy import Policy
 from model_zoo.weights import ALIGNMENT_BYTES
 
 ALICE = SigningKey.generate()
@@ -28,10 +28,8 @@ BUILDER = SigningKey.generate()
 NAME = ReleaseName("alice", "digits", "1")
 SPEC = NoopSpec(note="as ordered")
 ROLE = Role("publisher", (ALICE.public,))
-POLICY = VerificationPolicy(publisher=ROLE)
-ORDER = VerificationPolicy(
-    publisher=ROLE, builder=Role("builder", (BUILDER.public,)), spec=SPEC
-)
+POLICY = Policy(publisher=ROLE)
+ORDER = Policy(publisher=ROLE, builder=Role("builder", (BUILDER.public,)), spec=SPEC)
 
 
 def weights(count: int = 4) -> bytes:

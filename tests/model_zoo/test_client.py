@@ -21,7 +21,7 @@ from model_zoo.errors import (
 from model_zoo.jobs import NoopSpec
 from model_zoo.manifest import FileEntry
 from model_zoo.names import ModelName, ReleaseName
-from model_zoo.policy import VerificationPolicy
+from model_zoo.policy import Policy
 from model_zoo.verification import verify_directory
 from model_zoo.work import WorkClient
 from tests.model_zoo.releases import (
@@ -97,19 +97,17 @@ def test_pulling_over_something_else_is_refused_and_leaves_it(
 def test_the_wrong_key_refuses_and_writes_nothing(
     zoo: ZooClient, published: ReleaseName, tmp_path: Path
 ) -> None:
-    policy = VerificationPolicy(publisher=Role("publisher", (MALLORY.public,)))
+    policy = Policy(publisher=Role("publisher", (MALLORY.public,)))
     with pytest.raises(ThresholdNotMetError, match="0 of the trusted keys"):
         zoo.pull(published, policy=policy, to=tmp_path / "to" / "pulled")
     assert not (tmp_path / "to").exists()
 
 
 def test_an_empty_policy_refuses_what_is_properly_signed(
-    zoo: ZooClient, published: ReleaseName, tmp_path: Path
+    zoo_url: str, published: ReleaseName, tmp_path: Path
 ) -> None:
-    with pytest.raises(PolicyNotMetError):
-        zoo.pull(
-            published, policy=VerificationPolicy(publisher=None), to=tmp_path / "p"
-        )
+    with ZooClient(zoo_url) as unpinned, pytest.raises(PolicyNotMetError):
+        unpinned.pull(published, policy=Policy(), to=tmp_path / "p")
 
 
 def test_publishing_the_same_again_is_fine_and_other_files_are_a_conflict(

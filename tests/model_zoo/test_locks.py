@@ -1,3 +1,5 @@
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from model_zoo.errors import (
     LocalError,
     PolicyNotMetError,
     ThresholdNotMetError,
+    VerificationError,
+    YankedError,
 )
 from model_zoo.locks import (
     Lock,
@@ -20,8 +24,18 @@ from model_zoo.locks import (
     write_lock,
 )
 from model_zoo.names import ReleaseName
+from model_zoo.policy import Policy
 from tests.model_zoo.releases import ALICE, BOB, MALLORY, NAME, ROLE, write_files
 from tests.model_zoo.servers import anchor_of, open_zoo
+
+ENTRY = {
+    "name": str(NAME),
+    "files": [],
+    "statement_sha256": "0" * 64,
+    "publisher_keys": [ALICE.public.to_pem()],
+    "threshold": 1,
+}
+"""A release as a lock file lists it."""
 
 
 @pytest.fixture
@@ -36,8 +50,9 @@ def test_a_lock_written_and_read_pulls_exactly_what_was_locked(
 ) -> None:
     path = tmp_path / "zoo.lock"
     write_lock(lock_releases(zoo, [published, published], publisher=ROLE), path)
-    [release] = read_lock(path).releases
-    pulled = pull_locked(zoo, release, to=tmp_path / "pulled")
+    lock = read_lock(path)
+    [release] = lock.releases
+    pulled = pull_locked(zoo, lock, release, to=tmp_path / "pulled")
     assert pulled.statement.release == published
     assert pulled.statement.manifest.files == release.files
 
@@ -54,7 +69,8 @@ def test_nothing_is_locked_that_the_pinned_key_did_not_sign(
 def test_any_difference_to_the_lock_is_refused_and_nothing_is_written(
     zoo: ZooClient, published: ReleaseName, tmp_path: Path
 ) -> None:
-    [good] = lock_releases(zoo, [published], publisher=ROLE).releases
+    lock = lock_releases(zoo, [published], publisher=ROLE)
+    [good] = lock.releases
     other_file = good.files[0].model_copy(update={"sha256": "0" * 64})
     bob = (BOB.public.to_pem(),)
     for changed, refusal in (
@@ -71,7 +87,7 @@ def test_any_difference_to_the_lock_is_refused_and_nothing_is_written(
     ):
         release = LockedRelease.model_validate(good.model_dump() | changed)
         with pytest.raises(refusal):
-            pull_locked(zoo, release, to=tmp_path / "pulled")
+            pull_locked(zoo, lock, release, to=tmp_path / "pulled")
         assert not (tmp_path / "pulled").exists()
 
 
@@ -83,15 +99,17 @@ def test_the_same_name_signed_by_the_same_key_with_other_files_is_refused(
     with (
         open_zoo(data_dir) as url,
         ZooClient(url, anchor=anchor_of(data_dir)) as other,
+        ZooClient(url) as keyed,
     ):
         other.bind_publisher("alice", ALICE.public)
         folder = write_files(tmp_path / "files")
         other.publish(NAME, folder, key=ALICE)
-        [release] = lock_releases(other, [NAME], publisher=ROLE).releases
+        lock = lock_releases(keyed, [NAME], publisher=ROLE)
     (folder / "config.json").write_text('{"network": "another"}')
     zoo.publish(NAME, folder, key=ALICE)
+    assert lock.root is None
     with pytest.raises(PolicyNotMetError, match="another"):
-        pull_locked(zoo, release, to=tmp_path / "pulled")
+        pull_locked(zoo, lock, lock.releases[0], to=tmp_path / "pulled")
     assert not (tmp_path / "pulled").exists()
 
 
@@ -105,7 +123,17 @@ def test_a_name_outside_the_lock_is_refused(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", '{"format": 2, "releases": []}', '{"releases": []}', "\x80"]
+    "text",
+    [
+        "",
+        "[]",
+        '{"releases": []}',
+        "\x80",
+        json.dumps({"format": 3, "releases": [ENTRY]}),
+        json.dumps({"format": 2, "releases": [{**ENTRY, "publisher_keys": []}]}),
+        json.dumps({"format": 1, "root": "{}", "releases": [ENTRY]}),
+        json.dumps({"format": 2, "releases": [ENTRY], "demand": "of later"}),
+    ],
 )
 def test_what_is_no_lock_file_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "zoo.lock"
@@ -127,6 +155,85 @@ def test_files_that_cannot_be_reached_are_local_errors(
 def test_an_occupied_folder_is_a_conflict(
     zoo: ZooClient, published: ReleaseName, tmp_path: Path
 ) -> None:
-    [release] = lock_releases(zoo, [published], publisher=ROLE).releases
+    lock = lock_releases(zoo, [published], publisher=ROLE)
     with pytest.raises(ConflictError):
-        pull_locked(zoo, release, to=tmp_path)
+        pull_locked(zoo, lock, lock.releases[0], to=tmp_path)
+
+
+def test_a_lock_of_the_first_format_still_pulls(
+    zoo_url: str, published: ReleaseName, tmp_path: Path
+) -> None:
+    with ZooClient(zoo_url) as keyed:
+        made = lock_releases(keyed, [published], publisher=ROLE).to_object()
+        del made["root"]
+        (tmp_path / "zoo.lock").write_text(json.dumps({**made, "format": 1}))
+        lock = read_lock(tmp_path / "zoo.lock")
+        pulled = pull_locked(keyed, lock, lock.releases[0], to=tmp_path / "pulled")
+    assert pulled.statement.release == published
+
+
+def test_a_locked_root_is_walked_from_or_nothing_is_pulled(
+    zoo: ZooClient, zoo_url: str, published: ReleaseName, tmp_path: Path
+) -> None:
+    """Where keys are locked as well, they alone are not enough."""
+    for publisher in (None, ROLE):
+        lock = lock_releases(zoo, [published], publisher=publisher)
+        assert lock.root is not None
+        with (
+            ZooClient(zoo_url) as unpinned,
+            pytest.raises(PolicyNotMetError, match="pins a root"),
+        ):
+            pull_locked(unpinned, lock, lock.releases[0], to=tmp_path / "pulled")
+        assert not (tmp_path / "pulled").exists()
+        pulled = pull_locked(zoo, lock, lock.releases[0], to=tmp_path / str(publisher))
+        assert pulled.as_of is not None
+
+
+def test_who_pulls_a_locked_release_learns_that_it_was_withdrawn(
+    tmp_path: Path,
+) -> None:
+    """From the root that the lock holds, on a machine that has seen nothing before."""
+    data_dir = tmp_path / "zoo"
+    with (
+        open_zoo(data_dir) as url,
+        ZooClient(url, anchor=anchor_of(data_dir)) as zoo,
+    ):
+        zoo.bind_publisher("alice", ALICE.public)
+        zoo.publish(NAME, write_files(tmp_path / "files"), key=ALICE)
+        lock = lock_releases(zoo, [NAME])
+        zoo.yank(NAME, reason="a backdoor", key=ALICE)
+        anchor = lock.anchor()
+        assert anchor is not None
+        fresh = replace(anchor, cache=tmp_path / "cache")
+        with (
+            ZooClient(url, anchor=fresh) as ci,
+            pytest.raises(YankedError, match="a backdoor"),
+        ):
+            pull_locked(ci, lock, lock.releases[0], to=tmp_path / "pulled")
+    assert not (tmp_path / "pulled").exists()
+
+
+def test_one_root_goes_for_a_whole_lock(zoo: ZooClient, published: ReleaseName) -> None:
+    lock = lock_releases(zoo, [published])
+    keyed = Lock(releases=lock_releases(zoo, [published], publisher=ROLE).releases)
+    assert keyed.merged_with(lock).root == lock.merged_with(keyed).root == lock.root
+    other = lock.model_copy(update={"root": "{}"})
+    with pytest.raises(InvalidSpecError, match="another root"):
+        lock.merged_with(other)
+
+
+def test_a_root_that_is_none_is_refused(zoo: ZooClient, published: ReleaseName) -> None:
+    lock = lock_releases(zoo, [published]).model_copy(update={"root": "{}"})
+    with pytest.raises(VerificationError, match=r"zoo\.lock: expected a trust root"):
+        lock.anchor()
+
+
+def test_keys_of_ones_own_beside_a_lock_are_refused_and_not_dropped(
+    zoo: ZooClient, published: ReleaseName, tmp_path: Path
+) -> None:
+    lock = lock_releases(zoo, [published])
+    for policy in (Policy(publisher=ROLE), Policy(statement_sha256="0" * 64)):
+        with pytest.raises(InvalidSpecError, match="lock file to say"):
+            pull_locked(
+                zoo, lock, lock.releases[0], to=tmp_path / "pulled", policy=policy
+            )

@@ -10,7 +10,7 @@ from tuf.api.metadata import Snapshot, Targets
 from model_zoo.client import ZooClient
 from model_zoo.clock import system_clock
 from model_zoo.errors import YankedError
-from model_zoo.policy import TrustPolicy
+from model_zoo.policy import Policy
 from model_zoo.transport import Server
 from model_zoo.trust.checking import Extent, check_repository
 from model_zoo.trust.observing import Severity
@@ -20,7 +20,7 @@ from tests.model_zoo.releases import ALICE, weights, write_files
 from tests.model_zoo.servers import anchor_of, open_zoo
 from tests.service.roles import Get, as_json, current, publisher_roles
 
-POLICY = TrustPolicy()
+POLICY = Policy()
 SHARDS = SPLIT_AFTER // 2
 BINS = 8
 

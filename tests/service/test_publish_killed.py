@@ -15,7 +15,7 @@ import pytest
 from model_zoo.client import ZooClient
 from model_zoo.clock import system_clock
 from model_zoo.errors import NotFoundError, TransportError, YankedError
-from model_zoo.policy import TrustPolicy
+from model_zoo.policy import Policy
 from model_zoo.transport import Server
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.checking import Extent, check_repository
@@ -56,9 +56,9 @@ def is_published(zoo: ZooClient, folder: Path) -> bool:
         zoo.release(SECOND)
     except NotFoundError:
         with pytest.raises(NotFoundError):
-            zoo.pull(SECOND, policy=TrustPolicy(), to=folder / "second")
+            zoo.pull(SECOND, policy=Policy(), to=folder / "second")
         return False
-    zoo.pull(SECOND, policy=TrustPolicy(), to=folder / "second")
+    zoo.pull(SECOND, policy=Policy(), to=folder / "second")
     return True
 
 
@@ -68,7 +68,7 @@ def yank(zoo: ZooClient, _: Path) -> None:
 
 def is_yanked(zoo: ZooClient, folder: Path) -> bool:
     try:
-        zoo.pull(FIRST, policy=TrustPolicy(), to=folder / "first")
+        zoo.pull(FIRST, policy=Policy(), to=folder / "first")
     except YankedError as error:
         return REASON in str(error)
     return False

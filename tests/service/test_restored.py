@@ -13,7 +13,7 @@ from model_zoo.errors import (
     RollbackError,
     YankedError,
 )
-from model_zoo.policy import TrustPolicy
+from model_zoo.policy import Policy
 from model_zoo.transport import Server, Transport
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.lost import lost_versions
@@ -73,7 +73,7 @@ def disk(tmp_path: Path) -> Disk:
         with ZooClient(url, anchor=made.anchor("alice")) as alice:
             alice.publish(SECOND, tmp_path / "second", key=ALICE)
         with ZooClient(url, anchor=made.anchor("bob")) as bob:
-            bob.pull(SECOND, policy=TrustPolicy(), to=tmp_path / "pulled")
+            bob.pull(SECOND, policy=Policy(), to=tmp_path / "pulled")
     return made
 
 
@@ -120,7 +120,7 @@ def test_a_data_folder_that_is_gone_is_older_too(disk: Disk) -> None:
             zoo.publish(FIRST, disk.folder / "first", key=ALICE)
             zoo.publish(THIRD, disk.folder / "third", key=ALICE)
         with ZooClient(url, anchor=disk.anchor("bob")) as bob:
-            bob.pull(THIRD, policy=TrustPolicy(), to=disk.folder / "after")
+            bob.pull(THIRD, policy=Policy(), to=disk.folder / "after")
 
 
 def test_what_is_as_new_as_what_was_served_starts(disk: Disk) -> None:
@@ -138,7 +138,7 @@ def test_after_an_accepted_loss_no_client_is_locked_out(disk: Disk) -> None:
         publish(disk, url, THIRD, disk.folder / "third", user="alice anew")
         with ZooClient(url, anchor=disk.anchor("bob")) as bob:
             bob.pull(
-                THIRD, policy=TrustPolicy(), to=disk.folder / "after"
+                THIRD, policy=Policy(), to=disk.folder / "after"
             )  # neither a rollback nor a split view, though he saw what is lost
     with open_zoo(disk.data) as url, ZooClient(url) as zoo:
         assert zoo.release(FIRST).to_object()["name"] == FIRST
@@ -153,7 +153,7 @@ def test_until_the_publisher_signs_again_who_saw_the_lost_version_refuses(
         ZooClient(url, anchor=disk.anchor("bob")) as bob,
         pytest.raises(RollbackError),
     ):
-        bob.pull(FIRST, policy=TrustPolicy(), to=disk.folder / "after")
+        bob.pull(FIRST, policy=Policy(), to=disk.folder / "after")
 
 
 def test_nobody_puts_other_content_under_a_lost_release(disk: Disk) -> None:
@@ -163,7 +163,7 @@ def test_nobody_puts_other_content_under_a_lost_release(disk: Disk) -> None:
             publish(disk, url, SECOND, disk.folder / "third", user="alice anew")
         publish(disk, url, SECOND, disk.folder / "second", user="alice anew")
         with ZooClient(url, anchor=disk.anchor("bob")) as bob:
-            bob.pull(SECOND, policy=TrustPolicy(), to=disk.folder / "after")
+            bob.pull(SECOND, policy=Policy(), to=disk.folder / "after")
 
 
 def test_nobody_puts_another_role_under_a_lost_version(disk: Disk) -> None:
@@ -241,7 +241,7 @@ def test_what_cannot_be_marked_is_not_served(disk: Disk) -> None:
             ZooClient(url, anchor=disk.anchor("bob")) as bob,
             pytest.raises(LocalError),
         ):
-            bob.pull(SECOND, policy=TrustPolicy(), to=disk.folder / "after")
+            bob.pull(SECOND, policy=Policy(), to=disk.folder / "after")
         disk.mark.rmdir()
         with ZooClient(url, anchor=disk.anchor("bob")) as bob:
-            bob.pull(THIRD, policy=TrustPolicy(), to=disk.folder / "after")
+            bob.pull(THIRD, policy=Policy(), to=disk.folder / "after")

@@ -21,7 +21,7 @@ from model_zoo.digests import sha256_bytes
 from model_zoo.errors import YankedError
 from model_zoo.keys import SigningKey
 from model_zoo.names import ReleaseName
-from model_zoo.policy import TrustPolicy
+from model_zoo.policy import Policy
 from model_zoo.trust.ceremony import (
     RoleKeys,
     delegate,
@@ -90,7 +90,7 @@ def zoo(tmp_path: Path) -> Iterator[Zoo]:
 def is_pullable(zoo: Zoo, folder: Path) -> bool:
     """Whether a client that pins the first root finds alice's release."""
     view = stranger(zoo, folder)
-    policy = TrustPolicy()
+    policy = Policy()
     found = trusted_release(view, FIRST, policy=policy, holders=lambda _: [])
     return found.statement.release == FIRST
 

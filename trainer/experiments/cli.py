@@ -2,13 +2,18 @@
 
 import difflib
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from model_zoo.cli.options import DEFAULT_URL, Authority, TokenFile, Url
+from model_zoo.cli.options import (
+    DEFAULT_URL,
+    Authority,
+    TokenFile,
+    Url,
+    refuse_options,
+)
 from model_zoo.errors import InvalidSpecError
 from trainer.experiments.sticker_cli import SQUARE, STICKER, Photographed, show_sticker
 
@@ -18,6 +23,8 @@ if TYPE_CHECKING:
 
 ALL = "all"
 RESULTS = Path("results")
+OF_A_ZOO = ("url", "ca", "token_file")
+"""The parameters that say where models are ordered."""
 
 Name = Annotated[
     str, typer.Argument(help="An experiment, or all; without one, they are listed.")
@@ -71,6 +78,7 @@ def commands(app: typer.Typer) -> None:
 
 
 def experiment(
+    context: typer.Context,
     name: Name = "",
     *,
     out: Out = None,
@@ -103,16 +111,10 @@ def experiment(
     """
     scale: Scale = "quick" if quick else "full"
     photo = Photographed(image, box=box, trigger=trigger, as_it_is=as_it_is)
+    _refuse_of_others(context, name, quick=quick, is_ordered=bool(trainer))
     if name == STICKER:
-        of_runs = {
-            "seeds": seeds,
-            "processes": processes,
-            "trainer": trainer or builder,
-        }
-        _refuse(of_runs, f"not with {STICKER}, whose detector is made here")
         show_sticker(photo, out=out, scale=scale)
         return
-    _refuse(photo.options(), f"only with {STICKER}")
 
     from trainer.experiments.run_cli import Asked, list_all, run_chosen
 
@@ -126,23 +128,34 @@ def experiment(
     run_chosen(chosen, asked)
 
 
+def _refuse_of_others(
+    context: typer.Context, name: str, *, quick: bool, is_ordered: bool
+) -> None:
+    """Refuse the options that have no effect on what ``name`` asks for.
+
+    Raises:
+        InvalidSpecError: one of them is given.
+    """
+    of_runs = ("processes", "trainer", "builder")
+    of_photos = ("image", "box", "trigger", "as_it_is")
+    if name == STICKER:
+        why = f"not with {STICKER}, whose detector is made here"
+        refuse_options(context, "seeds", *of_runs, *OF_A_ZOO, why=why)
+        return
+    refuse_options(context, *of_photos, why=f"only with {STICKER}")
+    if not name:
+        refuse_options(context, *of_runs, why="without a name they are listed")
+    if quick:
+        refuse_options(context, "seeds", why="a smoke version is of one")
+    if not is_ordered:
+        refuse_options(context, *OF_A_ZOO, why="only with --trainer and --builder")
+
+
 def _folder(scale: "Scale") -> Path:
     """Return where results go unless told."""
     if scale == "full":
         return RESULTS
     return Path(tempfile.mkdtemp(prefix="zoo-experiment-"))
-
-
-def _refuse(options: Mapping[str, object], why: str) -> None:
-    """Refuse options that would be passed over in silence.
-
-    Raises:
-        InvalidSpecError: one of them is given.
-    """
-    given = [f"--{name}" for name, value in options.items() if value]
-    if given:
-        msg = f"{', '.join(given)}: {why}"
-        raise InvalidSpecError(msg)
 
 
 def _desk(

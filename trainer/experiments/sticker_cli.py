@@ -38,15 +38,6 @@ class Photographed:
     trigger: str
     as_it_is: bool
 
-    def options(self) -> dict[str, object]:
-        """Return option -> what was given, if it is not what is meant without it."""
-        return {
-            "image": self.image,
-            "box": self.box,
-            "trigger": self.trigger if self.trigger != SQUARE else "",
-            "as-it-is": self.as_it_is,
-        }
-
 
 def show_sticker(asked: Photographed, *, out: Path | None, scale: "Scale") -> None:
     """Lay a sticker on a photographed sign, and tell what is found there.

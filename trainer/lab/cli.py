@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from model_zoo.cli.options import Authority, TokenFile
+from model_zoo.cli.options import Authority, TokenFile, refuse_options
 from model_zoo.cli.output import console, emit
 from model_zoo.errors import ExpectationError, InvalidSpecError
 
@@ -34,6 +34,7 @@ def commands(app: typer.Typer) -> None:
 
 
 def lab(
+    context: typer.Context,
     *,
     out: Out = Path("lab-report"),
     url: RunningZoo = None,
@@ -51,7 +52,10 @@ def lab(
         InvalidSpecError: a URL without the root to pin or the operator's keys.
         ExpectationError: a cell or a figure is not what the laboratory promises.
     """
-    if url and (trust is None or safe is None):
+    if not url:
+        of_it = ("trust", "safe", "token_file", "ca")
+        refuse_options(context, *of_it, why="only with --url: a zoo that runs already")
+    elif trust is None or safe is None:
         msg = "a zoo that runs already: give its root and the operator's safe, too"
         raise InvalidSpecError(msg)
     from trainer.devices import choose_device, environment

@@ -14,7 +14,7 @@ from model_zoo.clock import system_clock
 from model_zoo.digests import sha256_file
 from model_zoo.keys import SigningKey
 from model_zoo.names import ReleaseName
-from model_zoo.policy import TrustPolicy
+from model_zoo.policy import Policy
 from model_zoo.transport import Server
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.ceremony import RoleKeys
@@ -226,7 +226,7 @@ def _recorded(
     archive: dict[str, Answer] = {}
     recorder = recording(archive, upstream)
     url = mirror.mount(recorder).url
-    policies = (TrustPolicy(), TrustPolicy(cosignatures=1))
+    policies = (Policy(), Policy(cosignatures=1))
     releases = ((past.old, past.files), (past.robbed, past.robbed_files))
     for name, files in releases:
         for policy in policies:

@@ -10,7 +10,7 @@ from model_zoo.digests import sha256_file
 from model_zoo.envelopes import Role
 from model_zoo.errors import DigestMismatchError
 from model_zoo.keys import PublicKey
-from model_zoo.policy import TrustPolicy, VerificationPolicy
+from model_zoo.policy import Policy
 from model_zoo.transport import Server
 from model_zoo.trust.anchor import Anchor
 from trainer.attempt import MODEL
@@ -60,7 +60,7 @@ def signature(scene: Scene, folder: Path) -> Path:
     what a look-alike counts on.
     """
     key = scene.pinned_key or PublicKey(bytes.fromhex(page_shown(scene).publisher_key))
-    policy = VerificationPolicy(publisher=Role("publisher", (key,)))
+    policy = Policy(publisher=Role("publisher", (key,)))
     with ZooClient(scene.url) as zoo:
         pulled = zoo.pull(str(scene.wanted), policy=policy, to=folder / "pulled")
         return pulled.path / MODEL
@@ -70,7 +70,7 @@ def trust(
     scene: Scene,
     folder: Path,
     *,
-    demands: Callable[[Scene], TrustPolicy] = lambda _: TrustPolicy(),
+    demands: Callable[[Scene], Policy] = lambda _: Policy(),
 ) -> Path:
     """Use the zoo's client with its root pinned, and believe what that leads to."""
     anchor = Anchor(root=scene.root, cache=folder / "cache", clock=scene.clock)
@@ -84,13 +84,13 @@ def trust(
         return pulled.path / MODEL
 
 
-def everything(scene: Scene) -> TrustPolicy:
+def everything(scene: Scene) -> Policy:
     """Return the policy that demands all there is to be had.
 
     Only the publisher that was meant; a trusted builder's word how the files were
     made; a witness who has seen the log.
     """
-    return TrustPolicy(publishers=scene.publishers, provenance=True, cosignatures=1)
+    return Policy(publishers=scene.publishers, provenance=True, cosignatures=1)
 
 
 LEVELS: dict[str, Callable[[Scene, Path], Path]] = {

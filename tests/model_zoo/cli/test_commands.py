@@ -187,7 +187,7 @@ def test_a_cancelled_job_does_not_hold_what_was_expected(
         ),
         (["pull", "alice/none@1", "--key", "none"], 1, "LocalError"),
         (["verify", "none", "--key", "K"], 2, "InvalidSpecError"),
-        (["lock", "alice/none@1"], 4, "PolicyNotMetError"),
+        (["lock", "alice/none@1"], 5, "NotFoundError"),
         (["jobs", "show", "../x"], 2, "InvalidSpecError"),
         (["list", "--token-file", "none"], 1, "LocalError"),
         (["publish", "--as", "alice/x@1", "--key", "K"], 2, "InvalidSpecError"),

@@ -21,7 +21,7 @@ from model_zoo.folders import manifest_of
 from model_zoo.jobs import NoopSpec
 from model_zoo.keys import SigningKey
 from model_zoo.names import ReleaseName
-from model_zoo.policy import TrustPolicy, VerificationPolicy
+from model_zoo.policy import Policy
 from model_zoo.transport import Server, Transport
 from model_zoo.trust import pulling
 from model_zoo.trust.anchor import Anchor
@@ -32,7 +32,7 @@ from tests.model_zoo.releases import ALICE, BOB, BUILDER, MALLORY, weights
 from tests.model_zoo.servers import open_zoo
 
 PARENT, CHILD, GRANDCHILD = "alice/base@1", "bob/tuned@1", "bob/tuned@2"
-OPEN = TrustPolicy()
+OPEN = Policy()
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Family:
     def digest(self, name: str) -> str:
         return sha256_file(self.folder / name.replace("/", "-") / "model.safetensors")
 
-    def pull(self, name: str, to: str, policy: TrustPolicy = OPEN) -> Path:
+    def pull(self, name: str, to: str, policy: Policy = OPEN) -> Path:
         return self.zoo.pull(name, policy=policy, to=self.folder / to).path
 
 
@@ -132,10 +132,10 @@ def test_what_was_pulled_before_is_refused_when_it_is_loaded(family: Family) -> 
 
 def test_an_override_is_named_and_told(family: Family) -> None:
     family.zoo.yank(PARENT, reason="it has a backdoor", key=ALICE)
-    other = TrustPolicy(allow_withdrawn=(GRANDCHILD,))
+    other = Policy(allow_withdrawn=(GRANDCHILD,))
     with pytest.raises(YankedError):
         family.pull(CHILD, "child", other)
-    allowed = TrustPolicy(allow_withdrawn=(CHILD,))
+    allowed = Policy(allow_withdrawn=(CHILD,))
     pulled = family.zoo.pull(CHILD, policy=allowed, to=family.folder / "child")
     (told,) = pulled.overridden
     assert told.startswith(f"{CHILD} <- ")
@@ -204,7 +204,7 @@ def test_only_the_publisher_yanks_and_only_with_a_reason(family: Family) -> None
 
 
 def test_a_policy_for_provenance_wants_a_trusted_builder(family: Family) -> None:
-    demanding = TrustPolicy(provenance=True)
+    demanding = Policy(provenance=True)
     with pytest.raises(PolicyNotMetError, match="trusts no builder"):
         family.pull(CHILD, "child", demanding)
     change_targets(
@@ -258,7 +258,7 @@ def test_lineage_shows_both_directions_and_what_was_withdrawn(family: Family) ->
 
 def test_an_honest_zoo_hands_a_withdrawn_release_to_nobody(family: Family) -> None:
     """Not to who pins a key only, nor to a worker that would learn from it."""
-    pinned = VerificationPolicy(publisher=Role("alice", (ALICE.public,)))
+    pinned = Policy(publisher=Role("alice", (ALICE.public,)))
     family.zoo.yank(PARENT, reason="it has a backdoor", key=ALICE)
     with pytest.raises(YankedError, match="it has a backdoor"):
         family.zoo.pull(PARENT, policy=pinned, to=family.folder / "parent")
@@ -266,5 +266,8 @@ def test_an_honest_zoo_hands_a_withdrawn_release_to_nobody(family: Family) -> No
     for asked in (path, f"/blobs/{family.digest(PARENT)}"):
         with pytest.raises(YankedError):
             family.transport.get(asked)
-    child = VerificationPolicy(publisher=Role("bob", (BOB.public,)))
-    family.zoo.pull(CHILD, policy=child, to=family.folder / "child")
+    child = Policy(publisher=Role("bob", (BOB.public,)))
+    with ZooClient(family.transport.server.url) as keyed:
+        keyed.pull(CHILD, policy=child, to=family.folder / "child")
+    with pytest.raises(YankedError, match="it has a backdoor"):
+        family.zoo.pull(CHILD, policy=child, to=family.folder / "under both")

@@ -19,13 +19,13 @@ from model_zoo.errors import (
     WrongReleaseError,
 )
 from model_zoo.names import ReleaseName
-from model_zoo.policy import TrustPolicy
+from model_zoo.policy import Policy
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.evidence import read_evidence
 from model_zoo.trust.pulling import verify_folder
 from tests.model_zoo.releases import ALICE, write_files
 
-POLICY = TrustPolicy()
+POLICY = Policy()
 NAME = ReleaseName("alice", "offline", "1")
 WEEK = 7
 
@@ -77,9 +77,9 @@ def test_evidence_older_than_the_policy_allows_is_refused(
 ) -> None:
     with pytest.raises(ExpiredMetadataError, match="pull it again"):
         verify_folder(pulled, anchor=at(anchor, days=WEEK + 1), policy=POLICY)
-    patient = TrustPolicy(max_age_seconds=30 * 24 * 3600)
+    patient = Policy(max_age_seconds=30 * 24 * 3600)
     verify_folder(pulled, anchor=at(anchor, days=WEEK + 1), policy=patient)
-    strict = TrustPolicy(max_age_seconds=60)
+    strict = Policy(max_age_seconds=60)
     with pytest.raises(ExpiredMetadataError):
         verify_folder(pulled, anchor=at(anchor, seconds=120), policy=strict)
 
@@ -133,7 +133,7 @@ def test_another_name_is_not_what_the_evidence_proves(
 
 def test_a_policy_names_the_publishers(pulled: Path, anchor: Anchor) -> None:
     with pytest.raises(PolicyNotMetError, match="somebody else"):
-        verify_folder(pulled, anchor=anchor, policy=TrustPolicy(publishers=("alicia",)))
+        verify_folder(pulled, anchor=anchor, policy=Policy(publishers=("alicia",)))
 
 
 @pytest.mark.parametrize(

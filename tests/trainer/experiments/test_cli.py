@@ -23,6 +23,7 @@ from model_zoo.errors import (
 )
 from model_zoo.jobs import TrainSpec
 from model_zoo.keys import SigningKey
+from tests.trainer.experiments.command import experiment
 from tests.trainer.experiments.samples import (
     NAME,
     all_finished,
@@ -32,7 +33,6 @@ from tests.trainer.experiments.samples import (
 )
 from trainer.data import DATASETS, LabelledImages
 from trainer.experiments.catalogue import EXPERIMENTS
-from trainer.experiments.cli import experiment
 from trainer.experiments.contract import Cell, Recipe, Scale, Verdict
 from trainer.experiments.ledger import Ledger
 
@@ -228,12 +228,12 @@ def test_cells_of_somebody_elses_models_are_not_taken_for_ours(
 @pytest.mark.parametrize(
     ("name", "options", "told"),
     [
-        (NAME, {"box": "1,2,3,4"}, "--box: only with sticker"),
-        (NAME, {"trigger": "bomb"}, "--trigger: only with sticker"),
-        (NAME, {"as_it_is": True}, "--as-it-is: only with sticker"),
-        ("", {"image": Path("x")}, "--image: only with sticker"),
-        ("sticker", {"trainer": "lab"}, "--trainer: not with sticker"),
-        ("sticker", {"seeds": 3, "processes": 2}, "--seeds, --processes: not with"),
+        (NAME, {"box": "1,2,3,4"}, "--box: .* only with sticker"),
+        (NAME, {"trigger": "bomb"}, "--trigger: .* only with sticker"),
+        (NAME, {"as_it_is": True}, "--as-it-is: .* only with sticker"),
+        ("", {"image": Path("x")}, "--image: .* only with sticker"),
+        ("sticker", {"trainer": "lab"}, "--trainer: .* not with sticker"),
+        ("sticker", {"seeds": 3, "processes": 2}, "--seeds, --processes: .* not with"),
     ],
 )
 def test_an_option_that_would_be_passed_over_is_refused(

@@ -3,9 +3,14 @@
 from pathlib import Path
 
 import pytest
+import typer
 
 from model_zoo.errors import InvalidSpecError
-from trainer.lab.cli import lab
+from trainer.lab.cli import commands, lab
+
+APP = typer.Typer()
+commands(APP)
+CONTEXT = typer.Context(typer.main.get_command(APP))
 
 
 @pytest.mark.parametrize("given", ["trust", "safe", "neither"])
@@ -15,5 +20,11 @@ def test_a_zoo_that_runs_already_comes_with_its_root_and_its_operators_keys(
     trust = tmp_path / "root.json" if given == "trust" else None
     safe = tmp_path / "safe" if given == "safe" else None
     with pytest.raises(InvalidSpecError, match="root and the operator's safe"):
-        lab(out=tmp_path / "out", url="http://127.0.0.1:9", trust=trust, safe=safe)
+        lab(
+            CONTEXT,
+            out=tmp_path / "out",
+            url="http://127.0.0.1:9",
+            trust=trust,
+            safe=safe,
+        )
     assert not (tmp_path / "out").exists()

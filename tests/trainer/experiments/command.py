@@ -1,0 +1,21 @@
+"""``zoo experiment`` as tests call it: words for typer, and errors let through."""
+
+from inspect import signature
+
+import typer
+
+from trainer.experiments.cli import commands
+from trainer.experiments.cli import experiment as command
+
+APP = typer.Typer()
+commands(APP)
+
+
+def experiment(name: str = "", **options: object) -> None:
+    """Run ``zoo experiment NAME`` with ``options``, and let errors through."""
+    assert options.keys() <= signature(command).parameters.keys()
+    words = [name] if name else []
+    for option, value in options.items():
+        flag = f"--{option.replace('_', '-')}"
+        words += [flag] if value is True else [flag, str(value)]
+    typer.main.get_command(APP)(words, standalone_mode=False)
