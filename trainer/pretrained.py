@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from trainer.checkpoints import from_pinned_pickle, to_bytes
-from trainer.data.dataset import cache_root
+from trainer.cache import cache_root
 from trainer.data.sources import (
     Files,
     Source,

@@ -247,7 +247,10 @@ def do_next_job(url: str, folder: Path) -> None:
         work.complete(
             lease.attempt,
             upload=work.upload(folder),
-            provenance=provenance_of(manifest, spec=NoopSpec(**lease.spec)),
+            provenance=provenance_of(
+                manifest,
+                spec=NoopSpec(**lease.spec),
+                invocation=invocation_of(lease.job, lease.attempt),
+            ),
             claimed=None,
-            measured=None,
         )

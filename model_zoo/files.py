@@ -1,0 +1,70 @@
+"""Plain files: opened without following a link, read with a bound.
+
+What lies in a folder that was copied from somewhere may be a link out of it, a pipe
+that never answers or a device without an end. So every file of such a folder is opened
+here: the last part of its path is never followed, opening never waits, and what was
+opened has to be a regular file. The folder itself may be a link: the user named it.
+
+Source:
+    open(2): O_NOFOLLOW, O_NONBLOCK.
+"""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from model_zoo.errors import LocalError, MalformedDocumentError
+
+_READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NOT_PLAIN = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR})
+"""What open(2) says of a link, of a socket, and of a folder that is to be written."""
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Return the regular file at ``path``, opened for reading.
+
+    Raises:
+        MalformedDocumentError: a link, folder, pipe, socket or device stands there.
+        OSError: it is not there, or cannot be opened.
+    """
+    return os.fdopen(_opened(path, _READING), "rb")
+
+
+def read_plain(path: Path, *, limit_bytes: int) -> bytes:
+    """Return the bytes of the regular file at ``path``.
+
+    Raises:
+        MalformedDocumentError: it is no regular file, or longer than ``limit_bytes``.
+        LocalError: it is not there, or cannot be read.
+    """
+    try:
+        with open_plain(path) as file:
+            data = file.read(limit_bytes + 1)
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise LocalError(msg) from error
+    if len(data) > limit_bytes:
+        msg = f"{path}: over {limit_bytes} bytes, and no more are read"
+        raise MalformedDocumentError(msg)
+    return data
+
+
+def _opened(path: Path, flags: int) -> int:
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except OSError as error:
+        if error.errno in _NOT_PLAIN:
+            raise _not_plain(path) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _not_plain(path)
+    return descriptor
+
+
+def _not_plain(path: Path) -> MalformedDocumentError:
+    return MalformedDocumentError(
+        f"{path} is not a plain file: no link, folder, pipe or device is read here"
+    )
