@@ -60,8 +60,11 @@ def take(folder: Path, to: Path, *, tick: Callable[[], None]) -> Manifest:
         if not stat.S_ISDIR(results.lstat().st_mode):
             msg = f"{attempt.RESULTS} is no folder"
             raise AttemptError(msg, retry=False)
+        found = entries(results)
+        if sum(status.st_size for status in found.values()) > MAX_RESULT_BYTES:
+            raise _too_many_bytes()
         to.mkdir(mode=0o755)
-        for name in sorted(entries(results)):
+        for name in sorted(found):
             check_name(name, what="file")
             if name in RESERVED_NAMES:
                 msg = f"{name} is kept for the signatures of a release"
@@ -89,14 +92,18 @@ def _copy(
         while chunk := file.read(CHUNK_BYTES):
             size_bytes += len(chunk)
             if size_bytes > most:
-                msg = f"left more than {MAX_RESULT_BYTES} bytes of results"
-                raise AttemptError(msg, retry=False)
+                raise _too_many_bytes()
             digest.update(chunk)
             copy.write(chunk)
             tick()
     return FileEntry(
         name=target.name, size_bytes=size_bytes, sha256=digest.hexdigest()
     )
+
+
+def _too_many_bytes() -> AttemptError:
+    msg = f"left more than {MAX_RESULT_BYTES} bytes of results"
+    return AttemptError(msg, retry=False)
 
 
 def read_facts(folder: Path) -> dict[str, str | int]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from model_zoo.attestations import invocation_of
 from model_zoo.bundles import read_bundle
 from model_zoo.client import ZooClient
 from model_zoo.envelopes import Role

@@ -25,12 +25,23 @@ WAYS: dict[str, tuple[int | None, list[int] | None]] = {
 
 
 def hostile_child(
-    attack: str, arguments: Mapping[str, object], *, user: int | None = None
+    attack: str,
+    arguments: Mapping[str, object],
+    *,
+    user: int | None = None,
+    readable: tuple[Path, ...] = (),
 ) -> Child:
-    """Return a child that carries out an attack in place of the build."""
+    """Return a child that carries out an attack in place of the build.
+
+    Args:
+        attack: a name in ``hostile_child.ATTACKS``.
+        arguments: of that attack.
+        user: whose rights the child gets.
+        readable: what it is shown beside its own code.
+    """
     script = HERE / "hostile_child.py"
     program = (sys.executable, "-P", str(script), attack, json.dumps(arguments))
-    return Child(user=user, program=program, readable=(script,))
+    return Child(user=user, program=program, readable=(script, *readable))
 
 
 def supervise(
