@@ -1,5 +1,6 @@
 """The client against the service itself, on a real socket."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ from tests.model_zoo.releases import (
     weights,
     write_files,
 )
-from tests.model_zoo.servers import open_zoo
+from tests.model_zoo.servers import answering, open_zoo, respond
 
 
 @pytest.fixture
@@ -187,6 +188,22 @@ def test_nobody_signs_what_was_not_ordered(
             )
     with pytest.raises(NotFoundError):
         zoo.release(name)
+
+
+def test_the_draft_of_another_job_is_refused_though_the_spec_is_the_same(
+    zoo_url: str, zoo: ZooClient, tmp_path: Path
+) -> None:
+    first = zoo.submit(SPEC, trainer="lab")
+    do_next_job(zoo_url, tmp_path / "first")
+    draft = json.dumps(zoo._transport.get(f"/jobs/{first.id}/draft")).encode()
+    with (
+        answering(lambda request: respond(request, draft)) as mirror,
+        ZooClient(mirror) as other,
+        pytest.raises(ProvenanceMismatchError, match="another job"),
+    ):
+        other.fetch_draft(
+            "0" * 32, builder=BUILDER.public, spec=SPEC, to=tmp_path / "to"
+        )
 
 
 def test_a_draft_is_fetched_all_at_once_or_not_at_all(
