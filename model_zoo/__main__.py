@@ -1,5 +1,11 @@
 """``python -m model_zoo`` is the ``zoo`` command."""
 
-from model_zoo.cli import main
+import sys
+
+if not sys.flags.safe_path:
+    # Python put the working folder first, where a stranger's torch.py may lie.
+    del sys.path[0]
+
+from model_zoo.cli import main  # noqa: E402  only now is it known from where
 
 main()

@@ -207,9 +207,7 @@ def _completed(session: Session, attempt_id: str, result: Result) -> JobRow | No
     )
 
 
-def _checked(
-    parts: Parts, job: JobRow, attempt_id: str, result: Result
-) -> Provenance:
+def _checked(parts: Parts, job: JobRow, attempt_id: str, result: Result) -> Provenance:
     """Return the provenance of a result that is this attempt's, to the last field."""
     upload = find_upload(parts, result.upload_id)
     if upload.state != "complete":

@@ -83,8 +83,6 @@ def _allow(ruleset: int, path: str, access: int) -> None:
         if not stat.S_ISDIR(os.fstat(place).st_mode):
             access &= _ON_A_FILE
         rule = _Rule(access, place)
-        syscall(
-            "landlock", _ADD_RULE, ruleset, _PATH_BENEATH, ctypes.byref(rule), 0
-        )
+        syscall("landlock", _ADD_RULE, ruleset, _PATH_BENEATH, ctypes.byref(rule), 0)
     finally:
         os.close(place)

@@ -96,9 +96,7 @@ def _copy(
             digest.update(chunk)
             copy.write(chunk)
             tick()
-    return FileEntry(
-        name=target.name, size_bytes=size_bytes, sha256=digest.hexdigest()
-    )
+    return FileEntry(name=target.name, size_bytes=size_bytes, sha256=digest.hexdigest())
 
 
 def _too_many_bytes() -> AttemptError:

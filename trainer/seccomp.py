@@ -59,7 +59,14 @@ _EVERYWHERE = (
 )
 _X86_64 = (
     *(101, 310, 311, 312),  # ptrace, process_vm_readv, process_vm_writev, kcmp
-    *(165, 166, 155, 161, 272, 308),  # mount, umount2, pivot_root, chroot, unshare, setns
+    *(
+        165,
+        166,
+        155,
+        161,
+        272,
+        308,
+    ),  # mount, umount2, pivot_root, chroot, unshare, setns
     *(248, 249, 250),  # add_key, request_key, keyctl
     *(321, 298, 323, 300),  # bpf, perf_event_open, userfaultfd, fanotify_init
     *(246, 320, 169),  # kexec_load, kexec_file_load, reboot

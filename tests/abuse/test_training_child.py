@@ -1,16 +1,30 @@
 """A training process that is the enemy: what it tries, and that it gets nothing."""
 
 import fcntl
+import json
 import os
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.trainer.hostile import WAYS, supervise
+from model_zoo.keys import SigningKey
+from tests.trainer.as_user import USER
+from tests.trainer.hostile import (
+    AS_USER,
+    LANDLOCK_CREATE_RULESET,
+    ROOT,
+    UNSHARE,
+    WAYS,
+    supervise,
+)
+
+PASSPHRASE = b"only for this test"
 
 needs_root = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0 or os.uname().machine != "x86_64",
@@ -74,3 +88,69 @@ def test_a_daemon_ends_with_the_child_that_left_it(way: str, place: Path) -> Non
     assert "error" not in told
     with (scratch / "lock").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # whoever lives holds it
+
+
+@contextmanager
+def working(place: Path, denied: list[int] | None) -> Iterator[subprocess.Popen[str]]:
+    """Run ``zoo worker`` of a zoo that is not there, as root or as a user."""
+    key = SigningKey.generate()
+    key.save(place / "builder.pem", passphrase=PASSPHRASE)
+    (place / "passphrase").write_bytes(PASSPHRASE)
+    (place / "passphrase").chmod(0o600)
+    (place / "scratch").mkdir()
+    command = [sys.executable, "-P", "-m", "model_zoo", "worker", "--trainer=lab"]
+    command += ["--url=http://127.0.0.1:9", f"--key={place / 'builder.pem'}"]
+    command += [f"--passphrase-file={place / 'passphrase'}"]
+    command += [f"--scratch={place / 'scratch'}"]
+    if denied is not None:
+        for path in (place, *place.iterdir()):
+            os.chown(path, USER, USER)
+        command = [sys.executable, str(AS_USER), json.dumps(denied), *command]
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"HOME": str(place), "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("denied", "told"),
+    [
+        pytest.param(
+            None,
+            "sandbox: user 65534, namespaces mount pid ipc uts net, a root of its own, "
+            "user namespace, no capabilities, landlock, seccomp",
+            id="root",
+        ),
+        pytest.param([], f"sandbox: user {USER}, namespaces user mount", id="a user"),
+        pytest.param(
+            [UNSHARE],
+            f"sandbox: user {USER}, no capabilities, landlock, seccomp; missing: "
+            "namespaces",
+            id="in a container",
+        ),
+    ],
+)
+def test_a_worker_says_what_is_in_force(
+    place: Path, denied: list[int] | None, told: str
+) -> None:
+    with working(place, denied) as process:
+        assert process.stdout is not None
+        said = next((line for line in process.stdout if "sandbox:" in line), "nothing")
+    assert said.startswith(told)
+
+
+def test_a_worker_whose_children_could_read_its_key_takes_no_job(place: Path) -> None:
+    with working(place, [UNSHARE, LANDLOCK_CREATE_RULESET]) as process:
+        said, _ = process.communicate()
+    assert process.returncode != 0
+    assert "no job is taken" in said
+    assert "builder.pem" in said
+    assert "passphrase" in said

@@ -11,6 +11,7 @@ from trainer.supervision import Child
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+AS_USER = HERE / "as_user.py"
 UNSHARE, LANDLOCK_CREATE_RULESET = 272, 444
 """Of x86_64."""
 
@@ -62,7 +63,12 @@ def supervise(
     command += [attack, json.dumps(arguments)]
     if denied is not None:
         folder.chmod(0o777)
-        command = [sys.executable, str(HERE / "as_user.py"), json.dumps(denied), *command]
+        command = [
+            sys.executable,
+            str(AS_USER),
+            json.dumps(denied),
+            *command,
+        ]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=ROOT
     )

@@ -55,7 +55,10 @@ def rejoin(folder: Path, *, port: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     joined = []
     supervisor = sys.argv[2]
-    for space in [f"/proc/{supervisor}/ns/net", *map(str, Path("/proc").glob("*/ns/net"))]:
+    for space in [
+        f"/proc/{supervisor}/ns/net",
+        *map(str, Path("/proc").glob("*/ns/net")),
+    ]:
         try:
             handle = os.open(space, os.O_RDONLY)
         except OSError:
@@ -210,7 +213,9 @@ def _sparse(folder: Path, results: Path) -> None:
 _LEFT = {
     "a pipe among the results": lambda _, it: os.mkfifo(it / "more.json"),
     "a pipe in place of facts": lambda it, _: _replace_by_pipe(it / "facts.json"),
-    "a link among the results": lambda _, it: (it / "more.json").symlink_to("/etc/passwd"),
+    "a link among the results": lambda _, it: (it / "more.json").symlink_to(
+        "/etc/passwd"
+    ),
     "a link in place of facts": lambda it, _: _replace_by_link(
         it / "facts.json", "/dev/zero"
     ),
@@ -221,7 +226,9 @@ _LEFT = {
     "facts of another type": _facts('{"python": ["3.11"]}'),
     "facts that are a list": _facts("[]"),
     "facts with half a character": _facts('{"python": "\\ud800"}'),
-    "facts with a number that JSON cannot spell": _facts('{"threads": 1' + "0" * 40 + "}"),
+    "facts with a number that JSON cannot spell": _facts(
+        '{"threads": 1' + "0" * 40 + "}"
+    ),
     "facts nested deep": _facts('{"a":' * 2000 + "1" + "}" * 2000),
     "a pipe in place of a refusal": _refuse_in_a_pipe,
     "a refusal that is none": _refuse_with('{"error": 5}'),
