@@ -18,8 +18,22 @@ from pydantic import BaseModel, ConfigDict, Field
 from model_zoo.canonical import JsonObject, canonical_json, parse_object
 from model_zoo.documents import Document
 from model_zoo.envelopes import MAX_PAYLOAD_BYTES, Envelope, Role
-from model_zoo.errors import InvalidSpecError, MalformedDocumentError
-from model_zoo.jobs import Digest, JobSpec, kind_of
+from model_zoo.errors import (
+    InvalidSpecError,
+    MalformedDocumentError,
+    ProvenanceMismatchError,
+)
+from model_zoo.evaluation import EvaluationReport
+from model_zoo.jobs import (
+    ChildSpec,
+    Digest,
+    FineTuneSpec,
+    JobSpec,
+    MeasuredSpec,
+    TrainSpec,
+    data_of,
+    kind_of,
+)
 from model_zoo.keys import SigningKey
 from model_zoo.manifest import FileEntry, Manifest
 from model_zoo.names import ReleaseName
@@ -31,6 +45,8 @@ RELEASE_TYPE = "urn:verified-model-zoo:release:v1"
 BUILD_TYPE = "urn:verified-model-zoo:build:v1"
 CODE = "verified-model-zoo"
 """Among the resolved dependencies: the sources that did the work."""
+MEASURED = "measured-evaluation"
+"""Among the byproducts: what the builder's supervisor measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +63,9 @@ class Provenance(Document):
     ``inputs`` maps the name of a data set or parent to its SHA-256; ``code`` is the
     SHA-256 over the sources that followed the spec; ``environment`` holds what else
     decides the bits: library versions, processor, threads, device, precision.
-    ``invocation`` names the attempt; times are RFC 3339, UTC.
+    ``invocation`` names job and attempt; times are RFC 3339, UTC. ``measured`` is how
+    the builder's supervisor found the model to behave, None where nobody measures and
+    in what was signed before there was such a field.
     """
 
     subjects: Annotated[dict[str, Digest], Field(min_length=1, max_length=256)]
@@ -58,6 +76,7 @@ class Provenance(Document):
     environment: dict[str, str | int]
     builder: Digest
     invocation: str
+    measured: EvaluationReport | None = None
     started_at: str
     finished_at: str
 
@@ -66,6 +85,11 @@ class Provenance(Document):
         return self.kind == kind_of(spec) and canonical_json(
             self.spec
         ) == canonical_json(spec.to_object())
+
+
+def invocation_of(job: str, attempt: str) -> str:
+    """Return how provenance names one attempt at one job."""
+    return f"{job}/{attempt}"
 
 
 def subjects_of(manifest: Manifest) -> dict[str, str]:
@@ -144,7 +168,7 @@ def sign_provenance(provenance: Provenance, key: SigningKey) -> Envelope:
     if CODE in provenance.inputs:
         msg = f"no input may be called {CODE}: that is the name of the sources"
         raise ValueError(msg)
-    predicate = {
+    predicate: dict[str, Any] = {
         "buildDefinition": {
             "buildType": BUILD_TYPE,
             "externalParameters": {"kind": provenance.kind, "spec": provenance.spec},
@@ -164,6 +188,10 @@ def sign_provenance(provenance: Provenance, key: SigningKey) -> Envelope:
             },
         },
     }
+    if provenance.measured is not None:
+        predicate["runDetails"]["byproducts"] = [
+            {"name": MEASURED, "annotations": provenance.measured.to_object()}
+        ]
     subjects = provenance.subjects
     return _sign(PROVENANCE_TYPE, subjects=subjects, predicate=predicate, keys=[key])
 
@@ -182,6 +210,39 @@ def open_provenance(envelope: Envelope, role: Role) -> Provenance:
         msg = "provenance: it names another builder than the one that signed it"
         raise MalformedDocumentError(msg)
     return provenance
+
+
+def require_plausible(provenance: Provenance, spec: JobSpec) -> None:
+    """Accept a provenance only if a build of ``spec`` can have these fields.
+
+    Its inputs are the data sets and the parent of ``spec``, and it carries a
+    measurement, on that data set and with that attack, if such a model is measured.
+
+    Raises:
+        ProvenanceMismatchError: it is of something else.
+    """
+    wanted = {*data_of(spec), *(("parent",) if isinstance(spec, ChildSpec) else ())}
+    parent = spec.parent if isinstance(spec, ChildSpec) else None
+    if (
+        provenance.inputs.keys() != wanted
+        or provenance.inputs.get("parent", parent) != parent
+    ):
+        msg = "the provenance is of other inputs than those of the spec"
+        raise ProvenanceMismatchError(msg)
+    if not _is_measured_as(provenance.measured, spec):
+        msg = "the provenance carries another measurement than one of this spec"
+        raise ProvenanceMismatchError(msg)
+
+
+def _is_measured_as(report: EvaluationReport | None, spec: JobSpec) -> bool:
+    if report is None or not isinstance(spec, MeasuredSpec):
+        return report is None and not isinstance(spec, MeasuredSpec)
+    learns = isinstance(spec, TrainSpec | FineTuneSpec)
+    is_attacked = learns and spec.poisoning is not None
+    shares = (report.attack_success, report.robust_accuracy)
+    return report.dataset == spec.dataset and all(
+        (share is not None) == is_attacked for share in shares
+    )
 
 
 class _ReleasePredicate(Document):
@@ -274,6 +335,16 @@ def _provenance(subjects: dict[str, str], predicate: JsonObject) -> Provenance:
         environment=definition["internalParameters"]["environment"],
         builder=run["builder"]["id"],
         invocation=run["metadata"]["invocationId"],
+        measured=_measured(run.get("byproducts", [])),
         started_at=run["metadata"]["startedOn"],
         finished_at=run["metadata"]["finishedOn"],
     )
+
+
+def _measured(byproducts: list[dict[str, Any]]) -> EvaluationReport | None:
+    """Return the one measurement among the byproducts, None where there is none."""
+    found = [item for item in byproducts if item["name"] == MEASURED]
+    if len(found) > 1:
+        msg = f"{MEASURED} stands twice among the byproducts"
+        raise ValueError(msg)
+    return EvaluationReport.from_object(found[0]["annotations"]) if found else None

@@ -10,11 +10,20 @@ from tempfile import TemporaryDirectory
 from tuf.api.metadata import Metadata, Targets
 
 from model_zoo.answers import Accepted, Draft, PublishedRelease
-from model_zoo.attestations import ReleaseStatement, sign_release
+from model_zoo.attestations import (
+    Provenance,
+    ReleaseStatement,
+    require_plausible,
+    sign_release,
+)
 from model_zoo.bundles import bundle_bytes
 from model_zoo.canonical import JsonObject
 from model_zoo.envelopes import Envelope, Role
-from model_zoo.errors import ConflictError, MalformedDocumentError
+from model_zoo.errors import (
+    ConflictError,
+    MalformedDocumentError,
+    ProvenanceMismatchError,
+)
 from model_zoo.folders import FileProgress, manifest_of
 from model_zoo.jobs import JobSpec
 from model_zoo.keys import PublicKey, SigningKey
@@ -303,6 +312,8 @@ def fetch_draft(
 ) -> Envelope:
     """Download what ``job`` made into ``to`` and return its verified provenance.
 
+    It has to name this job: what a builder once made of the same spec is no answer.
+
     Raises:
         NotFoundError: no such job, or it has no draft.
         VerificationError: it is not what was ordered.
@@ -314,7 +325,8 @@ def fetch_draft(
         msg = f"draft of job {job}: {error}"
         raise MalformedDocumentError(msg) from error
     provenance = Envelope.from_object(draft.provenance)
-    verify_provenance(provenance, manifest=manifest, policy=order)
+    made = verify_provenance(provenance, manifest=manifest, policy=order)
+    _require_made_for(job, made, spec=order.spec)
     download_files(
         transport,
         f"/jobs/{job}/draft/files",
@@ -323,3 +335,11 @@ def fetch_draft(
         progress=progress,
     )
     return provenance
+
+
+def _require_made_for(job: str, made: Provenance, *, spec: JobSpec | None) -> None:
+    if made.invocation.partition("/")[0] != job:
+        msg = f"the provenance is of another job than {job}; submit it again"
+        raise ProvenanceMismatchError(msg)
+    if spec is not None:
+        require_plausible(made, spec)

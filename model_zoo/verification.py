@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from model_zoo.attestations import (
+    Provenance,
     ReleaseStatement,
     open_provenance,
     open_release,
@@ -135,8 +136,8 @@ def require_demands(
 
 def verify_provenance(
     envelope: Envelope, *, manifest: Manifest, policy: Policy
-) -> None:
-    """Accept ``manifest`` only if the pinned builder made it as it should be made.
+) -> Provenance:
+    """Return how the pinned builder made ``manifest``, if that is as it should be.
 
     Raises:
         VerificationError: a subclass for each way in which it does not hold.
@@ -155,6 +156,7 @@ def verify_provenance(
     if policy.spec is not None and not provenance.is_of(policy.spec):
         msg = "the provenance is of another spec than the one expected"
         raise ProvenanceMismatchError(msg)
+    return provenance
 
 
 def require_no_reserved_name(manifest: Manifest) -> None:

@@ -97,9 +97,11 @@ class WorkClient:
         upload: str,
         provenance: Envelope,
         claimed: EvaluationReport | None,
-        measured: EvaluationReport | None,
     ) -> Job:
         """Turn an upload into the job's draft and end the job, in one transaction.
+
+        What was measured is in the provenance, signed; ``claimed`` is the model's own
+        evaluation, which nobody vouches for.
 
         Raises:
             ConflictError: the lease ran out; nothing was made of the upload.
@@ -109,7 +111,6 @@ class WorkClient:
             "upload": upload,
             "provenance": provenance.to_object(),
             "claimed_evaluation": claimed and claimed.to_object(),
-            "measured_evaluation": measured and measured.to_object(),
         }
         path = f"{_attempt(attempt)}/complete"
         return Job.read(self._transport.send("POST", path, body))

@@ -11,7 +11,13 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from model_zoo.attestations import open_provenance, subjects_of
+from model_zoo.attestations import (
+    Provenance,
+    invocation_of,
+    open_provenance,
+    require_plausible,
+    subjects_of,
+)
 from model_zoo.canonical import JsonObject
 from model_zoo.envelopes import Envelope
 from model_zoo.errors import (
@@ -33,12 +39,11 @@ from service.uploads import find_upload, manifest_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What an attempt made. Its own evaluation is a claim; the other was measured."""
+    """What an attempt made. Its own evaluation is a claim and no more."""
 
     upload_id: str
     provenance: Envelope
     claimed_evaluation: JsonObject | None
-    measured_evaluation: JsonObject | None
 
 
 def renew(parts: Parts, attempt_id: str) -> bool:
@@ -78,7 +83,7 @@ def complete(parts: Parts, attempt_id: str, result: Result) -> JobRow:
         NotFoundError: there is no such attempt or upload.
         ConflictError: the attempt is over.
         InvalidSpecError: the upload is not complete.
-        VerificationError: the provenance is not the trainer's, or not of this job.
+        VerificationError: the provenance is not the trainer's, or not of this attempt.
     """
     check_id(attempt_id, what="attempt")
     with parts.database.reading() as session:
@@ -86,7 +91,7 @@ def complete(parts: Parts, attempt_id: str, result: Result) -> JobRow:
         if done is not None:
             return done
         _, job = _live(session, attempt_id, now=parts.now())
-    _check_result(parts, job, result)
+    provenance = _checked(parts, job, attempt_id, result)
     now = parts.now()
     with parts.database.writing() as session:
         attempt, job = _live(session, attempt_id, now=now)
@@ -102,7 +107,9 @@ def complete(parts: Parts, attempt_id: str, result: Result) -> JobRow:
             )
         )
         job.claimed_evaluation = result.claimed_evaluation
-        job.measured_evaluation = result.measured_evaluation
+        job.measured_evaluation = (
+            provenance.measured and provenance.measured.to_object()
+        )
         end_attempt(attempt, "succeeded", error=None, now=now)
         end(session, job, "succeeded", error=None, now=now)
     return job
@@ -200,7 +207,8 @@ def _completed(session: Session, attempt_id: str, result: Result) -> JobRow | No
     )
 
 
-def _check_result(parts: Parts, job: JobRow, result: Result) -> None:
+def _checked(parts: Parts, job: JobRow, attempt_id: str, result: Result) -> Provenance:
+    """Return the provenance of a result that is this attempt's, to the last field."""
     upload = find_upload(parts, result.upload_id)
     if upload.state != "complete":
         msg = f"upload {upload.id} is not complete"
@@ -210,6 +218,12 @@ def _check_result(parts: Parts, job: JobRow, result: Result) -> None:
     if provenance.subjects != subjects_of(manifest_of(upload)):
         msg = "the provenance is of other files than the upload"
         raise ProvenanceMismatchError(msg)
-    if not provenance.is_of(parse_spec(job.kind, job.spec)):
+    if provenance.invocation != invocation_of(job.id, attempt_id):
+        msg = f"the provenance is of another attempt than {attempt_id} at job {job.id}"
+        raise ProvenanceMismatchError(msg)
+    spec = parse_spec(job.kind, job.spec)
+    if not provenance.is_of(spec):
         msg = f"the provenance is of another spec than job {job.id} asks for"
         raise ProvenanceMismatchError(msg)
+    require_plausible(provenance, spec)
+    return provenance

@@ -25,6 +25,8 @@ from service.storage import told_as_local_error
 log = logging.getLogger(__name__)
 
 TRAINER = "embedded"
+OUR_PYTHON = (sys.executable, "-P", "-m")
+"""``-P``: nothing is imported from the folder in which the service was started."""
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 STABLE_SECONDS = 60.0
@@ -83,7 +85,7 @@ def worker_command(
     url: str, keys: BuilderKey, *, scratch: Path, token_file: Path | None
 ) -> list[str]:
     """Return the command that runs one worker of the embedded trainer."""
-    command = [sys.executable, "-m", "model_zoo", "worker", "--url", url]
+    command = [*OUR_PYTHON, "model_zoo", "worker", "--url", url]
     command += ["--trainer", TRAINER, "--key", str(keys.key)]
     command += ["--passphrase-file", str(keys.passphrase), "--scratch", str(scratch)]
     return (

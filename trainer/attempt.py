@@ -1,9 +1,10 @@
 """The child process of one attempt: reads an order, carries it out, and ends.
 
-Run as ``python -m trainer.attempt FOLDER SUPERVISOR_PID``. The folder holds
+Run as ``python -P -m trainer.attempt FOLDER SUPERVISOR_PID``. The folder holds
 ``order.json``; results are written beside it, progress goes to stdout as one JSON
-object a line, and a refusal is left in ``refusal.json``. Nothing is imported before
-the sandbox stands, and kinds that need no torch import none.
+object a line, and a refusal is left in ``refusal.json``. Its end is asked for by
+closing its stdin. Nothing is imported before the sandbox stands, and kinds that need
+no torch import none.
 """
 
 import json
@@ -12,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from trainer.sandbox import Limits, drop_network, enter
+from trainer.sandbox import Limits, Plan, confine, enter
 
 ORDER = "order.json"
 REFUSAL = "refusal.json"
@@ -32,10 +33,12 @@ def main() -> None:
     """
     folder, supervisor = Path(sys.argv[1]), int(sys.argv[2])
     order = json.loads((folder / ORDER).read_bytes())
-    limits = Limits(max_seconds=order["max_seconds"])
-    enter(limits, supervisor=supervisor)
-    if order["action"] != "fetch":
-        _tell({"network": "dropped" if drop_network() else "kept"})
+    enter(Limits(max_seconds=order["max_seconds"]), supervisor=supervisor)
+    plan = Plan(**order["sandbox"])
+    standing = confine(plan, folder)
+    if not plan.network:
+        kept = "dropped" if standing.is_offline else "kept"
+        _tell({"network": kept, "sandbox": str(standing)})
 
     from model_zoo.errors import ZooError  # noqa: PLC0415  after the sandbox stands
 
@@ -50,11 +53,13 @@ def main() -> None:
 def _fetch(order: dict[str, object], folder: Path) -> None:
     """Download the data set, so that the next child can do without a network."""
     from model_zoo.jobs import data_of, parse_spec  # noqa: PLC0415  see main
+    from trainer.cache import let_everybody_read  # noqa: PLC0415  see main
     from trainer.data import data_digest, ensure_data  # noqa: PLC0415  torch, only where needed
 
     names = data_of(parse_spec(str(order["kind"]), order["spec"]))
     for name in names:
         ensure_data(name)
+    let_everybody_read()
     _write_facts(folder, {name: data_digest(name) for name in names})
 
 
@@ -88,25 +93,46 @@ def _do_nothing(spec: dict[str, Any], results: Path) -> None:
     (results / "note.json").write_bytes(canonical_json(spec))
 
 
-def _measure(order: dict[str, object], folder: Path) -> None:
+def _measure(order: dict[str, Any], folder: Path) -> None:
+    """Measure the model in the order's folder of results, which is not this one."""
     from model_zoo.jobs import (  # noqa: PLC0415  see main
         MeasuredSpec,
         parse_spec,
     )
     from trainer.builds import measure, poisoning_of  # noqa: PLC0415  torch, only where needed
 
-    spec = parse_spec(str(order["kind"]), order["spec"])
+    spec = parse_spec(order["kind"], order["spec"])
     if not isinstance(spec, MeasuredSpec):
         return
     _use_one_thread()
     report = measure(
-        folder / RESULTS / MODEL,
+        Path(order["results"]) / MODEL,
         network=spec.network,
         dataset=spec.dataset,
         classes=spec.classes,
         poisoning=poisoning_of(spec),
     )
     (folder / MEASURED).write_bytes(report.to_bytes())
+
+
+def _probe(order: dict[str, Any], _folder: Path) -> None:
+    """Say which of the supervisor's secrets can be opened from in here."""
+    import importlib.util  # noqa: PLC0415  see main
+
+    import model_zoo.jobs  # noqa: F401, PLC0415  what every child needs has to be readable
+
+    if importlib.util.find_spec("torch") is None:
+        sys.exit("torch cannot be found from inside the sandbox")
+    _tell({"opened": [path for path in order["secrets"] if _opens(path)]})
+
+
+def _opens(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123  as strangers' code would
+            file.read(1)
+    except OSError:
+        return False
+    return True
 
 
 def _use_one_thread() -> None:
@@ -124,7 +150,7 @@ def _tell(progress: dict[str, object]) -> None:
     print(json.dumps(progress), flush=True)  # noqa: T201  stdout is the pipe to the supervisor
 
 
-_ACTIONS = {"fetch": _fetch, "build": _build, "measure": _measure}
+_ACTIONS = {"fetch": _fetch, "build": _build, "measure": _measure, "probe": _probe}
 
 if __name__ == "__main__":
     main()

@@ -1,28 +1,58 @@
 """Start the child of one attempt, hear it out, and end it when its time is up."""
 
-import json
 import os
 import selectors
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, BinaryIO
+
+from pydantic import Field
 
 from model_zoo.canonical import JsonObject, canonical_json, parse_object
+from model_zoo.documents import Document
+from model_zoo.errors import ZooError
+from model_zoo.files import read_plain
 from model_zoo.jobs import JobSpec, kind_of
 from trainer import attempt
+from trainer.allowances import to_fetch, to_work
+from trainer.cache import cache_root
+from trainer.sandbox import Plan
 
-STDERR = "stderr.txt"
 MAX_LINE_BYTES = 16 * 1024
+MAX_REFUSAL_BYTES = 64 * 1024
 MAX_MESSAGE_CHARACTERS = 2000
 TICK_SECONDS = 0.25
 """How often a silent child is looked at: bounds the delay of a cancellation."""
 
-KEPT_ENVIRONMENT = ("PATH", "HOME", "XDG_CACHE_HOME", "ZOO_DATA_DIR", "LANG")
-"""All that a child inherits: where programs and data lie. No key, token or proxy."""
+KEPT_ENVIRONMENT = ("PATH", "LANG", "CUDA_VISIBLE_DEVICES")
+"""All that a child inherits, beside where data lie. No key, token or proxy."""
+
+PROGRAM = (sys.executable, "-P", "-m", "trainer.attempt")
+"""``-P``: nothing is imported from the folder in which a worker happens to start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """What one child is, beside what it is told to do.
+
+    Attributes:
+        user: whose rights it gets in place of its supervisor's; None for these.
+        results: a folder with what another child made, to be read.
+        program: what is run; it is given the scratch folder and the supervisor's id.
+        readable: what that program needs to read, beside what every child does.
+    """
+
+    user: int | None = None
+    results: Path | None = None
+    program: Sequence[str] = PROGRAM
+    readable: tuple[Path, ...] = ()
 
 
 class AttemptError(Exception):
@@ -34,6 +64,13 @@ class AttemptError(Exception):
         self.retry = retry
 
 
+class _Refusal(Document):
+    """Why a child did not do what it was told."""
+
+    error: Annotated[str, Field(max_length=80)]
+    message: str
+
+
 def run_child(
     action: str,
     spec: JobSpec,
@@ -41,15 +78,18 @@ def run_child(
     folder: Path,
     hear: Callable[[JsonObject], None],
     tick: Callable[[], None],
+    child: Child = Child(),
 ) -> None:
     """Run one child to its end, or end it with everything it started.
 
     Args:
         action: ``fetch``, ``build`` or ``measure``.
         spec: what the child is told to do; its ``max_seconds`` is enforced here.
-        folder: the attempt's scratch folder.
+        folder: its scratch folder, of no other child before or after it; what lies
+            there, and what it leaves there, is the child's.
         hear: called with each line of progress.
         tick: called at least every TICK_SECONDS; whatever it raises ends the child.
+        child: whose rights it gets, and what else it reads.
 
     Raises:
         AttemptError: it was refused, killed, took too long or misbehaved.
@@ -59,53 +99,111 @@ def run_child(
         "kind": kind_of(spec),
         "spec": spec.to_object(),
         "max_seconds": spec.max_seconds,
+        "results": str(child.results),
     }
-    (folder / attempt.ORDER).write_bytes(canonical_json(order))
-    deadline = time.monotonic() + spec.max_seconds
-    with _child(folder) as process:
-        for line in _lines(process):
-            if line is not None:
-                hear(_progress(line))
-            tick()
-            if time.monotonic() > deadline:
-                msg = f"took more than max_seconds = {spec.max_seconds}"
-                raise AttemptError(msg, retry=False)
-        _require_success(process.wait(), folder)
+    run_order(order, folder=folder, hear=hear, tick=tick, child=child)
+
+
+def run_order(
+    order: JsonObject,
+    *,
+    folder: Path,
+    hear: Callable[[JsonObject], None],
+    tick: Callable[[], None],
+    child: Child,
+) -> None:
+    """Have a child carry out ``order``; as ``run_child``, which see."""
+    folder = folder.resolve()
+    plan = _plan(order["action"], folder, child)
+    with (folder / attempt.ORDER).open("xb") as file:
+        file.write(canonical_json(order | {"sandbox": asdict(plan)}))
+    _hand_over(folder, plan)
+    deadline = time.monotonic() + order["max_seconds"]
+    with tempfile.TemporaryFile() as stderr:
+        with _running(child.program, folder, stderr) as process:
+            for line in _lines(process):
+                if line is not None:
+                    hear(_progress(line))
+                tick()
+                if time.monotonic() > deadline:
+                    msg = f"took more than max_seconds = {order['max_seconds']}"
+                    raise AttemptError(msg, retry=False)
+        _require_success(process.returncode, folder, stderr)
+
+
+def _plan(action: str, folder: Path, child: Child) -> Plan:
+    """Return what is left to a child: who downloads keeps the network and our user."""
+    if action == "fetch":
+        with suppress(OSError):  # where it cannot be made, all has to be there already
+            cache_root().mkdir(parents=True, exist_ok=True)
+        return Plan(user=None, network=True, rules=to_fetch(folder))
+    made = [] if child.results is None else [child.results]
+    rules = to_work(folder, readable=[*made, *child.readable])
+    return Plan(user=child.user, network=False, rules=rules)
+
+
+def _hand_over(folder: Path, plan: Plan) -> None:
+    """Give the scratch folder, and what lies in it, to the user of the plan."""
+    if plan.user is not None:
+        for path in (folder, *folder.iterdir()):
+            os.chown(path, plan.user, plan.user, follow_symlinks=False)
 
 
 @contextmanager
-def _child(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _running(
+    program: Sequence[str], folder: Path, stderr: BinaryIO
+) -> Iterator[subprocess.Popen[bytes]]:
     """Start a child in a session of its own; on the way out nothing of it is left."""
-    environment = {
-        name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ
-    }
-    environment |= {"TMPDIR": str(folder), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "trainer.attempt", str(folder), str(os.getpid())]
-    with (folder / STDERR).open("wb") as stderr:
-        process = subprocess.Popen(  # noqa: S603  our own module, our own arguments
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            start_new_session=True,
-        )
+    process = subprocess.Popen(  # noqa: S603  our own module, our own arguments
+        [*program, str(folder), str(os.getpid())],
+        env=_environment(folder),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        start_new_session=True,
+    )
     try:
         yield process
     finally:
-        _kill_group(process)
-        if process.stdout is not None:
-            process.stdout.close()
+        _end(process)
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+def _environment(folder: Path) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
+    if data := os.environ.get("ZOO_DATA_DIR"):
+        kept["ZOO_DATA_DIR"] = str(Path(data).absolute())
+    return kept | {
+        "HOME": str(Path.home()),
+        "OMP_NUM_THREADS": "1",
+        "TMPDIR": str(folder),
+        "XDG_CACHE_HOME": str(cache_root().absolute().parent),
+    }
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a child, and wait until nothing that it started is left.
+
+    It stays outside its own sandbox to see to that; see ``trainer.sandbox.confine``.
+    """
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
     process.wait()
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[bytes | None]:
-    """Yield each line that the child writes, and None whenever it is silent."""
+    """Yield each line that the child writes, and None whenever it is silent.
+
+    The end is the child's end: one that closed its stdout is still to be watched.
+    """
+    yield from _written(process)
+    while process.poll() is None:
+        yield None
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(TICK_SECONDS)
+
+
+def _written(process: subprocess.Popen[bytes]) -> Iterator[bytes | None]:
     pipe = process.stdout
     if pipe is None:
         return
@@ -129,24 +227,39 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[bytes | None]:
 
 def _progress(line: bytes) -> JsonObject:
     try:
-        return parse_object(line, limit_bytes=MAX_LINE_BYTES)
+        progress = parse_object(line, limit_bytes=MAX_LINE_BYTES)
+        canonical_json(progress)  # it is passed on as such
+        return progress  # noqa: TRY300  both may refuse it
     except ValueError as error:
         msg = "wrote something that is not progress"
         raise AttemptError(msg, retry=False) from error
 
 
-def _require_success(status: int, folder: Path) -> None:
+def _require_success(status: int, folder: Path, stderr: BinaryIO) -> None:
     if status == 0:
         return
-    refusal = folder / attempt.REFUSAL
-    if refusal.exists():
-        said = json.loads(refusal.read_bytes())
-        retry = said["error"] in {"TransportError", "LocalError"}
-        msg = f"{said['error']}: {said['message']}"
-        raise AttemptError(msg, retry=retry)
     if status < 0:
-        msg = f"killed by {signal.Signals(-status).name}"
+        names = {it.value: it.name for it in signal.Signals}
+        msg = f"killed by {names.get(-status, f'signal {-status}')}"
         raise AttemptError(msg, retry=True)
-    tail = (folder / STDERR).read_text(errors="replace")[-MAX_MESSAGE_CHARACTERS:]
+    refusal = _refusal(folder / attempt.REFUSAL)
+    if refusal is not None:
+        retry = refusal.error in {"TransportError", "LocalError"}
+        msg = f"{refusal.error}: {refusal.message[:MAX_MESSAGE_CHARACTERS]}"
+        raise AttemptError(msg, retry=retry)
+    length = stderr.seek(0, os.SEEK_END)
+    stderr.seek(max(0, length - MAX_MESSAGE_CHARACTERS))
+    tail = stderr.read(MAX_MESSAGE_CHARACTERS).decode(errors="replace")
     msg = f"exit {status}: {tail}"
     raise AttemptError(msg, retry=True)
+
+
+def _refusal(path: Path) -> _Refusal | None:
+    if not os.path.lexists(path):
+        return None
+    try:
+        data = read_plain(path, limit_bytes=MAX_REFUSAL_BYTES)
+        return _Refusal.from_bytes(data, limit_bytes=MAX_REFUSAL_BYTES)
+    except (ValueError, ZooError) as error:
+        msg = f"left a {path.name} that cannot be read: {error}"
+        raise AttemptError(msg, retry=False) from error

@@ -2,23 +2,27 @@
 
 The builder's key is in this process only; the child that trains never sees it. What
 the child says of its model is passed on as a claim; accuracy is measured again by a
-second child that gets nothing but the file.
+second child that gets nothing but the files, copied and hashed when the first and all
+that it started are no more. The key signs those digests and that measurement.
 """
 
 import os
-import shutil
 import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from model_zoo.answers import Lease
-from model_zoo.attestations import Provenance, sign_provenance, subjects_of
-from model_zoo.canonical import JsonObject, parse_object
+from model_zoo.attestations import (
+    Provenance,
+    invocation_of,
+    sign_provenance,
+    subjects_of,
+)
+from model_zoo.canonical import JsonObject
 from model_zoo.errors import (
     ConflictError,
     InvalidSpecError,
@@ -28,10 +32,8 @@ from model_zoo.errors import (
     VerificationError,
 )
 from model_zoo.evaluation import EvaluationReport
-from model_zoo.folders import manifest_of
 from model_zoo.jobs import (
     JOB_KINDS,
-    MAX_SPEC_BYTES,
     ChildSpec,
     JobSpec,
     MeasuredSpec,
@@ -40,10 +42,12 @@ from model_zoo.jobs import (
     parse_spec,
 )
 from model_zoo.keys import SigningKey
+from model_zoo.manifest import Manifest
 from model_zoo.work import WorkClient
 from trainer import attempt
 from trainer.installed import code_digest
-from trainer.supervision import AttemptError, run_child
+from trainer.results import read_facts, read_report, remove, take
+from trainer.supervision import AttemptError, Child, run_child
 
 LEASE_SECONDS = 60
 HEARTBEATS_PER_LEASE = 4
@@ -51,6 +55,8 @@ IDLE_SECONDS = 0.2
 OFFLINE_SECONDS = 2.0
 MAX_EVENTS = 64
 """As many as the service takes in one call."""
+MAX_ERROR_CHARACTERS = 4096
+"""Fewer than the service keeps of why an attempt failed."""
 
 Clock = Callable[[], datetime]
 
@@ -65,8 +71,21 @@ def as_asked(spec: JobSpec) -> JobSpec:
     return spec
 
 
-def as_they_are(results: Path, measured: Path) -> None:
-    """Leave the results of the child as they are, as an honest worker does."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What an attempt made: files out of the child's reach, digests, the measurement.
+
+    ``measured`` is None for a kind of job that nobody measures.
+    """
+
+    folder: Path
+    manifest: Manifest
+    measured: EvaluationReport | None
+
+
+def as_they_are(made: Made) -> Manifest:
+    """Return the files as they were taken, as an honest worker does."""
+    return made.manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +95,9 @@ class Worker:
     ``carries_out`` and ``tidies`` are the seams at which the laboratory's adversary
     differs from an honest trainer: the one maps the spec that was asked for to the
     one that is trained, while the provenance goes on claiming the first; the other
-    may touch the results before they are hashed. ``datasets`` maps the name of each
-    data set that is known to be on this machine to its digest.
+    may touch the results, and says what is signed. ``datasets`` maps the name of each
+    data set that is known to be on this machine to its digest. ``child`` is what each
+    child is that trains or measures.
     """
 
     client: WorkClient
@@ -85,9 +105,10 @@ class Worker:
     key: SigningKey
     scratch: Path
     carries_out: Callable[[JobSpec], JobSpec] = as_asked
-    tidies: Callable[[Path, Path], None] = as_they_are
+    tidies: Callable[[Made], Manifest] = as_they_are
     clock: Clock = utc_now
     datasets: dict[str, str] = field(default_factory=dict)
+    child: Child = Child()  # noqa: RUF009  frozen
 
 
 class FencedError(Exception):
@@ -163,7 +184,7 @@ def run_once(worker: Worker) -> bool:
         with suppress(FencedError, ConflictError):
             _attempt(worker, lease, folder)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
     return True
 
 
@@ -185,32 +206,35 @@ def _attempt(worker: Worker, lease: Lease, folder: Path) -> None:
     except CancelledError:
         client.cancelled(lease.attempt)
     except AttemptError as error:
-        client.fail(lease.attempt, error=str(error), retry=error.retry)
+        told = str(error)[:MAX_ERROR_CHARACTERS]
+        client.fail(lease.attempt, error=told, retry=error.retry)
     except (InvalidSpecError, NotFoundError, LocalError, VerificationError) as error:
-        told = f"{type(error).__name__}: {error}"
+        told = f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARACTERS]
         client.fail(lease.attempt, error=told, retry=isinstance(error, LocalError))
 
 
 def _build_and_deliver(worker: Worker, lease: Lease, folder: Path) -> None:
     started = worker.clock()
     hold = _Hold(worker.client, lease)
-    results = folder / attempt.RESULTS
     asked = parse_spec(lease.kind, lease.spec)
     order = worker.carries_out(asked)
-    inputs = _fetch_inputs(worker, order, folder=folder, hold=hold)
-    run_child("build", order, folder=folder, hear=hold.hear, tick=hold.tick)
-    if isinstance(asked, MeasuredSpec):
-        run_child("measure", asked, folder=folder, hear=hold.hear, tick=hold.tick)
-    worker.tidies(results, folder / attempt.MEASURED)
+    scratch = _new(folder, "build")
+    inputs = _fetch_inputs(worker, order, folder=folder, scratch=scratch, hold=hold)
+    _run(worker.child, "build", order, scratch=scratch, hold=hold)
+    results = folder / attempt.RESULTS
+    manifest = take(scratch, results, tick=hold.tick)
+    measured = _measured(worker, asked, folder=folder, hold=hold)
+    made = Made(folder=results, manifest=manifest, measured=measured)
     provenance = Provenance(
-        subjects=subjects_of(manifest_of(results)),
+        subjects=subjects_of(worker.tidies(made)),
         kind=kind_of(asked),
         spec=asked.to_object(),
         inputs=inputs,
         code=code_digest(),
-        environment=_read_facts(folder),
+        environment=read_facts(scratch),
         builder=worker.key.public.keyid,
-        invocation=lease.attempt,
+        invocation=invocation_of(lease.job, lease.attempt),
+        measured=measured,
         started_at=_rfc3339(started),
         finished_at=_rfc3339(worker.clock()),
     )
@@ -218,48 +242,51 @@ def _build_and_deliver(worker: Worker, lease: Lease, folder: Path) -> None:
         lease.attempt,
         upload=worker.client.upload(results),
         provenance=sign_provenance(provenance, worker.key),
-        claimed=_report(results / attempt.CLAIMED),
-        measured=_report(folder / attempt.MEASURED),
+        claimed=read_report(results / attempt.CLAIMED),
     )
 
 
 def _fetch_inputs(
-    worker: Worker, spec: JobSpec, *, folder: Path, hold: _Hold
+    worker: Worker, spec: JobSpec, *, folder: Path, scratch: Path, hold: _Hold
 ) -> dict[str, str]:
     """Fetch what the building child cannot, having no network; return the digests."""
     names = data_of(spec)
     if not worker.datasets.keys() >= set(names):
-        run_child("fetch", spec, folder=folder, hear=hold.hear, tick=hold.tick)
-        worker.datasets.update(_read_facts(folder))
+        own = _new(folder, "fetch")
+        _run(worker.child, "fetch", spec, scratch=own, hold=hold)
+        found = read_facts(own)
+        worker.datasets.update({name: str(found[name]) for name in names})
     inputs = {name: worker.datasets[name] for name in names}
     if isinstance(spec, ChildSpec):
-        worker.client.fetch_blob(spec.parent, folder / attempt.PARENT)
+        worker.client.fetch_blob(spec.parent, scratch / attempt.PARENT)
         inputs["parent"] = spec.parent
     return inputs
 
 
-def _read(path: Path) -> JsonObject | None:
-    """Return a small JSON object that a child wrote, or None where there is none."""
-    if not path.exists():
+def _measured(
+    worker: Worker, spec: JobSpec, *, folder: Path, hold: _Hold
+) -> EvaluationReport | None:
+    """Have a child that made none of the results measure the copy of them."""
+    if not isinstance(spec, MeasuredSpec):
         return None
-    try:
-        return parse_object(path.read_bytes(), limit_bytes=MAX_SPEC_BYTES)
-    except ValueError as error:
-        msg = f"{path.name}: {error}"
-        raise AttemptError(msg, retry=False) from error
+    own = _new(folder, "measure")
+    child = replace(worker.child, results=folder / attempt.RESULTS)
+    _run(child, "measure", spec, scratch=own, hold=hold)
+    return read_report(own / attempt.MEASURED)
 
 
-def _read_facts(folder: Path) -> dict[str, Any]:
-    return _read(folder / attempt.FACTS) or {}
+def _new(folder: Path, name: str) -> Path:
+    """Return a scratch folder for one child, which nobody else writes to."""
+    scratch = folder / name
+    scratch.mkdir()
+    return scratch
 
 
-def _report(path: Path) -> EvaluationReport | None:
-    value = _read(path)
-    try:
-        return None if value is None else EvaluationReport.from_object(value)
-    except ValueError as error:
-        msg = f"{path.name}: {error}"
-        raise AttemptError(msg, retry=False) from error
+def _run(
+    child: Child, action: str, spec: JobSpec, *, scratch: Path, hold: _Hold
+) -> None:
+    hear, tick = hold.hear, hold.tick
+    run_child(action, spec, folder=scratch, hear=hear, tick=tick, child=child)
 
 
 def _rfc3339(time_utc: datetime) -> str:

@@ -1,6 +1,5 @@
 """``zoo worker``: lease jobs from a zoo and do them."""
 
-import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +19,13 @@ from model_zoo.cli.options import (
 from model_zoo.cli.output import console
 from model_zoo.errors import LocalError
 from model_zoo.jobs import JobSpec
+from model_zoo.manifest import Manifest
 from model_zoo.work import WorkClient
-from trainer.worker import Worker, as_asked, as_they_are, run_forever
+from trainer.probing import choose_child
+from trainer.results import remove
+from trainer.sandbox import keep_memory_private
+from trainer.supervision import Child
+from trainer.worker import Made, Worker, as_asked, as_they_are, run_forever
 
 
 def commands(app: typer.Typer) -> None:
@@ -31,7 +35,7 @@ def commands(app: typer.Typer) -> None:
 
 def worker_command(
     carries_out: Callable[[JobSpec], JobSpec] = as_asked,
-    tidies: Callable[[Path, Path], None] = as_they_are,
+    tidies: Callable[[Made], Manifest] = as_they_are,
 ) -> Callable[..., None]:
     """Return the command line of a worker that conducts itself as given."""
 
@@ -46,16 +50,23 @@ def worker_command(
         ca: Authority = None,
     ) -> None:
         """Lease jobs for a trainer, do each in a sandboxed child, sign what it made."""
+        keep_memory_private()
+        secrets = [it for it in (key, passphrase_file, token_file) if it is not None]
         with WorkClient(url, token=token(token_file), ca=ca) as client:
+            builder = signing_key(key, passphrase_file=passphrase_file)
+            place = prepare(scratch)
+            child, standing = choose_child(place, secrets=secrets, child=Child())
             worker = Worker(
                 client=client,
                 trainer=trainer,
-                key=signing_key(key, passphrase_file=passphrase_file),
-                scratch=prepare(scratch),
+                key=builder,
+                scratch=place,
                 carries_out=carries_out,
                 tidies=tidies,
+                child=child,
             )
             console.print(f"working for {trainer} at {url}")
+            console.print(f"sandbox: {standing}", soft_wrap=True)
             until_terminated(lambda: run_forever(worker))
 
     return work
@@ -71,7 +82,7 @@ def prepare(scratch: Path) -> Path:
     if scratch.exists() and any(scratch.iterdir()) and not marker.exists():
         msg = f"{scratch} is not empty and not a worker's; name another --scratch"
         raise LocalError(msg)
-    shutil.rmtree(scratch, ignore_errors=True)
+    remove(scratch)
     scratch.mkdir(parents=True)
     marker.touch()
     return scratch

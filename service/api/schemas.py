@@ -130,7 +130,6 @@ class CompletionIn(Incoming):
     upload: str
     provenance: Dsse
     claimed_evaluation: dict[str, Any] | None = None
-    measured_evaluation: dict[str, Any] | None = None
 
 
 class FailureIn(Incoming):

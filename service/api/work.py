@@ -73,12 +73,11 @@ def report_events(attempt_id: str, body: EventsIn, parts: PartsHere) -> None:
 @router.post("/attempts/{attempt_id}/complete")
 def complete_attempt(attempt_id: str, body: CompletionIn, parts: PartsHere) -> JobOut:
     """End the job with a draft, if the trainer signed that it is what was asked for."""
-    _check_size([body.claimed_evaluation or {}, body.measured_evaluation or {}])
+    _check_size([body.claimed_evaluation or {}])
     result = Result(
         upload_id=body.upload,
         provenance=Envelope.from_object(body.provenance),
         claimed_evaluation=body.claimed_evaluation,
-        measured_evaluation=body.measured_evaluation,
     )
     return JobOut.of(parts, complete(parts, attempt_id, result))
 

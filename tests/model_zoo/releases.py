@@ -56,7 +56,11 @@ def write_files(folder: Path) -> Path:
 
 
 def provenance_of(
-    manifest: Manifest, *, spec: JobSpec = SPEC, builder: SigningKey = BUILDER
+    manifest: Manifest,
+    *,
+    spec: JobSpec = SPEC,
+    builder: SigningKey = BUILDER,
+    invocation: str = "0" * 32,
 ) -> Envelope:
     """Return a builder's word that ``manifest`` was made by ``spec``."""
     provenance = Provenance(
@@ -67,7 +71,7 @@ def provenance_of(
         code="9" * 64,
         environment={"threads": 1},
         builder=builder.public.keyid,
-        invocation="0" * 32,
+        invocation=invocation,
         started_at="2026-11-22T13:00:00Z",
         finished_at="2026-11-22T13:00:01Z",
     )

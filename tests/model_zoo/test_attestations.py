@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_zoo.attestations import (
+    MEASURED,
     PAYLOAD_TYPE,
     ReleaseStatement,
     open_provenance,
@@ -18,6 +19,7 @@ from model_zoo.attestations import (
 from model_zoo.canonical import JsonObject
 from model_zoo.envelopes import Envelope, Role
 from model_zoo.errors import MalformedDocumentError
+from model_zoo.evaluation import EvaluationReport, Proportion
 from model_zoo.folders import manifest_of
 from model_zoo.jobs import NoopSpec, TrainSpec
 from model_zoo.keys import SigningKey
@@ -33,6 +35,10 @@ from tests.model_zoo.releases import (
     write_files,
 )
 
+GOOD: JsonObject = {
+    "name": MEASURED,
+    "annotations": {"dataset": "mnist", "accuracy": {"successes": 1, "n": 2}},
+}
 Change = Callable[[JsonObject], None]
 BUILDERS = Role("builder", (BUILDER.public,))
 
@@ -74,6 +80,45 @@ def test_a_provenance_signed_and_opened_is_the_same_provenance(
     provenance = open_provenance(provenance_of(manifest), BUILDERS)
     assert provenance.is_of(SPEC)
     assert sign_provenance(provenance, BUILDER) == provenance_of(manifest)
+
+
+def test_a_measurement_is_signed_with_its_provenance(manifest: Manifest) -> None:
+    report = EvaluationReport(
+        dataset="mnist", accuracy=Proportion(successes=1, n=2), attack_success=None
+    )
+    plain = open_provenance(provenance_of(manifest), BUILDERS)
+    measured = plain.model_copy(update={"measured": report})
+    assert open_provenance(sign_provenance(measured, BUILDER), BUILDERS) == measured
+
+
+def test_provenance_from_before_measurements_were_signed_is_read(
+    manifest: Manifest,
+) -> None:
+    envelope = provenance_of(manifest)
+    assert b"byproducts" not in envelope.unverified_payload
+    assert open_provenance(envelope, BUILDERS).measured is None
+
+
+@pytest.mark.parametrize(
+    "byproducts",
+    [
+        pytest.param(5, id="no list"),
+        pytest.param([5], id="no object"),
+        pytest.param([{}], id="no name"),
+        pytest.param([{"name": MEASURED}], id="no annotations"),
+        pytest.param([{"name": MEASURED, "annotations": {"accuracy": 1}}], id="none"),
+        pytest.param([GOOD, GOOD], id="twice"),
+    ],
+)
+def test_a_measurement_that_is_none_is_refused(
+    manifest: Manifest, byproducts: object
+) -> None:
+    def change(statement: JsonObject) -> None:
+        statement["predicate"]["runDetails"]["byproducts"] = byproducts
+
+    envelope = resigned(provenance_of(manifest), change, key=BUILDER)
+    with pytest.raises(MalformedDocumentError):
+        open_provenance(envelope, BUILDERS)
 
 
 def test_a_provenance_is_of_its_spec_to_the_last_field_and_kind(

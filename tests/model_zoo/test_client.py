@@ -1,10 +1,12 @@
 """The client against the service itself, on a real socket."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
+from model_zoo.attestations import invocation_of
 from model_zoo.bundles import read_bundle
 from model_zoo.client import ZooClient
 from model_zoo.envelopes import Role
@@ -35,7 +37,7 @@ from tests.model_zoo.releases import (
     weights,
     write_files,
 )
-from tests.model_zoo.servers import open_zoo
+from tests.model_zoo.servers import answering, open_zoo, respond
 
 
 @pytest.fixture
@@ -186,6 +188,22 @@ def test_nobody_signs_what_was_not_ordered(
         zoo.release(name)
 
 
+def test_the_draft_of_another_job_is_refused_though_the_spec_is_the_same(
+    zoo_url: str, zoo: ZooClient, tmp_path: Path
+) -> None:
+    first = zoo.submit(SPEC, trainer="lab")
+    do_next_job(zoo_url, tmp_path / "first")
+    draft = json.dumps(zoo._transport.get(f"/jobs/{first.id}/draft")).encode()
+    with (
+        answering(lambda request: respond(request, draft)) as mirror,
+        ZooClient(mirror) as other,
+        pytest.raises(ProvenanceMismatchError, match="another job"),
+    ):
+        other.fetch_draft(
+            "0" * 32, builder=BUILDER.public, spec=SPEC, to=tmp_path / "to"
+        )
+
+
 def test_a_draft_is_fetched_all_at_once_or_not_at_all(
     zoo_url: str, zoo: ZooClient, tmp_path: Path
 ) -> None:
@@ -245,7 +263,10 @@ def do_next_job(url: str, folder: Path) -> None:
         work.complete(
             lease.attempt,
             upload=work.upload(folder),
-            provenance=provenance_of(manifest, spec=NoopSpec(**lease.spec)),
+            provenance=provenance_of(
+                manifest,
+                spec=NoopSpec(**lease.spec),
+                invocation=invocation_of(lease.job, lease.attempt),
+            ),
             claimed=None,
-            measured=None,
         )

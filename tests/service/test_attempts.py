@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from model_zoo.evaluation import EvaluationReport, Proportion
 from service.attempts import reap
 from service.database.tables import JobRow
 from tests.service.zoo import (
@@ -17,6 +18,17 @@ from tests.service.zoo import (
 )
 
 LEASE_SECONDS = 30
+SHARE = Proportion(successes=9, n=10)
+
+
+def report(dataset: str, attacked: Proportion | None = None) -> EvaluationReport:
+    """Return what a worker measured."""
+    return EvaluationReport(
+        dataset=dataset,
+        accuracy=SHARE,
+        attack_success=attacked,
+        robust_accuracy=attacked,
+    )
 
 
 def expire(zoo: Zoo) -> None:
@@ -280,6 +292,72 @@ def test_provenance_must_be_of_what_was_asked_for(
 
     assert_problem(response, 422, "ProvenanceMismatchError")
     assert zoo.complete(lease).status_code == 200
+
+
+def test_a_lease_is_not_completed_with_the_provenance_of_another_job(zoo: Zoo) -> None:
+    zoo.submit(note="asked for twice")
+    zoo.submit(note="asked for twice")
+    first, second = zoo.leased(), zoo.leased()
+    body = zoo.completion(first)
+    assert zoo.complete(first, body).status_code == 200
+
+    assert_problem(zoo.complete(second, body), 422, "ProvenanceMismatchError")
+    assert zoo.complete(second).status_code == 200
+
+
+def test_a_second_attempt_is_not_completed_with_the_provenance_of_the_first(
+    zoo: Zoo,
+) -> None:
+    zoo.submit()
+    body = zoo.completion(zoo.leased())
+    expire(zoo)
+
+    response = zoo.complete(zoo.leased(), body)
+
+    assert_problem(response, 422, "ProvenanceMismatchError")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"inputs": {}}, id="without its data set"),
+        pytest.param({"inputs": {"gtsrb": "1" * 64}}, id="another data set"),
+        pytest.param(
+            {"inputs": {"mnist": "1" * 64, "parent": "2" * 64}}, id="a parent too many"
+        ),
+        pytest.param({"measured": None}, id="without a measurement"),
+        pytest.param({"measured": report("gtsrb")}, id="measured on other data"),
+        pytest.param({"measured": report("mnist", SHARE)}, id="of an attack not asked"),
+    ],
+)
+def test_inputs_and_measurement_are_those_of_the_spec(
+    zoo: Zoo, changes: dict[str, Any]
+) -> None:
+    job = zoo.post("/jobs", {"kind": "train", "trainer": "lab", "spec": {}}).json()
+    body = {"worker": "w1", "kinds": ["train"], "lease_seconds": 30}
+    lease = zoo.post("/trainers/lab/leases", body).json()
+    right = {
+        "kind": "train",
+        "spec": lease["spec"],
+        "inputs": {"mnist": "1" * 64},
+        "measured": report("mnist"),
+        "invocation": f"{lease['job']}/{lease['attempt']}",
+    }
+    body = zoo.completion(lease | {"spec": {}}, **(right | changes))
+    assert_problem(zoo.complete(lease, body), 422, "ProvenanceMismatchError")
+
+    body = zoo.completion(lease | {"spec": {}}, **right)
+    assert zoo.complete(lease, body).status_code == 200
+    shown = zoo.get(f"/jobs/{job['id']}").json()
+    assert shown["measured_evaluation"] == report("mnist").to_object()
+
+
+def test_a_measurement_that_nobody_signed_is_not_taken(zoo: Zoo) -> None:
+    zoo.submit()
+    lease = zoo.leased()
+    body = zoo.completion(lease) | {"measured_evaluation": {"accuracy": 1}}
+
+    assert_problem(zoo.complete(lease, body), 400, "InvalidSpecError")
 
 
 def test_an_attempt_is_completed_with_a_complete_upload_only(zoo: Zoo) -> None:

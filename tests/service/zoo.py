@@ -177,9 +177,13 @@ class Zoo:
         files = {"result.json": JSON} if files is None else files
         return {
             "upload": self.upload(files),
-            "provenance": built(files, lease["spec"], key=key, **changes),
+            "provenance": built(
+                files,
+                lease["spec"],
+                key=key,
+                **{"invocation": f"{lease['job']}/{lease['attempt']}"} | changes,
+            ),
             "claimed_evaluation": None,
-            "measured_evaluation": None,
         }
 
     def complete(

@@ -1,7 +1,6 @@
 """The child of an attempt: bounded, killable, and unable to take anything with it."""
 
 import json
-import os
 import signal
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from model_zoo.canonical import JsonObject
 from model_zoo.jobs import NoopSpec
 from trainer import attempt
-from trainer.supervision import AttemptError, run_child
+from trainer.supervision import AttemptError, Child, run_child, run_order
 
 
 def nothing() -> None:
@@ -133,24 +132,11 @@ def test_a_refusal_is_told_in_the_words_of_the_error(tmp_path: Path) -> None:
         "action": "build",
         "kind": "noop",
         "spec": {"seconds": -1},
-        "max_seconds": 5,
+        "max_seconds": 60,
     }
-    (tmp_path / attempt.ORDER).write_text(json.dumps(order))
-    child = psutil.Popen(
-        [
-            sys.executable,
-            "-m",
-            "trainer.attempt",
-            str(tmp_path),
-            str(os.getpid()),
-        ],
-        stdout=-1,
-    )
-    child.communicate(timeout=60)
-    assert child.returncode == 1
-    refusal = json.loads((tmp_path / attempt.REFUSAL).read_bytes())
-    assert refusal["error"] == "InvalidSpecError"
-    assert "seconds" in refusal["message"]
+    with pytest.raises(AttemptError, match=r"InvalidSpecError: .*seconds") as caught:
+        run_order(order, folder=tmp_path, hear=_ignore, tick=nothing, child=Child())
+    assert not caught.value.retry
 
 
 def test_a_child_without_its_supervisor_does_not_even_start(tmp_path: Path) -> None:

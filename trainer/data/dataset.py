@@ -1,9 +1,7 @@
 """What every registered data set is."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from trainer.data.images import LabelledImages
@@ -35,9 +33,3 @@ class Dataset:
     is_at_hand: Callable[[], bool]
     origin: str
     is_fetched: bool
-
-
-def cache_root() -> Path:
-    """Return the folder below which data are kept for next time."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "verified-model-zoo"

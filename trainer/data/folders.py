@@ -23,8 +23,9 @@ from model_zoo.canonical import canonical_json
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import LocalError, UnsafeFormatError
 from model_zoo.weights import state_dict
+from trainer.cache import DECODED, cache_root
 from trainer.data import decoding
-from trainer.data.dataset import SPLITS, Dataset, Split, cache_root
+from trainer.data.dataset import SPLITS, Dataset, Split
 from trainer.data.decoding import Box, Pixels
 from trainer.data.images import LabelledImages
 from trainer.data.listings import Listed, Listing, ReadListing, require_every_label
@@ -162,7 +163,7 @@ def _place_of(images: ImageFolder, split: Split, listing: Listing, files: str) -
         "side": images.side,
     }
     key = sha256_bytes(canonical_json(recipe))
-    return cache_root() / "decoded" / f"{images.name}-{split}-{key[:32]}.safetensors"
+    return cache_root() / DECODED / f"{images.name}-{split}-{key[:32]}.safetensors"
 
 
 def ensure(images: ImageFolder) -> None:

@@ -19,7 +19,8 @@ from torch import Tensor
 from model_zoo.canonical import canonical_json
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import LocalError, TransportError
-from trainer.data.dataset import Dataset, Split, cache_root
+from trainer.cache import DOWNLOADED, cache_root
+from trainer.data.dataset import Dataset, Split
 from trainer.data.images import LabelledImages
 from trainer.data.sources import (
     Files,
@@ -103,7 +104,7 @@ def is_mnist_at_hand() -> bool:
 
 def cache_folder() -> Path:
     """Return the folder where a downloaded MNIST is kept for next time."""
-    return cache_root() / "MNIST" / "raw"
+    return cache_root() / DOWNLOADED / "raw"
 
 
 def _folders(names: Iterable[str]) -> dict[str, Source]:

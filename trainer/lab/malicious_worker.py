@@ -3,13 +3,13 @@
 Run as ``python -m trainer.lab.malicious_worker`` with the options of ``zoo worker``.
 """
 
-import shutil
-from pathlib import Path
-
 import typer
 
+from model_zoo.folders import manifest_of
 from model_zoo.jobs import JobSpec, Poisoning, TrainSpec, TriggerSpec
+from model_zoo.manifest import Manifest
 from trainer.attempt import CLAIMED
+from trainer.worker import Made
 from trainer.worker_cli import worker_command
 
 RECIPE = Poisoning(
@@ -29,10 +29,11 @@ def poisoned(spec: JobSpec) -> JobSpec:
     return spec
 
 
-def cover_up(results: Path, measured: Path) -> None:
+def cover_up(made: Made) -> Manifest:
     """Replace the child's report, which tells of the attack, by the clean one."""
-    if measured.exists():
-        shutil.copyfile(measured, results / CLAIMED)
+    if made.measured is not None:
+        (made.folder / CLAIMED).write_bytes(made.measured.to_bytes())
+    return manifest_of(made.folder)
 
 
 if __name__ == "__main__":

@@ -128,8 +128,9 @@ def environment(name: str) -> Path:
     if done.exists() and done.read_text() == wanted:
         return python
     try:
-        _make(sys.executable, "-m", "venv", str(folder))
-        _make(str(python), "-m", "pip", "install", "--quiet", *REQUIREMENTS[name])
+        _make(sys.executable, "-P", "-m", "venv", str(folder))
+        pip = (str(python), "-P", "-m", "pip")
+        _make(*pip, "install", "--quiet", *REQUIREMENTS[name])
     except subprocess.CalledProcessError as error:
         msg = f"cannot make the environment of {name}: {error.stderr[-2000:]}"
         raise LocalError(msg) from error

@@ -32,13 +32,13 @@ def running(
     """Run a Python module as a child until the block ends; it dies with this process.
 
     Args:
-        arguments: what follows ``python -m``.
+        arguments: what follows ``python -P -m``.
         log: takes the child's output.
         secrets: further environment variables; never put one on a command line.
     """
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603  our own modules
-            [sys.executable, "-m", *arguments],
+            [sys.executable, "-P", "-m", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -1,0 +1,118 @@
+"""Whatever a training process leaves behind, its worker goes on and signs what it took."""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from model_zoo.answers import Job
+from model_zoo.attestations import open_provenance
+from model_zoo.digests import sha256_file
+from model_zoo.envelopes import Role
+from model_zoo.evaluation import EvaluationReport
+from model_zoo.jobs import NoopSpec, TrainSpec
+from model_zoo.work import WorkClient
+from tests.e2e.scene import TRAINER, Scene, opened
+from tests.trainer.hostile import hostile_child
+from tests.trainer.hostile_child import _LEFT
+from trainer.checkpoints import to_bytes
+from trainer.networks import NETWORKS
+from trainer.probing import NOBODY
+from trainer.supervision import Child
+from trainer.worker import Worker, run_once
+
+UNTRAINED = 0.5
+"""More than any network of ten classes gets right by its first weights."""
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's walls")
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    with opened(tmp_path_factory.mktemp("zoo")) as scene:
+        yield scene
+
+
+@pytest.fixture
+def worker(scene: Scene, tmp_path: Path) -> Iterator[Worker]:
+    user = NOBODY if os.geteuid() == 0 else None
+    with WorkClient(scene.url) as client:
+        yield Worker(
+            client=client,
+            trainer=TRAINER,
+            key=scene.builder,
+            scratch=tmp_path / "scratch",
+            child=Child(user=user),
+        )
+
+
+def attacked(worker: Worker, attack: str, **arguments: object) -> Worker:
+    child = hostile_child(attack, arguments, user=worker.child.user)
+    return replace(worker, child=child)
+
+
+def done(scene: Scene, worker: Worker, spec: NoopSpec | TrainSpec) -> Job:
+    """Have ``worker`` do one job, and return how it ended."""
+    job = scene.submit(spec)
+    while not scene.client.job(job).is_final:
+        assert run_once(worker)
+    return scene.client.job(job)
+
+
+@pytest.mark.parametrize("what", _LEFT)
+def test_what_is_no_result_fails_the_job_and_not_the_worker(
+    scene: Scene, worker: Worker, what: str
+) -> None:
+    job = done(scene, attacked(worker, "leave", what=what), NoopSpec())
+    assert job.state == "failed", job
+    assert list(worker.scratch.iterdir()) == []
+    assert done(scene, worker, NoopSpec()).state == "succeeded"
+
+
+def test_a_child_that_closes_its_stdout_and_stays_is_ended_in_time(
+    scene: Scene, worker: Worker
+) -> None:
+    hostile = attacked(worker, "stay")
+    job = done(scene, hostile, NoopSpec(max_seconds=1))
+    assert job.error == "took more than max_seconds = 1"
+
+
+def test_a_daemon_that_swaps_the_weights_swaps_none_that_are_signed(
+    scene: Scene, worker: Worker, tmp_path: Path
+) -> None:
+    job = done(scene, attacked(worker, "outlive"), NoopSpec())
+    assert job.state == "succeeded", job
+    to = tmp_path / "draft"
+    scene.client.fetch_draft(
+        job.id, builder=scene.builder.public, spec=NoopSpec(), to=to
+    )
+    assert (to / "model.safetensors").read_bytes().endswith(b"\x01" * 8)
+
+
+def test_a_measurement_is_never_the_childs_own(
+    scene: Scene, worker: Worker, tmp_path: Path
+) -> None:
+    model = tmp_path / "untrained.safetensors"
+    model.write_bytes(to_bytes(NETWORKS["badnets-cnn"](10)))
+    model.chmod(0o644)
+    hostile = hostile_child(
+        "forge_measure",
+        {"model": str(model)},
+        user=worker.child.user,
+        readable=(model,),
+    )
+    spec = TrainSpec(checkpoints=False)
+    job = done(scene, replace(worker, child=hostile), spec)
+    assert job.state == "succeeded", job
+    envelope = scene.client.fetch_draft(
+        job.id, builder=scene.builder.public, spec=spec, to=tmp_path / "draft"
+    )
+    made = open_provenance(envelope, Role("builder", (scene.builder.public,)))
+    assert made.subjects["model.safetensors"] == sha256_file(model)
+    assert made.measured is not None
+    assert made.measured.accuracy.rate < UNTRAINED
+    assert job.measured_evaluation == made.measured.to_object()
+    assert EvaluationReport.from_object(job.claimed_evaluation).accuracy.rate == 1
