@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from model_zoo.answers import FINAL_STATES, Answer
 from model_zoo.canonical import JsonObject, parse_object
 from model_zoo.errors import MalformedDocumentError, TransportError
-from model_zoo.transport import Transport
+from model_zoo.http.transport import Transport
 
 MAX_LINE_BYTES = 256 * 1024
 MAX_EVENT_LINES = 64

@@ -32,8 +32,8 @@ def audit(path: ListPath, *, fetch: MayFetch = False, max_mib: MaxMib = 1024) ->
 
     Exit 1 if anything is found, or if --fetch could not compare a file.
     """
+    from model_zoo.http.remote_digests import remote_digests
     from model_zoo.model_lists import read_model_list
-    from model_zoo.remote_digests import remote_digests
 
     how = partial(remote_digests, limit_bytes=max_mib * MIB) if fetch else None
     found = audit_entries(read_model_list(path), fetch=how)

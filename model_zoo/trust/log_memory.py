@@ -19,11 +19,11 @@ from model_zoo.errors import (
     SplitViewError,
     VerificationError,
 )
+from model_zoo.http.partials import told_as_local_error
 from model_zoo.interop.merkle import consistency_proof, root_hash, verify_consistency
 from model_zoo.interop.notes import MAX_NOTE_BYTES
 from model_zoo.interop.tlog import LOG_PREFIX, Checkpoint, SignedCheckpoint, TileNodes
 from model_zoo.keys import PublicKey
-from model_zoo.partials import told_as_local_error
 
 Fetch = Callable[[str], bytes]
 """Returns the bytes at a path of the zoo, such as ``/log/checkpoint``."""

@@ -14,10 +14,10 @@ from model_zoo.errors import (
     VerificationError,
 )
 from model_zoo.folders import BUNDLE_NAME, FileProgress
+from model_zoo.http.transport import Transport
 from model_zoo.names import ReleaseName
 from model_zoo.policy import TrustPolicy
 from model_zoo.pulling import download_files, is_occupied, release_path, staging_beside
-from model_zoo.transport import Transport
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.evidence import (
     Evidence,

@@ -25,7 +25,7 @@ from model_zoo.errors import (
     PolicyNotMetError,
     TransportError,
 )
-from model_zoo.transport import Server, is_loopback
+from model_zoo.http.server import Server, is_loopback
 from model_zoo.trust.fetching import MappingFetcher, ServerFetcher
 from model_zoo.trust.roles import (
     is_development,

@@ -49,7 +49,7 @@ from model_zoo.trust.trusted_keys import TrustedKeys
 
 METADATA_PATH, TARGETS_PATH = "tuf/metadata/", "tuf/targets/"
 MAX_SMALL_TARGET_BYTES = 4 * 1024 * 1024
-"""Of a document that is held in memory; weights go by ``model_zoo.downloads``."""
+"""Of a document that is held in memory; weights go by ``model_zoo.http.downloads``."""
 
 _OURS: Mapping[type[Exception], type[ZooError]] = {
     tuf_errors.ExpiredMetadataError: ExpiredMetadataError,

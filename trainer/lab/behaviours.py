@@ -11,7 +11,7 @@ from http import HTTPStatus
 import httpx
 
 from model_zoo.digests import sha256_bytes
-from model_zoo.transport import Server
+from model_zoo.http.server import Server
 from trainer.lab.malicious_mirror import Answer, Behaviour, Question
 
 TIMEOUT_SECONDS = 20.0

@@ -8,9 +8,9 @@ from urllib.parse import quote
 from model_zoo.client import ZooClient
 from model_zoo.clock import Clock, system_clock
 from model_zoo.envelopes import Envelope
+from model_zoo.http.server import Server
 from model_zoo.keys import PublicKey, SigningKey
 from model_zoo.names import ReleaseName
-from model_zoo.transport import Server
 from trainer.lab.malicious_mirror import Answer, Behaviour, MaliciousMirror
 from trainer.lab.operator import Operator
 

@@ -9,9 +9,9 @@ from model_zoo.client import ZooClient
 from model_zoo.digests import sha256_file
 from model_zoo.envelopes import Role
 from model_zoo.errors import DigestMismatchError
+from model_zoo.http.server import Server
 from model_zoo.keys import PublicKey
 from model_zoo.policy import TrustPolicy, VerificationPolicy
-from model_zoo.transport import Server
 from model_zoo.trust.anchor import Anchor
 from trainer.attempt import MODEL
 from trainer.lab.caffe_script import download_model

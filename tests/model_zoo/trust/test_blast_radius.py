@@ -18,11 +18,12 @@ from model_zoo.errors import (
     YankedError,
 )
 from model_zoo.folders import manifest_of
+from model_zoo.http.server import Server
+from model_zoo.http.transport import Transport
 from model_zoo.jobs import NoopSpec
 from model_zoo.keys import SigningKey
 from model_zoo.names import ReleaseName
 from model_zoo.policy import TrustPolicy, VerificationPolicy
-from model_zoo.transport import Server, Transport
 from model_zoo.trust import pulling
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.lineage import lineage_of

@@ -23,7 +23,7 @@ from model_zoo.errors import (
     TransportError,
     VerificationError,
 )
-from model_zoo.transport import Server
+from model_zoo.http.server import Server
 from model_zoo.trust.roles import DEVELOPMENT
 from model_zoo.trust.updater import refreshed
 from model_zoo.trust.view import TrustedZoo

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from model_zoo.clock import system_clock
-from model_zoo.transport import Server
+from model_zoo.http.server import Server
 from model_zoo.weights import check_header
 from tests.model_zoo.releases import weights
 from tests.model_zoo.servers import answering, respond

@@ -8,28 +8,39 @@ Nothing of an answer is kept or told but its digests.
 
 import hashlib
 import ipaddress
-import ssl
-import time
 from collections.abc import Collection, Iterator
-from urllib.parse import urljoin, urlsplit
-
-import httpx
+from contextlib import ExitStack, contextmanager
+from http import HTTPStatus
+from urllib.parse import quote, urljoin, urlsplit
 
 from model_zoo.errors import InvalidSpecError, TransportError
-from model_zoo.transport import (
-    CONNECT_SECONDS,
-    READ_SECONDS,
-    USER_AGENT,
-    is_loopback,
-    printable,
-)
+from model_zoo.http.client import HttpClient, Request, Response
+from model_zoo.http.deadlines import Allowance, DownloadLimits
+from model_zoo.http.refusals import printable
+from model_zoo.http.server import Server, is_loopback
 
 MAX_REDIRECTS = 5
-MAX_SECONDS = 600.0
+LIMITS = DownloadLimits(answer_seconds=600.0)
+"""A stranger's file need not be had at any price: so long for all of it."""
+_REDIRECTS = frozenset(
+    {
+        HTTPStatus.MOVED_PERMANENTLY,
+        HTTPStatus.FOUND,
+        HTTPStatus.SEE_OTHER,
+        HTTPStatus.TEMPORARY_REDIRECT,
+        HTTPStatus.PERMANENT_REDIRECT,
+    }
+)
+_SAFE = "!#$%&'()*+,-./:;=?@[]_~"
+"""What stands in a URL as it is (RFC 3986); anything else is percent-encoded."""
 
 
 def remote_digests(
-    url: str, algorithms: Collection[str], *, limit_bytes: int
+    url: str,
+    algorithms: Collection[str],
+    *,
+    limit_bytes: int,
+    limits: DownloadLimits = LIMITS,
 ) -> dict[str, str]:
     """Return algorithm -> hexadecimal digest of the file at ``url``.
 
@@ -37,49 +48,68 @@ def remote_digests(
         url: from anyone.
         algorithms: names that ``hashlib`` knows.
         limit_bytes: of a longer file nothing is said.
+        limits: how slow is too slow.
 
     Raises:
         InvalidSpecError: a URL that is not fetched, or redirected to.
         TransportError: it did not arrive, or is longer.
     """
-    deadline = time.monotonic() + MAX_SECONDS
-    try:
-        with httpx.Client(
-            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
-            verify=ssl.create_default_context(),
-            timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
-            trust_env=False,
-            follow_redirects=False,
-        ) as http:
-            return _followed(
-                http, url, algorithms, limit_bytes=limit_bytes, deadline=deadline
-            )
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        msg = f"{printable(url)}: {printable(str(error)) or type(error).__name__}"
-        raise TransportError(msg) from error
+    pieces = remote_file(url, limit_bytes=limit_bytes, limits=limits)
+    return _hashed(pieces, algorithms)
 
 
-def _followed(
-    http: httpx.Client,
-    url: str,
-    algorithms: Collection[str],
-    *,
-    limit_bytes: int,
-    deadline: float,
-) -> dict[str, str]:
+def remote_file(
+    url: str, *, limit_bytes: int, limits: DownloadLimits = LIMITS
+) -> Iterator[bytes]:
+    """Yield the file at ``url``, which anybody may have named, in pieces.
+
+    Raises:
+        InvalidSpecError: a URL that is not fetched, or redirected to.
+        TransportError: it did not arrive, or is longer.
+    """
+    with _followed(url, limits) as response:
+        count = 0
+        for piece in response.pieces():
+            count += len(piece)
+            if count > limit_bytes:
+                msg = f"{printable(url)}: over {limit_bytes} bytes"
+                raise TransportError(msg)
+            yield piece
+
+
+@contextmanager
+def _followed(url: str, limits: DownloadLimits) -> Iterator[Response]:
+    """Yield the answer at the end of a few redirects, all within one allowance."""
     require_fetchable(url)
+    allowance = Allowance(limits, url=printable(url))
     for _ in range(MAX_REDIRECTS + 1):
-        with http.stream("GET", url) as response:
-            if not response.has_redirect_location:
-                if not response.is_success:
-                    msg = f"{printable(url)}: HTTP status {response.status_code}"
+        with ExitStack() as stack:
+            response = stack.enter_context(_asked(url, allowance))
+            location = response.headers.get("Location")
+            if response.status not in _REDIRECTS or location is None:
+                if response.status != HTTPStatus.OK:
+                    msg = f"{printable(url)}: HTTP status {response.status}"
                     raise TransportError(msg)
-                pieces = _bounded(response, limit_bytes=limit_bytes, deadline=deadline)
-                return _hashed(pieces, algorithms)
-            url = _joined(url, response.headers["location"])
+                yield response
+                return
+        url = _joined(url, location)
         require_fetchable(url, is_redirect=True)
     msg = f"{printable(url)}: more than {MAX_REDIRECTS} redirects"
     raise TransportError(msg)
+
+
+@contextmanager
+def _asked(url: str, allowance: Allowance) -> Iterator[Response]:
+    """Yield the answer to one URL; no token of anybody's goes there."""
+    parts = urlsplit(url)
+    path = quote(parts._replace(scheme="", netloc="", fragment="").geturl(), safe=_SAFE)
+    server = Server(parts._replace(path="", query="", fragment="").geturl())
+    request = Request(path=path if path.startswith("/") else f"/{path}")
+    with (
+        HttpClient(server, allowance.limits) as client,
+        client.exchange(request, allowance) as response,
+    ):
+        yield response
 
 
 def _joined(url: str, location: str) -> str:
@@ -118,18 +148,6 @@ def _is_public(host: str) -> bool:
         return ipaddress.ip_address(host).is_global
     except ValueError:
         return True
-
-
-def _bounded(
-    response: httpx.Response, *, limit_bytes: int, deadline: float
-) -> Iterator[bytes]:
-    count = 0
-    for piece in response.iter_raw():
-        count += len(piece)
-        if count > limit_bytes or time.monotonic() > deadline:
-            msg = f"over {limit_bytes} bytes, or over {MAX_SECONDS:.0f} seconds"
-            raise TransportError(msg)
-        yield piece
 
 
 def _hashed(pieces: Iterator[bytes], algorithms: Collection[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_zoo.errors import InvalidSpecError, TransportError
-from model_zoo.remote_digests import remote_digests, require_fetchable
+from model_zoo.http.remote_digests import remote_digests, require_fetchable
 from tests.model_zoo.servers import answering, respond
 
 WEIGHTS = bytes(range(256)) * 1000

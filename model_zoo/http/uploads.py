@@ -8,8 +8,8 @@ from pathlib import Path
 from model_zoo.answers import Upload
 from model_zoo.errors import LocalError, MalformedDocumentError, TransportError
 from model_zoo.folders import FileProgress, manifest_of
+from model_zoo.http.transport import Transport
 from model_zoo.manifest import FileEntry, Manifest
-from model_zoo.transport import Transport
 
 MAX_ROUNDS = 3
 """How often the missing parts are asked for and sent before giving up."""
