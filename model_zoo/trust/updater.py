@@ -25,6 +25,7 @@ from model_zoo.errors import (
     PolicyNotMetError,
     TransportError,
 )
+from model_zoo.http.deadlines import DownloadLimits
 from model_zoo.http.server import Server, is_loopback
 from model_zoo.trust.fetching import MappingFetcher, ServerFetcher
 from model_zoo.trust.roles import (
@@ -41,7 +42,12 @@ MAX_ROOT_BYTES = 512_000
 
 @contextmanager
 def refreshed(
-    server: Server, root: bytes, *, cache: Path, now: datetime
+    server: Server,
+    root: bytes,
+    *,
+    cache: Path,
+    now: datetime,
+    limits: DownloadLimits | None = None,
 ) -> Iterator[TrustedZoo]:
     """Yield what the zoo at ``server`` vouches for now, starting from a pinned root.
 
@@ -50,6 +56,7 @@ def refreshed(
         root: the pinned root, from somewhere else than the server.
         cache: takes a folder a pinned root: what was seen there is never unseen.
         now: the time that expiry is judged at.
+        limits: how slow is too slow.
 
     Raises:
         VerificationError: a subclass for each way in which metadata cannot be believed.
@@ -58,7 +65,7 @@ def refreshed(
     """
     with (
         _locked(cache / sha256_bytes(root)[:32]) as folder,
-        closing(ServerFetcher(server)) as fetcher,
+        closing(ServerFetcher(server, limits)) as fetcher,
     ):
         base_url = server.url.rstrip("/") + "/"
         zoo = open_zoo(fetcher, base_url, root, folder=folder, now=now)
