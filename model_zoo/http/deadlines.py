@@ -141,7 +141,8 @@ class Allowance:
             self.delivered(count)
         overhead = self._received_bytes - self._payload_bytes
         if overhead > self.limits.overhead_bytes + self._payload_bytes:
-            raise self._refusal(f"{overhead} bytes that are no part of the file")
+            reason = f"{overhead} bytes beside a payload of {self._payload_bytes}"
+            raise self._refusal(reason)
 
     def delivered(self, count: int) -> None:
         """Count bytes of payload."""
@@ -170,12 +171,14 @@ class Allowance:
         if self._left_seconds <= 0 and self._owed_bytes <= 0:
             self._enter(self._phase)
         if self._left_seconds <= 0:
-            raise self._refusal(f"too slow: {self._phase.complaint}")
+            reason = f"too slow: {self._phase.complaint}"
+            raise self._refusal(reason)
         if not self._phase.has_deadline:
             return self._left_seconds
         if self._deadline_seconds <= 0:
             seconds = self.limits.answer_seconds
-            raise self._refusal(f"too slow: not there after {seconds:g} s")
+            reason = f"too slow: not there after {seconds:g} s"
+            raise self._refusal(reason)
         return min(self._left_seconds, self._deadline_seconds)
 
     def _wait(self, seconds: float) -> None:

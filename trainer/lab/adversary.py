@@ -7,14 +7,20 @@ Source:
     mirror can do without any of them: endless, slow and wrong data.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from model_zoo.keys import PublicKey, SigningKey
 from model_zoo.names import ReleaseName
 from trainer.attempt import MODEL
 from trainer.lab.behaviours import (
+    ENDLESS,
+    SLOW,
     dripping,
     endless,
+    is_for_metadata,
+    is_for_weights,
+    kept,
     longer,
     overlaid,
     renamed,
@@ -26,7 +32,7 @@ from trainer.lab.goods import (
     on_show,
     provenance_of,
 )
-from trainer.lab.malicious_mirror import Behaviour, Mount
+from trainer.lab.malicious_mirror import Answer, Behaviour, Mount
 from trainer.lab.scenes import (
     HONEST_NAME,
     LOOKALIKE_NAME,
@@ -117,13 +123,24 @@ def wrong_length(stage: Stage) -> Scene:
 
 
 def endless_data(stage: Stage) -> Scene:
-    """Send weights without an end."""
-    return scene_at(stage, endless(_honest(stage)))
+    """Send weights without an end, and what is no weights, and metadata."""
+    scene = scene_at(stage, endless(_honest(stage)))
+    return replace(scene, also=_kept(stage, ENDLESS))
 
 
 def slow_retrieval(stage: Stage) -> Scene:
-    """Send the true weights so slowly that they never arrive."""
-    return scene_at(stage, dripping(_honest(stage)))
+    """Send the true weights so slowly that they never arrive, or something else."""
+    scene = scene_at(stage, dripping(_honest(stage)))
+    return replace(scene, also=_kept(stage, SLOW))
+
+
+def _kept(stage: Stage, ways: Mapping[str, Callable[[], Answer]]) -> tuple[str, ...]:
+    """Return where each of ``ways`` answers for weights, and where for metadata."""
+    return tuple(
+        stage.mirror.mount(kept(by, _honest(stage), asked=asked)).url
+        for by in ways.values()
+        for asked in (is_for_weights, is_for_metadata)
+    )
 
 
 def scene_at(stage: Stage, behaviour: Behaviour) -> Scene:

@@ -3,7 +3,7 @@
 import itertools
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
@@ -28,6 +28,11 @@ ENDLESS_PIECE = bytes(64 * 1024)
 ENDLESS_PAUSE_SECONDS = 0.05
 """So that a victim without a bound fills memory at 1 MB/s, not at the bus's speed."""
 DRIP_SECONDS = 0.25
+CHUNKED = {"Transfer-Encoding": "chunked"}
+EMPTY_CHUNK = b"0\r\n"
+"""The last chunk; what follows are trailers."""
+ONE_BYTE_CHUNK = b"1;" + b"x" * 60_000 + b"\r\n \r\n"
+INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 @contextmanager
@@ -155,6 +160,98 @@ def dripping(then: Behaviour) -> Behaviour:
         return replace(answer, body=drops(answer.whole))
 
     return behave
+
+
+def kept(
+    by: Callable[[], Answer], then: Behaviour, *, asked: Callable[[Question], bool]
+) -> Behaviour:
+    """Answer what is ``asked`` for with something that has no end.
+
+    Args:
+        by: makes the answer; one of ``SLOW`` or ``ENDLESS``.
+        then: answers everything else.
+        asked: which questions are meant.
+    """
+
+    def behave(question: Question) -> Answer:
+        is_meant = question.method == "GET" and asked(question)
+        return by() if is_meant else then(question)
+
+    return behave
+
+
+def is_for_weights(question: Question) -> bool:
+    """Whether weights are asked for."""
+    return question.is_for_weights
+
+
+def is_for_metadata(question: Question) -> bool:
+    """Whether what a release or a repository says of itself is asked for."""
+    path = question.path
+    return path.startswith("/tuf/metadata/") or (
+        path.startswith("/api/v1/models/") and "/files/" not in path
+    )
+
+
+def _drops(piece: bytes, *, first: bytes = b"") -> Iterator[bytes]:
+    yield first
+    for same in itertools.repeat(piece):
+        yield same
+        time.sleep(DRIP_SECONDS)
+
+
+def _dripped_head() -> Answer:
+    return Answer(before=_drops(b"x", first=b"HTTP/1.1 200 OK\r\nX-Slow: "))
+
+
+def _interim_responses() -> Answer:
+    return Answer(before=_drops(INTERIM))
+
+
+def _dripped_extension() -> Answer:
+    return Answer(headers=CHUNKED, body=_drops(b"x", first=b"1;"))
+
+
+def _dripped_trailers() -> Answer:
+    return Answer(headers=CHUNKED, body=_drops(b"X: y\r\n", first=EMPTY_CHUNK))
+
+
+def _dripped_body() -> Answer:
+    return Answer(headers={"Content-Length": "1000000"}, body=_drops(b" "))
+
+
+def _interim_flood() -> Answer:
+    return Answer(before=itertools.repeat(INTERIM * 1000))
+
+
+def _long_extensions() -> Answer:
+    return Answer(headers=CHUNKED, body=itertools.repeat(ONE_BYTE_CHUNK))
+
+
+def _endless_trailers() -> Answer:
+    pieces = itertools.repeat(b"X: y\r\n" * 1000)
+    return Answer(headers=CHUNKED, body=itertools.chain([EMPTY_CHUNK], pieces))
+
+
+def _endless_body() -> Answer:
+    return Answer(body=itertools.repeat(ENDLESS_PIECE))
+
+
+SLOW: Mapping[str, Callable[[], Answer]] = {
+    "a dripped head": _dripped_head,
+    "interim responses": _interim_responses,
+    "a dripped chunk extension": _dripped_extension,
+    "dripped trailers": _dripped_trailers,
+    "a dripped body": _dripped_body,
+}
+"""Answers that come a byte or a line at a time."""
+ENDLESS: Mapping[str, Callable[[], Answer]] = {
+    "a flood of interim responses": _interim_flood,
+    "one-byte chunks with 60 kB extensions": _long_extensions,
+    "endless trailers": _endless_trailers,
+    "an endless body": _endless_body,
+}
+"""Answers that come as fast as they are read, and go on."""
 
 
 def renamed(shown: str, real: str, then: Behaviour) -> Behaviour:

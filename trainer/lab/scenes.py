@@ -141,6 +141,8 @@ class Scene:
         wanted: the release, as the victim spells it.
         url: where he was told to find it; index page, zoo and hub alike.
         tls_url: the same with TLS.
+        also: where the same attack goes on in other ways, of which each must fail for
+            our client to have withstood it; stock clients are spared them.
         authority: the pinned authority of server certificates.
         root: the pinned root.
         oms_key: the zoo's key for model_signing (PEM).
@@ -159,4 +161,5 @@ class Scene:
     pinned_key: PublicKey | None
     publishers: tuple[str, ...] = (HONEST_NAME.publisher,)
     visited: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
     clock: Clock = system_clock

@@ -14,7 +14,7 @@ from model_zoo.errors import (
     InvalidSpecError,
     NotFoundError,
     PolicyNotMetError,
-    ThresholdNotMetError,
+    VerificationError,
     YankedError,
 )
 from model_zoo.folders import manifest_of
@@ -197,7 +197,7 @@ def test_there_is_no_way_back(family: Family) -> None:
 
 
 def test_only_the_publisher_yanks_and_only_with_a_reason(family: Family) -> None:
-    with pytest.raises(ThresholdNotMetError, match="signed by 0"):
+    with pytest.raises(VerificationError, match="signed by 0"):
         family.zoo.yank(PARENT, reason="envy", key=MALLORY)
     with pytest.raises(InvalidSpecError, match="say why"):
         family.zoo.yank(PARENT, reason="", key=ALICE)
