@@ -10,7 +10,7 @@ import io
 import select
 import socket
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from model_zoo.http.deadlines import Allowance
 
@@ -134,7 +134,9 @@ def _connected(host: str, port: int, allowance: Allowance) -> socket.socket:
     raise failed or OSError(f"{host} has no address")
 
 
-def _open(connection: socket.socket, address: object, allowance: Allowance) -> None:
+def _open(
+    connection: socket.socket, address: tuple[Any, ...], allowance: Allowance
+) -> None:
     allowance.run(connection, lambda: connection.connect(address))
     # Heads and bodies are sent one after the other: without Nagle's wait in between.
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
