@@ -218,9 +218,10 @@ class HttpClient:
             TransportError: no answer came.
             UntrustedServerError: the server's certificate is not believed.
         """
-        connection = self._connection()
-        connection.allowance = allowance
         url = self.url(request.path)
+        with _translated(url):
+            connection = self._connection()
+        connection.allowance = allowance
         is_whole = False
         try:
             with _translated(url):
@@ -303,6 +304,7 @@ def _translated(url: str) -> Iterator[None]:
             f"{error.verify_message}; nothing was sent"
         )
         raise UntrustedServerError(msg) from error
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        # ValueError: a host or path that cannot be put on a wire, such as "a..b"
         msg = f"{url}: {printable(str(error)) or type(error).__name__}"
         raise TransportError(msg) from error

@@ -26,7 +26,8 @@ class PacedConnection(http.client.HTTPConnection):
     ) -> None:
         if tls is not None:
             self.default_port = http.client.HTTPS_PORT
-        super().__init__(host, port)
+        # without a port, http.client looks for one behind the last colon of "::1"
+        super().__init__(host, port or self.default_port)
         self._tls = tls
         self.allowance: Allowance
 

@@ -99,7 +99,8 @@ class Allowance:
         self._enter(_Phase(seconds, math.inf, has_deadline=True, complaint=complaint))
 
     def sending(self) -> None:
-        """Wait for the server to take the request."""
+        """Wait for the server to take the request; what arrives now is no payload."""
+        self._is_plain = False
         self._enter(self._window("took", has_deadline=False))
 
     def awaiting_head(self) -> None:

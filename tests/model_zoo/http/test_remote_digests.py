@@ -119,6 +119,12 @@ def test_public_https_and_this_machine_may_be_asked(url: str) -> None:
     require_fetchable(url)
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".example", "a\x7fb"])
+def test_a_host_that_can_have_no_address_is_told(host: str) -> None:
+    with pytest.raises((TransportError, InvalidSpecError)):
+        ask(f"https://{host}/m")
+
+
 def test_nobody_there_is_told() -> None:
     with pytest.raises(TransportError):
         ask("http://127.0.0.1:1/m")

@@ -218,6 +218,14 @@ def test_a_server_that_recovers_is_not_reported() -> None:
     assert seen == ["/api/v1/models"] * 2
 
 
+def test_an_address_with_colons_is_no_port() -> None:
+    with (
+        Transport(Server("http://[::1]")) as transport,
+        pytest.raises(TransportError, match=r"http://\[::1\]/api/v1/models"),
+    ):
+        transport.get("/models")
+
+
 def test_a_server_that_is_not_there_is_a_transport_error() -> None:
     with answering(lambda request: respond(request, b"{}")) as url:
         pass
