@@ -4,17 +4,19 @@ The health check of the containers, and, with ``--wait``, the gate before a star
 Run as ``python -m containers.ready [--wait SECONDS]``; reads ZOO_URL and ZOO_CA.
 """
 
-import ssl
 import time
 from pathlib import Path
 from typing import Annotated
 
-import httpx
 import typer
 
 from model_zoo.cli.output import say
+from model_zoo.errors import ZooError
+from model_zoo.http.client import HttpClient, Request
+from model_zoo.http.deadlines import DownloadLimits
+from model_zoo.http.server import Server
 
-TIMEOUT_SECONDS = 5.0
+LIMITS = DownloadLimits(answer_seconds=5.0, pauses_seconds=())
 PAUSE_SECONDS = 0.5
 
 
@@ -35,13 +37,11 @@ def main(
 def is_ready(url: str, *, ca: Path) -> bool:
     """Whether the service at ``url`` shows a certificate of ``ca`` and is ready."""
     try:
-        context = ssl.create_default_context(cafile=ca)
-        answer = httpx.get(
-            f"{url}/readyz", verify=context, timeout=TIMEOUT_SECONDS, trust_env=False
-        )
-    except (OSError, httpx.HTTPError):
+        with HttpClient(Server(url, ca=ca), LIMITS) as client:
+            client.fetch(Request(path=f"{client.server.base_path}/readyz"))
+    except ZooError:
         return False
-    return answer.is_success
+    return True
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ from typing import Literal
 
 from model_zoo.answers import BoundKey, escaped
 from model_zoo.errors import MalformedDocumentError
+from model_zoo.http.transport import Transport
 from model_zoo.keys import PublicKey
 from model_zoo.names import check_name
-from model_zoo.transport import Transport
 
 
 def bind(

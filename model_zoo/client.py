@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
-from model_zoo import loading, publishing, pulling, uploads
+from model_zoo import loading, publishing, pulling
 from model_zoo.answers import (
     BoundKey,
     Job,
@@ -23,11 +23,13 @@ from model_zoo.envelopes import Envelope
 from model_zoo.errors import InvalidSpecError, NotFoundError
 from model_zoo.events import JobEvent, follow
 from model_zoo.folders import FileProgress
+from model_zoo.http import uploads
+from model_zoo.http.server import Server
+from model_zoo.http.transport import Transport
 from model_zoo.jobs import JobSpec, kind_of
 from model_zoo.keys import PublicKey, SigningKey
 from model_zoo.names import ModelName, ReleaseName, check_name
 from model_zoo.policy import Policy
-from model_zoo.transport import Server, Transport
 from model_zoo.trust import pulling as trusted
 from model_zoo.trust.anchor import Anchor, unpinned
 from model_zoo.verification import VerifiedRelease

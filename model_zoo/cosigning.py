@@ -32,11 +32,11 @@ from model_zoo.errors import (
     WrongReleaseError,
 )
 from model_zoo.folders import BUNDLE_NAME
+from model_zoo.http.transport import Transport
 from model_zoo.manifest import Manifest
 from model_zoo.names import ReleaseName
 from model_zoo.publishing import Author
 from model_zoo.pulling import download_files
-from model_zoo.transport import Transport
 from model_zoo.trust.publishing import (
     PublisherRoles,
     delegated_to,

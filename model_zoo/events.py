@@ -10,10 +10,12 @@ from collections.abc import Iterable, Iterator
 from model_zoo.answers import FINAL_STATES, Answer
 from model_zoo.canonical import JsonObject, parse_object
 from model_zoo.errors import MalformedDocumentError, TransportError
-from model_zoo.transport import Transport
+from model_zoo.http.transport import Transport
 
 MAX_LINE_BYTES = 256 * 1024
 MAX_EVENT_LINES = 64
+MAX_BYTES_BETWEEN_EVENTS = 1024 * 1024
+"""Comments and empty lines: at the service's own pace of them, those of weeks."""
 MAX_DIGITS = 15
 RECONNECTS = 5
 """How often in a row a connection may break off without a single new event."""
@@ -73,16 +75,22 @@ def parse_events(pieces: Iterable[bytes]) -> Iterator[JobEvent]:
         MalformedDocumentError: a line or event over the bounds, or not one of ours.
     """
     fields: list[tuple[str, str]] = []
+    since_last = 0
     for line in _lines(pieces):
+        since_last += len(line) + 1
         if not line:
             if any(name == "data" for name, _ in fields):
                 yield _event(fields)
+                since_last = 0
             fields = []
         elif not line.startswith(":"):
             name, _, value = line.partition(":")
             fields.append((name, value.removeprefix(" ")))
         if len(fields) > MAX_EVENT_LINES:
             msg = f"an event of more than {MAX_EVENT_LINES} lines"
+            raise MalformedDocumentError(msg)
+        if since_last > MAX_BYTES_BETWEEN_EVENTS:
+            msg = f"no event in {MAX_BYTES_BETWEEN_EVENTS} bytes of a stream of events"
             raise MalformedDocumentError(msg)
 
 

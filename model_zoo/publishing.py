@@ -25,13 +25,14 @@ from model_zoo.errors import (
     ProvenanceMismatchError,
 )
 from model_zoo.folders import FileProgress, manifest_of
+from model_zoo.http.transport import Transport
+from model_zoo.http.uploads import upload_files
 from model_zoo.jobs import JobSpec
 from model_zoo.keys import PublicKey, SigningKey
 from model_zoo.manifest import Manifest
 from model_zoo.names import ReleaseName
 from model_zoo.policy import Policy
 from model_zoo.pulling import download_files, release_path
-from model_zoo.transport import Transport
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.ceremony import RoleKeys
 from model_zoo.trust.lost import lost_versions, skip_lost
@@ -46,7 +47,6 @@ from model_zoo.trust.publishing import (
 )
 from model_zoo.trust.releases import read_release
 from model_zoo.trust.yanks import YankNotice, yank_edit, yank_notice
-from model_zoo.uploads import upload_files
 from model_zoo.verification import verify_provenance
 
 Build = Callable[[PublisherRoles, datetime], dict[str, Metadata[Targets]]]

@@ -11,7 +11,6 @@ from pathlib import Path
 from model_zoo.answers import PublishedRelease
 from model_zoo.attestations import ReleaseStatement
 from model_zoo.bundles import write_bundle
-from model_zoo.downloads import Downloader
 from model_zoo.envelopes import Envelope
 from model_zoo.errors import (
     ConflictError,
@@ -21,11 +20,12 @@ from model_zoo.errors import (
 )
 from model_zoo.folders import FileProgress
 from model_zoo.formats import check_format
+from model_zoo.http.downloads import Downloader
+from model_zoo.http.partials import PARTIAL_SUFFIX
+from model_zoo.http.transport import API, Transport
 from model_zoo.manifest import Manifest
 from model_zoo.names import ReleaseName
-from model_zoo.partials import PARTIAL_SUFFIX
 from model_zoo.policy import Policy
-from model_zoo.transport import API, Transport
 from model_zoo.verification import (
     VerifiedRelease,
     verified,
@@ -115,7 +115,7 @@ def download_files(
         TransportError: it did not arrive.
         LocalError: it cannot be written.
     """
-    downloader = Downloader(transport.server, partials)
+    downloader = Downloader(transport.http, partials)
     for file in manifest.files:
         downloader.fetch(
             f"{API}{path}/{file.name}",

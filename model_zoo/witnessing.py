@@ -15,10 +15,10 @@ from pathlib import Path
 
 from model_zoo.errors import LocalError, NotFoundError
 from model_zoo.files import open_lock
+from model_zoo.http.partials import told_as_local_error
 from model_zoo.interop.notes import COSIGNATURE, Note, VerifierKey, cosign_text
 from model_zoo.interop.tlog import CHECKPOINT_PATH, WITNESSED_PATH, SignedCheckpoint
 from model_zoo.keys import PublicKey, SigningKey
-from model_zoo.partials import told_as_local_error
 from model_zoo.trust.log_memory import Fetch, LogMemory, is_by, opened
 
 COSIGNATURES_PATH = "/log/cosignatures"

@@ -12,14 +12,15 @@ from model_zoo.answers import BoundKey, Heartbeat, Job, Lease, check_id
 from model_zoo.bindings import bind
 from model_zoo.canonical import JsonObject
 from model_zoo.digests import is_sha256
-from model_zoo.downloads import download
 from model_zoo.envelopes import Envelope
 from model_zoo.errors import InvalidSpecError
 from model_zoo.evaluation import EvaluationReport
+from model_zoo.http.downloads import Downloader
+from model_zoo.http.server import Server
+from model_zoo.http.transport import API, Transport
+from model_zoo.http.uploads import upload_folder
 from model_zoo.keys import PublicKey
 from model_zoo.names import check_name
-from model_zoo.transport import API, Server, Transport
-from model_zoo.uploads import upload_folder
 
 
 class WorkClient:
@@ -145,8 +146,8 @@ class WorkClient:
             raise InvalidSpecError(msg)
         path = f"/blobs/{sha256}"
         size_bytes = self._transport.length_bytes(path)
-        download(
-            self._transport.server, API + path, to, size_bytes=size_bytes, sha256=sha256
+        Downloader(self._transport.http).fetch(
+            API + path, to, size_bytes=size_bytes, sha256=sha256
         )
 
 

@@ -16,8 +16,8 @@ from benchmarks.processes import ROOT, SideError, command, zoo_served
 from benchmarks.repository.weights import write_weights
 from model_zoo.canonical import JsonObject
 from model_zoo.clock import system_clock
+from model_zoo.http.server import Server
 from model_zoo.names import ReleaseName
-from model_zoo.transport import Server
 from model_zoo.trust.checking import Extent, check_repository
 from model_zoo.trust.observing import Severity
 from model_zoo.trust.releases import read_release

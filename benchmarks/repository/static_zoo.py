@@ -15,8 +15,8 @@ from tuf.api.metadata import Metadata, MetaFile, Snapshot, Targets
 from benchmarks.repository.relay import Relay, relayed
 from model_zoo.canonical import JsonObject
 from model_zoo.clock import system_clock
+from model_zoo.http.server import Server
 from model_zoo.keys import SigningKey
-from model_zoo.transport import Server
 from model_zoo.trust.ceremony import RoleKeys, new_root
 from model_zoo.trust.publishing import next_snapshot, next_timestamp, sign_roles
 from model_zoo.trust.roles import (

@@ -15,9 +15,9 @@ from model_zoo.canonical import JsonObject
 from model_zoo.client import ZooClient
 from model_zoo.clock import system_clock
 from model_zoo.folders import BUNDLE_NAME
+from model_zoo.http.server import Server
 from model_zoo.names import ReleaseName
 from model_zoo.policy import Policy
-from model_zoo.transport import Server
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.releases import trusted_release
 from model_zoo.trust.roles import target_path

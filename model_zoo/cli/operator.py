@@ -31,9 +31,9 @@ from model_zoo.cli.trust_files import (
 from model_zoo.cosigning import cosign_resigned
 from model_zoo.errors import InvalidSpecError
 from model_zoo.files import write_beside
+from model_zoo.http.transport import Transport
 from model_zoo.names import ReleaseName
 from model_zoo.publishing import Author
-from model_zoo.transport import Transport
 from model_zoo.trust import operating
 from model_zoo.trust.ceremony import RoleKeys
 from model_zoo.trust.roles import to_bytes

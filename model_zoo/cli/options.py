@@ -10,8 +10,9 @@ import typer
 from model_zoo.client import ZooClient
 from model_zoo.envelopes import Role
 from model_zoo.errors import InvalidSpecError, LocalError
+from model_zoo.http.server import Server
+from model_zoo.http.transport import Transport
 from model_zoo.keys import PublicKey, SigningKey
-from model_zoo.transport import Server, Transport
 from model_zoo.trust.anchor import ROOT_VARIABLE, Anchor, unpinned
 
 PASSPHRASE_VARIABLE = "ZOO_KEY_PASSPHRASE"  # noqa: S105  the variable's name

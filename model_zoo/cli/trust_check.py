@@ -8,7 +8,7 @@ import typer
 from model_zoo.cli.options import Authority, TokenFile, token
 from model_zoo.cli.output import emit, say
 from model_zoo.clock import system_clock
-from model_zoo.transport import Server
+from model_zoo.http.server import Server
 
 CheckedUrl = Annotated[str, typer.Argument(help="Where the zoo is.")]
 TrustRoot = Annotated[

@@ -23,8 +23,9 @@ from model_zoo.cli.options import (
 from model_zoo.cli.output import emit, say
 from model_zoo.clock import system_clock
 from model_zoo.errors import NotFoundError, TransportError
+from model_zoo.http.server import Server
+from model_zoo.http.transport import Transport
 from model_zoo.keys import PublicKey
-from model_zoo.transport import Server, Transport
 from model_zoo.trust.fetching import ServerFetcher
 from model_zoo.trust.transparency import log_reader
 from model_zoo.witnessing import COSIGNATURES_PATH, Cosigned, Witness, held_state

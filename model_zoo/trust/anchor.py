@@ -8,7 +8,7 @@ from pathlib import Path
 
 from model_zoo.clock import Clock, system_clock
 from model_zoo.errors import InvalidSpecError
-from model_zoo.transport import Server
+from model_zoo.http.server import Server
 from model_zoo.trust.updater import (
     default_cache,
     read_root,

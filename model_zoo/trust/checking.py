@@ -16,10 +16,10 @@ from tuf.api.exceptions import DownloadHTTPError
 from tuf.api.metadata import TargetFile
 
 from model_zoo.clock import Clock
-from model_zoo.downloads import download
 from model_zoo.errors import NotFoundError, VerificationError
 from model_zoo.hosts import is_loopback
-from model_zoo.transport import Server
+from model_zoo.http.downloads import download
+from model_zoo.http.server import Server
 from model_zoo.trust.checks import CHECKS, went_back
 from model_zoo.trust.fetching import ServerFetcher
 from model_zoo.trust.log_checks import LogReader, log_findings

@@ -18,9 +18,9 @@ from tuf.api.metadata import TargetFile
 from tuf.ngclient import FetcherInterface
 
 from model_zoo.clock import system_clock
-from model_zoo.downloads import download
 from model_zoo.errors import LocalError, NotFoundError, ZooError
-from model_zoo.transport import Server
+from model_zoo.http.downloads import download
+from model_zoo.http.server import Server
 from model_zoo.trust.fetching import ServerFetcher
 from model_zoo.trust.updater import (
     OFFLINE,

@@ -107,7 +107,7 @@ def gather(
             log_reader(zoo.fetcher, zoo.base_url),
             logged(zoo),
             trust=trust,
-            cache=zoo.cache,
+            cache=zoo.memory,
             now=now,
         )
     files = {

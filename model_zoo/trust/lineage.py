@@ -5,8 +5,8 @@ from model_zoo.attestations import Provenance, vouched_provenance
 from model_zoo.documents import Document
 from model_zoo.envelopes import Envelope
 from model_zoo.errors import InvalidSpecError, MalformedDocumentError, NotFoundError
+from model_zoo.http.transport import Transport
 from model_zoo.names import ReleaseName
-from model_zoo.transport import Transport
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.pulling import holders
 from model_zoo.trust.releases import ancestry, read_release, withdrawal, yanked_file

@@ -6,7 +6,10 @@ holds over a change of the log's key, too: what is remembered may be signed by a
 that has retired since, what comes may not.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +20,12 @@ from model_zoo.errors import (
     SplitViewError,
     VerificationError,
 )
-from model_zoo.files import open_plain, write_beside
+from model_zoo.files import open_lock, open_plain, write_beside
+from model_zoo.http.partials import told_as_local_error
 from model_zoo.interop.merkle import consistency_proof, root_hash, verify_consistency
 from model_zoo.interop.notes import MAX_NOTE_BYTES
 from model_zoo.interop.tlog import LOG_PREFIX, Checkpoint, SignedCheckpoint, TileNodes
 from model_zoo.keys import PublicKey
-from model_zoo.partials import told_as_local_error
 
 Fetch = Callable[[str], bytes]
 """Returns the bytes at a path of the zoo, such as ``/log/checkpoint``."""
@@ -32,7 +35,7 @@ Fetch = Callable[[str], bytes]
 class LogMemory:
     """The file that holds the last believed checkpoint of the log with these keys.
 
-    Two processes on one file must not write at once: whoever shares it, locks.
+    Processes may share it: it is locked to be replaced, and never over the network.
 
     Attributes:
         path: the file.
@@ -81,9 +84,24 @@ class LogMemory:
         last = self.last()
         if last is not None:
             self._check(last, signed, fetch)
-        with told_as_local_error(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_beside(self.path, signed.note.to_bytes())
+        while not self._replaced(last, signed):
+            # Another process was faster. What it saw may be newer, and is then kept;
+            # but it has to be of the same history.
+            last = self.last()
+            if last is not None:
+                older, newer = sorted((last, signed), key=_size)
+                self._check(older, newer, fetch)
+
+    def _replaced(
+        self, last: SignedCheckpoint | None, signed: SignedCheckpoint
+    ) -> bool:
+        """Put the newer of the two into the file, if ``last`` is what it holds."""
+        with _locked(self.path):
+            if self.last() != last:
+                return False
+            if last is None or _size(signed) >= _size(last):
+                write_beside(self.path, signed.note.to_bytes())
+            return True
 
     def _check(
         self, last: SignedCheckpoint, signed: SignedCheckpoint, fetch: Fetch
@@ -202,3 +220,21 @@ def _root_of_first(size: int, checkpoint: Checkpoint, fetch: Fetch) -> bytes:
         msg = f"the log's tiles do not make the root of its {checkpoint.size} entries"
         raise VerificationError(msg) from error
     return root
+
+
+def _size(signed: SignedCheckpoint) -> int:
+    return signed.checkpoint.size
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a file for as long as it takes to look at it and to replace it."""
+    lock = path.with_name(f".{path.name}.lock")
+    with told_as_local_error(lock):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = open_lock(lock)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

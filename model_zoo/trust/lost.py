@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from tuf.api.metadata import Metadata, Targets
 
 from model_zoo.errors import NotFoundError
-from model_zoo.transport import Transport
+from model_zoo.http.transport import Transport
 
 LOST_PATH = "/trust/lost"
 MAX_SKIPPED = 1000

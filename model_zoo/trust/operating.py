@@ -18,9 +18,9 @@ from model_zoo.errors import (
     InvalidSpecError,
     MalformedDocumentError,
 )
+from model_zoo.http.transport import Transport
 from model_zoo.keys import PublicKey, SigningKey
 from model_zoo.names import ReleaseName
-from model_zoo.transport import Transport
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.ceremony import (
     RoleKeys,

@@ -17,10 +17,10 @@ from model_zoo.errors import (
 )
 from model_zoo.files import read_plain, write_beside
 from model_zoo.folders import BUNDLE_NAME, FileProgress, entries
+from model_zoo.http.transport import Transport
 from model_zoo.names import ModelName, ReleaseName
 from model_zoo.policy import Policy
 from model_zoo.pulling import download_files, is_occupied, release_path, staging_beside
-from model_zoo.transport import Transport
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.evidence import (
     Evidence,

@@ -171,7 +171,6 @@ def gather_evidence(
     """Return evidence, verified, that the log holds ``entries`` and forgot nothing.
 
     The checkpoint is remembered in ``cache``, and the next one has to extend it.
-    Whoever shares the cache between processes locks it around this call.
 
     Raises:
         PolicyNotMetError: too few pinned witnesses cosigned, or an entry is not in

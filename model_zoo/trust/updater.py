@@ -1,15 +1,14 @@
 """From a pinned root to what the zoo vouches for now: our door to python-tuf's client.
 
 python-tuf walks root, timestamp, snapshot, targets and delegations. Here are its cache,
-locked and one per pinned root; its clock, which a test can set; its errors, told as
+one per pinned root; its clock, which a test can set; its errors, told as
 ours; and what is kept so that the same walk can be done later without a network.
 """
 
-import fcntl
 import os
-import stat
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,9 +25,10 @@ from model_zoo.errors import (
     PolicyNotMetError,
     TransportError,
 )
-from model_zoo.files import open_lock
 from model_zoo.hosts import is_loopback
-from model_zoo.transport import Server
+from model_zoo.http.deadlines import DownloadLimits
+from model_zoo.http.server import Server
+from model_zoo.trust.cache import own_cache
 from model_zoo.trust.checked_fetching import CheckedFetcher
 from model_zoo.trust.fetching import MappingFetcher, ServerFetcher
 from model_zoo.trust.roles import (
@@ -41,13 +41,17 @@ from model_zoo.trust.view import METADATA_PATH, TARGETS_PATH, TrustedZoo, told
 OFFLINE = "offline:///"
 MAX_ROOT_BYTES = 512_000
 """What stock clients read of a root."""
-_NGCLIENTS_OWN = frozenset({"root_history", "root.json"})
-"""A folder of roots, and a link to the newest, which ngclient makes anew unread."""
+MAX_OVERTAKEN = 8
 
 
 @contextmanager
 def refreshed(
-    server: Server, root: bytes, *, cache: Path, now: datetime
+    server: Server,
+    root: bytes,
+    *,
+    cache: Path,
+    now: datetime,
+    limits: DownloadLimits | None = None,
 ) -> Iterator[TrustedZoo]:
     """Yield what the zoo at ``server`` vouches for now, starting from a pinned root.
 
@@ -56,24 +60,46 @@ def refreshed(
         root: the pinned root, from somewhere else than the server.
         cache: takes a folder a pinned root: what was seen there is never unseen.
         now: the time that expiry is judged at.
+        limits: how slow is too slow.
 
     Raises:
         VerificationError: a subclass for each way in which metadata cannot be believed.
         TransportError: it did not arrive.
         LocalError: the cache cannot be used.
     """
-    with (
-        _locked(cache / sha256_bytes(root)[:32]) as folder,
-        closing(ServerFetcher(server)) as fetcher,
-    ):
-        base_url = server.url.rstrip("/") + "/"
-        zoo = open_zoo(fetcher, base_url, root, folder=folder, now=now)
-        _require_fit(zoo.root, server)
-        with told():
-            zoo.updater.refresh()
-        _require_fit(zoo.root, server)
-        _require_own_keyids(zoo)
-        yield zoo
+    shared = cache / sha256_bytes(root)[:32]
+    with ServerFetcher(server, limits) as fetcher:
+        for _ in range(MAX_OVERTAKEN):
+            with own_cache(shared) as own:
+                zoo = _traversed(server, fetcher, root, folder=own.folder, now=now)
+                if not own.commit():
+                    continue  # another process saw another state meanwhile
+                try:
+                    yield replace(zoo, memory=shared)
+                finally:
+                    own.commit()  # the roles that were looked up since
+                return
+    msg = f"{server.url}: overtaken by {MAX_OVERTAKEN} other processes, one by one"
+    raise TransportError(msg)
+
+
+def _traversed(
+    server: Server,
+    fetcher: FetcherInterface,
+    root: bytes,
+    *,
+    folder: Path,
+    now: datetime,
+) -> TrustedZoo:
+    """Return a view of the newest top-level roles; its cache is ``folder``."""
+    base_url = server.url.rstrip("/") + "/"
+    zoo = open_zoo(fetcher, base_url, root, folder=folder, now=now)
+    _require_fit(zoo.root, server)
+    with told():
+        zoo.updater.refresh()
+    _require_fit(zoo.root, server)
+    _require_own_keyids(zoo)
+    return zoo
 
 
 @contextmanager
@@ -166,7 +192,7 @@ def open_zoo(
         )
     # ngclient reads the system's clock and offers no other.
     updater._trusted_set.reference_time = now  # noqa: SLF001
-    return TrustedZoo(updater, base_url, fetcher, folder, root, {})
+    return TrustedZoo(updater, base_url, fetcher, folder, folder, root, {})
 
 
 def _require_own_keyids(zoo: TrustedZoo) -> None:
@@ -188,42 +214,3 @@ def _require_fit(root: Root, server: Server) -> None:
             "believed on this machine only; ask the operator for the real one"
         )
         raise PolicyNotMetError(msg)
-
-
-def _require_plain(folder: Path) -> None:
-    """Accept a cache that holds plain files, since ngclient opens whatever is there.
-
-    Raises:
-        LocalError: a link, pipe or device is among them, or it cannot be read.
-    """
-    history = folder / "root_history"
-    try:
-        paths = [it for it in folder.iterdir() if it.name not in _NGCLIENTS_OWN]
-        if history.is_dir() and not history.is_symlink():
-            paths += history.iterdir()
-        elif os.path.lexists(history):
-            paths.append(history)
-        odd = [it for it in paths if not stat.S_ISREG(it.lstat().st_mode)]
-    except OSError as error:
-        msg = f"cannot use trust cache {folder}: {error.strerror}"
-        raise LocalError(msg) from error
-    if odd:
-        msg = f"trust cache: {odd[0]} is not a plain file: remove it"
-        raise LocalError(msg)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[Path]:
-    """Hold a cache folder: ngclient expects to be alone in it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = open_lock(folder / ".lock")
-    except OSError as error:
-        msg = f"cannot use trust cache {folder}: {error.strerror}"
-        raise LocalError(msg) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        _require_plain(folder)
-        yield folder
-    finally:
-        os.close(descriptor)

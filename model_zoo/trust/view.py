@@ -49,7 +49,7 @@ from model_zoo.trust.trusted_keys import TrustedKeys
 
 METADATA_PATH, TARGETS_PATH = "tuf/metadata/", "tuf/targets/"
 MAX_SMALL_TARGET_BYTES = 4 * 1024 * 1024
-"""Of a document that is held in memory; weights go by ``model_zoo.downloads``."""
+"""Of a document that is held in memory; weights go by ``model_zoo.http.downloads``."""
 
 _OURS: Mapping[type[Exception], type[ZooError]] = {
     tuf_errors.ExpiredMetadataError: ExpiredMetadataError,
@@ -70,12 +70,22 @@ class TrustedZoo:
 
     Every method raises a VerificationError where metadata cannot be believed and
     TransportError where it did not arrive.
+
+    Attributes:
+        updater: python-tuf's client.
+        base_url: below which TUF's paths lie.
+        fetcher: brings the files.
+        cache: where python-tuf keeps them; this view's alone.
+        memory: where what was seen of the log is remembered; shared by processes.
+        bootstrap: the pinned root.
+        read: targets that were read, by the path they lie under.
     """
 
     updater: Updater
     base_url: str
     fetcher: FetcherInterface
     cache: Path
+    memory: Path
     bootstrap: bytes
     read: dict[str, bytes]
 

@@ -21,10 +21,10 @@ import pytest
 from model_zoo.client import ZooClient
 from model_zoo.clock import system_clock
 from model_zoo.envelopes import Role
-from model_zoo.errors import LocalError
+from model_zoo.errors import TransportError
+from model_zoo.http.server import Server
 from model_zoo.keys import SigningKey
 from model_zoo.policy import Policy
-from model_zoo.transport import Server
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.checking import Extent, check_repository
 from model_zoo.trust.observing import Severity
@@ -130,7 +130,7 @@ def test_what_does_not_fit_is_refused_whole_and_the_zoo_goes_on(
     data = struct.pack("<f", 1.0) * count
     (large / "model.safetensors").write_bytes(safetensors(header, data))
 
-    with pytest.raises(LocalError, match=r"(?i)space|large|full"):
+    with pytest.raises(TransportError, match=r"(?i)space|large|full"):
         zoo.client.publish("alice/digits@2", large, key=ALICE)
 
     (listed,) = zoo.client.models()

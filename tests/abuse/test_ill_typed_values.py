@@ -24,10 +24,10 @@ from model_zoo.canonical import parse_object
 from model_zoo.envelopes import Envelope, Role
 from model_zoo.errors import InvalidSpecError, MalformedDocumentError, VerificationError
 from model_zoo.evaluation import EvaluationReport
+from model_zoo.http.server import Server
 from model_zoo.jobs import parse_spec
 from model_zoo.locks import read_lock
 from model_zoo.policy import Policy, read_policy
-from model_zoo.transport import Server
 from model_zoo.trust.evidence import Evidence, signed_at_of, verify
 from model_zoo.trust.roles import MAX_UNKNOWN_BYTES, SIGNED_AT, checked
 from model_zoo.trust.trusted_keys import TrustedKeys

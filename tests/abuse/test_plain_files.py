@@ -17,10 +17,10 @@ from model_zoo.errors import LocalError, MalformedDocumentError, VerificationErr
 from model_zoo.files import open_plain, read_plain, write_beside
 from model_zoo.folders import BUNDLE_NAME, EVIDENCE_NAME
 from model_zoo.formats import check_format
+from model_zoo.http.partials import open_partial
 from model_zoo.locks import LOCK_NAME, read_lock
 from model_zoo.manifest import FileEntry
 from model_zoo.model_lists import read_model_list
-from model_zoo.partials import open_partial
 from model_zoo.trust.evidence import Evidence, read_evidence, write_evidence
 from model_zoo.trust.log_memory import LogMemory
 from model_zoo.verification import read_verified

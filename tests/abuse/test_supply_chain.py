@@ -14,7 +14,6 @@ from tuf.api.exceptions import DownloadError, RepositoryError
 
 from model_zoo.client import ZooClient
 from model_zoo.digests import sha256_file
-from model_zoo.downloads import Downloader
 from model_zoo.errors import (
     DigestMismatchError,
     ExpiredMetadataError,
@@ -29,10 +28,13 @@ from model_zoo.errors import (
     YankedError,
     ZooError,
 )
+from model_zoo.http.client import HttpClient
+from model_zoo.http.deadlines import DownloadLimits
+from model_zoo.http.downloads import Downloader
+from model_zoo.http.server import Server
+from model_zoo.http.transport import Transport
 from model_zoo.keys import PublicKey, SigningKey
-from model_zoo.pacing import Patience
 from model_zoo.policy import Policy
-from model_zoo.transport import Server, Transport
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.ceremony import RoleKeys
 from tests.model_zoo.releases import weights
@@ -61,7 +63,7 @@ NAMES = (
     (TYPOSQUAT_NAME.publisher, MALLORY),
 )
 ACCEPTED = None
-IMPATIENT = Patience(window_seconds=0.5, pauses_seconds=())
+IMPATIENT = DownloadLimits(window_seconds=0.5, pauses_seconds=())
 
 REFUSALS: dict[str, tuple[type[ZooError] | None, type[ZooError] | None]] = {
     "page edit": (DigestMismatchError, DigestMismatchError),
@@ -191,7 +193,7 @@ def test_slow_retrieval_ends_with_our_clients_patience(
     to = tmp_path / "model.safetensors"
     server = Server(scenes["slow retrieval"].url)
     with pytest.raises(TransportError, match="too slow"):
-        Downloader(server, patience=IMPATIENT).fetch(
+        Downloader(HttpClient(server, IMPATIENT)).fetch(
             "/api/v1/models/alice/digits/releases/1/files/model.safetensors",
             to,
             size_bytes=weights.stat().st_size,

@@ -13,8 +13,8 @@ from benchmarks.repository.layouts import branches, publisher_names
 from benchmarks.repository.relay import relayed
 from benchmarks.repository.seeding import seed_repository
 from model_zoo.clock import system_clock
+from model_zoo.http.server import Server
 from model_zoo.policy import Policy
-from model_zoo.transport import Server
 from model_zoo.trust.releases import trusted_release
 from model_zoo.trust.updater import refreshed
 

@@ -13,9 +13,10 @@ from tuf.api.metadata import Targets
 from model_zoo.canonical import JsonObject, canonical_json
 from model_zoo.client import ZooClient
 from model_zoo.cosigning import Cosigned, cosign
+from model_zoo.http.server import Server
+from model_zoo.http.transport import Transport
 from model_zoo.keys import SigningKey
 from model_zoo.publishing import Author, Renewal, renew
-from model_zoo.transport import Server, Transport
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.ceremony import RoleKeys
 from model_zoo.trust.operating import change_targets, delegate_to

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from model_zoo import events
 from model_zoo.errors import MalformedDocumentError, TransportError, ZooError
 from model_zoo.events import MAX_LINE_BYTES, follow, parse_events
-from model_zoo.transport import Server, Transport
+from model_zoo.http.server import Server
+from model_zoo.http.transport import Transport
 from tests.model_zoo.servers import answering, respond
 
 JOB = "0" * 32

@@ -19,10 +19,11 @@ from model_zoo.errors import (
 )
 from model_zoo.folders import manifest_of
 from model_zoo.formats import check_format
+from model_zoo.http.server import Server
+from model_zoo.http.transport import Transport
+from model_zoo.http.uploads import MAX_SENDS, upload_folder
 from model_zoo.jobs import TrainSpec
 from model_zoo.pulling import staging_beside
-from model_zoo.transport import Server, Transport
-from model_zoo.uploads import MAX_SENDS, upload_folder
 from tests.model_zoo.releases import write_files
 from tests.model_zoo.servers import answering, respond
 

@@ -25,9 +25,9 @@ from model_zoo.errors import (
     VerificationError,
     ZooError,
 )
+from model_zoo.http.server import Server
 from model_zoo.interop.tlog import SignedCheckpoint
 from model_zoo.keys import SigningKey
-from model_zoo.transport import Server
 from model_zoo.trust.fetching import ServerFetcher
 from model_zoo.trust.transparency import MAX_ANSWER_BYTES, log_reader
 from model_zoo.witnessing import Cosigned, Witness, held_state, witness_name

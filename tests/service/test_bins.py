@@ -10,8 +10,8 @@ from tuf.api.metadata import Snapshot, Targets
 from model_zoo.client import ZooClient
 from model_zoo.clock import system_clock
 from model_zoo.errors import YankedError
+from model_zoo.http.server import Server
 from model_zoo.policy import Policy
-from model_zoo.transport import Server
 from model_zoo.trust.checking import Extent, check_repository
 from model_zoo.trust.observing import Severity
 from model_zoo.trust.publishing import renewed, sign_roles

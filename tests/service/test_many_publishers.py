@@ -11,9 +11,9 @@ import pytest
 from model_zoo.client import ZooClient
 from model_zoo.clock import system_clock
 from model_zoo.errors import NotFoundError
+from model_zoo.http.server import Server
 from model_zoo.keys import SigningKey
 from model_zoo.names import ReleaseName
-from model_zoo.transport import Server
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.checking import Extent, check_repository
 from model_zoo.trust.observing import Severity

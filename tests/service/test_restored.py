@@ -13,8 +13,9 @@ from model_zoo.errors import (
     RollbackError,
     YankedError,
 )
+from model_zoo.http.server import Server
+from model_zoo.http.transport import Transport
 from model_zoo.policy import Policy
-from model_zoo.transport import Server, Transport
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.lost import lost_versions
 from model_zoo.trust.operating import hand_in

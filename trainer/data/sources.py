@@ -14,8 +14,6 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import httpx
-
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import (
     DigestMismatchError,
@@ -23,6 +21,7 @@ from model_zoo.errors import (
     TransportError,
     ZooError,
 )
+from model_zoo.http.remote_digests import remote_file
 from trainer.files import read_bytes, write_whole
 
 log = logging.getLogger(__name__)
@@ -36,7 +35,6 @@ Files = dict[str, bytes]
 Source = Callable[[], Files]
 
 CONNECT_SECONDS = 20
-READ_SECONDS = 60
 PIP_SECONDS = 600
 MAX_DOWNLOAD_BYTES = 256 * 1024 * 1024
 
@@ -112,27 +110,18 @@ def from_mirrors(mirrors: Sequence[str], names: Sequence[str]) -> Files:
         TransportError: no mirror serves them all; the message says why of each.
     """
     reasons = []
-    timeout = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
-    with httpx.Client(timeout=timeout, follow_redirects=True) as client:
-        for mirror in mirrors:
-            try:
-                return {name: _served(client, f"{mirror}{name}.gz") for name in names}
-            except (httpx.HTTPError, LocalError, TransportError) as error:
-                reasons.append(f"{mirror} ({type(error).__name__}: {error})")
+    for mirror in mirrors:
+        try:
+            return {name: _served(f"{mirror}{name}.gz") for name in names}
+        except ZooError as error:
+            reasons.append(f"{mirror} ({type(error).__name__}: {error})")
     msg = f"no mirror answered: {'; '.join(reasons)}"
     raise TransportError(msg)
 
 
-def _served(client: httpx.Client, url: str) -> bytes:
-    body = bytearray()
-    with client.stream("GET", url) as response:
-        response.raise_for_status()
-        for chunk in response.iter_raw():
-            body += chunk
-            if len(body) > MAX_DOWNLOAD_BYTES:
-                msg = f"{url}: more than {MAX_DOWNLOAD_BYTES} bytes"
-                raise TransportError(msg)
-    return _decompressed(bytes(body), what=url)
+def _served(url: str) -> bytes:
+    pieces = remote_file(url, limit_bytes=MAX_DOWNLOAD_BYTES)
+    return _decompressed(b"".join(pieces), what=url)
 
 
 def _decompressed(data: bytes, *, what: str) -> bytes:

@@ -7,14 +7,20 @@ Source:
     mirror can do without any of them: endless, slow and wrong data.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from model_zoo.keys import PublicKey, SigningKey
 from model_zoo.names import ReleaseName
 from trainer.attempt import MODEL
 from trainer.lab.behaviours import (
+    ENDLESS,
+    SLOW,
     dripping,
     endless,
+    is_for_metadata,
+    is_for_weights,
+    kept,
     longer,
     overlaid,
     renamed,
@@ -26,7 +32,7 @@ from trainer.lab.goods import (
     on_show,
     provenance_of,
 )
-from trainer.lab.malicious_mirror import Attrition, Behaviour, Mount
+from trainer.lab.malicious_mirror import Answer, Attrition, Behaviour, Mount
 from trainer.lab.scenes import (
     HONEST_NAME,
     LOOKALIKE_NAME,
@@ -117,17 +123,28 @@ def wrong_length(stage: Stage) -> Scene:
 
 
 def endless_data(stage: Stage) -> Scene:
-    """Send weights without an end."""
+    """Send weights without an end, and what is no weights, and metadata."""
     attrition = Attrition()
     scene = scene_at(stage, endless(_honest(stage), attrition))
-    return replace(scene, attrition=attrition)
+    return replace(scene, attrition=attrition, also=_kept(stage, ENDLESS, attrition))
 
 
 def slow_retrieval(stage: Stage) -> Scene:
-    """Send the true weights so slowly that they never arrive."""
+    """Send the true weights so slowly that they never arrive, or something else."""
     attrition = Attrition()
     scene = scene_at(stage, dripping(_honest(stage), attrition))
-    return replace(scene, attrition=attrition)
+    return replace(scene, attrition=attrition, also=_kept(stage, SLOW, attrition))
+
+
+def _kept(
+    stage: Stage, ways: Mapping[str, Callable[[], Answer]], attrition: Attrition
+) -> tuple[str, ...]:
+    """Return where each of ``ways`` answers for weights, and where for metadata."""
+    return tuple(
+        stage.mirror.mount(kept(by, _honest(stage), attrition, asked=asked)).url
+        for by in ways.values()
+        for asked in (is_for_weights, is_for_metadata)
+    )
 
 
 def scene_at(stage: Stage, behaviour: Behaviour) -> Scene:

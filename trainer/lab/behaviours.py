@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
@@ -10,7 +10,7 @@ from http import HTTPStatus
 import httpx
 
 from model_zoo.digests import sha256_bytes
-from model_zoo.transport import Server
+from model_zoo.http.server import Server
 from trainer.lab.malicious_mirror import Answer, Attrition, Behaviour, Question
 from trainer.lab.processes import WATCHDOG_SECONDS
 
@@ -29,6 +29,11 @@ ENDLESS_PIECES = 1024
 DRIP_SECONDS = 0.25
 DRIPS = 600
 """At no less than DRIP_SECONDS each, over twice the longest deadline of our client."""
+CHUNKED = {"Transfer-Encoding": "chunked"}
+EMPTY_CHUNK = b"0\r\n"
+"""The last chunk; what follows are trailers."""
+ONE_BYTE_CHUNK = b"1;" + b"x" * 60_000 + b"\r\n \r\n"
+INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 @contextmanager
@@ -161,6 +166,110 @@ def lasting(pieces: Iterable[bytes], attrition: Attrition) -> Iterator[bytes]:
     """
     yield from pieces
     attrition.outlasted = True
+
+
+def kept(
+    by: Callable[[], Answer],
+    then: Behaviour,
+    attrition: Attrition,
+    *,
+    asked: Callable[[Question], bool],
+) -> Behaviour:
+    """Answer what is ``asked`` for with something that only lasts.
+
+    Args:
+        by: makes the answer; one of ``SLOW`` or ``ENDLESS``.
+        then: answers everything else.
+        attrition: notes who took all of it.
+        asked: which questions are meant.
+    """
+
+    def behave(question: Question) -> Answer:
+        is_meant = question.method == "GET" and asked(question)
+        if not is_meant:
+            return then(question)
+        if attrition.outlasted:
+            return absent(question)
+        answer = by()
+        if answer.before:
+            return replace(answer, before=lasting(answer.before, attrition))
+        return replace(answer, body=lasting(answer.body, attrition))
+
+    return behave
+
+
+def is_for_weights(question: Question) -> bool:
+    """Whether weights are asked for."""
+    return question.is_for_weights
+
+
+def is_for_metadata(question: Question) -> bool:
+    """Whether what a release or a repository says of itself is asked for."""
+    path = question.path
+    return path.startswith("/tuf/metadata/") or (
+        path.startswith("/api/v1/models/") and "/files/" not in path
+    )
+
+
+def _drops(piece: bytes, *, first: bytes = b"") -> Iterator[bytes]:
+    yield first
+    for _ in range(DRIPS):
+        yield piece
+        time.sleep(DRIP_SECONDS)
+
+
+def _dripped_head() -> Answer:
+    return Answer(before=_drops(b"x", first=b"HTTP/1.1 200 OK\r\nX-Slow: "))
+
+
+def _interim_responses() -> Answer:
+    return Answer(before=_drops(INTERIM))
+
+
+def _dripped_extension() -> Answer:
+    return Answer(headers=CHUNKED, body=_drops(b"x", first=b"1;"))
+
+
+def _dripped_trailers() -> Answer:
+    return Answer(headers=CHUNKED, body=_drops(b"X: y\r\n", first=EMPTY_CHUNK))
+
+
+def _dripped_body() -> Answer:
+    return Answer(headers={"Content-Length": "1000000"}, body=_drops(b" "))
+
+
+def _interim_flood() -> Answer:
+    return Answer(before=[INTERIM * 1000] * ENDLESS_PIECES)
+
+
+def _long_extensions() -> Answer:
+    return Answer(headers=CHUNKED, body=[ONE_BYTE_CHUNK] * ENDLESS_PIECES)
+
+
+def _endless_trailers() -> Answer:
+    pieces = [b"X: y\r\n" * 1000] * ENDLESS_PIECES
+    return Answer(headers=CHUNKED, body=[EMPTY_CHUNK, *pieces])
+
+
+def _endless_body() -> Answer:
+    return Answer(body=[ENDLESS_PIECE] * ENDLESS_PIECES)
+
+
+SLOW: Mapping[str, Callable[[], Answer]] = {
+    "a dripped head": _dripped_head,
+    "interim responses": _interim_responses,
+    "a dripped chunk extension": _dripped_extension,
+    "dripped trailers": _dripped_trailers,
+    "a dripped body": _dripped_body,
+}
+"""Answers that come a byte or a line at a time."""
+ENDLESS: Mapping[str, Callable[[], Answer]] = {
+    "a flood of interim responses": _interim_flood,
+    "one-byte chunks with 60 kB extensions": _long_extensions,
+    "endless trailers": _endless_trailers,
+    "an endless body": _endless_body,
+}
+"""Answers that come as fast as they are read, and go on."""
 
 
 def renamed(shown: str, real: str, then: Behaviour) -> Behaviour:

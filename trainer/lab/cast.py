@@ -9,8 +9,9 @@ from pathlib import Path
 
 from model_zoo.cli.options import token
 from model_zoo.client import ZooClient
+from model_zoo.http.server import Server
+from model_zoo.http.transport import Transport
 from model_zoo.keys import SigningKey
-from model_zoo.transport import Server, Transport
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.ceremony import RoleKeys
 from model_zoo.trust.updater import read_root

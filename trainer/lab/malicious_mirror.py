@@ -41,8 +41,10 @@ class Answer:
     """What goes back; a body in pieces ends when the iterable does, or never.
 
     Without a ``Content-Length`` in ``headers`` the body ends with the connection.
+    ``before`` is sent ahead of the status, and need not end either.
     """
 
+    before: Iterable[bytes] = ()
     status: int = HTTPStatus.OK
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | Iterable[bytes] = b""
@@ -159,6 +161,8 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815  http.server's name
 
     def _send(self, answer: Answer) -> None:
+        for piece in answer.before:
+            self.wfile.write(piece)
         self.send_response_only(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)

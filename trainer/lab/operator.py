@@ -10,9 +10,9 @@ from pathlib import Path
 
 from tuf.api.metadata import Metadata, Root, Targets
 
+from model_zoo.http.transport import Transport
 from model_zoo.keys import PublicKey, SigningKey
 from model_zoo.names import ReleaseName
-from model_zoo.transport import Transport
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.ceremony import (
     RoleKeys,

@@ -8,9 +8,9 @@ from urllib.parse import quote
 from model_zoo.client import ZooClient
 from model_zoo.clock import Clock, system_clock
 from model_zoo.envelopes import Envelope
+from model_zoo.http.server import Server
 from model_zoo.keys import PublicKey, SigningKey
 from model_zoo.names import ReleaseName
-from model_zoo.transport import Server
 from trainer.lab.malicious_mirror import Answer, Attrition, Behaviour, MaliciousMirror
 from trainer.lab.operator import Operator
 
@@ -141,6 +141,8 @@ class Scene:
         wanted: the release, as the victim spells it.
         url: where he was told to find it; index page, zoo and hub alike.
         tls_url: the same with TLS.
+        also: where the same attack goes on in other ways, of which each must fail for
+            our client to have withstood it; stock clients are spared them.
         authority: the pinned authority of server certificates.
         root: the pinned root.
         oms_key: the zoo's key for model_signing (PEM).
@@ -160,5 +162,6 @@ class Scene:
     pinned_key: PublicKey | None
     publishers: tuple[str, ...] = (HONEST_NAME.publisher,)
     visited: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
     clock: Clock = system_clock
     attrition: Attrition | None = None

@@ -12,10 +12,10 @@ from tempfile import TemporaryDirectory
 from model_zoo.client import ZooClient
 from model_zoo.clock import system_clock
 from model_zoo.digests import sha256_file
+from model_zoo.http.server import Server
 from model_zoo.keys import SigningKey
 from model_zoo.names import ReleaseName
 from model_zoo.policy import Policy
-from model_zoo.transport import Server
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.ceremony import RoleKeys
 from trainer.attempt import MODEL

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from model_zoo.cli.output import say
 from model_zoo.evaluation import EvaluationReport
+from model_zoo.http.server import Server
 from model_zoo.keys import PublicKey
-from model_zoo.transport import Server
 from trainer.builds import measure
 from trainer.data import DATASETS
 from trainer.lab import narration

@@ -1,6 +1,8 @@
 """Six levels of protection: what a careful, or careless, downloader does."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from urllib.parse import urljoin
@@ -8,10 +10,10 @@ from urllib.parse import urljoin
 from model_zoo.client import ZooClient
 from model_zoo.digests import sha256_file
 from model_zoo.envelopes import Role
-from model_zoo.errors import DigestMismatchError
+from model_zoo.errors import DigestMismatchError, TransportError, VerificationError
+from model_zoo.http.server import Server
 from model_zoo.keys import PublicKey
 from model_zoo.policy import Policy
-from model_zoo.transport import Server
 from model_zoo.trust.anchor import Anchor
 from trainer.attempt import MODEL
 from trainer.lab.caffe_script import download_model
@@ -61,9 +63,12 @@ def signature(scene: Scene, folder: Path) -> Path:
     """
     key = scene.pinned_key or PublicKey(bytes.fromhex(page_shown(scene).publisher_key))
     policy = Policy(publisher=Role("publisher", (key,)))
-    with ZooClient(scene.url) as zoo:
-        pulled = zoo.pull(str(scene.wanted), policy=policy, to=folder / "pulled")
-        return pulled.path / MODEL
+
+    def pull(url: str, to: Path) -> Path:
+        with ZooClient(url) as zoo:
+            return zoo.pull(str(scene.wanted), policy=policy, to=to / "pulled").path
+
+    return _from_everywhere(scene, folder, pull) / MODEL
 
 
 def trust(
@@ -73,15 +78,37 @@ def trust(
     demands: Callable[[Scene], Policy] = lambda _: Policy(),
 ) -> Path:
     """Use the zoo's client with its root pinned, and believe what that leads to."""
-    anchor = Anchor(root=scene.root, cache=folder / "cache", clock=scene.clock)
-    for url in scene.visited:
-        with anchor.refreshed(Server(url)):
-            pass  # what was seen there is never unseen
-    with ZooClient(scene.url, anchor=anchor) as zoo:
-        pulled = zoo.pull(
-            str(scene.wanted), policy=demands(scene), to=folder / "pulled"
-        )
-        return pulled.path / MODEL
+    policy = demands(scene)
+
+    def pull(url: str, to: Path) -> Path:
+        anchor = Anchor(root=scene.root, cache=to / "cache", clock=scene.clock)
+        for visited in scene.visited:
+            with anchor.refreshed(Server(visited)):
+                pass  # what was seen there is never unseen
+        with ZooClient(url, anchor=anchor) as zoo:
+            return zoo.pull(str(scene.wanted), policy=policy, to=to / "pulled").path
+
+    return _from_everywhere(scene, folder, pull) / MODEL
+
+
+def _from_everywhere(
+    scene: Scene, folder: Path, pull: Callable[[str, Path], Path]
+) -> Path:
+    """Return what a victim is made to take at any of the scene's addresses.
+
+    Raises:
+        ZooError: what the first of them was refused for; all of them were.
+    """
+    with ThreadPoolExecutor(1 + len(scene.also)) as pool:
+        refused = pool.submit(pull, scene.url, folder)
+        others = [
+            pool.submit(pull, url, folder / f"also-{number}")
+            for number, url in enumerate(scene.also)
+        ]
+    for other in others:
+        with suppress(TransportError, VerificationError):
+            return other.result()
+    return refused.result()
 
 
 def everything(scene: Scene) -> Policy:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from model_zoo.clock import system_clock
 from model_zoo.errors import LocalError, NotFoundError
+from model_zoo.http.server import Server
+from model_zoo.http.transport import Transport
 from model_zoo.interop.notes import Note
 from model_zoo.interop.tlog import CHECKPOINT_PATH, WITNESSED_PATH, Checkpoint
 from model_zoo.keys import PublicKey, SigningKey
-from model_zoo.transport import Server, Transport
 from model_zoo.trust.fetching import ServerFetcher
 from model_zoo.trust.transparency import log_reader
 from model_zoo.witnessing import COSIGNATURES_PATH, Witness

@@ -14,15 +14,16 @@ from model_zoo.errors import (
     InvalidSpecError,
     NotFoundError,
     PolicyNotMetError,
-    ThresholdNotMetError,
+    VerificationError,
     YankedError,
 )
 from model_zoo.folders import manifest_of
+from model_zoo.http.server import Server
+from model_zoo.http.transport import Transport
 from model_zoo.jobs import NoopSpec
 from model_zoo.keys import SigningKey
 from model_zoo.names import ReleaseName
 from model_zoo.policy import Policy
-from model_zoo.transport import Server, Transport
 from model_zoo.trust import pulling
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.lineage import lineage_of
@@ -196,7 +197,7 @@ def test_there_is_no_way_back(family: Family) -> None:
 
 
 def test_only_the_publisher_yanks_and_only_with_a_reason(family: Family) -> None:
-    with pytest.raises(ThresholdNotMetError, match="signed by 0"):
+    with pytest.raises(VerificationError, match="signed by 0"):
         family.zoo.yank(PARENT, reason="envy", key=MALLORY)
     with pytest.raises(InvalidSpecError, match="say why"):
         family.zoo.yank(PARENT, reason="", key=ALICE)

@@ -15,8 +15,8 @@ from tuf.ngclient import Updater
 
 from model_zoo.canonical import canonical_json
 from model_zoo.errors import TransportError
+from model_zoo.http.server import Server
 from model_zoo.keys import PublicKey
-from model_zoo.transport import Server
 from model_zoo.trust.checking import (
     Extent,
     check_repository,

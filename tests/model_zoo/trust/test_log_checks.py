@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from model_zoo.digests import sha256_bytes
+from model_zoo.http.server import Server
 from model_zoo.interop.merkle import Position, appended, leaf_hash, root_hash
 from model_zoo.interop.tlog import TILE_WIDTH, Checkpoint, LogEntry, Tile, to_bundle
 from model_zoo.keys import SigningKey
-from model_zoo.transport import Server
 from model_zoo.trust.checking import Extent, check_repository
 from model_zoo.trust.roles import TRUSTED_KEYS
 from model_zoo.trust.trusted_keys import TrustedKeys

@@ -10,9 +10,9 @@ import pytest
 from model_zoo.client import ZooClient
 from model_zoo.errors import LocalError, VerificationError
 from model_zoo.folders import EVIDENCE_NAME
+from model_zoo.http.server import Server
 from model_zoo.names import ReleaseName
 from model_zoo.policy import Policy
-from model_zoo.transport import Server
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.pulling import verify_folder
 from tests.model_zoo.releases import ALICE, write_files

@@ -1,9 +1,12 @@
 """A hostile repository, and a client that has been there before."""
 
 import copy
+import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -22,12 +25,13 @@ from model_zoo.errors import (
     ThresholdNotMetError,
     TransportError,
     VerificationError,
+    ZooError,
 )
-from model_zoo.transport import Server
+from model_zoo.http.server import Server
 from model_zoo.trust.roles import DEVELOPMENT
 from model_zoo.trust.updater import refreshed
 from model_zoo.trust.view import TrustedZoo
-from tests.model_zoo.servers import answering
+from tests.model_zoo.servers import answering, respond
 from tests.model_zoo.trust.repositories import (
     NOW,
     WEIGHTS,
@@ -445,3 +449,91 @@ def test_a_cache_that_was_thrown_away_remembers_nothing_but_still_verifies(
     look()
     shutil.rmtree(tmp_path / "cache")
     assert look().target(WEIGHTS_PATH) is not None
+
+
+@contextmanager
+def held_up(files: Files) -> Iterator["HeldUp"]:
+    """Yield a mirror that shows ``files`` and waits before it sends its timestamp."""
+    asked, goes_on = threading.Event(), threading.Event()
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        if request.path.endswith("timestamp.json"):
+            asked.set()
+            assert goes_on.wait(60)
+        data = files.get(request.path)
+        respond(request, data or b"", status=404 if data is None else 200)
+
+    with answering(answer) as url:
+        yield HeldUp(url, asked, goes_on)
+        goes_on.set()
+
+
+@dataclass(frozen=True)
+class HeldUp:
+    url: str
+    asked: threading.Event
+    goes_on: threading.Event
+
+
+def look_from(url: str, root: bytes, cache: Path, ended: list[object]) -> None:
+    try:
+        with refreshed(Server(url), root, cache=cache, now=NOW) as zoo:
+            ended.append(zoo.timestamp.version)
+    except ZooError as error:
+        ended.append(type(error))
+
+
+def test_a_mirror_that_hangs_does_not_hang_who_asks_an_honest_one(
+    look: Look, repository: TufRepository, root: bytes, tmp_path: Path
+) -> None:
+    ended: list[object] = []
+    with held_up(held(repository)) as slow:
+        first = threading.Thread(
+            target=look_from, args=(slow.url, root, tmp_path / "cache", ended)
+        )
+        first.start()
+        assert slow.asked.wait(60)
+        look()
+        assert first.is_alive()
+        slow.goes_on.set()
+        first.join()
+    assert ended == [repository.roles["timestamp"].signed.version]
+
+
+def test_who_was_overtaken_neither_forgets_what_is_newer_nor_believes_what_is_older(
+    look: Look, repository: TufRepository, root: bytes, tmp_path: Path
+) -> None:
+    before = look().timestamp.version
+    old, ended = held(repository), list[object]()
+    repository.publish_next("alice")
+    with held_up(old) as slow:
+        first = threading.Thread(
+            target=look_from, args=(slow.url, root, tmp_path / "cache", ended)
+        )
+        first.start()
+        assert slow.asked.wait(60)
+        newest = look().timestamp.version
+        slow.goes_on.set()
+        first.join()
+    assert ended == [RollbackError]
+    repository.files = {**repository.files, **old}
+    with pytest.raises(RollbackError):
+        look()
+    assert newest > before
+
+
+def test_what_a_killed_process_was_working_on_goes(look: Look, tmp_path: Path) -> None:
+    look()
+    (shared,) = (tmp_path / "cache").iterdir()
+    (shared / ".own-killed").mkdir()
+    look()
+    assert not list(shared.glob(".own-*"))
+
+
+def test_a_pipe_in_the_cache_is_no_file_of_it(look: Look, tmp_path: Path) -> None:
+    look()
+    (shared,) = (tmp_path / "cache").iterdir()
+    (shared / "snapshot.json").unlink()
+    os.mkfifo(shared / "snapshot.json")
+    assert look().target(WEIGHTS_PATH) is not None
+    assert (shared / "snapshot.json").is_file()

@@ -13,15 +13,24 @@ import httpx
 import pytest
 
 from model_zoo.clock import system_clock
-from model_zoo.transport import Server
+from model_zoo.errors import TransportError, VerificationError
+from model_zoo.http.client import Request
+from model_zoo.http.deadlines import DownloadLimits
+from model_zoo.http.server import Server
+from model_zoo.http.transport import Transport
 from model_zoo.weights import check_header
 from tests.model_zoo.releases import weights
 from tests.model_zoo.servers import answering, respond
 from trainer.lab.behaviours import (
+    ENDLESS,
     ENDLESS_PIECES,
+    SLOW,
     absent,
     dripping,
     endless,
+    is_for_metadata,
+    is_for_weights,
+    kept,
     longer,
     overlaid,
     passing_on,
@@ -45,6 +54,9 @@ from trainer.lab.unchecked import fetch
 
 TRUE = b"the true weights"
 FILE = "/alice/model.safetensors"
+HASTY = DownloadLimits(
+    head_seconds=0.2, answer_seconds=0.5, window_seconds=0.1, pauses_seconds=()
+)
 
 
 def honest(question: Question) -> Answer:
@@ -224,3 +236,25 @@ def tensors(path: Path) -> bytes:
     (length,) = struct.unpack_from("<Q", data)
     json.loads(data[8 : 8 + length])
     return data[8 + length :]
+
+
+@pytest.mark.parametrize("way", [*SLOW, *ENDLESS])
+def test_our_client_leaves_each_way_to_keep_it_and_other_questions_are_answered(
+    mirror: tuple[MaliciousMirror, Path], way: str
+) -> None:
+    running, _ = mirror
+    by = {**SLOW, **ENDLESS}[way]
+    at = running.mount(kept(by, honest, asked=is_for_weights))
+    with Transport(Server(at.url), HASTY) as transport:
+        request = Request(path=transport.server.base_path + FILE)
+        with pytest.raises((TransportError, VerificationError)):
+            transport.http.fetch(request)
+    assert get(f"{at.url}/alice/config.json").content == TRUE
+
+
+def test_what_is_kept_is_weights_or_what_is_said_of_them() -> None:
+    release = "/api/v1/models/alice/digits/releases/1"
+    for path in (release, "/tuf/metadata/timestamp.json"):
+        assert is_for_metadata(Question(method="GET", path=path))
+    for path in (f"{release}/files/model.safetensors", "/page"):
+        assert not is_for_metadata(Question(method="GET", path=path))

@@ -6,15 +6,11 @@ hashing has a thread of its own, since SHA-256 lets go of the interpreter's lock
 What breaks off is gone on with, in this call, the next one or another process.
 """
 
-import contextlib
-import http.client
 import itertools
-import ssl
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 
@@ -24,14 +20,14 @@ from model_zoo.errors import (
     MalformedDocumentError,
     TransportError,
 )
-from model_zoo.pacing import Patience, paced_response
-from model_zoo.partials import Partial, open_partial, told_as_local_error
+from model_zoo.http.client import HttpClient, Request, Response
+from model_zoo.http.deadlines import Allowance, attempt
+from model_zoo.http.partials import Partial, open_partial, told_as_local_error
+from model_zoo.http.server import Server
 from model_zoo.text import printable
-from model_zoo.transport import Server, refusal, untrusted
 
 BUFFER_BYTES = 1024 * 1024
 BUFFERS = 4
-MAX_REFUSAL_BYTES = 64 * 1024
 
 Progress = Callable[[int], None]
 """Told how many more bytes are here; negative where a download starts again."""
@@ -47,9 +43,10 @@ def download(
     progress: Progress | None = None,
 ) -> None:
     """Write the file at ``path`` to ``to``: see ``Downloader.fetch``."""
-    Downloader(server).fetch(
-        path, to, size_bytes=size_bytes, sha256=sha256, progress=progress
-    )
+    with HttpClient(server) as client:
+        Downloader(client).fetch(
+            path, to, size_bytes=size_bytes, sha256=sha256, progress=progress
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,15 +60,14 @@ class _Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Downloader:
-    """Whom to ask, where to keep what broke off, and how slow is too slow.
+    """Whom to ask, and where to keep what broke off.
 
     ``partials`` is a folder of this user's that outlives the process; None keeps a
     partial file beside the file that it will be.
     """
 
-    server: Server
+    client: HttpClient
     partials: Path | None = None
-    patience: Patience = field(default_factory=Patience)
 
     def fetch(
         self,
@@ -98,9 +94,10 @@ class Downloader:
         Raises:
             LengthMismatchError: longer or shorter; a longer one is not read to its end.
             DigestMismatchError: the right length, other bytes.
-            MalformedDocumentError: the answer is of another range than was asked for.
-            TransportError: the connection failed, broke off more often than the
-                patience allows, or was too slow.
+            MalformedDocumentError: the answer is of another range than was asked for,
+                or has no ``Content-Length``.
+            TransportError: the connection failed, broke off again and again, or was
+                too slow.
             LocalError: it cannot be written, such as on a full disk.
             UntrustedServerError: the server's certificate is not believed.
             ZooError: what the server refused with.
@@ -131,25 +128,27 @@ class Downloader:
         """Get what is missing; return False if recalled bytes spoil the whole."""
         if partial.length_bytes > wanted.size_bytes:
             return False
-        for pause in self.patience.pauses_seconds:
-            try:
-                self._go_on(path, partial, wanted, told)
-                break
-            except TransportError:
-                time.sleep(pause)
-        else:
-            self._go_on(path, partial, wanted, told)
+        whole = Request(path=self.client.server.base_path + path)
+        allowance = self.client.allowance(whole)
+        attempt(lambda: self._go_on(whole, partial, wanted, allowance, told), allowance)
         is_right = partial.digest.hexdigest() == wanted.sha256
         return is_right or not partial.recalled_bytes
 
     def _go_on(
-        self, path: str, partial: Partial, wanted: _Wanted, told: Progress
+        self,
+        whole: Request,
+        partial: Partial,
+        wanted: _Wanted,
+        allowance: Allowance,
+        told: Progress,
     ) -> None:
         """Ask once for what is missing, and take what comes of it."""
         if 0 < partial.length_bytes == wanted.size_bytes:
             return
         start = partial.length_bytes
-        with _response(self.server, path, wanted, start, self.patience) as response:
+        request = replace(whole, headers=_range(wanted, start)) if start else whole
+        with self.client.exchange(request, allowance) as response:
+            _check_status(response, wanted, start)
             if start and response.status == HTTPStatus.OK:
                 _restart(partial, told)
             if response.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
@@ -159,70 +158,37 @@ class Downloader:
             _copy(_pieces(response, partial, wanted), partial, told=told)
 
 
+def _range(wanted: _Wanted, start: int) -> dict[str, str]:
+    return {"Range": f"bytes={start}-", "If-Range": f'"{wanted.sha256}"'}
+
+
 def _restart(partial: Partial, told: Progress) -> None:
     told(-partial.length_bytes)
     partial.restart()
 
 
-@contextlib.contextmanager
-def _response(
-    server: Server, path: str, wanted: _Wanted, start: int, patience: Patience
-) -> Iterator[http.client.HTTPResponse]:
-    """Yield a response with bytes, or 416; raise what went wrong as our errors."""
-    url = server.url.rstrip("/") + path
-    headers = dict(server.headers)
-    if start:
-        headers |= {"Range": f"bytes={start}-", "If-Range": f'"{wanted.sha256}"'}
-    connection = _connection(server, patience)
-    try:
-        connection.request("GET", server.base_path + path, headers=headers)
-        response = paced_response(connection.sock, patience, url=url)
-        _check_status(response, wanted, start, url=url)
-        yield response
-    except ssl.SSLCertVerificationError as error:
-        raise untrusted(url, error) from error
-    except (OSError, http.client.HTTPException) as error:
-        msg = f"{url}: {str(error) or type(error).__name__}"
-        raise TransportError(msg) from error
-    finally:
-        connection.close()
-
-
-def _connection(server: Server, patience: Patience) -> http.client.HTTPConnection:
-    host, port = server.parts.hostname or "", server.parts.port
-    seconds = patience.connect_seconds
-    if server.parts.scheme == "http":
-        return http.client.HTTPConnection(host, port, timeout=seconds)
-    return http.client.HTTPSConnection(
-        host, port, timeout=seconds, context=server.tls()
-    )
-
-
-def _check_status(
-    response: http.client.HTTPResponse, wanted: _Wanted, start: int, *, url: str
-) -> None:
+def _check_status(response: Response, wanted: _Wanted, start: int) -> None:
     """Accept the whole file, or exactly the rest of it where that was asked for."""
     if response.status == HTTPStatus.OK:
         return
     if start and response.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         return
-    if response.status != HTTPStatus.PARTIAL_CONTENT:
-        body = response.read(MAX_REFUSAL_BYTES)
-        raise refusal(response.status, body, url=url)
+    response.require_success()
     expected = f"bytes {start}-{wanted.size_bytes - 1}/{wanted.size_bytes}"
-    found = response.getheader("Content-Range", "")
-    if not start or found != expected:
+    found = response.headers.get("Content-Range", "")
+    is_partial = response.status == HTTPStatus.PARTIAL_CONTENT
+    if not start or not is_partial or found != expected:
         msg = f"{wanted.name}: expected {expected}, found {printable(found)!a}"
         raise MalformedDocumentError(msg)
 
 
 def _pieces(
-    response: http.client.HTTPResponse, partial: Partial, wanted: _Wanted
+    response: Response, partial: Partial, wanted: _Wanted
 ) -> Iterator[memoryview]:
     """Yield the body in pieces, each in a buffer that is reused BUFFERS pieces on."""
     name, size_bytes, arrived = wanted.name, wanted.size_bytes, partial.length_bytes
-    announced = response.length
-    if announced is not None and arrived + announced != size_bytes:
+    announced = response.begin_file()
+    if arrived + announced != size_bytes:
         found = str(arrived + announced)
         raise LengthMismatchError(name, expected=size_bytes, found=found)
     for buffer in itertools.cycle([bytearray(BUFFER_BYTES) for _ in range(BUFFERS)]):
@@ -230,14 +196,10 @@ def _pieces(
         if not count:
             break
         arrived += count
-        if arrived > size_bytes:
-            raise LengthMismatchError(name, expected=size_bytes, found="more")
         yield memoryview(buffer)[:count]
-    if arrived < size_bytes and not response.chunked:  # chunks have an end; this broke
+    if arrived < size_bytes:
         msg = f"{name}: the connection broke off after {arrived} of {size_bytes} bytes"
         raise TransportError(msg)
-    if arrived < size_bytes:
-        raise LengthMismatchError(name, expected=size_bytes, found=str(arrived))
 
 
 def _copy(pieces: Iterator[memoryview], partial: Partial, *, told: Progress) -> None:

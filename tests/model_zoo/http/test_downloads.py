@@ -12,23 +12,24 @@ from pathlib import Path
 
 import pytest
 
-from model_zoo.downloads import BUFFER_BYTES, Downloader
 from model_zoo.errors import (
     DigestMismatchError,
     LengthMismatchError,
     TransportError,
     UntrustedServerError,
 )
-from model_zoo.pacing import Patience
-from model_zoo.partials import _is_ours
-from model_zoo.transport import Server
+from model_zoo.http.client import HttpClient
+from model_zoo.http.deadlines import DownloadLimits
+from model_zoo.http.downloads import BUFFER_BYTES, Downloader
+from model_zoo.http.partials import _is_ours
+from model_zoo.http.server import Server
 from tests.model_zoo.certificates import authority_and_server
 from tests.model_zoo.servers import answering, respond
 
 GOOD = b"".join(bytes([i]) * BUFFER_BYTES for i in range(3)) + b"the end"
 SHA256 = hashlib.sha256(GOOD).hexdigest()
 PART = f".{SHA256}.0.part"
-QUICK = Patience(pauses_seconds=(0, 0))
+QUICK = DownloadLimits(pauses_seconds=(0, 0))
 
 
 class Serving:
@@ -71,7 +72,7 @@ def partials(tmp_path: Path) -> Path:
 
 def fetch(url: str, to: Path, partials: Path | None = None) -> list[int]:
     moved: list[int] = []
-    Downloader(Server(url), partials, QUICK).fetch(
+    Downloader(HttpClient(Server(url), QUICK), partials).fetch(
         "/", to, size_bytes=len(GOOD), sha256=SHA256, progress=moved.append
     )
     return moved
@@ -96,15 +97,15 @@ def test_a_broken_connection_is_gone_on_with_in_the_same_call(to: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from model_zoo.downloads import Downloader
-from model_zoo.transport import Server
+from model_zoo.http.downloads import Downloader
+from model_zoo.http.client import HttpClient
 arrived = 0
 def kill_after_two_pieces(count):
     global arrived
     arrived += count
     if arrived >= int(sys.argv[5]):
         os.kill(os.getpid(), signal.SIGKILL)
-Downloader(Server(sys.argv[1]), Path(sys.argv[6])).fetch(
+Downloader(HttpClient(Server(sys.argv[1])), Path(sys.argv[6])).fetch(
     "/", Path(sys.argv[2]), size_bytes=int(sys.argv[3]), sha256=sys.argv[4],
     progress=kill_after_two_pieces,
 )
@@ -192,7 +193,7 @@ def test_a_server_with_a_forged_certificate_does_not_cost_the_partial(
     other, _ = authority_and_server(tmp_path / "theirs")
     to.with_name(PART).write_bytes(GOOD[:7])
     with answering(Serving(), tls=tls) as url, pytest.raises(UntrustedServerError):
-        Downloader(Server(url, ca=other)).fetch(
+        Downloader(HttpClient(Server(url, ca=other))).fetch(
             "/", to, size_bytes=len(GOOD), sha256=SHA256
         )
     assert to.with_name(PART).read_bytes() == GOOD[:7]
@@ -240,7 +241,7 @@ def test_a_second_download_does_not_touch_the_partial_of_one_under_way(
 
     with answering(serving) as url:
         first = threading.Thread(
-            target=Downloader(Server(url), partials).fetch,
+            target=Downloader(HttpClient(Server(url)), partials).fetch,
             args=("/", to.with_name("first")),
             kwargs={"size_bytes": len(GOOD), "sha256": SHA256, "progress": hold},
         )

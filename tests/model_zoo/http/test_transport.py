@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_zoo import errors
-from model_zoo.downloads import download
 from model_zoo.errors import (
     ConflictError,
     DigestMismatchError,
@@ -20,15 +19,16 @@ from model_zoo.errors import (
     NotPermittedError,
     TransportError,
     UntrustedServerError,
+    VerificationError,
+    YankedError,
     ZooError,
 )
-from model_zoo.transport import (
-    MAX_RESPONSE_BYTES,
-    PAUSES_SECONDS,
-    Server,
-    Transport,
-    refusal,
-)
+from model_zoo.http.client import MAX_RESPONSE_BYTES
+from model_zoo.http.deadlines import DownloadLimits
+from model_zoo.http.downloads import download
+from model_zoo.http.refusals import refusal
+from model_zoo.http.server import Server
+from model_zoo.http.transport import Transport
 from tests.model_zoo.certificates import authority_and_server
 from tests.model_zoo.servers import answering, respond
 
@@ -182,7 +182,8 @@ def test_an_endless_answer_is_cut_off() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "attempts"), [("PUT", 1 + len(PAUSES_SECONDS)), ("POST", 1)]
+    ("method", "attempts"),
+    [("PUT", 1 + len(DownloadLimits().pauses_seconds)), ("POST", 1)],
 )
 def test_only_what_cannot_happen_twice_is_tried_again(
     method: str, attempts: int
@@ -217,6 +218,14 @@ def test_a_server_that_recovers_is_not_reported() -> None:
     assert seen == ["/api/v1/models"] * 2
 
 
+def test_an_address_with_colons_is_no_port() -> None:
+    with (
+        Transport(Server("http://[::1]")) as transport,
+        pytest.raises(TransportError, match=r"http://\[::1\]/api/v1/models"),
+    ):
+        transport.get("/models")
+
+
 def test_a_server_that_is_not_there_is_a_transport_error() -> None:
     with answering(lambda request: respond(request, b"{}")) as url:
         pass
@@ -224,14 +233,37 @@ def test_a_server_that_is_not_there_is_a_transport_error() -> None:
         transport.send("POST", "/jobs", {})
 
 
-@pytest.mark.parametrize(
-    "name", sorted(name for name in vars(errors) if name.endswith("Error"))
-)
-def test_every_error_of_ours_comes_back_as_itself(name: str) -> None:
+ABOUT_WHAT_WAS_SENT = {
+    "DigestMismatchError",
+    "LengthMismatchError",
+    "MalformedDocumentError",
+    "ProvenanceMismatchError",
+    "UnsafeFormatError",
+    "WrongReleaseError",
+}
+OURS = sorted(name for name in vars(errors) if name.endswith("Error"))
+
+
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("status", [103, 400, 401, 403, 404, 409, 410, 418, 500, 507])
+def test_a_server_does_not_choose_the_error_that_its_client_raises(
+    name: str, status: int
+) -> None:
     problem = json.dumps({"code": name, "detail": "as told"}).encode()
-    error = refusal(400, problem, url="http://127.0.0.1/x")
-    assert type(error).__name__ == name
+    error = refusal(status, problem, url="http://127.0.0.1/x")
+    assert type(error) is type(refusal(status, b"", url=""))
+    assert not isinstance(error, LocalError | UntrustedServerError)
     assert str(error) == "as told (http://127.0.0.1/x)"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_server_may_say_what_is_wrong_with_what_it_was_sent_and_no_more(
+    name: str,
+) -> None:
+    problem = json.dumps({"code": name, "detail": "as told"}).encode()
+    error = refusal(422, problem, url="http://127.0.0.1/x")
+    expected = name if name in ABOUT_WHAT_WAS_SENT else "VerificationError"
+    assert type(error).__name__ == expected
 
 
 @pytest.mark.parametrize(
@@ -242,6 +274,9 @@ def test_every_error_of_ours_comes_back_as_itself(name: str) -> None:
         (403, NotPermittedError),
         (404, NotFoundError),
         (409, ConflictError),
+        (410, YankedError),
+        (422, VerificationError),
+        (103, TransportError),
         (500, TransportError),
         (503, TransportError),
     ],
@@ -257,7 +292,12 @@ def test_a_foreign_refusal_is_read_by_its_status(
 
 
 def test_a_server_cannot_write_to_the_terminal_through_an_error() -> None:
-    problem = json.dumps({"detail": "\x1b]0;owned\x07\x1b[2J" + "a" * 99_999}).encode()
+    problem = json.dumps(
+        {
+            "detail": "no\nverified alice/digits@1\r\x1b]0;owned\x07\x1b[2J"
+            + "a" * 99_999
+        }
+    ).encode()
     told = str(refusal(404, problem, url="http://127.0.0.1/x"))
     assert told.isprintable()
     assert len(told) < 3000

@@ -10,8 +10,8 @@ from model_zoo.answers import Upload
 from model_zoo.errors import LocalError, MalformedDocumentError, TransportError
 from model_zoo.files import open_plain
 from model_zoo.folders import FileProgress, manifest_of
+from model_zoo.http.transport import Transport
 from model_zoo.manifest import FileEntry, Manifest
-from model_zoo.transport import Transport
 
 MAX_SENDS = 3
 """How often one part is sent before giving up."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_zoo.errors import InvalidSpecError, TransportError
-from model_zoo.remote_digests import remote_digests, require_fetchable
+from model_zoo.http.remote_digests import remote_digests, require_fetchable
 from tests.model_zoo.servers import answering, respond
 
 WEIGHTS = bytes(range(256)) * 1000
@@ -117,6 +117,12 @@ def test_a_url_that_reaches_inside_is_not_fetched(url: str) -> None:
 )
 def test_public_https_and_this_machine_may_be_asked(url: str) -> None:
     require_fetchable(url)
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".example", "a\x7fb"])
+def test_a_host_that_can_have_no_address_is_told(host: str) -> None:
+    with pytest.raises((TransportError, InvalidSpecError)):
+        ask(f"https://{host}/m")
 
 
 def test_nobody_there_is_told() -> None:

@@ -1,0 +1,172 @@
+"""What a user has seen of a zoo, shared by his processes and locked for no network.
+
+Each traversal works on a copy of its own. It is taken over when it is done, and only if
+nobody has taken over another meanwhile: else the traversal starts again from that, so
+that python-tuf judges the one against the other and nothing newer is ever forgotten.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from model_zoo.errors import LocalError
+from model_zoo.files import open_lock
+
+OWN_PREFIX = ".own-"
+ROOT_HISTORY = "root_history"
+_STATE = ("root.json", "timestamp.json", "snapshot.json")
+"""What says which state was seen; the other roles follow from it."""
+
+
+@dataclass(slots=True)
+class OwnCache:
+    """One traversal's copy of a shared cache.
+
+    Attributes:
+        shared: the cache.
+        folder: the copy; nobody else writes there.
+    """
+
+    shared: Path
+    folder: Path
+    _seen: tuple[bytes | None, ...] = ()
+    _inodes: dict[Path, int] = field(default_factory=dict)
+
+    def commit(self) -> bool:
+        """Take what was seen here over into the shared cache.
+
+        Returns:
+            False, with nothing done, where the cache has come to hold another state
+            than the copy was made of, unless that is the very one seen here.
+
+        Raises:
+            LocalError: the cache cannot be written.
+        """
+        state = _state(self.folder)
+        with _locked(self.shared), _translated(self.shared):
+            if _state(self.shared) not in {self._seen, state}:
+                return False
+            for path in _files(self.folder):
+                if self._inodes.get(path) != path.lstat().st_ino:
+                    self._take_over(path)
+            _point_to_root(self.folder, self.shared)
+        self._seen = state
+        return True
+
+    def fill(self) -> None:
+        """Copy the shared cache, by links: python-tuf never writes into a file."""
+        (self.folder / ROOT_HISTORY).mkdir()
+        for path in _files(self.shared):
+            copy = self.folder / path.relative_to(self.shared)
+            _link(path, copy)
+            self._inodes[copy] = copy.lstat().st_ino
+        _point_to_root(self.shared, self.folder)
+        self._seen = _state(self.shared)
+
+    def _take_over(self, path: Path) -> None:
+        to = self.shared / path.relative_to(self.folder)
+        to.parent.mkdir(exist_ok=True)
+        link = to.with_name(f".{to.name}.new")
+        link.unlink(missing_ok=True)
+        _link(path, link)
+        link.replace(to)
+        self._inodes[path] = path.lstat().st_ino
+
+
+@contextlib.contextmanager
+def own_cache(shared: Path) -> Iterator[OwnCache]:
+    """Yield a copy of the cache in ``shared``, which is deleted after the block.
+
+    Raises:
+        LocalError: the cache cannot be used.
+    """
+    with _translated(shared):
+        shared.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        with _locked(shared), _translated(shared):
+            _sweep(shared)
+            folder = Path(tempfile.mkdtemp(prefix=OWN_PREFIX, dir=shared))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            in_use = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, in_use)
+            fcntl.flock(in_use, fcntl.LOCK_EX)
+            own = OwnCache(shared, folder)
+            own.fill()
+        yield own
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the plain files of a cache, neither links nor anything that blocks."""
+    for inside in (folder, folder / ROOT_HISTORY):
+        if inside.is_dir() and not inside.is_symlink():
+            with os.scandir(inside) as entries:
+                yield from (
+                    Path(entry)
+                    for entry in list(entries)
+                    if entry.is_file(follow_symlinks=False)
+                    and entry.name.endswith(".json")
+                )
+
+
+def _state(folder: Path) -> tuple[bytes | None, ...]:
+    return tuple(_content(folder / name) for name in _STATE)
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _point_to_root(source: Path, to: Path) -> None:
+    """Make ``root.json`` in ``to`` name the same root as in ``source``."""
+    link, old = to / "root.json", source / "root.json"
+    if not old.is_symlink():
+        return
+    new = to / ".root.json.new"
+    new.unlink(missing_ok=True)
+    new.symlink_to(Path(ROOT_HISTORY) / old.readlink().name)
+    new.replace(link)
+
+
+def _link(path: Path, to: Path) -> None:
+    try:
+        to.hardlink_to(path)
+    except OSError:  # a file system without links
+        shutil.copyfile(path, to)
+
+
+def _sweep(shared: Path) -> None:
+    """Delete the copies of processes that were killed."""
+    for folder in shared.glob(f"{OWN_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(held)
+
+
+@contextlib.contextmanager
+def _locked(shared: Path) -> Iterator[None]:
+    """Hold a cache for as long as it takes to read or to replace its files."""
+    with _translated(shared):
+        lock = open_lock(shared / ".lock")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextlib.contextmanager
+def _translated(shared: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        msg = f"cannot use trust cache {shared}: {error.strerror}"
+        raise LocalError(msg) from error
