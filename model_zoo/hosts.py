@@ -2,7 +2,7 @@
 
 ``127.1``, ``0x7f000001``, ``2130706433``, ``localhost.``, ``::ffff:127.0.0.1`` and
 ``64:ff9b::7f00:1`` are all this machine to some resolver. So a host is read as the
-system reads it, and what a name leads to is asked before anything is sent.
+system reads it, and what a name leads to is judged before it is connected to.
 
 Source:
     inet_aton(3); RFC 6761, section 6.3 (localhost); RFC 6052 (NAT64); RFC 3056
@@ -13,7 +13,7 @@ import ipaddress
 import socket
 from contextlib import suppress
 
-from model_zoo.errors import InvalidSpecError, TransportError
+from model_zoo.errors import InvalidSpecError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -33,29 +33,13 @@ def is_loopback(host: str) -> bool:
 def is_public(host: str) -> bool:
     """Whether ``host`` is a name, or an address outside of inner networks.
 
-    A name may still lead inside: see ``require_public``.
+    A name may still lead inside: see ``require_public_peer``.
     """
     name = host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost") or not name.isascii():
         return False
     address = _address(name)
     return address is None or _is_public(address)
-
-
-def require_public(host: str, port: int) -> None:
-    """Accept ``host`` if every address that it leads to is outside of inner networks.
-
-    Raises:
-        InvalidSpecError: one is inside.
-        TransportError: there is no such host.
-    """
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        msg = f"{host}: {error}"
-        raise TransportError(msg) from error
-    for *_, place in found:
-        require_public_peer(str(place[0]), host=host)
 
 
 def require_public_peer(address: str, *, host: str) -> None:

@@ -131,11 +131,11 @@ def _connected(
 ) -> socket.socket:
     """Return a connection to the first of the host's addresses that answers."""
     failed: OSError | None = None
-    for family, kind, protocol, _, address in socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM
-    ):
-        if accepts is not None:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    if accepts is not None:
+        for *_, address in found:
             accepts(str(address[0]))
+    for family, kind, protocol, _, address in found:
         connection = socket.socket(family, kind, protocol)
         try:
             _open(connection, address, allowance)

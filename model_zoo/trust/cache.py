@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -101,16 +102,27 @@ def own_cache(shared: Path) -> Iterator[OwnCache]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the plain files of a cache, neither links nor anything that blocks."""
-    for inside in (folder, folder / ROOT_HISTORY):
-        if inside.is_dir() and not inside.is_symlink():
-            with os.scandir(inside) as entries:
-                yield from (
-                    Path(entry)
-                    for entry in list(entries)
-                    if entry.is_file(follow_symlinks=False)
-                    and entry.name.endswith(".json")
-                )
+    """Yield the files of a cache: all must be plain, since what was seen counts.
+
+    Raises:
+        LocalError: a link, pipe or device is among them.
+    """
+    history = folder / ROOT_HISTORY
+    if os.path.lexists(history) and (history.is_symlink() or not history.is_dir()):
+        raise _not_plain(history)
+    for inside in (folder, history):
+        if not inside.is_dir():
+            continue
+        for path in sorted(inside.glob("*.json")):
+            if path == folder / "root.json":
+                continue  # a link to the newest in the history, made anew each time
+            if not stat.S_ISREG(path.lstat().st_mode):
+                raise _not_plain(path)
+            yield path
+
+
+def _not_plain(path: Path) -> LocalError:
+    return LocalError(f"trust cache: {path} is not a plain file: remove it")
 
 
 def _state(folder: Path) -> tuple[bytes | None, ...]:

@@ -99,7 +99,7 @@ def test_a_trust_cache_that_holds_more_than_files_is_not_used(
     own = Anchor(root=anchor.root, cache=tmp_path)
     server = Server(zoo_url)
     with own.refreshed(server) as zoo:
-        plant(zoo.cache / name)
+        plant(zoo.memory / name)
     with (
         pytest.raises(LocalError, match=f"{name} is not a plain file"),
         own.refreshed(server),
