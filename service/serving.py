@@ -220,7 +220,7 @@ def _log_to_stderr() -> None:
             "handlers": {
                 "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
             },
-            # Its warnings are of requests that are none: a stranger's to make, for free.
+            # It warns of requests that are none, which cost a stranger nothing.
             "loggers": {"uvicorn.error": {"level": "ERROR"}},
             "root": {"level": "WARNING", "handlers": ["stderr"]},
         }
