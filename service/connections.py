@@ -7,9 +7,12 @@ Source:
 """
 
 import asyncio
+import fcntl
 import math
 import resource
 import ssl
+import sys
+import termios
 from asyncio.sslproto import SSLProtocol
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -219,8 +222,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Whether no request is under way: it is not there, or its answer is gone."""
         if self._newest is None:
             return True
-        sent = self.transport.get_write_buffer_size() == 0
-        return self._newest.response_complete and sent
+        return self._newest.response_complete and self._unsent() == 0
 
     def check(self, now: float) -> None:
         """End the connection if its client was too slow for too long."""
@@ -238,11 +240,22 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _is_stalled(self, now: float) -> bool:
         """Whether bytes wait for a client that took none for too long."""
-        unsent = self.transport.get_write_buffer_size()
+        unsent = self._unsent()
         if unsent == 0 or unsent < self._unsent_bytes:
             self._taken_at = now
         self._unsent_bytes = unsent
         return now - self._taken_at > self._all.stall_seconds
+
+    def _unsent(self) -> int:
+        """Return how many bytes wait for the client: here, in TLS, in the system.
+
+        The system takes more from us only when a third of its megabytes is free; what
+        it still has to send shows sooner that a slow client took something.
+        """
+        unsent = self.transport.get_write_buffer_size()
+        if self._raw is not None and self._raw is not self.transport:
+            unsent += self._raw.get_write_buffer_size()
+        return unsent and unsent + _queued(self.transport)
 
     def _check_body(self, now: float) -> None:
         if self.flow.read_paused:  # the application is slow, not the client
@@ -328,6 +341,20 @@ def affordable(wanted: int, *, descriptors: int) -> int:
         return wanted
     left = max(descriptors - RESERVED_DESCRIPTORS, DESCRIPTORS_PER_CONNECTION)
     return min(wanted, left // DESCRIPTORS_PER_CONNECTION)
+
+
+def _queued(transport: asyncio.Transport) -> int:
+    """Return how many bytes the system has that the other side did not acknowledge.
+
+    Source:
+        tcp(7), SIOCOUTQ, which is TIOCOUTQ.
+    """
+    try:
+        descriptor = transport.get_extra_info("socket").fileno()
+        told = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
+    except (OSError, ValueError):  # closed meanwhile, or no such question here
+        return 0
+    return int.from_bytes(told, sys.byteorder)
 
 
 def _answer(status: HTTPStatus, detail: str) -> bytes:

@@ -217,7 +217,7 @@ def _log_to_stderr() -> None:
             "handlers": {
                 "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
             },
-            # It warns of requests that are none, which strangers make for free.
+            # It warns of requests that are none, which cost a stranger nothing.
             "loggers": {"uvicorn.error": {"level": "ERROR"}},
             "root": {"level": "WARNING", "handlers": ["stderr"]},
         }

@@ -276,7 +276,7 @@ def test_a_reader_that_takes_nothing_is_dropped_and_a_slow_one_is_not(
     tls = [str(pem.chain), str(pem.key)] if scheme == "https" else []
     context = ssl.create_default_context(cafile=str(pem.authority))
     path = f"/api/v1/blobs/{release['files'][0]['sha256']}"
-    with served(tmp_path, stall_seconds=2, tls=tls) as zoo, ExitStack() as held:
+    with served(tmp_path, stall_seconds=4, tls=tls) as zoo, ExitStack() as held:
         idle, slow = (held.enter_context(zoo.connect()) for _ in range(2))
         if tls:
             idle, slow = (
@@ -285,7 +285,7 @@ def test_a_reader_that_takes_nothing_is_dropped_and_a_slow_one_is_not(
             )
         for connection in (idle, slow):
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
-        assert taken(slow, len(data), slow_seconds=6) >= len(data)
+        assert taken(slow, len(data), slow_seconds=12) >= len(data)
         assert taken(idle, len(data), slow_seconds=0) < len(data)
 
 
