@@ -88,9 +88,11 @@ def runs_as_pickle(file: BinaryIO, *, size_bytes: int) -> bool:
     """
     position = 0
     for _ in range(MAX_PICKLE_STEPS):
-        if position >= size_bytes:
+        piece = b""
+        if position < size_bytes:
+            piece = _at(file, position, _LONGEST_LINE_BYTES)
+        if not piece:
             return False
-        piece = _at(file, position, _LONGEST_LINE_BYTES)
         if _IMPORT.match(piece):
             return True
         length = _instruction_bytes(piece)
