@@ -116,7 +116,7 @@ def read_header(stream: BinaryIO, *, size_bytes: int) -> Header:
     except ValueError as error:
         msg = f"not safetensors: header: {error}"
         raise UnsafeFormatError(msg) from error
-    if runs_as_pickle(head + header, size_bytes=size_bytes):
+    if runs_as_pickle(stream, size_bytes=size_bytes):
         msg = "expected safetensors, found a file that is a pickle as well"
         raise UnsafeFormatError(msg)
     metadata = _metadata(fields.pop("__metadata__", {}))
