@@ -6,6 +6,7 @@ the id that was asked for is checked at once.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -254,17 +255,14 @@ class Job(Answer):
         return self.state in FINAL_STATES
 
 
-def require_job(
-    answer: Job, job: str | None = None, *, ordered: JsonObject | None = None
-) -> Job:
-    """Return ``answer`` if it is about the job of that id, or the one just ordered.
+def require_job(answer: Job, asked: Mapping[str, Any]) -> Job:
+    """Return ``answer`` if its fields are those that were asked for.
 
     Raises:
         MalformedDocumentError: it is about another job.
     """
-    expected = {"id": job} if ordered is None else ordered
     found = answer.to_object()
-    for field, value in expected.items():
+    for field, value in asked.items():
         if found[field] != value:
             msg = (
                 f"the server answers with another job: {field} {value!a} was expected, "

@@ -324,14 +324,12 @@ class ZooClient:
             "trainer": check_name(trainer, what="trainer"),
             "spec": spec.to_object(),
         }
-        return require_job(
-            Job.read(self._transport.send("POST", "/jobs", body)), ordered=body
-        )
+        return require_job(Job.read(self._transport.send("POST", "/jobs", body)), body)
 
     def job(self, job: str) -> Job:
         """Return how ``job`` stands."""
         answer = self._transport.get(f"/jobs/{check_id(job, what='job')}")
-        return require_job(Job.read(answer), job)
+        return require_job(Job.read(answer), {"id": job})
 
     def jobs(
         self, *, state: str | None = None, trainer: str | None = None
@@ -339,12 +337,14 @@ class ZooClient:
         """Return the jobs, all or those in a state or for a trainer."""
         wanted = {"state": state, "trainer": trainer}
         params = {name: value for name, value in wanted.items() if value is not None}
-        return Jobs.read(self._transport.get("/jobs", **params)).items
+        jobs = Jobs.read(self._transport.get("/jobs", **params)).items
+        return tuple(require_job(job, params) for job in jobs)
 
     def cancel(self, job: str) -> Job:
         """Ask for ``job`` to be stopped; it may still end otherwise."""
         path = f"/jobs/{check_id(job, what='job')}/cancel"
-        return require_job(Job.read(self._transport.send("POST", path, {})), job)
+        answer = self._transport.send("POST", path, {})
+        return require_job(Job.read(answer), {"id": job})
 
     def events(self, job: str, *, after: int = 0) -> Iterator[JobEvent]:
         """Yield what happens to ``job`` from event ``after`` on, until its last."""

@@ -95,18 +95,26 @@ class Lock(Document):
             return None
         return Anchor(root=require_root(self.root.encode(), where=LOCK_NAME))
 
+    def require_no_other(self, root: str | None) -> None:
+        """Accept ``root`` if it is the one that is locked, or if one of them is none.
+
+        Raises:
+            InvalidSpecError: it is another one.
+        """
+        if None not in {self.root, root} and self.root != root:
+            msg = (
+                "the lock file pins another root, and one root goes for all of it; use "
+                "another file with --lock"
+            )
+            raise InvalidSpecError(msg)
+
     def merged_with(self, newer: "Lock") -> "Lock":
         """Return both locks' releases; where both name one, the newer entry.
 
         Raises:
             InvalidSpecError: they pin two roots.
         """
-        if None not in {self.root, newer.root} and self.root != newer.root:
-            msg = (
-                "the lock file pins another root, and one root goes for all of it; use "
-                "another file with --lock"
-            )
-            raise InvalidSpecError(msg)
+        self.require_no_other(newer.root)
         releases = {release.name: release for release in self.releases}
         releases |= {release.name: release for release in newer.releases}
         return Lock(

@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, InstanceOf
+from pydantic import Field, InstanceOf
 
 from model_zoo.documents import Document
 from model_zoo.envelopes import Role
@@ -55,8 +55,6 @@ class Policy(Demands):
     ``statement_sha256`` pins one statement, as a lock file does. None of them says
     that the model behaves well.
     """
-
-    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     publisher: InstanceOf[Role] | None = None
     builder: InstanceOf[Role] | None = None

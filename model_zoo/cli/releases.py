@@ -173,7 +173,10 @@ def lock(
     """
     publisher = publisher_role(key, threshold=threshold)
     known = read_lock(lock_file) if lock_file.exists() else None
-    anchor = pinned(trust) or (None if known is None else known.anchor())
+    anchor = pinned(trust)
+    if known is not None:
+        known.require_no_other(None if anchor is None else anchor.root.decode())
+        anchor = anchor or known.anchor()
     with connect(url, ca=ca, token_file=token_file, anchor=anchor) as zoo:
         releases = [zoo.resolve(name) for name in names]
         locked = lock_releases(zoo, releases, publisher=publisher)

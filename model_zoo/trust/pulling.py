@@ -112,8 +112,8 @@ def verify_folder(
         InvalidSpecError: there is no such folder.
         LocalError: it cannot be read.
     """
-    policy.require_honoured(rooted=True)
     entries(folder)  # a missing folder is said to be missing
+    policy.require_honoured(rooted=True)
     evidence = read_evidence(folder)
     release, moment = verify(
         evidence, anchor.root, name=name, policy=policy, now=anchor.now()

@@ -14,12 +14,24 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from tuf.api.metadata import (
+    DelegatedRole,
+    Delegations,
+    Metadata,
+    SuccinctRoles,
+    Targets,
+)
 
 from model_zoo import cli
 from model_zoo.client import ZooClient
 from model_zoo.errors import InvalidSpecError, NotFoundError, VerificationError
 from model_zoo.jobs import NoopSpec
+from model_zoo.keys import SigningKey
 from model_zoo.names import ModelName, ReleaseName
+from model_zoo.transport import Server, Transport
+from model_zoo.trust.operating import change_targets, withdraw_releases
+from model_zoo.trust.publishing import PublisherRoles
+from model_zoo.trust.releases import release_of
 from tests.model_zoo.releases import ALICE, BUILDER, MALLORY, write_files
 from tests.model_zoo.servers import anchor_of, answering, open_zoo, respond
 
@@ -243,11 +255,60 @@ def test_another_job_is_no_answer(honest: str) -> None:
         f"/jobs/{mine.id}": lambda zoo: zoo.job(mine.id),
         f"/jobs/{mine.id}/cancel": lambda zoo: zoo.cancel(mine.id),
         "/jobs": lambda zoo: zoo.submit(spec, trainer=trainer),
+        "/jobs?state=succeeded": lambda zoo: zoo.jobs(state="succeeded"),
     }
     for path, ask in edits.items():
+        instead = {"items": [theirs]} if "?" in path else theirs
         with (
-            mirror(honest, answers(path, instead=theirs)) as url,
+            mirror(honest, answers(path, instead=instead)) as url,
             ZooClient(url) as zoo,
             pytest.raises(VerificationError, match="another job"),
         ):
             ask(zoo)
+
+
+def test_what_the_operator_withdrew_is_no_candidate(
+    honest: str, data_dir: Path, tmp_path: Path
+) -> None:
+    anchor, trust = anchor_of(data_dir), data_dir / "trust"
+    passphrase = (trust / "passphrase").read_bytes()
+    with ZooClient(honest, anchor=anchor) as zoo, Transport(Server(honest)) as asked:
+        files = write_files(tmp_path / "files")
+        for version in "12":
+            zoo.publish(f"mallory/four@{version}", files, key=MALLORY)
+        change_targets(
+            asked,
+            anchor=anchor,
+            keys=[SigningKey.load(trust / "targets.pem", passphrase=passphrase)],
+            edit=withdraw_releases({ReleaseName("mallory", "four", "1"): "stolen"}),
+        )
+        assert zoo.resolve("mallory/four") == ReleaseName("mallory", "four", "2")
+
+
+def test_a_role_with_bins_without_end_is_not_read() -> None:
+    """Its publisher signs what it likes, and 2^31 bins would be asked for in turn."""
+    bins = SuccinctRoles([ALICE.public.keyid], 1, 31, "alice~b")
+    role = Targets(delegations=Delegations({}, succinct_roles=bins))
+    roles = PublisherRoles(
+        delegation=DelegatedRole(
+            "alice", [ALICE.public.keyid], 1, terminating=True, paths=["alice/*/*/*"]
+        ),
+        keys={},
+        role=Metadata(role),
+        load_bin=pytest.fail,
+    )
+    with pytest.raises(VerificationError, match="bins"):
+        roles.targets()
+
+
+def test_names_of_no_release_in_a_role_are_no_candidates() -> None:
+    """Nor is what it says of others: a role speaks for its own publisher."""
+    assert release_of("alice/digits/1/release.json") == ReleaseName.parse(FIRST)
+    for path in (
+        "alice/digits/1/model.safetensors",
+        "alice/digits/release.json",
+        "alice/digits/1/x/release.json",
+        "alice/../1/release.json",
+        "Alice/digits/1/release.json",
+    ):
+        assert release_of(path) is None

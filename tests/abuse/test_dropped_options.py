@@ -159,6 +159,15 @@ def test_it_acts_or_is_refused_beside_a_lock_file(
     assert not list(Path("new").rglob("*.safetensors"))
 
 
+def test_what_the_environment_says_for_all_commands_is_refused_by_none(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZOO_TRUST_ROOT", "root.json")
+    assert command("trust", "show", "root.json")[0] == 0
+    found, said = command("trust", "show", "root.json", *ROOT)
+    assert (found, "--trust" in said) == (2, True)
+
+
 def test_a_lock_file_is_for_frozen_pulls(command: Command) -> None:
     found, said = command("pull", NAME, *ROOT, "--lock", "zoo.lock", "--to", "new")
     assert (found, "--lock" in said, "verified " in said) == (2, True, False)

@@ -221,6 +221,26 @@ LOCK: dict[str, Mode] = {
             **ROOTED,
         },
     ),
+    "root and key": Mode(
+        f"lock {RELEASE} --trust root.json --key alice.pub.pem --lock new.lock",
+        {
+            "--trust": Chooses(),
+            "--key": Chooses(),
+            "--threshold": TOO_MANY,
+            "--lock": Acts("held/release.json", 2, "not a lock file"),
+            **CONNECTION,
+        },
+    ),
+    "a file that holds a root": Mode(
+        f"lock {RELEASE} --lock rooted.lock",
+        {
+            "--lock": Chooses(),
+            "--trust": Acts("other.json", 2, "another root"),
+            "--key": Acts("mallory.pub.pem", 4, "publisher: signed by 0"),
+            **CONNECTION,
+            **refused("--threshold"),
+        },
+    ),
 }
 PUBLISH: dict[str, Mode] = {
     "folder": Mode(

@@ -9,7 +9,7 @@ from tuf.api.metadata import Snapshot, Targets
 
 from model_zoo.client import ZooClient
 from model_zoo.clock import system_clock
-from model_zoo.errors import YankedError
+from model_zoo.errors import InvalidSpecError, YankedError
 from model_zoo.http.server import Server
 from model_zoo.policy import Policy
 from model_zoo.trust.checking import Extent, check_repository
@@ -74,7 +74,11 @@ def test_a_large_role_splits_and_all_of_it_is_still_pulled(
 
     for name in ("alice/large@1", "alice/small@1"):
         zoo.pull(name, policy=POLICY, to=tmp_path / name.replace("/", "-"))
+    assert str(zoo.resolve("alice/small")) == "alice/small@1"
+    with pytest.raises(InvalidSpecError, match="alice/large@1, alice/large@2"):
+        zoo.resolve("alice/large")
     zoo.yank("alice/large@1", reason="a drill", key=ALICE)
+    assert str(zoo.resolve("alice/large")) == "alice/large@2"
     with pytest.raises(YankedError):
         zoo.pull("alice/large@1", policy=POLICY, to=tmp_path / "gone")
     zoo.pull("alice/large@2", policy=POLICY, to=tmp_path / "stays")
