@@ -6,6 +6,6 @@ if not sys.flags.safe_path:
     # Python put the working folder first, where a stranger's torch.py may lie.
     del sys.path[0]
 
-from model_zoo.cli import main  # noqa: E402  only now is it known from where
+from model_zoo.cli import main
 
 main()

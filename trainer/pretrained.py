@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from trainer.checkpoints import from_pinned_pickle, to_bytes
 from trainer.cache import cache_root
+from trainer.checkpoints import from_pinned_pickle, to_bytes
 from trainer.data.sources import (
     Files,
     Source,

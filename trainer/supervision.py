@@ -78,7 +78,7 @@ def run_child(
     folder: Path,
     hear: Callable[[JsonObject], None],
     tick: Callable[[], None],
-    child: Child = Child(),  # noqa: B008  frozen
+    child: Child = Child(),
 ) -> None:
     """Run one child to its end, or end it with everything it started.
 

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -55,7 +56,7 @@ def outside(tmp_path: Path) -> dict[str, str]:
     """Return an environment in which no command reaches a network or a home."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     nowhere = "http://127.0.0.1:9"
-    proxies = {name: nowhere for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")}
+    proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), nowhere)
     return kept | proxies | {"HOME": str(tmp_path), "ZOO_URL": nowhere}
 
 
@@ -125,11 +126,14 @@ def test_a_service_and_the_jobs_it_does_run_nothing_of_the_folder(
     ) as process:
         try:
             with ZooClient(wait_for(ready, process)["url"]) as zoo:
-                job = zoo.wait(zoo.submit(NoopSpec(), trainer=TRAINER).id)
+                job = zoo.submit(NoopSpec(), trainer=TRAINER)
+                while not job.is_final and not (foreign / MARK).exists():
+                    time.sleep(0.2)
+                    job = zoo.job(job.id)
         finally:
             process.terminate()
-    assert job.state == "succeeded", job
     assert not (foreign / MARK).exists(), (foreign / MARK).read_text()
+    assert job.state == "succeeded", job
 
 
 def test_python_m_takes_no_module_from_there_but_the_one_it_is_told_to_run(

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from model_zoo.jobs import NoopSpec
-from trainer.sandbox import keep_memory_private
-from trainer.supervision import AttemptError, Child, run_child
 from tests.trainer.hostile import hostile_child
+from trainer.sandbox import keep_memory_private
+from trainer.supervision import AttemptError, run_child
 
 MAX_SECONDS = 600
 

@@ -15,9 +15,9 @@ from model_zoo.errors import (
     ZooError,
 )
 from trainer import pretrained
+from trainer.cache import cache_root
 from trainer.checkpoints import from_bytes, from_pinned_pickle
 from trainer.data import DATASETS
-from trainer.cache import cache_root
 from trainer.metrics import accuracy, predict
 from trainer.networks.efficientnet_lite0 import efficientnet_lite0
 from trainer.pretrained import PIN, pretrained_efficientnet

@@ -8,8 +8,8 @@ from safetensors.torch import load_file, save_file
 
 from model_zoo.errors import LocalError
 from tests.trainer.data.small_sets import draw, write_gtsrb
-from trainer.data import DATASETS
 from trainer.cache import cache_root
+from trainer.data import DATASETS
 from trainer.data.folders import files_digest
 
 SIGNS = DATASETS["gtsrb-signs"]
