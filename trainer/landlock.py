@@ -53,8 +53,8 @@ def restrict(rules: Iterable[tuple[str, int]]) -> None:
     The process must have ``no_new_privs`` set.
 
     Args:
-        rules: path and what may be done there: LIST, READ, USE or WRITE. A path that is not
-            there is left out.
+        rules: path and what may be done there: LIST, READ, USE or WRITE. A path that
+            is not there is left out.
 
     Raises:
         OSError: the kernel has no Landlock, or an older one than LEAST_ABI.

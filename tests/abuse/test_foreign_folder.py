@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -125,11 +126,14 @@ def test_a_service_and_the_jobs_it_does_run_nothing_of_the_folder(
     ) as process:
         try:
             with ZooClient(wait_for(ready, process)["url"]) as zoo:
-                job = zoo.wait(zoo.submit(NoopSpec(), trainer=TRAINER).id)
+                job = zoo.submit(NoopSpec(), trainer=TRAINER)
+                while not job.is_final and not (foreign / MARK).exists():
+                    time.sleep(0.2)
+                    job = zoo.job(job.id)
         finally:
             process.terminate()
-    assert job.state == "succeeded", job
     assert not (foreign / MARK).exists(), (foreign / MARK).read_text()
+    assert job.state == "succeeded", job
 
 
 def test_python_m_takes_no_module_from_there_but_the_one_it_is_told_to_run(

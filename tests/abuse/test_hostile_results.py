@@ -1,4 +1,4 @@
-"""Whatever a training process leaves behind, its worker goes on and signs what it took."""
+"""Whatever a training process leaves, its worker goes on and signs what it took."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ from model_zoo.jobs import NoopSpec, TrainSpec
 from model_zoo.work import WorkClient
 from tests.e2e.scene import TRAINER, Scene, opened
 from tests.trainer.hostile import hostile_child
-from tests.trainer.hostile_child import _LEFT
+from tests.trainer.hostile_child import LEFT
 from trainer.checkpoints import to_bytes
 from trainer.networks import NETWORKS
 from trainer.probing import NOBODY
@@ -62,7 +62,7 @@ def done(scene: Scene, worker: Worker, spec: NoopSpec | TrainSpec) -> Job:
     return scene.client.job(job)
 
 
-@pytest.mark.parametrize("what", _LEFT)
+@pytest.mark.parametrize("what", LEFT)
 def test_what_is_no_result_fails_the_job_and_not_the_worker(
     scene: Scene, worker: Worker, what: str
 ) -> None:

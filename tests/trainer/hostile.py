@@ -58,7 +58,8 @@ def supervise(
     """
     user, denied = WAYS[way]
     folder.mkdir()
-    code = "import runpy; runpy.run_module('tests.trainer.supervised', run_name='__main__')"
+    module = "tests.trainer.supervised"
+    code = f"import runpy; runpy.run_module({module!r}, run_name='__main__')"
     command = [sys.executable, "-c", code, str(folder), json.dumps(user)]
     command += [attack, json.dumps(arguments)]
     if denied is not None:

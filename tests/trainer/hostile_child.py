@@ -4,6 +4,8 @@
 JSON object. It carries out every order but ``build`` as an honest child does, and tells
 what it reached as a line of progress.
 """
+# ruff: noqa: ARG001, PTH102, PTH123, PTH208, T201
+# Each attack is called alike, does as strangers' code would, and speaks to its pipe.
 
 import ctypes
 import fcntl
@@ -13,6 +15,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from trainer import attempt
@@ -155,7 +158,7 @@ def leave(folder: Path, *, what: str) -> None:
     results.mkdir()
     (folder / "facts.json").write_text("{}")
     (results / "note.json").write_text("{}")
-    _LEFT[what](folder, results)
+    LEFT[what](folder, results)
 
 
 def stay(folder: Path) -> None:
@@ -174,7 +177,7 @@ def _replace_by_link(path: Path, to: str) -> None:
     path.symlink_to(to)
 
 
-def _facts(text: str):
+def _facts(text: str) -> Callable[[Path, Path], object]:
     return lambda folder, _: (folder / "facts.json").write_text(text)
 
 
@@ -183,7 +186,7 @@ def _refuse_in_a_pipe(folder: Path, _: Path) -> None:
     sys.exit(1)
 
 
-def _refuse_with(text: str):
+def _refuse_with(text: str) -> Callable[[Path, Path], object]:
     def refuse(folder: Path, _: Path) -> None:
         (folder / "refusal.json").write_text(text)
         sys.exit(1)
@@ -210,7 +213,7 @@ def _sparse(folder: Path, results: Path) -> None:
             file.truncate(4 << 30)
 
 
-_LEFT = {
+LEFT: dict[str, Callable[[Path, Path], object]] = {
     "a pipe among the results": lambda _, it: os.mkfifo(it / "more.json"),
     "a pipe in place of facts": lambda it, _: _replace_by_pipe(it / "facts.json"),
     "a link among the results": lambda _, it: (it / "more.json").symlink_to(
@@ -276,7 +279,7 @@ def tell(**found: object) -> None:
     print(json.dumps(found), flush=True)
 
 
-ATTACKS = {
+ATTACKS: dict[str, Callable[..., None]] = {
     it.__name__: it
     for it in (read, rejoin, call, reach, outlive, leave, stay, forge_measure)
 }
