@@ -50,7 +50,8 @@ from trainer.results import read_facts, read_report, remove, take
 from trainer.supervision import AttemptError, Child, run_child
 
 LEASE_SECONDS = 60
-HEARTBEATS_PER_LEASE = 4
+HEARTBEATS_PER_LEASE = 24
+"""So many in a row a busy machine may miss before it passes for a dead one."""
 IDLE_SECONDS = 0.2
 OFFLINE_SECONDS = 2.0
 MAX_EVENTS = 64

@@ -49,7 +49,7 @@ class Scene:
         return self.client.submit(spec, trainer=TRAINER).id
 
     def wait_until(self, job: str, holds: Callable[[Job], bool]) -> Job:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 600
         while time.monotonic() < deadline:
             found = self.client.job(job)
             if holds(found):
