@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from model_zoo.canonical import parse_object
 from model_zoo.errors import LocalError, UnsafeFormatError
+from model_zoo.extras import install_line
 
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 """About 100,000 tensors; the reference reader stops at 100 MB."""
@@ -129,8 +130,8 @@ def state_dict(data: bytes) -> dict[str, Any]:
         from safetensors.torch import load  # noqa: PLC0415  optional extra
     except ImportError as error:
         msg = (
-            "loading weights needs torch: pip install 'verified-model-zoo[trainer]' "
-            "(verifying and pulling do not)"
+            "loading weights needs torch (verifying and pulling do not); "
+            f"{install_line('trainer')}"
         )
         raise LocalError(msg) from error
     try:

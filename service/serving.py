@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from model_zoo.errors import LocalError
+from model_zoo.extras import install_line
 from service.app import create_app
 from service.settings import WILDCARD_HOSTS, Settings, is_loopback
 from service.storage import told_as_local_error
@@ -142,8 +143,8 @@ def _workers(app: FastAPI, start: Start, *, url: str) -> Workers | None:
         return None
     if not can_train():
         log.warning(
-            "no worker: torch is not installed; "
-            "pip install 'verified-model-zoo[trainer]', or run a worker elsewhere"
+            "no worker: torch is not installed; %s, or run a worker elsewhere",
+            install_line("trainer"),
         )
         return None
     if not (is_loopback(host) or host in WILDCARD_HOSTS):
