@@ -36,7 +36,10 @@ def entries(folder: Path) -> dict[str, os.stat_result]:
                 if len(statuses) > MAX_FILES + len(RESERVED_NAMES):
                     msg = f"{folder}: more than {MAX_FILES} files"
                     raise InvalidSpecError(msg)
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except FileNotFoundError as error:
+        msg = f"{folder}: there is no such folder"
+        raise InvalidSpecError(msg) from error
+    except NotADirectoryError as error:
         msg = f"{folder}: expected a folder of files"
         raise InvalidSpecError(msg) from error
     except OSError as error:

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Self
 from urllib.parse import SplitResult, urlencode, urlsplit
@@ -233,6 +234,11 @@ class _Answer:
     body: bytes
 
 
+HOW_TO_BE_ADMITTED = (
+    "; the zoo's operator has its token: --token-file FILE or ZOO_TOKEN passes it on"
+)
+
+
 def refusal(status: int, body: bytes, *, url: str) -> ZooError:
     """Return the error that a response says, by its problem ``code`` or its status.
 
@@ -252,7 +258,8 @@ def refusal(status: int, body: bytes, *, url: str) -> ZooError:
         by_default = TransportError if status >= _SERVER_FAULT else InvalidSpecError
         kind = _BY_STATUS.get(status, by_default)
     detail = problem.get("detail") or problem.get("title") or f"HTTP status {status}"
-    return kind.__new__(kind, f"{printable(str(detail))} ({url})")
+    hint = HOW_TO_BE_ADMITTED if status == HTTPStatus.UNAUTHORIZED else ""
+    return kind.__new__(kind, f"{printable(str(detail))} ({url}){hint}")
 
 
 def printable(text: str) -> str:

@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit("Aborted.")
     except ZooError as error:
         _refuse(error)
-    sys.exit(code)
+    sys.exit(code or 0)
 
 
 def build() -> typer.Typer:

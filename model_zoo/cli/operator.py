@@ -30,14 +30,26 @@ from model_zoo.cli.trust_files import (
 )
 from model_zoo.cosigning import cosign_resigned
 from model_zoo.errors import InvalidSpecError
+from model_zoo.interop.oms import key_hint
+from model_zoo.keys import PublicKey
 from model_zoo.names import ReleaseName
 from model_zoo.publishing import Author
 from model_zoo.transport import Transport
 from model_zoo.trust import operating
 from model_zoo.trust.ceremony import RoleKeys
 from model_zoo.trust.roles import to_bytes
+from model_zoo.trust.trusted_keys import TrustedKeys
 
 Threshold = Annotated[int, typer.Option(min=1, help="How many of them must sign.")]
+TRUSTED_KINDS = {
+    "builder": "builders",
+    "witness": "witnesses",
+    "scanner": "scanners",
+    "log": "log",
+    "log, retired": "log_retired",
+    "bundles": "oms",
+}
+"""What a trusted key is for, as people read it -> the field of ``TrustedKeys``."""
 TargetsKey = Annotated[
     list[Path],
     typer.Option("--targets-key", help="Your targets key (PEM); never the server's."),
@@ -88,14 +100,31 @@ def trusted_keys(
     ] = [],  # noqa: B006
     remove_builder: Annotated[list[Path], typer.Option(help="No longer.")] = [],  # noqa: B006
     remove_witness: Annotated[list[Path], typer.Option(help="No longer.")] = [],  # noqa: B006
-    targets_key: TargetsKey,
+    targets_key: TargetsKey = [],  # noqa: B006
     trust: TrustRoot = None,
     passphrase_file: PassphraseFile = None,
     url: Url = DEFAULT_URL,
     ca: Authority = None,
     token_file: TokenFile = None,
 ) -> None:
-    """List or strike out the keys that one pinned root brings along."""
+    """Show the keys that one pinned root brings along; with --targets-key, change them.
+
+    With --targets-key and no change they are signed anew.
+    """
+    if not targets_key:
+        if add_builder or add_witness or remove_builder or remove_witness:
+            msg = "whoever changes the trusted keys signs for it: give --targets-key"
+            raise InvalidSpecError(msg)
+        if passphrase_file is not None:
+            msg = "--passphrase-file unlocks a --targets-key, and none is given"
+            raise InvalidSpecError(msg)
+        anchor = anchor_of(trust)
+        with (
+            transport_to(url, ca, token_file) as transport,
+            anchor.refreshed(transport.server) as zoo,
+        ):
+            _show_trusted(zoo.trusted_keys())
+        return
     edit = operating.trust_keys(
         add={"builders": loaded(add_builder), "witnesses": loaded(add_witness)},
         remove={
@@ -109,6 +138,28 @@ def trusted_keys(
             transport, anchor=anchor_of(trust), keys=keys, edit=edit
         )
     report("changed the trusted keys", versions)
+
+
+def _show_trusted(trusted: TrustedKeys) -> None:
+    """Tell every trusted key by what it is for and by its name."""
+    keys = {
+        kind: [
+            {"keyid": _keyid(pem), "public_key": pem} for pem in getattr(trusted, field)
+        ]
+        for kind, field in TRUSTED_KINDS.items()
+    }
+    for kind, its in keys.items():
+        for key in its or [{"keyid": "none"}]:
+            say(f"{kind}: {key['keyid']}")
+    emit(dict(keys))
+
+
+def _keyid(pem: str) -> str:
+    """Return what a key is called: Ed25519's by us, P-256's by model_signing."""
+    try:
+        return PublicKey.from_pem(pem).keyid
+    except InvalidSpecError:
+        return key_hint(pem)
 
 
 def withdraw(

@@ -13,7 +13,7 @@ from model_zoo.errors import (
     MalformedDocumentError,
     VerificationError,
 )
-from model_zoo.folders import BUNDLE_NAME, FileProgress
+from model_zoo.folders import BUNDLE_NAME, FileProgress, entries
 from model_zoo.names import ReleaseName
 from model_zoo.policy import TrustPolicy
 from model_zoo.pulling import download_files, is_occupied, release_path, staging_beside
@@ -107,6 +107,7 @@ def verify_folder(
         InvalidSpecError: there is no such folder.
         LocalError: it cannot be read.
     """
+    entries(folder)  # a folder that is not there is told as such, not as unpinned
     evidence = read_evidence(folder)
     release, moment = verify(
         evidence, anchor.root, name=name, policy=policy, now=anchor.now()
