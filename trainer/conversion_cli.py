@@ -15,6 +15,7 @@ from model_zoo.clock import rfc3339, system_clock
 from model_zoo.digests import sha256_file
 from model_zoo.envelopes import Envelope
 from model_zoo.errors import InvalidSpecError, LocalError
+from model_zoo.folders import require_unused
 from model_zoo.jobs import ExportSpec, kind_of
 from model_zoo.keys import SigningKey
 from model_zoo.manifest import CHECKPOINT_PREFIX, WEIGHTS_SUFFIX
@@ -57,6 +58,9 @@ def export(
 
     With --key its provenance lies beside the folder, as OUT.provenance.json.
     """
+    beside = out.with_name(f"{out.name}{PROVENANCE_SUFFIX}")
+    for path in (out, beside) if key else (out,):
+        require_unused(path)
     import torch
 
     from trainer import conversion
@@ -71,7 +75,6 @@ def export(
     say(f"{out / ONNX_NAME}: converted from sha256 {spec.parent}")
     if signer is not None:
         signed = _signed(made, spec, signer, started=started)
-        beside = out.with_name(f"{out.name}{PROVENANCE_SUFFIX}")
         write_whole(beside, canonical_json(signed.to_object()))
         say(f"{beside}: signed by builder {signer.public.keyid}")
     emit(

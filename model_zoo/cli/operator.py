@@ -27,6 +27,7 @@ from model_zoo.cli.trust_files import (
     role_keys,
     say_who_must_sign,
     write_file,
+    write_new,
 )
 from model_zoo.cosigning import cosign_resigned
 from model_zoo.errors import InvalidSpecError
@@ -221,7 +222,7 @@ def renew(
             else RoleKeys(keys=(author.key.public,))
         )
         files = publishing.resign(transport, publisher, author=author, keys=keys)
-    write_file(out, resigned_file(files))
+    write_new(out, resigned_file(files))
     say(f"wrote {out}; every other holder runs: zoo trust sign {out} --key KEY.pem")
     say(f"then the operator: zoo trust delegate {publisher} --with {out}")
     emit({"roles": sorted(files)})
