@@ -55,9 +55,10 @@ def side_by_side(
 
 def _show(axes: Axes, image: Tensor) -> None:
     """Draw one (C, H, W) uint8 image without ticks."""
+    pixels = image.permute(1, 2, 0).numpy()
     if len(image) == 1:
-        axes.imshow(image[0], cmap="gray", vmin=0, vmax=255)
+        axes.imshow(pixels[..., 0], cmap="gray", vmin=0, vmax=255)
     else:
-        axes.imshow(image.permute(1, 2, 0))
+        axes.imshow(pixels)
     axes.set_xticks([])
     axes.set_yticks([])
