@@ -13,7 +13,7 @@ from model_zoo.cli.specs import read_spec
 from model_zoo.errors import ExpectationError
 from model_zoo.events import JobEvent
 from model_zoo.keys import PublicKey
-from model_zoo.transport import printable
+from model_zoo.text import printable
 
 JobId = Annotated[str, typer.Argument(help="The job's id.")]
 

@@ -41,7 +41,7 @@ from model_zoo.locks import (
 )
 from model_zoo.names import ModelName, ReleaseName
 from model_zoo.policy import TrustPolicy, VerificationPolicy, read_policy
-from model_zoo.transport import printable
+from model_zoo.text import printable
 from model_zoo.trust.pulling import verify_folder
 from model_zoo.verification import VerifiedRelease, verify_directory
 

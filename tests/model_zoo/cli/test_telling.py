@@ -64,7 +64,7 @@ def test_a_withdrawal_that_a_lying_server_tells_stays_on_its_line(
 
     with answering(answer) as url:
         shown = zoo_command("show", "alice/digits", "--url", url)
-    assert "x?verified" in shown.said
+    assert r"x\nverified" in shown.said
     assert not [line for line in shown.said.splitlines() if line.startswith("verified")]
 
 
@@ -169,6 +169,6 @@ def test_a_watched_job_is_told_in_readable_lines(zoo_command: Zoo) -> None:
     assert watched.said.splitlines()[:4] == [
         "   1  started    attempt 1, worker w1",
         "   2  progress   epoch 1 of 2, loss 0.25, accuracy 97.10%",
-        "   3  log        text a?   9  succeeded",
+        r"   3  log        text a\n   9  succeeded",
         "   4  succeeded",
     ]
