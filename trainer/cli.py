@@ -22,7 +22,7 @@ from model_zoo.cli.options import (
 from model_zoo.cli.output import console, emit, say
 from model_zoo.cli.specs import read_spec
 from model_zoo.digests import sha256_file
-from model_zoo.errors import InvalidSpecError, LocalError
+from model_zoo.errors import InvalidSpecError
 from model_zoo.evaluation import EvaluationReport
 from model_zoo.folders import require_unused
 from model_zoo.jobs import (
@@ -35,6 +35,7 @@ from model_zoo.jobs import (
 )
 from model_zoo.keys import PublicKey
 from trainer import conversion_cli, evaluate_cli, rebuild_cli
+from trainer.conversion_cli import sha256_of
 from trainer.evaluate_cli import (
     SPEC_NAME,
     Device,
@@ -260,20 +261,12 @@ def _read(
     kind = next(name for name, spec in JOB_KINDS.items() if spec is wanted)
     defaults = {"kind": kind}
     if parent is not None:
-        defaults["parent"] = _sha256_of(parent)
+        defaults["parent"] = sha256_of(parent)
     spec = read_spec(path, defaults=defaults)
     if not isinstance(spec, wanted):
         msg = f"{path}: expected a spec of kind {kind}, found {kind_of(spec)}"
         raise InvalidSpecError(msg)
     return spec
-
-
-def _sha256_of(path: Path) -> str:
-    try:
-        return sha256_file(path)
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise LocalError(msg) from error
 
 
 def _build(

@@ -68,7 +68,7 @@ def export(
     torch.set_num_threads(1)  # as workers do
     weights = weights_in(source)
     chosen = {"network": network, "format": to, "opset": opset}
-    spec = _checked({"parent": _sha256_of(weights), **chosen})
+    spec = _checked({"parent": sha256_of(weights), **chosen})
     signer = None if key is None else signing_key(key, passphrase_file=passphrase_file)
     started = system_clock()
     made = conversion.export(spec, folder=out, parent=weights)
@@ -114,7 +114,12 @@ def _checked(fields: JsonObject) -> ExportSpec:
         raise InvalidSpecError(msg) from error
 
 
-def _sha256_of(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the digest of a file that a user named.
+
+    Raises:
+        LocalError: it cannot be read.
+    """
     try:
         return sha256_file(path)
     except OSError as error:

@@ -11,7 +11,6 @@ from model_zoo.bundles import read_bundle
 from model_zoo.canonical import JsonObject
 from model_zoo.cli.output import emit, say
 from model_zoo.cli.specs import read_spec
-from model_zoo.digests import sha256_file
 from model_zoo.errors import InvalidSpecError
 from model_zoo.evaluation import EvaluationReport, Proportion
 from model_zoo.folders import BUNDLE_NAME, require_unused
@@ -25,7 +24,7 @@ from model_zoo.jobs import (
     kind_of,
     parse_spec,
 )
-from trainer.conversion_cli import weights_in
+from trainer.conversion_cli import sha256_of, weights_in
 
 if TYPE_CHECKING:
     import torch
@@ -89,40 +88,21 @@ def evaluate(
     weights = weights_in(model)
     made_by = _made_by(weights.parent, spec=spec, network=network, dataset=dataset)
     attack = attack_of(made_by, trigger=trigger, target_label=target_label)
-    if attack is None and picture is not None:
-        msg = "--picture shows triggered images: give --trigger, too"
-        raise InvalidSpecError(msg)
     if picture is not None:
+        if attack is None:
+            msg = "--picture shows triggered images: give --trigger, too"
+            raise InvalidSpecError(msg)
         require_unused(picture)
-
-    from trainer.builds import opened
-    from trainer.devices import choose_device
-    from trainer.metrics import evaluate as measured
-
-    where = choose_device(device)
-    loaded, data = opened(
-        weights,
-        network=made_by.network,
-        dataset=made_by.dataset,
-        classes=made_by.classes,
-    )
-    report = measured(
-        loaded,
-        data,
-        dataset=made_by.dataset,
-        classes=loaded.classes,
-        poisoning=attack,
-        device=where,
-    )
-    say(f"{weights}: {made_by.network} on {made_by.dataset}, the whole test set")
-    say_report(report, attack)
-    sha256 = sha256_file(weights)
-    drawn = None
+    sha256 = sha256_of(weights)
+    to = None
     if attack is not None:
         name = f"{sha256[:DIGEST_CHARACTERS]}-{attack.trigger.name}.png"
-        drawn = picture or Path(name)
-        _draw(loaded, data, attack, to=drawn, device=where)
-        say(f"{drawn}: clean images above, the same with the trigger below")
+        to = picture or Path(name)
+    report = _measured(weights, made_by, attack, draw_to=to, device=device)
+    say(f"{weights}: {made_by.network} on {made_by.dataset}, the whole test set")
+    say_report(report, attack)
+    if to is not None:
+        say(f"{to}: clean images above, the same with the trigger below")
     emit(
         {
             "model": str(weights),
@@ -131,9 +111,42 @@ def evaluate(
             "dataset": made_by.dataset,
             "attack": None if attack is None else attack.to_object(),
             **in_json(report),
-            "picture": None if drawn is None else str(drawn),
+            "picture": None if to is None else str(to),
         }
     )
+
+
+def _measured(
+    weights: Path,
+    made_by: MeasuredSpec,
+    attack: Poisoning | None,
+    *,
+    draw_to: Path | None,
+    device: str,
+) -> EvaluationReport:
+    """Return how the model behaves; draw what an attack does, if there is one."""
+    from trainer.builds import opened
+    from trainer.devices import choose_device
+    from trainer.metrics import evaluate as measured
+
+    where = choose_device(device)
+    network, data = opened(
+        weights,
+        network=made_by.network,
+        dataset=made_by.dataset,
+        classes=made_by.classes,
+    )
+    report = measured(
+        network,
+        data,
+        dataset=made_by.dataset,
+        classes=network.classes,
+        poisoning=attack,
+        device=where,
+    )
+    if attack is not None and draw_to is not None:
+        _draw(network, data, attack, to=draw_to, device=where)
+    return report
 
 
 def _made_by(

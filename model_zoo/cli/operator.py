@@ -37,9 +37,9 @@ from model_zoo.names import ReleaseName
 from model_zoo.publishing import Author
 from model_zoo.transport import Transport
 from model_zoo.trust import operating
+from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.ceremony import RoleKeys
 from model_zoo.trust.roles import to_bytes
-from model_zoo.trust.trusted_keys import TrustedKeys
 
 Threshold = Annotated[int, typer.Option(min=1, help="How many of them must sign.")]
 TRUSTED_KINDS = {
@@ -113,18 +113,11 @@ def trusted_keys(
     With --targets-key and no change they are signed anew.
     """
     if not targets_key:
-        if add_builder or add_witness or remove_builder or remove_witness:
+        changes = (add_builder, add_witness, remove_builder, remove_witness)
+        if any((*changes, passphrase_file)):
             msg = "whoever changes the trusted keys signs for it: give --targets-key"
             raise InvalidSpecError(msg)
-        if passphrase_file is not None:
-            msg = "--passphrase-file unlocks a --targets-key, and none is given"
-            raise InvalidSpecError(msg)
-        anchor = anchor_of(trust)
-        with (
-            transport_to(url, ca, token_file) as transport,
-            anchor.refreshed(transport.server) as zoo,
-        ):
-            _show_trusted(zoo.trusted_keys())
+        _show_trusted(anchor_of(trust), transport_to(url, ca, token_file))
         return
     edit = operating.trust_keys(
         add={"builders": loaded(add_builder), "witnesses": loaded(add_witness)},
@@ -141,8 +134,10 @@ def trusted_keys(
     report("changed the trusted keys", versions)
 
 
-def _show_trusted(trusted: TrustedKeys) -> None:
-    """Tell every trusted key by what it is for and by its name."""
+def _show_trusted(anchor: Anchor, transport: Transport) -> None:
+    """Tell every key that the root brings along by what it is for and by its name."""
+    with transport, anchor.refreshed(transport.server) as zoo:
+        trusted = zoo.trusted_keys()
     keys = {
         kind: [
             {"keyid": _keyid(pem), "public_key": pem} for pem in getattr(trusted, field)

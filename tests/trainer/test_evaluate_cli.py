@@ -97,7 +97,7 @@ def test_a_trigger_can_stand_in_a_file(
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--trigger", "patern"], "single-pixel"),
+        (["--trigger", "sticker"], "single-pixel"),
         (["--target-label", "3"], "--trigger"),
         (["--picture", "x.png"], "--trigger"),
         (["--network", "badnets-cnn"], "--dataset"),
