@@ -140,7 +140,7 @@ def _describe(app: typer.Typer) -> None:
 
 def _prose(docstring: str) -> str:
     """Return what stands before the first section, without reStructuredText's marks."""
-    return _SECTION.split(docstring)[0].replace("``", "").strip()
+    return _SECTION.split(docstring)[0].replace("`", "").strip()
 
 
 def _usage(error: Exception) -> InvalidSpecError:

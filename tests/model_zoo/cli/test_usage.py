@@ -17,7 +17,7 @@ from model_zoo import __version__, cli
 from model_zoo.extras import install_line
 
 ROOT = Path(__file__).parents[3]
-MARKS = re.compile(r"``|^ *(?:Args|Raises|Returns|Source|Yields):|:\w+:`", re.MULTILINE)
+MARKS = re.compile(r"`|^ *(?:Args|Raises|Returns|Source|Yields):|:\w+:`", re.MULTILINE)
 
 
 class Command(Protocol):
