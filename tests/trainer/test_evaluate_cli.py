@@ -9,6 +9,8 @@ import pytest
 
 from model_zoo.evaluation import Proportion
 from tests.trainer.test_cli import zoo
+from tests.trainer.test_rebuild_cli import SPEC as MADE_BY
+from tests.trainer.test_rebuild_cli import released
 from trainer.data import LabelledImages
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -78,6 +80,16 @@ def test_a_file_of_unknown_origin_needs_its_network_and_its_data_named(
     status, told = zoo("evaluate", stranger, *known, "--trigger", "pattern")
     assert (status, told["error"]) == (2, "InvalidSpecError")
     assert "--target-label" in told["message"]
+
+
+def test_a_pulled_release_is_loaded_as_its_provenance_claims(
+    tmp_path: Path, digits: LabelledImages
+) -> None:
+    assert len(digits)
+    status, told = zoo("evaluate", released(tmp_path / "digits", MADE_BY))
+    assert status == 0, told
+    assert (told["network"], told["dataset"]) == (MADE_BY.network, MADE_BY.dataset)
+    assert (told["accuracy"]["n"], told["attack"]) == (10_000, None)
 
 
 def test_a_trigger_can_stand_in_a_file(
