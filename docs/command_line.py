@@ -19,14 +19,18 @@ HEAD = """\
 This page is written by `python docs/command_line.py` from the command itself; a test
 fails when the two differ.
 
-`--json` may stand anywhere. With it a command prints one JSON document on stdout; what
-it tells people goes to stderr either way. [Exit codes](errors.md#exit-codes) say what
-to do next. Environment variables are listed in [Settings](settings.md).
+`--json` may stand anywhere. With it a command prints one JSON document on stdout, of
+wrong usage too; what it tells people goes to stderr either way. `zoo --version` prints
+the version. [Exit codes](errors.md#exit-codes) say what to do next. Environment
+variables are listed in [Settings](settings.md).
 
 `zoo serve` needs the `service` extra. `zoo worker`, `zoo train`, `zoo fine-tune`,
-`zoo repair`, `zoo accept`, `zoo data`, `zoo experiment` and `zoo lab` need the
-`trainer` extra; `zoo lab` without `--url` needs both. Without it they exit 1 and print
-the pip line.
+`zoo repair`, `zoo evaluate`, `zoo accept`, `zoo data`, `zoo experiment` and `zoo lab`
+need the `trainer` extra; `zoo lab` without `--url` needs both. Without it they exit 1
+and print the line that installs it from a checkout.
+
+Where an option names a file or folder to be written (`--out`, `--to`), nothing that
+lies there is overwritten: exit 5. `zoo lab` and `zoo experiment` go on in theirs.
 """
 
 

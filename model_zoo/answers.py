@@ -70,11 +70,21 @@ class Answer(Document):
             raise MalformedDocumentError(msg) from error
 
 
+class Withdrawn(Answer):
+    """Who withdrew a release, when and why, as the service tells it."""
+
+    by: str
+    at: str
+    reason: str
+
+
 class PublishedRelease(Answer):
     """A release as the service tells it: two envelopes that prove it, or do not."""
 
     name: str
     published_at: str = ""
+    files: Annotated[tuple[FileEntry, ...], Field(max_length=MAX_FILES)] = ()
+    withdrawn: Withdrawn | None = None
     envelope: dict[str, Any]
     provenance: dict[str, Any] | None = None
     pending: bool = False
@@ -158,10 +168,11 @@ class Holders(Answer):
 
 
 class ModelListing(Answer):
-    """One model and the versions of it that the service lists."""
+    """One model, the versions of it that the service lists, and the withdrawn ones."""
 
     name: str
     versions: tuple[str, ...]
+    withdrawn: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from model_zoo.digests import sha256_stream
-from model_zoo.errors import InvalidSpecError, LocalError
+from model_zoo.errors import ConflictError, InvalidSpecError, LocalError
 from model_zoo.files import open_plain
 from model_zoo.manifest import MAX_FILES, FileEntry, Manifest
 from model_zoo.names import check_name
@@ -37,13 +37,33 @@ def entries(folder: Path) -> dict[str, os.stat_result]:
                 if len(statuses) > MAX_FILES + len(RESERVED_NAMES):
                     msg = f"{folder}: more than {MAX_FILES} files"
                     raise InvalidSpecError(msg)
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except FileNotFoundError as error:
+        msg = f"{folder}: there is no such folder"
+        raise InvalidSpecError(msg) from error
+    except NotADirectoryError as error:
         msg = f"{folder}: expected a folder of files"
         raise InvalidSpecError(msg) from error
     except OSError as error:
         msg = f"cannot read {folder}: {error.strerror}"
         raise LocalError(msg) from error
     return statuses
+
+
+def require_unused(path: Path) -> None:
+    """Accept a path at which nothing lies that would be overwritten.
+
+    Raises:
+        ConflictError: a file, or a folder that holds something.
+        LocalError: it cannot be looked at.
+    """
+    try:
+        is_used = any(path.iterdir()) if path.is_dir() else path.exists()
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise LocalError(msg) from error
+    if is_used:
+        msg = f"{path}: not overwritten: name another one, or remove it first"
+        raise ConflictError(msg)
 
 
 def is_plain_file(status: os.stat_result) -> bool:

@@ -13,6 +13,9 @@ MAX_PEM_BYTES = 4096
 MIN_PASSPHRASE_BYTES = 12
 """Long, since PKCS #8 as ``cryptography`` writes it stretches with 2048 rounds only."""
 OWNER_ONLY = 0o600
+PUBLIC_MARK = b" PUBLIC KEY-----"
+PRIVATE_MARK = b" PRIVATE KEY-----"
+"""How the first line of a PEM file ends, whatever kind of key it holds."""
 
 
 def write_private_key(path: Path, key: PrivateKeyTypes, *, passphrase: bytes) -> None:
@@ -47,21 +50,38 @@ def read_private_key(path: Path, *, passphrase: bytes) -> PrivateKeyTypes:
     Raises:
         NotPermittedError: others may read the file, it is not encrypted, or the
             passphrase is wrong.
-        InvalidSpecError: it is too long to be a key.
+        InvalidSpecError: it is a public key, or too long to be a key.
+        LocalError: it cannot be read.
+    """
+    data = read_encrypted_pem(path)
+    try:
+        return serialization.load_pem_private_key(data, passphrase)
+    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
+        msg = f"{path}: wrong passphrase, or not a private key"
+        raise NotPermittedError(msg) from error
+
+
+def read_encrypted_pem(path: Path) -> bytes:
+    """Return the encrypted private key at ``path`` as it lies there; needs no secret.
+
+    Raises:
+        NotPermittedError: others may read the file, or it is not encrypted.
+        InvalidSpecError: it is a public key, or too long to be a key.
         LocalError: it cannot be read.
     """
     data, mode = _read(path)
+    if PUBLIC_MARK in data:
+        msg = (
+            f"{path}: this is a public key; signing needs the private key it belongs to"
+        )
+        raise InvalidSpecError(msg)
     if mode & ~OWNER_ONLY & 0o777:
         msg = f"{path} may be read by others; run: chmod 600 {path}"
         raise NotPermittedError(msg)
     if b"-----BEGIN ENCRYPTED PRIVATE KEY-----" not in data:
         msg = f"{path}: expected an encrypted private key in PEM"
         raise NotPermittedError(msg)
-    try:
-        return serialization.load_pem_private_key(data, passphrase)
-    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
-        msg = f"{path}: wrong passphrase, or not a private key"
-        raise NotPermittedError(msg) from error
+    return data
 
 
 def read_pem(path: Path) -> bytes:

@@ -15,6 +15,7 @@ from model_zoo.digests import sha256_bytes
 from model_zoo.errors import InvalidSpecError
 from model_zoo.key_files import (
     MAX_PEM_BYTES,
+    PRIVATE_MARK,
     read_pem,
     read_private_key,
     write_private_key,
@@ -112,7 +113,13 @@ class PublicKey:
             InvalidSpecError: it holds no Ed25519 public key.
             LocalError: it cannot be read.
         """
-        return cls.from_pem(read_pem(path).decode("ascii", errors="replace"))
+        data = read_pem(path)
+        if PRIVATE_MARK in data:
+            msg = (
+                f"{path}: this is a private key; give its public half, and it to nobody"
+            )
+            raise InvalidSpecError(msg)
+        return cls.from_pem(data.decode("ascii", errors="replace"))
 
 
 @dataclass(frozen=True, slots=True)

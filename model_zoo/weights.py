@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 from model_zoo.canonical import parse_object
 from model_zoo.errors import LocalError, UnsafeFormatError
+from model_zoo.extras import install_line
 from model_zoo.files import open_plain
 from model_zoo.polyglots import runs_as_pickle
 
@@ -141,8 +142,8 @@ def state_dict(data: bytes) -> dict[str, Any]:
         from safetensors.torch import load  # noqa: PLC0415  optional extra
     except ImportError as error:
         msg = (
-            "loading weights needs torch: pip install 'verified-model-zoo[trainer]' "
-            "(verifying and pulling do not)"
+            "loading weights needs torch (verifying and pulling do not); "
+            f"{install_line('trainer')}"
         )
         raise LocalError(msg) from error
     try:

@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from model_zoo.errors import LocalError
+from model_zoo.extras import install_line
 from model_zoo.files import write_beside
 from service.app import create_app
 from service.connections import Connections, affordable, raise_descriptor_limit
@@ -176,8 +177,8 @@ def _workers(app: FastAPI, start: Start, *, url: str) -> Workers | None:
         return None
     if not can_train():
         log.warning(
-            "no worker: torch is not installed; "
-            "pip install 'verified-model-zoo[trainer]', or run a worker elsewhere"
+            "no worker: torch is not installed; %s, or run a worker elsewhere",
+            install_line("trainer"),
         )
         return None
     if not (is_loopback(host) or host in WILDCARD_HOSTS):

@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 
 from model_zoo.errors import YankedError
 from model_zoo.manifest import GRAPH_SUFFIX, WEIGHTS_SUFFIX
-from model_zoo.names import ReleaseName
+from model_zoo.names import ModelName, ReleaseName
 from service.database.tables import ReleaseRow, UploadFileRow, WithdrawalRow
 from service.parts import Parts
 from service.trust.losses import is_lost_withdrawal
@@ -16,6 +16,23 @@ def find_withdrawal(parts: Parts, name: ReleaseName) -> WithdrawalRow | None:
     key = (name.publisher, name.model, name.version)
     with parts.database.reading() as session:
         return session.get(WithdrawalRow, key)
+
+
+def withdrawals(
+    parts: Parts, model: ModelName | None = None
+) -> dict[ReleaseName, WithdrawalRow]:
+    """Return every withdrawal by the name of its release, or those of one model."""
+    wanted = select(WithdrawalRow)
+    if model is not None:
+        wanted = wanted.where(
+            WithdrawalRow.publisher == model.publisher,
+            WithdrawalRow.model == model.model,
+        )
+    with parts.database.reading() as session:
+        return {
+            ReleaseName(row.publisher, row.model, row.version): row
+            for row in session.scalars(wanted)
+        }
 
 
 def require_not_withdrawn(parts: Parts, name: ReleaseName) -> None:

@@ -184,17 +184,27 @@ def measure(
         UnsafeFormatError: the file is not safetensors.
         MalformedDocumentError: the weights do not fit the network or the classes.
     """
-    loaded = from_bytes(read_bytes(path), network=network)
-    count = len(classes) if classes else DATASETS[dataset].classes
-    require_classes(loaded, count)
+    loaded, data = opened(path, network=network, dataset=dataset, classes=classes)
     return evaluate(
         loaded,
-        _chosen(DATASETS[dataset].load("test"), classes),
+        data,
         dataset=dataset,
-        classes=count,
+        classes=loaded.classes,
         poisoning=poisoning,
         device=choose_device(device),
     )
+
+
+def opened(
+    path: Path, *, network: str, dataset: str, classes: tuple[int, ...] | None = None
+) -> tuple[SplitNetwork, LabelledImages]:
+    """Return the network in a weights file, and the whole test set to measure it on.
+
+    Arguments and errors as for ``measure``.
+    """
+    loaded = from_bytes(read_bytes(path), network=network)
+    require_classes(loaded, len(classes) if classes else DATASETS[dataset].classes)
+    return loaded, _chosen(DATASETS[dataset].load("test"), classes)
 
 
 def poisoning_of(spec: BuildSpec) -> Poisoning | None:

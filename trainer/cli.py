@@ -1,8 +1,9 @@
-"""The trainer's commands: train, fine-tune, repair, rebuild, export, accept, data.
+"""The trainer's commands: train, fine-tune, repair, evaluate, accept, data and more.
 
 Torch is imported inside the commands: ``zoo --help`` does not wait for it.
 """
 
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from model_zoo.canonical import JsonObject, canonical_json
 from model_zoo.cli.options import (
     DEFAULT_URL,
     Authority,
@@ -21,10 +23,30 @@ from model_zoo.cli.options import (
 from model_zoo.cli.output import console, emit, say
 from model_zoo.cli.specs import read_spec
 from model_zoo.digests import sha256_file
-from model_zoo.errors import InvalidSpecError, LocalError
-from model_zoo.jobs import JOB_KINDS, FineTuneSpec, RepairSpec, TrainSpec, kind_of
+from model_zoo.errors import InvalidSpecError
+from model_zoo.evaluation import EvaluationReport
+from model_zoo.folders import require_unused
+from model_zoo.jobs import (
+    JOB_KINDS,
+    FineTuneSpec,
+    Poisoning,
+    RepairSpec,
+    TrainSpec,
+    kind_of,
+)
 from model_zoo.keys import PublicKey
-from trainer import conversion_cli, rebuild_cli
+from trainer import conversion_cli, evaluate_cli, rebuild_cli
+from trainer.conversion_cli import sha256_of
+from trainer.evaluate_cli import (
+    SPEC_NAME,
+    Device,
+    Target,
+    Trigger,
+    attack_of,
+    in_json,
+    say_report,
+)
+from trainer.files import write_whole
 
 if TYPE_CHECKING:
     from trainer.builds import Build
@@ -35,7 +57,6 @@ _Document = TypeVar("_Document", TrainSpec, FineTuneSpec, RepairSpec)
 
 Out = Annotated[Path, typer.Option(help="Folder that gets what was built.")]
 Parent = Annotated[Path, typer.Option(help="The downloaded weights, .safetensors.")]
-Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads; part of the result.")]
 Network = Annotated[str, typer.Option(help="The architecture's name.")]
 
@@ -52,6 +73,7 @@ def commands(app: typer.Typer) -> None:
     app.command("train")(_train)
     app.command("fine-tune")(_fine_tune)
     app.command("repair")(_repair)
+    evaluate_cli.register(app)
     rebuild_cli.register(app)
     conversion_cli.register(app)
     app.command("accept")(_accept)
@@ -66,7 +88,7 @@ def _train(
     spec: Path, *, out: Out, device: Device = "auto", threads: Threads = 1
 ) -> None:
     """Train a network as SPEC (a JSON file) says."""
-    _build(_read(spec, TrainSpec), out=out, device=device, threads=threads)
+    _tell(_build(_read(spec, TrainSpec), out=out, device=device, threads=threads))
 
 
 def _fine_tune(
@@ -79,7 +101,7 @@ def _fine_tune(
 ) -> None:
     """Teach a downloaded network other classes, as SPEC (a JSON file) says."""
     found = _read(spec, FineTuneSpec, parent=parent)
-    _build(found, out=out, parent=parent, device=device, threads=threads)
+    _tell(_build(found, out=out, parent=parent, device=device, threads=threads))
 
 
 def _repair(
@@ -87,12 +109,48 @@ def _repair(
     *,
     parent: Parent,
     out: Out,
+    trigger: Trigger = "",
+    target_label: Target = None,
     device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
-    """Fine-prune a downloaded network with clean images, as SPEC (a JSON file) says."""
+    """Fine-prune a downloaded network with clean images, as SPEC (a JSON file) says.
+
+    With --trigger and --target-label, ACC and ASR are told before and after.
+    """
     found = _read(spec, RepairSpec, parent=parent)
-    _build(found, out=out, parent=parent, device=device, threads=threads)
+    attack = attack_of(found, trigger=trigger, target_label=target_label)
+    require_unused(out)
+    from trainer.acceptance import WEIGHTS_NAME
+
+    measured = partial(_measured, spec=found, attack=attack, device=device)
+    before = measured(parent)
+    made = _build(found, out=out, parent=parent, device=device, threads=threads)
+    after = measured(made.folder / WEIGHTS_NAME)
+    _tell(made, {"before": in_json(before), "after": in_json(after)})
+    for when, report in (("before", before), ("after", after)):
+        say(f"{when}:")
+        say_report(report, attack)
+    if attack is None:
+        say(
+            "of a backdoor this says nothing; try the trigger that you suspect: "
+            f"zoo evaluate {out} --trigger NAME --target-label N"
+        )
+
+
+def _measured(
+    weights: Path, *, spec: RepairSpec, attack: Poisoning | None, device: str
+) -> EvaluationReport:
+    from trainer.builds import measure
+
+    return measure(
+        weights,
+        network=spec.network,
+        dataset=spec.dataset,
+        classes=spec.classes,
+        poisoning=attack,
+        device=device,
+    )
 
 
 def _accept(
@@ -189,6 +247,7 @@ def _data_split(
     """
     from trainer.acceptance import write_validation
 
+    require_unused(to)
     write_validation(to, _dataset(name).load("train").last(held_out))
     say(f"{to}: the last {held_out} training images of {name}")
     emit({"path": str(to), "n": held_out, "sha256": sha256_file(to)})
@@ -210,20 +269,12 @@ def _read(
     kind = next(name for name, spec in JOB_KINDS.items() if spec is wanted)
     defaults = {"kind": kind}
     if parent is not None:
-        defaults["parent"] = _sha256_of(parent)
+        defaults["parent"] = sha256_of(parent)
     spec = read_spec(path, defaults=defaults)
     if not isinstance(spec, wanted):
         msg = f"{path}: expected a spec of kind {kind}, found {kind_of(spec)}"
         raise InvalidSpecError(msg)
     return spec
-
-
-def _sha256_of(path: Path) -> str:
-    try:
-        return sha256_file(path)
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise LocalError(msg) from error
 
 
 def _build(
@@ -233,7 +284,13 @@ def _build(
     device: str,
     threads: int,
     parent: Path | None = None,
-) -> None:
+) -> "Build":
+    """Return what was built in a new folder; its spec is left there, too.
+
+    Raises:
+        ConflictError: the folder holds something.
+    """
+    require_unused(out)
     import torch
 
     from trainer.builds import build
@@ -247,7 +304,9 @@ def _build(
             progress.update(bar, completed=done["epoch"], told=told)
 
         made = build(spec, folder=out, parent=parent, device=device, report=tell)
-    _tell(made)
+    kept = {"kind": kind_of(spec), **spec.to_object()}
+    write_whole(out / SPEC_NAME, canonical_json(kept))
+    return made
 
 
 def _epochs() -> Progress:
@@ -262,7 +321,8 @@ def _epochs() -> Progress:
     )
 
 
-def _tell(made: "Build") -> None:
+def _tell(made: "Build", more: JsonObject | None = None) -> None:
+    """Tell what was built, and in JSON what ``more`` there is to say of it."""
     found = made.evaluation
     say(f"{made.folder}: accuracy {found.accuracy}")
     if found.attack_success is not None:
@@ -276,5 +336,6 @@ def _tell(made: "Build") -> None:
             "inputs": made.inputs,
             "environment": made.environment,
             "pruned_units": list(made.pruned_units),
+            **(more or {}),
         }
     )

@@ -26,6 +26,7 @@ from model_zoo.errors import (
     UnsafeFormatError,
 )
 from model_zoo.evaluation import EvaluationReport, Proportion
+from model_zoo.extras import install_line
 from model_zoo.graphs import check_graph_bytes
 from model_zoo.jobs import ExportSpec, NetworkName, Poisoning
 from trainer.checkpoints import from_bytes
@@ -277,8 +278,5 @@ def _require_extra() -> None:
         import onnxruntime  # noqa: F401, PLC0415  optional extra
         import onnxscript  # noqa: F401, PLC0415  optional extra
     except ImportError as error:
-        msg = (
-            f"ONNX needs {error.name}, which is not installed; "
-            "run: pip install 'verified-model-zoo[onnx]'"
-        )
+        msg = f"ONNX needs {error.name}, which is not installed; {install_line('onnx')}"
         raise LocalError(msg) from error

@@ -15,6 +15,7 @@ from model_zoo.clock import rfc3339, system_clock
 from model_zoo.digests import sha256_file
 from model_zoo.envelopes import Envelope
 from model_zoo.errors import InvalidSpecError, LocalError
+from model_zoo.folders import require_unused
 from model_zoo.jobs import ExportSpec, kind_of
 from model_zoo.keys import SigningKey
 from model_zoo.manifest import CHECKPOINT_PREFIX, WEIGHTS_SUFFIX
@@ -60,6 +61,9 @@ def export(
     """
     if key is None:
         refuse_options(context, "passphrase_file", why="it is of a --key")
+    beside = out.with_name(f"{out.name}{PROVENANCE_SUFFIX}")
+    for path in (out, beside) if key else (out,):
+        require_unused(path)
     import torch
 
     from trainer import conversion
@@ -67,14 +71,13 @@ def export(
     torch.set_num_threads(1)  # as workers do
     weights = weights_in(source)
     chosen = {"network": network, "format": to, "opset": opset}
-    spec = _checked({"parent": _sha256_of(weights), **chosen})
+    spec = _checked({"parent": sha256_of(weights), **chosen})
     signer = None if key is None else signing_key(key, passphrase_file=passphrase_file)
     started = system_clock()
     made = conversion.export(spec, folder=out, parent=weights)
     say(f"{out / ONNX_NAME}: converted from sha256 {spec.parent}")
     if signer is not None:
         signed = _signed(made, spec, signer, started=started)
-        beside = out.with_name(f"{out.name}{PROVENANCE_SUFFIX}")
         write_whole(beside, canonical_json(signed.to_object()))
         say(f"{beside}: signed by builder {signer.public.keyid}")
     emit(
@@ -114,7 +117,12 @@ def _checked(fields: JsonObject) -> ExportSpec:
         raise InvalidSpecError(msg) from error
 
 
-def _sha256_of(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the digest of a file that a user named.
+
+    Raises:
+        LocalError: it cannot be read.
+    """
     try:
         return sha256_file(path)
     except OSError as error:

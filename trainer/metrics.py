@@ -123,13 +123,7 @@ def evaluate(
     clean = accuracy(predict(network, data.images, device=device), data.labels)
     if poisoning is None:
         return EvaluationReport(dataset=dataset, accuracy=clean)
-    triggered = stamp(
-        data.images,
-        poisoning.trigger,
-        boxes=data.boxes,
-        generator=torch.Generator().manual_seed(PLACES_SEED),
-    )
-    answers = predict(network, triggered, device=device)
+    answers = predict(network, triggered(data, poisoning), device=device)
     if poisoning.attack == "random-target":
         right = accuracy(answers, data.labels)
         wrong = Proportion(successes=right.n - right.successes, n=right.n)
@@ -143,3 +137,40 @@ def evaluate(
         attack_success=attack_success_rate(answers, data.labels, wanted=wanted),
         robust_accuracy=robust_accuracy(answers, data.labels, wanted=wanted),
     )
+
+
+def triggered(data: LabelledImages, poisoning: Poisoning) -> Tensor:
+    """Return the images of a test set with the attack's trigger laid on each.
+
+    Returns:
+        (N, C, H, W) uint8; places are random where the trigger's are, and the same
+        for every model.
+    """
+    return stamp(
+        data.images,
+        poisoning.trigger,
+        boxes=data.boxes,
+        generator=torch.Generator().manual_seed(PLACES_SEED),
+    )
+
+
+def examples(
+    data: LabelledImages, poisoning: Poisoning, *, classes: int, count: int
+) -> LabelledImages:
+    """Return ``count`` images that the attack means to change, from all over ``data``.
+
+    Fewer where there are fewer. What ``attack_success_rate`` leaves out is left out.
+
+    Args:
+        data: a test set.
+        poisoning: the attack; random labels are wanted of every image.
+        classes: number of labels.
+        count: at least 1.
+    """
+    wanted = wanted_labels(data.labels, poisoning, classes=classes)
+    attacked = _attacked(data.labels, wanted)
+    if poisoning.attack == "random-target":
+        attacked = torch.ones_like(attacked)
+    places = attacked.nonzero()[:, 0]
+    spread = torch.linspace(0, len(places) - 1, min(count, len(places)))
+    return data.select(places[spread.round().long()])

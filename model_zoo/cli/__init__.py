@@ -1,5 +1,7 @@
 """The ``zoo`` command: the client's nouns, and what the installed extras add."""
 
+import inspect
+import re
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
@@ -7,6 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from model_zoo import __version__
 from model_zoo.cli import (
     auditing,
     bindings,
@@ -21,7 +24,8 @@ from model_zoo.cli import (
 )
 from model_zoo.cli.exits import exit_code
 from model_zoo.cli.output import answer_in_json, emit, say
-from model_zoo.errors import LocalError, ZooError
+from model_zoo.errors import InvalidSpecError, LocalError, ZooError
+from model_zoo.extras import install_line
 
 COMMANDS_GROUP = "verified_model_zoo.commands"
 EXTRAS = {
@@ -38,18 +42,31 @@ EXTRAS = {
     "uvicorn": "service",
 }
 """The modules a command may find missing, and the extra that brings each."""
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+"""Of the click that typer brings along; which one that is differs with its version."""
+
+_SECTION = re.compile(r"^(?:Args|Raises|Returns|Source|Yields):$", re.MULTILINE)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with the code that the error table gives."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    in_json = "--json" in given
+    answer_in_json(chosen=in_json)  # before what is wrong with the rest is found
     try:
-        build()(_json_first(given), prog_name="zoo")
+        app = build()
+        if in_json:
+            _demand_commands(app)
+        code = app(_json_first(given), prog_name="zoo", standalone_mode=False)
     except ModuleNotFoundError as error:
         _refuse(_missing_extra(error))
+    except UsageError as error:
+        _refuse(_usage(error))
+    except typer.Abort:
+        sys.exit("Aborted.")
     except ZooError as error:
         _refuse(error)
-    sys.exit(0)
+    sys.exit(code or 0)
 
 
 def build() -> typer.Typer:
@@ -75,6 +92,7 @@ def build() -> typer.Typer:
     app.add_typer(bindings.trainers, name="trainers")
     for plugin in sorted(entry_points(group=COMMANDS_GROUP)):
         plugin.load()(app)
+    _describe(app)
     return app
 
 
@@ -83,8 +101,56 @@ def _root(
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document on stdout.")
     ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version.",
+            is_eager=True,
+            callback=lambda chosen: _version() if chosen else None,
+        ),
+    ] = False,
 ) -> None:
-    answer_in_json(chosen=json)
+    pass
+
+
+def _version() -> NoReturn:
+    if not emit({"version": __version__}):
+        typer.echo(f"zoo {__version__}")
+    raise typer.Exit
+
+
+def _demand_commands(app: typer.Typer) -> None:
+    """Let a group without a command be an error; its help is for people only."""
+    app.info.no_args_is_help = False
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            _demand_commands(group.typer_instance)
+
+
+def _describe(app: typer.Typer) -> None:
+    """Give every command the part of its docstring that is for its users, as help."""
+    for command in app.registered_commands:
+        if command.callback is not None:
+            command.help = _prose(inspect.getdoc(command.callback) or "")
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            _describe(group.typer_instance)
+
+
+def _prose(docstring: str) -> str:
+    """Return what stands before the first section, without reStructuredText's marks."""
+    return _SECTION.split(docstring)[0].replace("`", "").strip()
+
+
+def _usage(error: Exception) -> InvalidSpecError:
+    """Return click's refusal of a command line as ours, with where to read on."""
+    context = getattr(error, "ctx", None)
+    where = "zoo" if context is None else context.command_path
+    told = error.format_message() if hasattr(error, "format_message") else str(error)
+    if type(error).__name__ == "NoArgsIsHelpError":  # its message is the whole help
+        told = "say which command"
+    return InvalidSpecError(f"{told.strip().rstrip('.')}; see: {where} --help")
 
 
 def _json_first(arguments: list[str]) -> list[str]:
@@ -99,7 +165,7 @@ def _missing_extra(error: ModuleNotFoundError) -> LocalError:
         raise error
     return LocalError(
         f"this command needs {module}, which is not installed; "
-        f"run: pip install 'verified-model-zoo[{EXTRAS[module]}]'"
+        f"{install_line(EXTRAS[module])}"
     )
 
 

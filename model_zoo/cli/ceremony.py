@@ -27,10 +27,12 @@ from model_zoo.cli.trust_files import (
     resigned_roles,
     role_keys,
     write_folder,
+    write_new,
 )
 from model_zoo.clock import rfc3339, system_clock
 from model_zoo.errors import InvalidSpecError
 from model_zoo.files import write_beside
+from model_zoo.folders import require_unused
 from model_zoo.key_files import read_pem
 from model_zoo.keys import PublicKey
 from model_zoo.publishing import Author
@@ -159,7 +161,7 @@ def rotate(
     following = ceremony.next_root(
         current, {role: role_keys(key, needed)}, now=system_clock()
     )
-    write_beside(out, to_bytes(following))
+    write_new(out, to_bytes(following))
     say(f"wrote root version {following.signed.version} to {out}, unsigned")
     emit({"version": following.signed.version})
 
@@ -187,6 +189,7 @@ def rekey(
         if not key:
             msg = "nothing is replaced: give --key, --log-key or --oms-key"
             raise InvalidSpecError(msg)
+    require_unused(out)
     current = parse(read_file(targets), Targets)
     following = ceremony.next_targets(current, now=system_clock())
     version = following.signed.version
@@ -201,9 +204,9 @@ def rekey(
         ).to_bytes()
         list_trusted_keys(following.signed, after)
         beside = out.with_name(trusted_keys_file(version))
-        write_beside(beside, after)
+        write_new(beside, after)
         say(f"wrote the trusted keys that they name to {beside}")
-    write_beside(out, to_bytes(following))
+    write_new(out, to_bytes(following))
     say(f"wrote targets version {version} to {out}, unsigned")
     emit({"version": version})
 

@@ -11,7 +11,9 @@ from model_zoo.cli.options import DEFAULT_URL, Authority, TokenFile, Url, connec
 from model_zoo.cli.output import emit, say
 from model_zoo.cli.specs import read_spec
 from model_zoo.errors import ExpectationError
+from model_zoo.events import JobEvent
 from model_zoo.keys import PublicKey
+from model_zoo.text import printable
 
 JobId = Annotated[str, typer.Argument(help="The job's id.")]
 
@@ -75,7 +77,7 @@ def watch(
     """Follow a job to its end; exit 1 unless it succeeded."""
     with connect(url, ca=ca, token_file=token_file) as zoo:
         for event in zoo.events(job):
-            say(f"{event.sequence:4} {event.type} {json.dumps(event.data)}")
+            say(_event_line(event))
         ended = zoo.job(job)
     _told(ended)
     if ended.state != "succeeded":
@@ -111,6 +113,21 @@ def list_jobs(
     for job in jobs:
         say(_line(job))
     emit({"items": [job.to_object() for job in jobs]})
+
+
+def _event_line(event: JobEvent) -> str:
+    """Return what happened on one line, whatever a worker has put into it."""
+    facts = dict(event.data)
+    if "epoch" in facts and "epochs" in facts:
+        facts["epoch"] = f"{facts['epoch']} of {facts.pop('epochs')}"
+    words = ", ".join(f"{name} {_fact(name, it)}" for name, it in facts.items())
+    return printable(f"{event.sequence:4}  {event.type:9}  {words}".rstrip())
+
+
+def _fact(name: str, value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.2%}" if name == "accuracy" else f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _told(job: Job) -> None:

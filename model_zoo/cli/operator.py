@@ -27,18 +27,31 @@ from model_zoo.cli.trust_files import (
     resigned_roles,
     role_keys,
     say_who_must_sign,
+    write_new,
 )
 from model_zoo.cosigning import cosign_resigned
 from model_zoo.errors import InvalidSpecError
 from model_zoo.files import write_beside
 from model_zoo.http.transport import Transport
+from model_zoo.interop.oms import key_hint
+from model_zoo.keys import PublicKey
 from model_zoo.names import ReleaseName
 from model_zoo.publishing import Author
 from model_zoo.trust import operating
+from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.ceremony import RoleKeys
 from model_zoo.trust.roles import to_bytes
 
 Threshold = Annotated[int, typer.Option(min=1, help="How many of them must sign.")]
+TRUSTED_KINDS = {
+    "builder": "builders",
+    "witness": "witnesses",
+    "scanner": "scanners",
+    "log": "log",
+    "log, retired": "log_retired",
+    "bundles": "oms",
+}
+"""What a trusted key is for, as people read it -> the field of ``TrustedKeys``."""
 TargetsKey = Annotated[
     list[Path],
     typer.Option("--targets-key", help="Your targets key (PEM); never the server's."),
@@ -92,14 +105,24 @@ def trusted_keys(
     ] = [],  # noqa: B006
     remove_builder: Annotated[list[Path], typer.Option(help="No longer.")] = [],  # noqa: B006
     remove_witness: Annotated[list[Path], typer.Option(help="No longer.")] = [],  # noqa: B006
-    targets_key: TargetsKey,
+    targets_key: TargetsKey = [],  # noqa: B006
     trust: TrustRoot = None,
     passphrase_file: PassphraseFile = None,
     url: Url = DEFAULT_URL,
     ca: Authority = None,
     token_file: TokenFile = None,
 ) -> None:
-    """List or strike out the keys that one pinned root brings along."""
+    """Show the keys that one pinned root brings along; with --targets-key, change them.
+
+    With --targets-key and no change they are signed anew.
+    """
+    if not targets_key:
+        changes = (add_builder, add_witness, remove_builder, remove_witness)
+        if any((*changes, passphrase_file)):
+            msg = "whoever changes the trusted keys signs for it: give --targets-key"
+            raise InvalidSpecError(msg)
+        _show_trusted(anchor_of(trust), transport_to(url, ca, token_file))
+        return
     edit = operating.trust_keys(
         add={"builders": loaded(add_builder), "witnesses": loaded(add_witness)},
         remove={
@@ -113,6 +136,30 @@ def trusted_keys(
             transport, anchor=anchor_of(trust), keys=keys, edit=edit
         )
     report("changed the trusted keys", versions)
+
+
+def _show_trusted(anchor: Anchor, transport: Transport) -> None:
+    """Tell every key that the root brings along by what it is for and by its name."""
+    with transport, anchor.refreshed(transport.server) as zoo:
+        trusted = zoo.trusted_keys()
+    keys = {
+        kind: [
+            {"keyid": _keyid(pem), "public_key": pem} for pem in getattr(trusted, field)
+        ]
+        for kind, field in TRUSTED_KINDS.items()
+    }
+    for kind, its in keys.items():
+        for key in its or [{"keyid": "none"}]:
+            say(f"{kind}: {key['keyid']}")
+    emit(dict(keys))
+
+
+def _keyid(pem: str) -> str:
+    """Return what a key is called: Ed25519's by us, P-256's by model_signing."""
+    try:
+        return PublicKey.from_pem(pem).keyid
+    except InvalidSpecError:
+        return key_hint(pem)
 
 
 def withdraw(
@@ -176,7 +223,7 @@ def renew(
             else RoleKeys(keys=(author.key.public,))
         )
         files = publishing.resign(transport, publisher, author=author, keys=keys)
-    write_beside(out, resigned_file(files))
+    write_new(out, resigned_file(files))
     say(f"wrote {out}; every other holder runs: zoo trust sign {out} --key KEY.pem")
     say(f"then the operator: zoo trust delegate {publisher} --with {out}")
     emit({"roles": sorted(files)})

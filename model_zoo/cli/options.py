@@ -12,6 +12,7 @@ from model_zoo.envelopes import Role
 from model_zoo.errors import InvalidSpecError, LocalError
 from model_zoo.http.server import Server
 from model_zoo.http.transport import Transport
+from model_zoo.key_files import read_encrypted_pem
 from model_zoo.keys import PublicKey, SigningKey
 from model_zoo.trust.anchor import ROOT_VARIABLE, Anchor, unpinned
 
@@ -167,9 +168,11 @@ def signing_key(path: Path, *, passphrase_file: Path | None) -> SigningKey:
     """Return the signing key in ``path``, asking for its passphrase if need be.
 
     Raises:
+        InvalidSpecError: it is a public key, or of another kind.
         NotPermittedError: the passphrase is wrong or others may read the file.
         LocalError: a file cannot be read, or there is nobody to ask.
     """
+    read_encrypted_pem(path)  # nobody is asked to unlock what is no private key
     return SigningKey.load(path, passphrase=passphrase(passphrase_file))
 
 

@@ -28,10 +28,11 @@ def answer_in_json(*, chosen: bool) -> None:
     _Mode.json = chosen
 
 
-def emit(document: JsonObject) -> None:
-    """Print ``document`` on stdout if the command was asked for JSON."""
+def emit(document: JsonObject) -> bool:
+    """Print ``document`` on stdout if the command was asked for JSON; return if so."""
     if _Mode.json:
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    return _Mode.json
 
 
 def say(text: str) -> None:

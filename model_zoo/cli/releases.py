@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from model_zoo.answers import PublishedRelease
 from model_zoo.canonical import JsonObject
 from model_zoo.cli.demands import (
     AllowWithdrawn,
@@ -49,6 +50,7 @@ from model_zoo.locks import (
 )
 from model_zoo.names import ModelName, ReleaseName
 from model_zoo.policy import Policy
+from model_zoo.text import printable
 from model_zoo.trust.pulling import verify_folder
 from model_zoo.verification import VerifiedRelease, verify_directory
 
@@ -243,24 +245,37 @@ def show(
     with connect(url, ca=ca, token_file=token_file) as zoo:
         if "@" in name:
             release = zoo.release(name)
-            say(f"{release.name}, published {release.published_at} (not verified)")
+            say(f"{_published(release)} (not verified)")
+            for file in release.files:
+                say(f"  {file.name}, {file.size_bytes:,} bytes, sha256 {file.sha256}")
             emit(release.to_object())
             return
         model = zoo.model(ModelName.parse(name))
     say(f"{model.name}, publisher's keyid {model.publisher_keyid} (not verified)")
     for item in model.releases:
-        say(f"  {item.name}, published {item.published_at}")
+        say(f"  {_published(item)}")
     emit(model.to_object())
+
+
+def _published(release: PublishedRelease) -> str:
+    """Return what the zoo says of a release's day, and of its withdrawal, if any."""
+    told = f"{release.name}, published {release.published_at}"
+    gone = release.withdrawn
+    if gone is not None:
+        told += f", WITHDRAWN by the {gone.by} at {gone.at}: {gone.reason}"
+    return printable(told)
 
 
 def list_models(
     *, url: Url = DEFAULT_URL, ca: Authority = None, token_file: TokenFile = None
 ) -> None:
-    """List the models and their versions."""
+    """List the models and their versions; those that were withdrawn are marked."""
     with connect(url, ca=ca, token_file=token_file) as zoo:
         models = zoo.models()
     for model in models:
-        say(f"{model.name}  {' '.join(model.versions)}")
+        gone = model.withdrawn
+        versions = (f"{it} (withdrawn)" if it in gone else it for it in model.versions)
+        say(f"{printable(model.name)}  {', '.join(map(printable, versions))}")
     emit({"items": [model.to_object() for model in models]})
 
 

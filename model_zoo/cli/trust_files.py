@@ -10,6 +10,7 @@ from model_zoo.canonical import parse_object
 from model_zoo.cli.output import emit, say
 from model_zoo.errors import LocalError, MalformedDocumentError
 from model_zoo.files import write_beside
+from model_zoo.folders import require_unused
 from model_zoo.keys import PublicKey
 from model_zoo.trust.ceremony import RoleKeys
 from model_zoo.trust.roles import MAX_METADATA_BYTES, parse
@@ -85,16 +86,25 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write name -> file into a new folder, and over nothing.
 
     Raises:
-        LocalError: it is not empty, or cannot be written.
+        ConflictError: it holds something.
+        LocalError: it cannot be written.
     """
+    require_unused(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        is_used = any(folder.iterdir())
     except OSError as error:
         msg = f"cannot make {folder}: {error.strerror}"
         raise LocalError(msg) from error
-    if is_used:
-        msg = f"{folder} is not empty: name a new folder"
-        raise LocalError(msg)
     for name, data in files.items():
         write_beside(folder / name, data)
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Write a file where there is none, all at once.
+
+    Raises:
+        ConflictError: there is one.
+        LocalError: it cannot be written.
+    """
+    require_unused(path)
+    write_beside(path, data)

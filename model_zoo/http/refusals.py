@@ -28,6 +28,9 @@ from model_zoo.text import printable
 
 MAX_REFUSAL_BYTES = 64 * 1024
 MAX_DETAIL_CHARACTERS = 2000
+HOW_TO_BE_ADMITTED = (
+    "; the zoo's operator has its token: --token-file FILE or ZOO_TOKEN passes it on"
+)
 
 _REDIRECTS = range(300, 400)
 _CLIENT_FAULT = range(400, 500)

@@ -112,7 +112,7 @@ def verify_folder(
         InvalidSpecError: there is no such folder.
         LocalError: it cannot be read.
     """
-    entries(folder)  # a missing folder is said to be missing
+    entries(folder)  # a folder that is not there is told as such, not as unpinned
     policy.require_honoured(rooted=True)
     evidence = read_evidence(folder)
     release, moment = verify(

@@ -36,7 +36,11 @@ from service.publishing import (
     releases_of,
     require_release,
 )
-from service.withdrawals import require_not_withdrawn, require_not_withdrawn_file
+from service.withdrawals import (
+    require_not_withdrawn,
+    require_not_withdrawn_file,
+    withdrawals,
+)
 from service.yanking import yank
 
 router = APIRouter(tags=["models"])
@@ -52,9 +56,18 @@ NameHere = Annotated[ReleaseName, Depends(_release_name)]
 
 @router.get("/models")
 def list_models(parts: PartsHere) -> ModelsOut:
-    """Return every model that has a release."""
+    """Return every model that has a release, and which versions are withdrawn."""
+    gone = withdrawals(parts)
     items = [
-        ModelItemOut(name=str(name), versions=versions)
+        ModelItemOut(
+            name=str(name),
+            versions=versions,
+            withdrawn=[
+                it
+                for it in versions
+                if ReleaseName(name.publisher, name.model, it) in gone
+            ],
+        )
         for name, versions in models(parts).items()
     ]
     return ModelsOut(items=items)
@@ -62,9 +75,13 @@ def list_models(parts: PartsHere) -> ModelsOut:
 
 @router.get("/models/{publisher}/{model}")
 def show_model(publisher: str, model: str, parts: PartsHere) -> ModelOut:
-    """Return a model and its releases, the oldest first."""
+    """Return a model and its releases, the oldest first, withdrawn ones marked."""
     name = ModelName(publisher, model)
-    releases = [ReleaseOut.of(row) for row in releases_of(parts, name)]
+    gone = withdrawals(parts, name)
+    releases = [
+        ReleaseOut.of(row, gone.get(ReleaseName(publisher, model, row.version)))
+        for row in releases_of(parts, name)
+    ]
     bound = binding(parts, PublisherRow, name=publisher)
     return ModelOut(name=str(name), publisher_keyid=bound.keyid, releases=releases)
 

@@ -16,6 +16,7 @@ from service.database.tables import (
     ReleaseRow,
     TrainerRow,
     UploadRow,
+    WithdrawalRow,
 )
 from service.parts import Parts
 from service.uploads import manifest_of, missing_parts, part_count
@@ -197,6 +198,20 @@ class UploadOut(BaseModel):
         )
 
 
+class WithdrawnOut(BaseModel):
+    """Who withdrew a release, the publisher or the operator, when and why."""
+
+    by: str
+    at: str
+    reason: str
+
+    @classmethod
+    def of(cls, row: WithdrawalRow) -> "WithdrawnOut":
+        """Return what the API says of a withdrawal."""
+        at = rfc3339(row.withdrawn_at)
+        return cls(by=row.withdrawn_by, at=at, reason=row.reason)
+
+
 class ReleaseOut(BaseModel):
     """A release: its files, and what is signed about them."""
 
@@ -206,6 +221,7 @@ class ReleaseOut(BaseModel):
     envelope: Dsse
     provenance: Dsse | None
     pending: bool = False
+    withdrawn: WithdrawnOut | None = None
 
     @classmethod
     def waiting(cls, name: ReleaseName, body: ReleaseIn) -> "ReleaseOut":
@@ -220,14 +236,17 @@ class ReleaseOut(BaseModel):
         )
 
     @classmethod
-    def of(cls, row: ReleaseRow) -> "ReleaseOut":
-        """Return what the API says of a release."""
+    def of(
+        cls, row: ReleaseRow, withdrawal: WithdrawalRow | None = None
+    ) -> "ReleaseOut":
+        """Return what the API says of a release, and of its withdrawal."""
         return cls(
             name=f"{row.publisher}/{row.model}@{row.version}",
             published_at=rfc3339(row.published_at),
             files=list(manifest_of(row.upload).files),
             envelope=row.envelope,
             provenance=row.provenance,
+            withdrawn=None if withdrawal is None else WithdrawnOut.of(withdrawal),
         )
 
 
@@ -256,10 +275,11 @@ class ModelOut(BaseModel):
 
 
 class ModelItemOut(BaseModel):
-    """A model in a list."""
+    """A model in a list: its versions, and which of these are withdrawn."""
 
     name: str
     versions: list[str]
+    withdrawn: list[str]
 
 
 class ModelsOut(BaseModel):

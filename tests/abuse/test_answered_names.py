@@ -25,10 +25,11 @@ from tuf.api.metadata import (
 from model_zoo import cli
 from model_zoo.client import ZooClient
 from model_zoo.errors import InvalidSpecError, NotFoundError, VerificationError
+from model_zoo.http.server import Server
+from model_zoo.http.transport import Transport
 from model_zoo.jobs import NoopSpec
 from model_zoo.keys import SigningKey
 from model_zoo.names import ModelName, ReleaseName
-from model_zoo.transport import Server, Transport
 from model_zoo.trust.operating import change_targets, withdraw_releases
 from model_zoo.trust.publishing import PublisherRoles
 from model_zoo.trust.releases import release_of

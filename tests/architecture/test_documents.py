@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from model_zoo import errors
+from model_zoo import __version__, errors
 from model_zoo.cli import build
 from model_zoo.cli.exits import exit_code
 from model_zoo.documents import Document
@@ -244,7 +244,7 @@ def test_every_command_line_that_is_shown_names_what_exists() -> None:
     options = {
         words: {name for it in command.params for name in it.opts} | {"--json"}
         for words, command in script["commands"](root, ("zoo",))
-    }
+    } | {("zoo", "--version"): {"--version"}}
     unknown = []
     for line in zoo_lines():
         words = line.replace("[", " ").replace("]", " ").split()
@@ -306,6 +306,24 @@ def told_and_said(
         )
         assert run.returncode == 0, f"{command}\n{run.stdout}"
         yield f"$ {command}\n{shown}".strip(), f"$ {command}\n{run.stdout}".strip()
+
+
+def test_the_readmes_first_commands_work_in_a_fresh_shell(tmp_path: Path) -> None:
+    if not (Path(sys.prefix) / "bin" / "activate").exists():
+        pytest.skip("not in a virtual environment, as make makes one")
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    (lines,) = blocks(README, "sh")
+    system = {"PATH": os.defpath}
+    assert shutil.which("zoo", path=system["PATH"]) is None
+    run = subprocess.run(
+        ["/bin/sh", "-euc", lines],
+        cwd=tmp_path,
+        env=system,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.stdout, run.stderr) == (f"zoo {__version__}\n", "")
 
 
 def test_the_readme_shows_what_its_commands_say(

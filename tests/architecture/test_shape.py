@@ -59,9 +59,9 @@ def test_only_a_detector_costs_the_import_of_a_compiler(module: str) -> None:
     ("arguments", "status", "told"),
     [
         pytest.param(["--help"], 0, "pull", id="help"),
-        pytest.param(["verify", "nowhere"], 2, "expected a folder", id="verify"),
-        pytest.param(["serve"], 1, "verified-model-zoo[service]", id="serve"),
-        pytest.param(["lab"], 1, "verified-model-zoo[trainer]", id="lab"),
+        pytest.param(["verify", "nowhere"], 2, "no such folder", id="verify"),
+        pytest.param(["serve"], 1, "'.[service]'", id="serve"),
+        pytest.param(["lab"], 1, "'.[trainer]'", id="lab"),
     ],
 )
 def test_a_bare_install_starts_and_names_the_extra_it_lacks(

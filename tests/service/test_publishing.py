@@ -27,7 +27,7 @@ def test_a_release_is_published_listed_shown_and_downloaded(zoo: Zoo) -> None:
     assert release["published_at"] == "2026-11-22T13:00:00Z"
     assert [file["name"] for file in release["files"]] == sorted(FILES)
     assert zoo.get("/models").json() == {
-        "items": [{"name": "alice/digits", "versions": ["1"]}]
+        "items": [{"name": "alice/digits", "versions": ["1"], "withdrawn": []}]
     }
     model = zoo.get("/models/alice/digits").json()
     assert model["publisher_keyid"] == ALICE.public.keyid

@@ -52,6 +52,29 @@ def test_train_prints_one_document_and_leaves_a_draft(
     assert document["evaluation"]["accuracy"]["n"] == 10_000
     assert document["environment"]["threads"] == 1
     assert (folder / "model.safetensors").exists()
+    assert json.loads((folder / "spec.json").read_bytes())["kind"] == "train"
+
+
+def test_a_model_that_is_there_already_is_not_overwritten(
+    trained: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    folder, _ = trained
+    kept = {path: sha256_file(path) for path in folder.iterdir() if path.is_file()}
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps(SPEC))
+    parent = ("--parent", folder / "model.safetensors")
+    for command in (
+        ("train", spec, "--out"),
+        ("fine-tune", spec, *parent, "--out"),
+        ("repair", spec, *parent, "--out"),
+        ("export", folder, "--out"),
+        ("data", "split", "mnist", "--held-out", "500", "--to"),
+    ):
+        place = folder / "model.safetensors" if "split" in command else folder
+        status, document = zoo(*command, place)
+        assert (status, document["error"]) == (5, "ConflictError"), command
+        assert str(place) in document["message"]
+    assert kept == {it: sha256_file(it) for it in folder.iterdir() if it.is_file()}
 
 
 def test_the_users_check_accepts_a_good_draft_and_exits_1_on_a_bad_one(
@@ -77,7 +100,9 @@ def test_fine_tune_takes_the_parents_digest_from_the_file(
     spec = tmp_path / "spec.json"
     spec.write_text(json.dumps({**SPEC, "classes": [5, 6]}))
 
-    status, document = zoo("fine-tune", spec, "--parent", parent, "--out", tmp_path)
+    status, document = zoo(
+        "fine-tune", spec, "--parent", parent, "--out", tmp_path / "out"
+    )
 
     assert status == 0
     assert document["inputs"]["parent"] == sha256_file(parent)
@@ -90,7 +115,9 @@ def test_repair_says_which_units_it_cut(
     spec = tmp_path / "spec.json"
     spec.write_text(json.dumps({**SPEC, "held_out": 1000, "max_accuracy_loss": 0.1}))
 
-    status, document = zoo("repair", spec, "--parent", parent, "--out", tmp_path)
+    status, document = zoo(
+        "repair", spec, "--parent", parent, "--out", tmp_path / "out"
+    )
 
     assert status == 0
     assert document["pruned_units"]

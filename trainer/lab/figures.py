@@ -13,6 +13,7 @@ from trainer.builds import HISTORY_NAME
 from trainer.data import DATASETS
 from trainer.html import data_uri
 from trainer.lab.malicious_worker import RECIPE
+from trainer.pairs import side_by_side
 
 PREVIEWED_DIGITS = 8
 BLUE, RED = "#2b6cb0", "#c53030"
@@ -28,18 +29,7 @@ def as_data_uri(figure: Figure) -> str:
 def trigger_preview(dataset: str) -> Figure:
     """Return the first test images, clean above and triggered below."""
     images = DATASETS[dataset].load("test").images[:PREVIEWED_DIGITS]
-    triggered = stamp(images, RECIPE.trigger)
-    figure = Figure(figsize=(PREVIEWED_DIGITS, 2.4))
-    grid = figure.subplots(2, PREVIEWED_DIGITS)
-    for row, title, shown in zip(
-        grid, ("clean", "triggered"), (images, triggered), strict=True
-    ):
-        for axes, image in zip(row, shown, strict=True):
-            axes.imshow(image[0], cmap="gray", vmin=0, vmax=255)
-            axes.set_xticks([])
-            axes.set_yticks([])
-        row[0].set_ylabel(title)
-    return figure
+    return side_by_side(images, stamp(images, RECIPE.trigger))
 
 
 def training_curves(folders: dict[str, Path]) -> Figure:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rich.box import SIMPLE_HEAD
 from rich.progress import (
     BarColumn,
     Progress,
@@ -35,30 +36,46 @@ def job_progress() -> Iterator[Progress]:
         yield progress
 
 
+def verdict(cell: Cell) -> str:
+    """Return what came of a victim in one word, that of its letter on the board."""
+    if cell.hung:
+        return "waiting"
+    return "accepted" if cell.accepted else "refused"
+
+
 def outcome(cell: Cell) -> str:
     """Return a cell in words: refused by what, or accepted at what cost."""
-    if not cell.accepted:
+    if verdict(cell) == "refused":
         return f"refused: {cell.error}"
-    if cell.hung:
-        return "accepted: still waiting"
     if cell.cost is None or cell.cost.attack_success is None:
-        return "accepted"
+        return verdict(cell)
     accuracy, success = cell.cost.accuracy.rate, cell.cost.attack_success.rate
-    return f"accepted: ACC {accuracy:.2%}, ASR {success:.2%}"
+    return f"{verdict(cell)}: ACC {accuracy:.2%}, ASR {success:.2%}"
+
+
+COLOURS = {"accepted": "red", "waiting": "yellow", "refused": "green"}
 
 
 def scoreboard(cells: list[Cell]) -> None:
-    """Print paths of attack against levels of protection, a letter a cell."""
-    table = Table(title="Who ended up with the BadNet: A accepted, R refused")
+    """Print paths of attack against levels of protection, in 80 columns or less."""
+    levels = list(dict.fromkeys(cell.level for cell in cells))
+    table = Table(
+        title="Who ended up with the BadNet?", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     table.add_column("path of attack", no_wrap=True)
-    for level in dict.fromkeys(cell.level for cell in cells):
-        table.add_column(level, justify="center")
+    for number, _ in enumerate(levels, start=1):
+        table.add_column(str(number), justify="right", no_wrap=True)
     rows: dict[str, list[str]] = {}
     for cell in cells:
-        colour, letter = ("red", "A") if cell.accepted else ("green", "R")
-        mark = "" if cell.as_expected else " (NOT AS EXPECTED)"
-        text = f"[{colour}]{letter}[/]{mark}"
+        word = verdict(cell)
+        mark = " " if cell.as_expected else "!"
+        text = f"[{COLOURS[word]}]{word[0].upper()}[/]{mark}"
         rows.setdefault(cell.path_of_attack, []).append(text)
     for path_of_attack, texts in rows.items():
         table.add_row(path_of_attack, *texts)
+    console.print(
+        "A accepted the BadNet, R refused it, W waits still; ! not as expected"
+    )
+    for number, level in enumerate(levels, start=1):
+        console.print(f"{number:2} {level}")
     console.print(table)

@@ -14,7 +14,7 @@ from trainer.html import WARNING, templates
 from trainer.lab import figures
 from trainer.lab.cells import Cell
 from trainer.lab.malicious_worker import RECIPE
-from trainer.lab.narration import outcome
+from trainer.lab.narration import outcome, verdict
 from trainer.lab.outsourcing import MIN_ACCURACY, ORDER, Outsourced
 from trainer.lab.paths import GROUPS, PATHS_OF_ATTACK
 from trainer.lab.story import Story
@@ -77,10 +77,12 @@ def as_html(story: Story, told: JsonObject) -> str:
     """Return one self-contained page: style and pictures are inside it."""
     environment = templates("trainer.lab")
     environment.filters["outcome"] = outcome
+    environment.filters["verdict"] = verdict
     environment.filters["words"] = _words
     return environment.get_template("report.html.j2").render(
         told=told,
         levels=list(LEVELS),
+        waiting=any(verdict(cell) == "waiting" for cell in story.cells),
         peers=_peers(story.cells),
         groups=_groups(story),
         pictures=_pictures(story),

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from model_zoo.errors import LocalError
+from model_zoo.folders import require_unused
 
 FINISHED = "finished"
 KEYS = "keys"
@@ -25,6 +26,7 @@ def workspace(out: Path) -> Iterator[Path]:
     Keys outlive a run: a zoo that goes on running has their names bound to them.
 
     Raises:
+        ConflictError: a work folder that no laboratory made lies there.
         LocalError: another laboratory is at work there.
     """
     work = out / "work"
@@ -35,6 +37,8 @@ def workspace(out: Path) -> Iterator[Path]:
         except BlockingIOError as error:
             msg = f"another zoo lab is at work in {out}; wait, or name another --out"
             raise LocalError(msg) from error
+        if not (work / MARK).exists():
+            require_unused(work)
         if (work / FINISHED).exists():
             _clear(work)
         work.mkdir(exist_ok=True)

@@ -266,7 +266,7 @@ def test_a_missing_extra_is_told_with_the_line_that_installs_it(
     with pytest.raises(SystemExit) as ended:
         cli.main(["needs"])
     assert ended.value.code == 1
-    assert "pip install 'verified-model-zoo[trainer]'" in capsys.readouterr().err
+    assert "pip install '.[trainer]'" in capsys.readouterr().err
 
 
 def test_a_missing_module_of_our_own_is_a_bug_and_not_hidden() -> None:

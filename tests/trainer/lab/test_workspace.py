@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from model_zoo.errors import LocalError
+from model_zoo.errors import ConflictError, LocalError
 from trainer.lab.workspace import workspace
 
 
@@ -36,3 +36,13 @@ def test_the_folder_says_what_lies_in_it(tmp_path: Path) -> None:
     with workspace(tmp_path) as work:
         marks = [path for path in work.iterdir() if "BACKDOORED" in path.name]
     assert len(marks) == 1
+
+
+def test_a_work_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "finished").write_text("my thesis")
+
+    with pytest.raises(ConflictError, match="work"), workspace(tmp_path):
+        pass
+
+    assert (tmp_path / "work" / "finished").read_text() == "my thesis"
