@@ -5,7 +5,6 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
-from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 
 from model_zoo.clock import rfc3339
 from model_zoo.trust.roles import (
@@ -14,9 +13,11 @@ from model_zoo.trust.roles import (
     ROOT,
     SNAPSHOT,
     TIMESTAMP,
-    parse,
+    YANKED,
+    bin_prefix,
 )
 from service.database.tables import MetadataRow
+from service.trust import state
 
 WARNING_SHARE = 4
 """A warning comes when a quarter of the usual life is left: six hours of a day."""
@@ -40,9 +41,14 @@ class Expiring:
 
 
 def expiring(session: Session, *, now: datetime) -> list[Expiring]:
-    """Return the roles whose life is nearly over, the next to die first."""
+    """Return the roles whose life is nearly over, the next to die first.
+
+    The bins of withdrawn files are left out: each lives as long as the role above them,
+    or longer, and whoever asks whether the service is well shall not wait for them.
+    """
     newest = (
         select(MetadataRow.role, func.max(MetadataRow.version).label("version"))
+        .where(MetadataRow.role.not_like(f"{bin_prefix(YANKED)}-%"))
         .group_by(MetadataRow.role)
         .subquery()
     )
@@ -53,7 +59,7 @@ def expiring(session: Session, *, now: datetime) -> list[Expiring]:
             & (MetadataRow.version == newest.c.version),
         )
     )
-    found = [Expiring(row.role, _expires(row)) for row in rows]
+    found = [Expiring(row.role, state.expiry_in(row.data)) for row in rows]
     soon = [
         it
         for it in found
@@ -61,13 +67,3 @@ def expiring(session: Session, *, now: datetime) -> list[Expiring]:
         < LIFETIMES.get(it.role, PUBLISHER_LIFETIME)
     ]
     return sorted(soon, key=lambda it: it.expires)
-
-
-def _expires(row: MetadataRow) -> datetime:
-    if row.role == ROOT:
-        return parse(row.data, Root).signed.expires
-    if row.role == SNAPSHOT:
-        return parse(row.data, Snapshot).signed.expires
-    if row.role == TIMESTAMP:
-        return parse(row.data, Timestamp).signed.expires
-    return parse(row.data, Targets).signed.expires
