@@ -14,8 +14,8 @@ MAX_NAMES = 256
 def holders(parts: Parts, sha256: str) -> list[ReleaseName]:
     """Return a release of each publisher that holds the file, the oldest first.
 
-    What was withdrawn is left out: no role vouches for it any more. One of each, so that
-    nobody's many copies leave no room for another's only one.
+    What was withdrawn is left out: no role vouches for it any more. One of each, so
+    that nobody's many copies leave no room for another's only one.
     """
     _require_digest(sha256)
     held = (

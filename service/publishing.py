@@ -259,9 +259,9 @@ def require_room(
     wanted, most = 1 + len(adding.tensors()), parts.settings.max_publisher_targets
     if used + wanted > most:
         msg = (
-            f"{publisher} has {used} of {most} releases and tensor files, and this would "
-            f"add {wanted}: publish fewer files, or ask the operator for another name; "
-            "what is published stays, and can be withdrawn"
+            f"{publisher} has {used} of {most} releases and tensor files, and this "
+            f"would add {wanted}: publish fewer files, or ask the operator for another "
+            "name; what is published stays, and can be withdrawn"
         )
         raise NotPermittedError(msg)
 

@@ -1,8 +1,8 @@
 """Releases that were withdrawn; there is no way back.
 
-The rule is that of clients, ``model_zoo.trust.withdrawals``: what the operator withdraws
-is withdrawn wherever the same file lies; what a publisher withdraws, from his own
-releases, and from who learned of the file if nobody else has it.
+The rule is that of clients, in ``model_zoo.trust.withdrawals``: what the operator
+withdraws is withdrawn wherever the same file lies; what a publisher withdraws, from his
+own releases, and from who learned of the file if nobody else has it.
 """
 
 from collections.abc import Collection
@@ -97,7 +97,7 @@ def require_not_withdrawn_file(session: Session, sha256: str) -> None:
 
 
 def _withdrawals(files: ColumnElement[bool]) -> Select[tuple[WithdrawalRow]]:
-    """Return the question for the withdrawals of releases that hold one of ``files``."""
+    """Return the question for withdrawals of releases that hold one of ``files``."""
     return (
         select(WithdrawalRow)
         .join(

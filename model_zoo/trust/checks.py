@@ -33,7 +33,7 @@ from model_zoo.trust.roles import (
 Check = Callable[[Repository, datetime], Iterator[Finding]]
 
 ONLINE = frozenset({SNAPSHOT, TIMESTAMP, YANKED})
-"""Roles whose keys lie on the server, where a thief may find them; so do their bins'."""
+"""Roles whose keys lie on the server, where a thief may find them; so do the bins'."""
 MIN_ROOT_THRESHOLD = 2
 HEADROOM = 0.25
 """Of the usual lifetime: with less left, whoever should have renewed it has not."""

@@ -249,9 +249,7 @@ def _held(
     return None, None
 
 
-def _holding(
-    zoo: TrustedZoo, name: ReleaseName, sha256: str
-) -> TrustedRelease | None:
+def _holding(zoo: TrustedZoo, name: ReleaseName, sha256: str) -> TrustedRelease | None:
     """Return the release if a role vouches for it and the file is one of its own."""
     try:
         release = read_release(zoo, name)

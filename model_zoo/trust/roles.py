@@ -56,7 +56,7 @@ SPLIT_AFTER = 256
 """Targets in one publisher's role before it splits into bins."""
 BIN_BITS = 3
 YANKED_BIN_BITS = 8
-"""Of the digests that were withdrawn: every client looks some up, none wants them all."""
+"""Of withdrawn digests: every client looks some of them up, and none wants them all."""
 
 DEVELOPMENT = "x-verified-model-zoo-development"
 SIGNED_AT = "x-verified-model-zoo-signed-at"

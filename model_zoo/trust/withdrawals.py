@@ -1,8 +1,8 @@
 """Whose withdrawal reaches which file: a publisher's his own, the operator's every one.
 
-The index of withdrawn files is signed online and not believed: it says where to look. A
-withdrawal counts once its publisher's role, or the operator's, says it of a release that
-held the file.
+The index of withdrawn files is signed online and not believed: it says where to look.
+A withdrawal counts once its publisher's role, or the operator's, says it of a release
+that held the file.
 """
 
 from model_zoo.attestations import vouched_release

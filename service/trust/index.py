@@ -1,14 +1,14 @@
 """The index of withdrawn files: from a digest to whose withdrawals to look for.
 
-It is the role ``zoo~yanked``, signed online. Once it is long it splits into bins, so that
-a client reads one of them for a digest; nobody reads it whole.
+It is the role ``zoo~yanked``, signed online. Once it is long it splits into bins, so
+that a client reads one of them for a digest; nobody reads it whole.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from sqlalchemy import delete
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 from tuf.api.metadata import TargetFile, Targets
 
@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 MAX_ENTRIES, MAX_PUBLISHERS_ENTRIES = 26_000, 20_000
 """Of one bin: 185 bytes each, and clients read 5 MB. The last are the operator's."""
+PATHS_AT_ONCE = 500
+"""In one question to the database."""
 
 
 def indexed(
@@ -54,11 +56,12 @@ def indexed(
     roles = _roles(session, targets)
     told = list(notices)
     by_operator = any(notice.withdrawn_by == "operator" for notice in told)
-    add = _that_fit(
+    changed = _that_fit(
         roles,
-        _entries(session, roles, told),
+        _changed(session, roles, told),
         limit=MAX_ENTRIES if by_operator else MAX_PUBLISHERS_ENTRIES,
     )
+    add = _kept(session, changed)
     following = edited(roles, add=add, now=parts.now())
     return sign_roles(following, parts.trust.snapshot_key)
 
@@ -91,55 +94,69 @@ def _roles(session: Session, targets: Targets | None) -> PublisherRoles:
     )
 
 
-def _entries(
-    session: Session, roles: PublisherRoles, notices: Iterable[YankNotice]
-) -> dict[str, TargetFile]:
-    """Return path -> file of each entry that ``notices`` change, and keep its bytes."""
-    changed: dict[str, WithdrawnFile] = {}
+def _changed(
+    session: Session, roles: PublisherRoles, notices: Collection[YankNotice]
+) -> dict[str, WithdrawnFile]:
+    """Return path -> entry of all that ``notices`` change."""
+    paths = {index_path(it) for notice in notices for it in notice.files.values()}
+    known = {path: file for path in paths if (file := roles.find(path)) is not None}
+    before = _current(session, known)
+    after = dict(before)
     for notice in notices:
         for digest in notice.files.values():
             path = index_path(digest)
-            before = changed.get(path) or _entry(session, roles, path)
-            after = before.with_notice(notice)
-            if after != before:
-                changed[path] = after
-    return {path: _kept(session, path, entry) for path, entry in changed.items()}
+            entry = after.get(path, WithdrawnFile())
+            after[path] = entry.with_notice(notice)
+    return {path: it for path, it in after.items() if it != before.get(path)}
 
 
-def _entry(session: Session, roles: PublisherRoles, path: str) -> WithdrawnFile:
-    """Return what the index says now; what a change before left behind is dropped."""
-    file = roles.find(path)
-    if file is None:
-        return WithdrawnFile()
-    sha256 = file.hashes["sha256"]
-    session.execute(
-        delete(TargetRow).where(TargetRow.path == path, TargetRow.sha256 != sha256)
-    )
-    return WithdrawnFile.read(state.small_target(session, path, sha256) or b"")
+def _current(
+    session: Session, known: Mapping[str, TargetFile]
+) -> dict[str, WithdrawnFile]:
+    """Return what the index says now; what it said before that is dropped."""
+    entries = {}
+    paths = sorted(known)
+    for begin in range(0, len(paths), PATHS_AT_ONCE):
+        some = paths[begin : begin + PATHS_AT_ONCE]
+        rows = session.scalars(select(TargetRow).where(TargetRow.path.in_(some)))
+        for row in rows.all():
+            if row.sha256 == known[row.path].hashes["sha256"]:
+                entries[row.path] = WithdrawnFile.read(row.data)
+            else:
+                session.delete(row)
+    return entries
 
 
 def _that_fit(
-    roles: PublisherRoles, add: Mapping[str, TargetFile], *, limit: int
-) -> dict[str, TargetFile]:
+    roles: PublisherRoles, changed: Mapping[str, WithdrawnFile], *, limit: int
+) -> dict[str, WithdrawnFile]:
     """Return the entries for which there is room in the bin that clients read."""
     bins = roles.spread
     if bins is None:
-        return dict(add)
-    fit: dict[str, TargetFile] = {}
+        return dict(changed)
+    fit: dict[str, WithdrawnFile] = {}
     grown: Counter[str] = Counter()
-    for path, file in add.items():
+    for path, entry in changed.items():
         name = bins.get_role_for_target(path)
         known = roles.bin(name).signed.targets
         if path not in known and len(known) + grown[name] >= limit:
             log.error("%s is full: %s is not found by those who descend", name, path)
             continue
         grown[name] += path not in known
-        fit[path] = file
+        fit[path] = entry
     return fit
 
 
-def _kept(session: Session, path: str, entry: WithdrawnFile) -> TargetFile:
-    data = entry.to_bytes()
-    sha256 = sha256_bytes(data)
-    session.add(TargetRow(path=path, sha256=sha256, data=data))
-    return target_file(path, size_bytes=len(data), sha256=sha256)
+def _kept(
+    session: Session, changed: Mapping[str, WithdrawnFile]
+) -> dict[str, TargetFile]:
+    """Keep the entries; return what the index says of each."""
+    files, rows = {}, []
+    for path, entry in changed.items():
+        data = entry.to_bytes()
+        sha256 = sha256_bytes(data)
+        files[path] = target_file(path, size_bytes=len(data), sha256=sha256)
+        rows.append({"path": path, "sha256": sha256, "data": data})
+    if rows:
+        session.execute(insert(TargetRow), rows)
+    return files

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 from tuf.api.metadata import DelegatedRole, Metadata, Root, Targets
 
 from model_zoo.clock import rfc3339
+from model_zoo.digests import sha256_bytes
 from model_zoo.errors import (
     ConflictError,
     MalformedDocumentError,
@@ -39,13 +40,13 @@ from model_zoo.trust.roles import (
     publisher_paths,
     target_path,
 )
-from model_zoo.trust.yanks import YankNotice
+from model_zoo.trust.yanks import YANK_NAME, YankNotice
 from service.database.tables import PublisherRow, ReleaseRow, WithdrawalRow
 from service.parts import Parts
 from service.trust import state
 from service.trust.accepting import Change, require_lifetime, require_roles
-from service.trust.listing import keep_trusted_keys, unlisted
 from service.trust.index import indexed
+from service.trust.listing import keep_trusted_keys, unlisted
 from service.trust.writing import commit, entry, keep_target
 from service.uploads import manifest_of
 
@@ -334,15 +335,17 @@ def _withdraw(
         # Also after its publisher: the operator's word reaches further.
         row.withdrawn_by, row.reason, row.withdrawn_at = "operator", reason, now
         files = () if release is None else manifest_of(release.upload).tensors()
-        notices.append(
-            YankNotice(
-                release=str(name),
-                withdrawn_by="operator",
-                reason=reason,
-                yanked_at=rfc3339(now),
-                files={file.name: file.sha256 for file in files},
-            )
+        notice = YankNotice(
+            release=str(name),
+            withdrawn_by="operator",
+            reason=reason,
+            yanked_at=rfc3339(now),
+            files={file.name: file.sha256 for file in files},
         )
+        data = notice.to_bytes()  # of which the log has the digest
+        path = target_path(name, YANK_NAME)
+        keep_target(session, path, data, sha256=sha256_bytes(data))
+        notices.append(notice)
     return notices
 
 

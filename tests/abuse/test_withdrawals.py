@@ -9,13 +9,23 @@ import pytest
 
 from model_zoo.attestations import Provenance, sign_provenance, subjects_of
 from model_zoo.client import ZooClient
+from model_zoo.clock import system_clock
 from model_zoo.digests import sha256_file
 from model_zoo.errors import YankedError
 from model_zoo.folders import manifest_of
-from model_zoo.jobs import NoopSpec
+from model_zoo.jobs import ExportSpec, NoopSpec
+from model_zoo.keys import SigningKey
+from model_zoo.manifest import MAX_FILES
+from model_zoo.names import ReleaseName
 from model_zoo.policy import TrustPolicy
 from model_zoo.transport import Server, Transport
 from model_zoo.trust import pulling
+from model_zoo.trust.anchor import Anchor
+from model_zoo.trust.checking import Extent, check_repository
+from model_zoo.trust.lineage import lineage_of
+from model_zoo.trust.observing import Severity
+from model_zoo.trust.operating import change_targets, withdraw_releases
+from model_zoo.trust.yanks import index_path
 from tests.model_zoo.releases import ALICE, BOB, BUILDER, MALLORY, weights
 from tests.model_zoo.servers import anchor_of, open_zoo
 
@@ -65,6 +75,26 @@ class World:
         key = KEYS[name.partition("/")[0]]
         self.zoo.yank(name, reason="I changed my mind", key=key)
 
+    def refuses(self, *names: str) -> None:
+        for name in names:
+            with pytest.raises(YankedError):
+                self.zoo.pull(name, policy=OPEN, to=self.folder / "refused")
+
+    def blob(self, count: int) -> httpx.Response:
+        """Ask for a file by its digest, as a worker does for a parent."""
+        path = f"/api/v1/blobs/{self.digest(count)}"
+        return httpx.get(self.transport.server.url + path, trust_env=False)
+
+    def withdraw(self, name: str) -> None:
+        """Withdraw a release as the operator."""
+        trust = self.folder / "zoo" / "trust"
+        passphrase = (trust / "passphrase").read_bytes()
+        key = SigningKey.load(trust / "targets.pem", passphrase=passphrase)
+        edit = withdraw_releases({ReleaseName.parse(name): "the police asked"})
+        anchor = self.zoo.anchor
+        assert anchor is not None
+        change_targets(self.transport, anchor=anchor, keys=[key], edit=edit)
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
@@ -85,10 +115,111 @@ def test_a_publisher_cannot_revoke_anothers_model(world: World) -> None:
     world.publish("mallory/copy@1", count=4)
     world.yank("mallory/copy@1")
 
+    anchor = world.zoo.anchor
+    assert anchor is not None
     for name in ("alice/base@1", "bob/tuned@1"):
         pulled = world.pull(name)
-        pulling.verify_folder(pulled, anchor=world.zoo.anchor, policy=OPEN)
-    blob = f"{world.transport.server.url}/api/v1/blobs/{world.digest(4)}"
-    assert httpx.get(blob, trust_env=False).content == weights(4)
-    with pytest.raises(YankedError):
-        world.pull("mallory/copy@1")
+        pulling.verify_folder(pulled, anchor=anchor, policy=OPEN)
+    assert world.blob(4).content == weights(4)
+    world.publish("bob/tuned@2", count=6, parent=4)
+    world.pull("bob/tuned@2")
+    world.refuses("mallory/copy@1")
+    lineage = lineage_of(
+        world.transport, ReleaseName.parse("bob/tuned@1"), anchor=anchor
+    )
+    (parent,) = lineage.ancestors
+    assert (parent.release, parent.withdrawn) == ("alice/base@1", None)
+
+
+def test_a_copyists_notice_does_not_take_the_place_of_the_publishers_own(
+    world: World,
+) -> None:
+    """He was first; hers counts all the same, and so it is the other way round."""
+    world.publish("mallory/copy@1", count=4)
+    world.yank("mallory/copy@1")
+    world.yank("alice/base@1")
+
+    world.refuses("mallory/copy@1", "alice/base@1", "bob/tuned@1")
+    assert world.blob(4).status_code == 410
+
+
+def test_what_was_made_from_a_withdrawn_file_that_nobody_else_has_is_refused(
+    world: World,
+) -> None:
+    world.publish("mallory/own@1", count=7)
+    world.publish("bob/taken-in@1", count=8, parent=7)
+    world.yank("mallory/own@1")
+
+    world.refuses("mallory/own@1", "bob/taken-in@1")
+    assert world.blob(7).status_code == 410
+    with pytest.raises(YankedError, match="mallory/own@1"):
+        world.publish("bob/late@1", count=9, parent=7)
+    with pytest.raises(YankedError, match="mallory/own@1"):
+        world.publish("mallory/again@1", count=7)
+    job = ExportSpec(parent=world.digest(7))
+    with pytest.raises(YankedError, match="mallory/own@1"):
+        world.zoo.submit(job, trainer="lab")
+
+
+def test_a_copy_by_another_outlives_its_first_publishers_notice_only(
+    world: World,
+) -> None:
+    """The first publisher's word binds what is his, the operator's every copy."""
+    world.publish("mallory/copy@1", count=4)
+    world.yank("alice/base@1")
+    world.pull("mallory/copy@1")
+    world.pull("bob/tuned@1")
+    assert world.blob(4).status_code == 200
+
+    world.withdraw("alice/base@1")
+    world.refuses("alice/base@1", "mallory/copy@1", "bob/tuned@1")
+    assert world.blob(4).status_code == 410
+    for path in (
+        "/api/v1/models/mallory/copy/releases/1",
+        "/api/v1/models/mallory/copy/releases/1/files/model.safetensors",
+        "/mallory/copy/resolve/1/model.safetensors",
+    ):
+        url = world.transport.server.url + path
+        assert httpx.get(url, trust_env=False).status_code == 410, path
+    with pytest.raises(YankedError, match="the police asked"):
+        world.publish("mallory/copy@2", count=4)
+
+
+def test_many_copies_leave_room_for_the_true_holder(world: World) -> None:
+    """The zoo names holders so that clients can look; each publisher is one of them."""
+    for version in range(3):
+        world.publish(f"mallory/copy@{version}", count=4)
+    said = world.transport.get(f"/holders/{world.digest(4)}")
+    assert said["releases"] == ["alice/base@1", "mallory/copy@0"]
+    world.yank("mallory/copy@0")
+    said = world.transport.get(f"/holders/{world.digest(4)}")
+    assert said["releases"] == ["alice/base@1", "mallory/copy@1"]
+    world.pull("bob/tuned@1")
+    world.refuses("mallory/copy@1")
+
+
+def test_a_long_index_is_read_in_bins_and_stands_every_check(
+    world: World, tmp_path: Path
+) -> None:
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(MAX_FILES):
+        (many / f"shard-{number}.safetensors").write_bytes(weights(number + 100))
+    world.zoo.publish("mallory/many@1", many, key=MALLORY)
+    world.publish("mallory/own@1", count=7)
+    world.yank("mallory/many@1")
+    world.yank("mallory/own@1")
+
+    assert world.zoo.anchor is not None
+    root = world.zoo.anchor.root
+    fresh = Anchor(root=root, cache=tmp_path / "fresh")
+    with fresh.refreshed(world.transport.server) as seen:
+        assert seen.target(index_path(world.digest(7))) is not None
+        bins = [name for name in seen.versions() if name.startswith("zoo~yanked~b-")]
+    assert len(bins) == 1
+    with ZooClient(world.transport.server.url, anchor=fresh) as zoo:
+        zoo.pull("bob/tuned@1", policy=OPEN, to=tmp_path / "pulled")
+    findings = check_repository(
+        world.transport.server, Extent(pinned=root, deep=True), clock=system_clock
+    )
+    assert [it for it in findings if it.severity is Severity.FAILURE] == []
