@@ -33,7 +33,7 @@ from service.parts import Parts, open_parts
 from service.settings import Settings
 from service.trust.adopting import adopt
 from service.trust.freshness import expiring
-from service.trust.writing import is_due, refresh, seed
+from service.trust.writing import is_due, refresh, seed, update_index
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
         with parts.database.writing() as session:
             seed(session, parts)
             adopt(session, parts)
+            update_index(session, parts)
             refresh(session, parts)
         undone.pop_all()
     app = FastAPI(

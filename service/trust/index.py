@@ -7,13 +7,16 @@ that a client reads one of them for a digest; nobody reads it whole.
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 from tuf.api.metadata import TargetFile, Targets
 
+from model_zoo.clock import rfc3339
 from model_zoo.digests import sha256_bytes
-from model_zoo.errors import LocalError
+from model_zoo.errors import LocalError, MalformedDocumentError
+from model_zoo.names import ReleaseName
 from model_zoo.trust.publishing import (
     PublisherRoles,
     edited,
@@ -23,9 +26,10 @@ from model_zoo.trust.publishing import (
 )
 from model_zoo.trust.roles import TARGETS, YANKED, delegation_of
 from model_zoo.trust.yanks import WithdrawnFile, YankNotice, index_path
-from service.database.tables import TargetRow
+from service.database.tables import ReleaseRow, TargetRow, WithdrawalRow
 from service.parts import Parts
 from service.trust import state
+from service.uploads import manifest_of
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +84,40 @@ def renewed_index(
     return sign_roles(renewed(roles, now=parts.now()), parts.trust.snapshot_key)
 
 
+def rebuilt_index(session: Session, parts: Parts) -> dict[str, bytes]:
+    """Return the index with entries in place of the notices that it once held.
+
+    So it was in repositories of before it had bins; of any other nothing changes.
+    """
+    roles = _roles(session, None)
+    known = {} if roles.role is None else roles.role.signed.targets
+    for path, file in known.items():
+        kept = state.small_target(session, path, file.hashes["sha256"]) or b""
+        try:
+            WithdrawnFile.read(kept)
+        except MalformedDocumentError:
+            break
+    else:
+        return {}
+    withdrawn = map(partial(_notice, session), session.scalars(select(WithdrawalRow)))
+    add = _kept(session, _with_notices({}, withdrawn))
+    following = edited(roles, add=add, now=parts.now())
+    return sign_roles(following, parts.trust.snapshot_key)
+
+
+def _notice(session: Session, row: WithdrawalRow) -> YankNotice:
+    release = session.get(ReleaseRow, (row.publisher, row.model, row.version))
+    files = () if release is None else manifest_of(release.upload).tensors()
+    by_operator = row.withdrawn_by == "operator"
+    return YankNotice(
+        release=str(ReleaseName(row.publisher, row.model, row.version)),
+        withdrawn_by="operator" if by_operator else "publisher",
+        reason=row.reason,
+        yanked_at=rfc3339(row.withdrawn_at),
+        files={file.name: file.sha256 for file in files},
+    )
+
+
 def _roles(session: Session, targets: Targets | None) -> PublisherRoles:
     above = targets or state.require(session, TARGETS, Targets).signed
     delegation = delegation_of(above, YANKED)
@@ -101,13 +139,20 @@ def _changed(
     paths = {index_path(it) for notice in notices for it in notice.files.values()}
     known = {path: file for path in paths if (file := roles.find(path)) is not None}
     before = _current(session, known)
+    after = _with_notices(before, notices)
+    return {path: it for path, it in after.items() if it != before.get(path)}
+
+
+def _with_notices(
+    before: Mapping[str, WithdrawnFile], notices: Iterable[YankNotice]
+) -> dict[str, WithdrawnFile]:
     after = dict(before)
     for notice in notices:
         for digest in notice.files.values():
             path = index_path(digest)
             entry = after.get(path, WithdrawnFile())
             after[path] = entry.with_notice(notice)
-    return {path: it for path, it in after.items() if it != before.get(path)}
+    return after
 
 
 def _current(

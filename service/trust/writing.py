@@ -27,7 +27,7 @@ from service.database.tables import MetadataRow, TargetRow
 from service.parts import Parts
 from service.pending import forget_overtaken
 from service.trust import state
-from service.trust.index import renewed_index
+from service.trust.index import rebuilt_index, renewed_index
 
 IN_FLIGHT = timedelta(hours=1)
 """How long a version is served that has a successor: a client may be half-way."""
@@ -81,6 +81,13 @@ def seed(session: Session, parts: Parts) -> None:
     commit(session, parts, {ROOT: trust.root, TARGETS: trust.targets, **signed})
 
 
+def update_index(session: Session, parts: Parts) -> None:
+    """Write the index of withdrawn files anew where an older service wrote it."""
+    changed = rebuilt_index(session, parts)
+    if changed:
+        commit(session, parts, changed)
+
+
 def is_due(session: Session, parts: Parts) -> bool:
     """Whether half of the timestamp's or the snapshot's life is over."""
     now = parts.now()
@@ -109,6 +116,7 @@ def refresh(session: Session, parts: Parts) -> None:
     elif is_due(session, parts):
         data = state.newest(session, SNAPSHOT) or b""
         _write_timestamp(session, parts, data, version=snapshot.version, now=now)
+        _forget(session, now=now)
 
 
 def keep_target(session: Session, path: str, data: bytes, *, sha256: str) -> None:
