@@ -23,7 +23,8 @@ def tell_alive() -> AliveOut:
 def tell_ready(response: Response, parts: PartsHere) -> ReadyOut:
     """Say whether database and storage are there; 503 if one is not, or is too old.
 
-    ``expiring`` lists the roles that clients will refuse before long.
+    ``expiring`` lists the roles that clients will refuse before long. A publisher whose
+    own role has expired takes nobody else along.
     """
     dying: list[Expiring] = []
     try:
@@ -34,7 +35,7 @@ def tell_ready(response: Response, parts: PartsHere) -> ReadyOut:
     else:
         database = True
     storage = os.access(parts.blobs.root, os.W_OK)
-    fresh = all(it.expires > parts.now() for it in dying)
+    fresh = all(it.expires > parts.now() for it in dying if it.stops_everybody)
     if not (database and storage and fresh):
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
     return ReadyOut(

@@ -9,10 +9,12 @@ from sqlalchemy.orm import Session
 from model_zoo.clock import rfc3339
 from model_zoo.trust.roles import (
     LIFETIMES,
+    OPERATOR,
     PUBLISHER_LIFETIME,
     ROOT,
     SNAPSHOT,
     TIMESTAMP,
+    TOP_LEVEL,
     YANKED,
     bin_prefix,
 )
@@ -29,6 +31,11 @@ class Expiring:
 
     role: str
     expires: datetime
+
+    @property
+    def stops_everybody(self) -> bool:
+        """Whether clients are refused all of the zoo, and not one publisher's part."""
+        return self.role.partition("~")[0] in {*TOP_LEVEL, OPERATOR}
 
     def __str__(self) -> str:
         """Return it as one line that says what to do."""

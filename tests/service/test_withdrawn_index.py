@@ -183,6 +183,7 @@ def test_a_true_withdrawal_of_another_file_is_none_of_this_one(
 def test_a_copyist_whose_role_expires_stops_nobody_else(
     zoo: Zoo, tmp_path: Path
 ) -> None:
+    """Neither who asks for the original nor who asks whether the service is ready."""
     zoo.published(NAME, FILES)
     copy = "mallory/copy@1"
     envelope = signed(copy, FILES, MALLORY)
@@ -195,6 +196,9 @@ def test_a_copyist_whose_role_expires_stops_nobody_else(
     withdraw(zoo, notice("mallory/gone@1", [DIGEST]))
 
     assert pull(zoo, tmp_path / "seen", copy, NAME) == NAME
+    ready = zoo.get("/readyz")
+    assert (ready.status_code, ready.json()["fresh"]) == (200, True)
+    assert "mallory expires at " in " ".join(ready.json()["expiring"])
 
 
 def test_a_publisher_has_a_quota_and_withdraws_also_when_it_is_used_up(
