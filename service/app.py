@@ -71,8 +71,8 @@ def create_app(settings: Settings) -> FastAPI:
         sweep(parts)
         with parts.database.writing() as session:
             seed(session, parts)
-            adopt(session, parts)
             update_index(session, parts)
+            adopt(session, parts)
             refresh(session, parts)
         undone.pop_all()
     app = FastAPI(

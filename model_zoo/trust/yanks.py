@@ -22,7 +22,7 @@ YANK_NAME = "yanked.json"
 MAX_REASON_CHARACTERS = 1000
 MAX_NOTICE_BYTES = 64 * 1024
 MAX_INDEX_ENTRY_BYTES = 4 * 1024 * 1024
-"""One name of at most 194 characters for each publisher; targets list some 12,000."""
+"""One name of at most 194 characters for each publisher; targets list some 14,000."""
 
 ReleaseText = Annotated[str, Field(max_length=256)]
 

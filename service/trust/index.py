@@ -7,7 +7,6 @@ that a client reads one of them for a digest; nobody reads it whole.
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from functools import partial
 
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
@@ -70,24 +69,16 @@ def indexed(
     return sign_roles(following, parts.trust.snapshot_key)
 
 
-def renewed_index(
-    session: Session, parts: Parts, *, targets: Targets | None = None
-) -> dict[str, bytes]:
-    """Return the next version of every role of the index, signed anew.
-
-    Args:
-        session: the caller commits.
-        parts: keys and clock.
-        targets: the top-level targets that will delegate; else the current ones.
-    """
-    roles = _roles(session, targets)
+def renewed_index(session: Session, parts: Parts) -> dict[str, bytes]:
+    """Return the next version of every role of the index, signed anew."""
+    roles = _roles(session, None)
     return sign_roles(renewed(roles, now=parts.now()), parts.trust.snapshot_key)
 
 
 def rebuilt_index(session: Session, parts: Parts) -> dict[str, bytes]:
     """Return the index with entries in place of the notices that it once held.
 
-    So it was in repositories of before it had bins; of any other nothing changes.
+    So it was in repositories from before it had bins; of any other nothing changes.
     """
     roles = _roles(session, None)
     known = {} if roles.role is None else roles.role.signed.targets
@@ -99,13 +90,15 @@ def rebuilt_index(session: Session, parts: Parts) -> dict[str, bytes]:
             break
     else:
         return {}
-    withdrawn = map(partial(_notice, session), session.scalars(select(WithdrawalRow)))
+    rows = session.scalars(select(WithdrawalRow)).all()
+    withdrawn = [notice_of(session, row) for row in rows]
     add = _kept(session, _with_notices({}, withdrawn))
     following = edited(roles, add=add, now=parts.now())
     return sign_roles(following, parts.trust.snapshot_key)
 
 
-def _notice(session: Session, row: WithdrawalRow) -> YankNotice:
+def notice_of(session: Session, row: WithdrawalRow) -> YankNotice:
+    """Return what a withdrawal says, with the tensor files of its release."""
     release = session.get(ReleaseRow, (row.publisher, row.model, row.version))
     files = () if release is None else manifest_of(release.upload).tensors()
     by_operator = row.withdrawn_by == "operator"

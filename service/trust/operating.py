@@ -6,7 +6,6 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 from tuf.api.metadata import DelegatedRole, Metadata, Root, Targets
 
-from model_zoo.clock import rfc3339
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import (
     ConflictError,
@@ -41,14 +40,13 @@ from model_zoo.trust.roles import (
     target_path,
 )
 from model_zoo.trust.yanks import YANK_NAME, YankNotice
-from service.database.tables import PublisherRow, ReleaseRow, WithdrawalRow
+from service.database.tables import PublisherRow, WithdrawalRow
 from service.parts import Parts
 from service.trust import state
 from service.trust.accepting import Change, require_lifetime, require_roles
-from service.trust.index import indexed
+from service.trust.index import indexed, notice_of
 from service.trust.listing import keep_trusted_keys, unlisted
 from service.trust.writing import commit, entry, keep_target
-from service.uploads import manifest_of
 
 NO_CHANGE = Change(add={})
 
@@ -325,7 +323,6 @@ def _withdraw(
     notices = []
     for name, reason in reasons.items():
         key = (name.publisher, name.model, name.version)
-        release = session.get(ReleaseRow, key)
         row = session.get(WithdrawalRow, key)
         if row is None:
             row = WithdrawalRow(
@@ -334,14 +331,7 @@ def _withdraw(
             session.add(row)
         # Also after its publisher: the operator's word reaches further.
         row.withdrawn_by, row.reason, row.withdrawn_at = "operator", reason, now
-        files = () if release is None else manifest_of(release.upload).tensors()
-        notice = YankNotice(
-            release=str(name),
-            withdrawn_by="operator",
-            reason=reason,
-            yanked_at=rfc3339(now),
-            files={file.name: file.sha256 for file in files},
-        )
+        notice = notice_of(session, row)
         data = notice.to_bytes()  # of which the log has the digest
         path = target_path(name, YANK_NAME)
         keep_target(session, path, data, sha256=sha256_bytes(data))
