@@ -96,7 +96,7 @@ def require_not_withdrawn_file(session: Session, sha256: str) -> None:
         raise _told(found[0])
 
 
-def _withdrawals(files: ColumnElement[bool]) -> Select[tuple[WithdrawalRow]]:
+def _withdrawals(files: ColumnElement[bool]) -> Select[WithdrawalRow]:
     """Return the question for withdrawals of releases that hold one of ``files``."""
     return (
         select(WithdrawalRow)
