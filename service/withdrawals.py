@@ -30,15 +30,24 @@ def find_withdrawal(parts: Parts, name: ReleaseName) -> WithdrawalRow | None:
         return session.get(WithdrawalRow, key)
 
 
-def require_not_withdrawn(parts: Parts, name: ReleaseName) -> None:
-    """Accept a release that nobody withdrew, nor files of it that its publisher has.
+def require_not_itself_withdrawn(parts: Parts, name: ReleaseName) -> None:
+    """Accept a release for which its role still vouches, whatever its files are.
 
     Raises:
-        YankedError: somebody did; the message says who, when and why.
+        YankedError: somebody withdrew it; the message says who, when and why.
     """
     withdrawal = find_withdrawal(parts, name)
     if withdrawal is not None:
         raise _told(withdrawal)
+
+
+def require_not_withdrawn(parts: Parts, name: ReleaseName) -> None:
+    """Accept a release that nobody withdrew, nor another for files that it holds, too.
+
+    Raises:
+        YankedError: somebody did; the message says who, when and why.
+    """
+    require_not_itself_withdrawn(parts, name)
     with parts.database.reading() as session:
         held = session.scalars(
             select(UploadFileRow.sha256)
