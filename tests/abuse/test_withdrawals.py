@@ -189,6 +189,7 @@ def test_a_copy_by_another_outlives_its_first_publishers_notice_only(
         assert httpx.get(url, trust_env=False).status_code == 410, path
     with pytest.raises(YankedError, match="the police asked"):
         world.publish("mallory/copy@2", count=4)
+    world.withdraw("bob/tuned@1")
     world.passes_every_check()
 
 
