@@ -32,6 +32,7 @@ from service.settings import Settings
 from service.streams import EventStreams
 from service.trust.adopting import adopt
 from service.trust.freshness import expiring
+from service.trust.index import index_after_loss
 from service.trust.losses import take_over_losses
 from service.trust.writing import (
     commit,
@@ -39,7 +40,7 @@ from service.trust.writing import (
     mark_served,
     refresh,
     seed,
-    with_yanked,
+    update_index,
 )
 
 log = logging.getLogger(__name__)
@@ -81,9 +82,10 @@ def create_app(settings: Settings) -> FastAPI:
         with parts.database.writing() as session:
             is_older = take_over_losses(session, parts)
             seed(session, parts)
+            update_index(session, parts)
             adopt(session, parts)
             if is_older:
-                commit(session, parts, with_yanked(session, parts, []))
+                commit(session, parts, index_after_loss(session, parts))
             refresh(session, parts)
         mark_served(parts)
         undone.pop_all()

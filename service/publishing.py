@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 from tuf.api.metadata import TargetFile
 
 from model_zoo.attestations import (
@@ -40,6 +41,7 @@ from service.database.tables import (
     InputRow,
     PublisherRow,
     ReleaseRow,
+    UploadFileRow,
     UploadRow,
     WithdrawalRow,
 )
@@ -48,7 +50,12 @@ from service.trust.accepting import Change, require_roles
 from service.trust.losses import require_not_lost
 from service.trust.writing import commit, entry, keep_target
 from service.uploads import find_upload, manifest_of
-from service.withdrawals import require_not_withdrawn
+from service.withdrawals import (
+    IS_TENSORS,
+    require_held_files,
+    require_not_withdrawn,
+    require_not_withdrawn_file,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +80,12 @@ def publish(
     asked for again. Of two publishers of one version, the first to commit wins.
 
     Raises:
-        NotPermittedError: the publisher is not bound, or another key signed.
+        NotPermittedError: the publisher is not bound, has no room left, or another key
+            signed.
         VerificationError: statement, files or provenance do not fit together.
         ConflictError: the version is taken by other content, or the upload is open.
         NotFoundError: there is no such upload.
+        YankedError: a file, or what it was made from, was withdrawn.
     """
     statement = _opened(parts, name, submission.envelope)
     published = find_release(parts, name)
@@ -201,6 +210,8 @@ def _appear(parts: Parts, name: ReleaseName, submission: Submission) -> ReleaseR
             raise ConflictError(msg)
         statement = submission.envelope.unverified_payload
         require_not_lost(session, str(name), statement)
+        _require_usable(session, name, submission, manifest=manifest_of(upload))
+        require_room(session, parts, name.publisher, adding=manifest_of(upload))
         files = role_targets(name, submission, upload=upload)
         require_roles(
             session,
@@ -226,6 +237,47 @@ def _appear(parts: Parts, name: ReleaseName, submission: Submission) -> ReleaseR
         session.flush()
         session.add_all(_inputs(name, submission))
     return release
+
+
+def require_room(
+    session: Session, parts: Parts, publisher: str, *, adding: Manifest
+) -> None:
+    """Accept a release that leaves the publisher within his quota.
+
+    A release counts as one and each of its tensor files as one more, withdrawn or not:
+    his roles and the index of withdrawn files have to name them for good.
+
+    Raises:
+        NotPermittedError: there is no room.
+    """
+    his = select(ReleaseRow.upload_id).where(ReleaseRow.publisher == publisher)
+    releases = select(func.count()).select_from(his.subquery())
+    tensors = (
+        select(func.count())
+        .select_from(UploadFileRow)
+        .join(ReleaseRow, ReleaseRow.upload_id == UploadFileRow.upload_id)
+        .where(ReleaseRow.publisher == publisher, IS_TENSORS)
+    )
+    used = (session.scalar(releases) or 0) + (session.scalar(tensors) or 0)
+    wanted, most = 1 + len(adding.tensors()), parts.settings.max_publisher_targets
+    if used + wanted > most:
+        msg = (
+            f"{publisher} has {used} of {most} releases and tensor files, and this "
+            f"would add {wanted}: publish fewer files, or ask the operator for another "
+            "name; what is published stays, and can be withdrawn"
+        )
+        raise NotPermittedError(msg)
+
+
+def _require_usable(
+    session: Session, name: ReleaseName, submission: Submission, *, manifest: Manifest
+) -> None:
+    """Accept files, and what they were made from, that nobody would refuse at once."""
+    tensors = [file.sha256 for file in manifest.tensors()]
+    require_held_files(session, name.publisher, tensors)
+    if submission.provenance is not None:
+        for sha256 in vouched_provenance(submission.provenance).inputs.values():
+            require_not_withdrawn_file(session, sha256)
 
 
 def _inputs(name: ReleaseName, submission: Submission) -> list[InputRow]:

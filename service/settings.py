@@ -41,6 +41,7 @@ class Settings:
     part_bytes: int = 8 * MIB
     max_body_bytes: int = 2 * MAX_ENVELOPE_BYTES + MIB
     max_upload_bytes: int = 1 << 40
+    max_publisher_targets: int = 10_000
     upload_lifetime: timedelta = timedelta(hours=24)
     event_poll_seconds: float = 0.2
     max_connections: int = 1000
@@ -63,8 +64,9 @@ class Settings:
         if self.token is not None and len(self.token) < MIN_TOKEN_CHARACTERS:
             msg = f"the token has fewer than {MIN_TOKEN_CHARACTERS} characters"
             raise InvalidSpecError(msg)
-        if min(self.part_bytes, self.max_body_bytes, self.max_upload_bytes) < 1:
-            msg = "a limit of the service is at least one byte"
+        limits = (self.part_bytes, self.max_body_bytes, self.max_upload_bytes)
+        if min(*limits, self.max_publisher_targets) < 1:
+            msg = "a limit of the service is at least one"
             raise InvalidSpecError(msg)
         if min(self.max_connections, self.max_streams, self.max_open_uploads) < 1:
             msg = "a limit of the service is at least one connection, stream or upload"

@@ -1,6 +1,13 @@
-"""Releases that were withdrawn; there is no way back."""
+"""Releases that were withdrawn; there is no way back.
 
-from sqlalchemy import and_, or_, select
+The rule is that of clients, in ``model_zoo.trust.withdrawals``: what the operator
+withdraws is withdrawn wherever the same file lies; what a publisher withdraws, from his
+own releases, and from who learned of the file if nobody else has it.
+"""
+
+from collections.abc import Collection
+
+from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.orm import Session
 
 from model_zoo.errors import YankedError
@@ -9,6 +16,12 @@ from model_zoo.names import ModelName, ReleaseName
 from service.database.tables import ReleaseRow, UploadFileRow, WithdrawalRow
 from service.parts import Parts
 from service.trust.losses import is_lost_withdrawal
+
+OPERATOR_WITHDREW = WithdrawalRow.withdrawn_by == "operator"
+IS_TENSORS = or_(
+    UploadFileRow.name.endswith(WEIGHTS_SUFFIX),
+    UploadFileRow.name.endswith(GRAPH_SUFFIX),
+)
 
 
 def find_withdrawal(parts: Parts, name: ReleaseName) -> WithdrawalRow | None:
@@ -35,11 +48,11 @@ def withdrawals(
         }
 
 
-def require_not_withdrawn(parts: Parts, name: ReleaseName) -> None:
-    """Accept a release that nobody withdrew.
+def require_not_itself_withdrawn(parts: Parts, name: ReleaseName) -> None:
+    """Accept a release for which its role still vouches, whatever its files are.
 
     Raises:
-        YankedError: somebody did; the message says who, when and why.
+        YankedError: somebody withdrew it; the message says who, when and why.
     """
     withdrawal = find_withdrawal(parts, name)
     if withdrawal is not None:
@@ -50,13 +63,73 @@ def require_not_withdrawn(parts: Parts, name: ReleaseName) -> None:
             raise YankedError(msg)
 
 
-def require_not_withdrawn_file(session: Session, sha256: str) -> None:
-    """Accept a file that no withdrawn release holds: nobody should learn from it.
+def require_not_withdrawn(parts: Parts, name: ReleaseName) -> None:
+    """Accept a release that nobody withdrew, nor another for files that it holds, too.
 
     Raises:
-        YankedError: one does.
+        YankedError: somebody did; the message says who, when and why.
     """
-    withdrawal = session.scalar(
+    require_not_itself_withdrawn(parts, name)
+    with parts.database.reading() as session:
+        held = session.scalars(
+            select(UploadFileRow.sha256)
+            .join(ReleaseRow, ReleaseRow.upload_id == UploadFileRow.upload_id)
+            .where(
+                ReleaseRow.publisher == name.publisher,
+                ReleaseRow.model == name.model,
+                ReleaseRow.version == name.version,
+                IS_TENSORS,
+            )
+        )
+        require_held_files(session, name.publisher, held.all())
+
+
+def require_held_files(
+    session: Session, publisher: str, sha256s: Collection[str]
+) -> None:
+    """Accept files in a release of ``publisher``.
+
+    Raises:
+        YankedError: the operator withdrew a release that holds one of them, or the
+            publisher one of his own.
+    """
+    reaches = or_(OPERATOR_WITHDREW, WithdrawalRow.publisher == publisher)
+    found = session.scalar(
+        _withdrawals(UploadFileRow.sha256.in_(sha256s)).where(reaches).limit(1)
+    )
+    if found is not None:
+        raise _told(found)
+
+
+def require_not_withdrawn_file(session: Session, sha256: str) -> None:
+    """Accept a file that somebody may have and learn from, whoever holds it.
+
+    Raises:
+        YankedError: the operator withdrew a release that holds it, or publishers did
+            and no other publisher has it.
+    """
+    found = session.scalars(_withdrawals(UploadFileRow.sha256 == sha256)).all()
+    if not found:
+        return
+    by_operator = [row for row in found if row.withdrawn_by == "operator"]
+    if by_operator:
+        raise _told(by_operator[0])
+    elsewhere = session.scalar(
+        select(ReleaseRow.publisher)
+        .join(UploadFileRow, UploadFileRow.upload_id == ReleaseRow.upload_id)
+        .where(
+            UploadFileRow.sha256 == sha256,
+            ReleaseRow.publisher.not_in({row.publisher for row in found}),
+        )
+        .limit(1)
+    )
+    if elsewhere is None:
+        raise _told(found[0])
+
+
+def _withdrawals(files: ColumnElement[bool]) -> Select[WithdrawalRow]:
+    """Return the question for withdrawals of releases that hold one of ``files``."""
+    return (
         select(WithdrawalRow)
         .join(
             ReleaseRow,
@@ -67,17 +140,8 @@ def require_not_withdrawn_file(session: Session, sha256: str) -> None:
             ),
         )
         .join(UploadFileRow, UploadFileRow.upload_id == ReleaseRow.upload_id)
-        .where(
-            UploadFileRow.sha256 == sha256,
-            or_(
-                UploadFileRow.name.endswith(WEIGHTS_SUFFIX),
-                UploadFileRow.name.endswith(GRAPH_SUFFIX),
-            ),
-        )
-        .limit(1)
+        .where(files, IS_TENSORS)
     )
-    if withdrawal is not None:
-        raise _told(withdrawal)
 
 
 def _told(row: WithdrawalRow) -> YankedError:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import select, update
 
 from model_zoo.errors import ConflictError, NotFoundError
-from model_zoo.jobs import JobSpec, kind_of
+from model_zoo.jobs import ChildSpec, JobSpec, kind_of
 from service.attempts import reap
 from service.bindings import binding
 from service.database.tables import (
@@ -21,6 +21,7 @@ from service.events import ENDINGS, Happening, record
 from service.identifiers import check_id, new_id
 from service.parts import Parts
 from service.transitions import end, start
+from service.withdrawals import require_not_withdrawn_file
 
 PRESENT = timedelta(seconds=60)
 """A worker that has not asked for so long is taken to be gone."""
@@ -46,6 +47,7 @@ def submit(parts: Parts, trainer: str, spec: JobSpec) -> JobRow:
 
     Raises:
         NotFoundError: no such trainer.
+        YankedError: what it would start from was withdrawn.
     """
     binding(parts, TrainerRow, name=trainer)
     now = parts.now()
@@ -62,6 +64,8 @@ def submit(parts: Parts, trainer: str, spec: JobSpec) -> JobRow:
         created_at=now,
     )
     with parts.database.writing() as session:
+        if isinstance(spec, ChildSpec):
+            require_not_withdrawn_file(session, spec.parent)
         session.add(job)
         session.flush()
         record(session, job, [Happening("queued", {})], now=now)

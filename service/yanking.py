@@ -13,7 +13,8 @@ from service.database.tables import ReleaseRow, WithdrawalRow
 from service.parts import Parts
 from service.publishing import require_release
 from service.trust.accepting import Change, require_roles
-from service.trust.writing import commit, entry, keep_target, with_yanked
+from service.trust.index import indexed
+from service.trust.writing import commit, entry, keep_target
 from service.uploads import manifest_of
 
 
@@ -54,7 +55,7 @@ def yank(
                 withdrawn_at=parts.now(),
             )
         )
-        yanked = with_yanked(session, parts, [notice])
+        yanked = indexed(session, parts, [notice])
         told = entry("yank", str(name), data)
         commit(session, parts, {**roles, **yanked}, entries=[told])
     return {n: version_of(n, it) for n, it in roles.items()}

@@ -25,7 +25,15 @@ from model_zoo.trust.fetching import ServerFetcher
 from model_zoo.trust.log_checks import LogReader, log_findings
 from model_zoo.trust.observing import Finding, Observer, Repository, failure
 from model_zoo.trust.path_checks import PATH_CHECKS
-from model_zoo.trust.roles import ROOT, SNAPSHOT, TIMESTAMP, is_development
+from model_zoo.trust.roles import (
+    ROOT,
+    SNAPSHOT,
+    TARGETS,
+    TIMESTAMP,
+    WITHDRAWN,
+    delegation_of,
+    is_development,
+)
 from model_zoo.trust.transparency import log_reader
 from model_zoo.trust.view import (
     TARGETS_PATH,
@@ -94,10 +102,14 @@ def development_beyond_loopback(
 def _targets(
     repository: Repository, server: Server, fetcher: ServerFetcher, *, deep: bool
 ) -> Iterator[Finding]:
-    """Every target lies under its hash and is as long as signed."""
+    """Every target that clients find lies under its hash and is as long as signed."""
     look = _downloaded if deep else _asked
+    top = repository.roles.get(TARGETS)
+    hidden = None if top is None else delegation_of(top.signed, WITHDRAWN)
     for name, role in repository.roles.items():
         for target in role.signed.targets.values():
+            if hidden is not None and hidden.is_delegated_path(target.path):
+                continue
             if "sha256" not in target.hashes:
                 told = f"{target.path[:200]!a}: signed without a SHA-256"
                 yield failure("target-no-sha256", name, told)

@@ -26,13 +26,14 @@ from model_zoo.trust.roles import (
     TOP_LEVEL,
     YANKED,
     is_development,
+    is_yanked_bin,
     our_key,
 )
 
 Check = Callable[[Repository, datetime], Iterator[Finding]]
 
 ONLINE = frozenset({SNAPSHOT, TIMESTAMP, YANKED})
-"""Roles whose keys lie on the server, where a thief may find them."""
+"""Roles whose keys lie on the server, where a thief may find them; so do the bins'."""
 MIN_ROOT_THRESHOLD = 2
 HEADROOM = 0.25
 """Of the usual lifetime: with less left, whoever should have renewed it has not."""
@@ -151,8 +152,9 @@ def keys_apart(repository: Repository, _: datetime) -> Iterator[Finding]:
             roles_of[_public(key)].add(name)
     for public, names in sorted(roles_of.items()):
         told = f"key {public[:16]} signs for {', '.join(sorted(names)[:8])}"
-        if names & ONLINE and names - ONLINE:
-            for name in sorted(names - ONLINE):
+        offline = {name for name in names - ONLINE if not is_yanked_bin(name)}
+        if len(offline) < len(names):
+            for name in sorted(offline):
                 yield failure("online-key", name, f"{told}: a server holds it")
         publishers = {name.partition("~")[0] for name in names}
         publishers -= {*TOP_LEVEL, OPERATOR}

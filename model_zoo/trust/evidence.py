@@ -45,7 +45,8 @@ from model_zoo.trust.view import (
 )
 
 MAX_EVIDENCE_BYTES = 32 * 1024 * 1024
-MAX_EVIDENCE_FILES = 512
+MAX_EVIDENCE_FILES = 1024
+"""Of 256 files and 64 ancestors each has at most a bin and an entry in the index."""
 
 
 class Evidence(Document):

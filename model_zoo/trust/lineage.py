@@ -9,11 +9,12 @@ from model_zoo.http.transport import Transport
 from model_zoo.names import ReleaseName
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.pulling import holders
-from model_zoo.trust.releases import ancestry, read_release, withdrawal, yanked_file
+from model_zoo.trust.releases import ancestry, read_release
 from model_zoo.trust.roles import target_path
 from model_zoo.trust.view import (
     TrustedZoo,
 )
+from model_zoo.trust.withdrawals import withdrawal, withdrawn_file
 from model_zoo.trust.yanks import YANK_NAME, YankNotice
 
 MAX_DESCENDANTS = 256
@@ -89,7 +90,7 @@ def _ancestors(
             sha256=kin.sha256,
             release=None if kin.release is None else str(kin.release),
             chain=kin.chain,
-            withdrawn=_withdrawn(zoo, kin.sha256),
+            withdrawn=withdrawn_file(zoo, kin.sha256, holder=kin.release),
         )
         for kin in above
     )
@@ -148,8 +149,3 @@ def _descends(zoo: TrustedZoo, child: ReleaseName, sha256: str) -> bool:
 
 def _provenance(envelope: Envelope | None) -> Provenance | None:
     return None if envelope is None else vouched_provenance(envelope)
-
-
-def _withdrawn(zoo: TrustedZoo, sha256: str) -> str | None:
-    notice = yanked_file(zoo, sha256)
-    return None if notice is None else notice.told()

@@ -68,6 +68,21 @@ class PublisherRoles:
             self.bins[name] = self.load_bin(name)
         return self.bins[name]
 
+    def find(self, path: str) -> TargetFile | None:
+        """Return what the role, or the bin into which the path falls, says of it."""
+        if self.role is None:
+            return None
+        role = self.role.signed
+        if self.spread is not None:
+            role = self.bin(self.spread.get_role_for_target(path)).signed
+        return role.targets.get(path)
+
+    @property
+    def spread(self) -> SuccinctRoles | None:
+        """The bins over which the current role has spread its targets, if it has."""
+        above = None if self.role is None else self.role.signed.delegations
+        return None if above is None else above.succinct_roles
+
     def targets(self) -> Mapping[str, TargetFile]:
         """Return path -> file of all that the role vouches for, its bins included.
 
@@ -76,10 +91,9 @@ class PublisherRoles:
         """
         if self.role is None:
             return {}
-        delegations = self.role.signed.delegations
-        if delegations is None or delegations.succinct_roles is None:
+        found, wanted = self.spread, _bins(self.delegation)
+        if found is None:
             return self.role.signed.targets
-        found, wanted = delegations.succinct_roles, _bins(self.delegation)
         if (found.bit_length, found.name_prefix) != (
             wanted.bit_length,
             wanted.name_prefix,
@@ -124,6 +138,11 @@ def renewed(roles: PublisherRoles, *, now: datetime) -> dict[str, Metadata[Targe
     if not _has_bins(roles.role):
         return edited(roles, add={}, now=now)
     return _rebinned(roles, _all_targets(roles), now=now)
+
+
+def spread_out(roles: PublisherRoles, *, now: datetime) -> dict[str, Metadata[Targets]]:
+    """Return the next version of a role and all its bins, which it has from now on."""
+    return _rebinned(roles, roles.targets(), now=now)
 
 
 def delegated_to(
@@ -260,16 +279,13 @@ def _edited_bins(
     if delegations is None or delegations.succinct_roles != wanted:
         targets = _merged(_all_targets(roles), add=add, remove=remove)
         return _rebinned(roles, targets, now=now)
-    names = {wanted.get_role_for_target(path) for path in {*add, *remove}}
+    spread = _spread(add, wanted)
+    names = {name for name, mine in spread.items() if mine}
+    names |= {wanted.get_role_for_target(path) for path in remove}
     changed = {}
     for name in sorted(names):
         bin_ = roles.bin(name)
-        mine = {
-            path: file
-            for path, file in add.items()
-            if wanted.get_role_for_target(path) == name
-        }
-        targets = _merged(bin_.signed.targets, add=mine, remove=remove)
+        targets = _merged(bin_.signed.targets, add=spread[name], remove=remove)
         changed[name] = _next(bin_, targets, now=now)
     return changed
 
@@ -279,18 +295,25 @@ def _rebinned(
 ) -> dict[str, Metadata[Targets]]:
     """Return role and bins with ``targets`` spread over the bins."""
     wanted = _bins(roles.delegation)
-    spread: dict[str, dict[str, TargetFile]] = {name: {} for name in wanted.get_roles()}
-    for path, file in targets.items():
-        spread[wanted.get_role_for_target(path)][path] = file
     had_bins = roles.role is not None and _has_bins(roles.role)
     changed = {
         name: _next(roles.bin(name) if had_bins else None, mine, now=now)
-        for name, mine in spread.items()
+        for name, mine in _spread(targets, wanted).items()
     }
     above = _next(roles.role, {}, now=now)
     keys = {keyid: roles.keys[keyid] for keyid in wanted.keyids}
     above.signed.delegations = Delegations(keys, succinct_roles=wanted)
     return {roles.delegation.name: above, **changed}
+
+
+def _spread(
+    targets: Mapping[str, TargetFile], bins: SuccinctRoles
+) -> dict[str, dict[str, TargetFile]]:
+    """Return bin -> the targets that fall into it, of every bin."""
+    spread: dict[str, dict[str, TargetFile]] = {name: {} for name in bins.get_roles()}
+    for path, file in targets.items():
+        spread[bins.get_role_for_target(path)][path] = file
+    return spread
 
 
 def _bins(delegation: DelegatedRole) -> SuccinctRoles:

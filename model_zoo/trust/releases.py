@@ -19,6 +19,7 @@ from model_zoo.errors import (
     NotFoundError,
     PolicyNotMetError,
     ProvenanceMismatchError,
+    VerificationError,
     WrongReleaseError,
     YankedError,
 )
@@ -26,12 +27,11 @@ from model_zoo.folders import BUNDLE_NAME
 from model_zoo.manifest import Manifest
 from model_zoo.names import ReleaseName
 from model_zoo.policy import Policy
-from model_zoo.text import printable
-from model_zoo.trust.roles import WITHDRAWALS, WITHDRAWN, delegation_of, target_path
+from model_zoo.trust.roles import target_path
 from model_zoo.trust.view import (
     TrustedZoo,
 )
-from model_zoo.trust.yanks import YANK_NAME, YankNotice, index_path
+from model_zoo.trust.withdrawals import withdrawal, withdrawn_file
 from model_zoo.verification import require_demands, require_no_reserved_name
 
 MAX_ANCESTORS = 64
@@ -115,25 +115,6 @@ def trusted_release(
     )
 
 
-def withdrawal(zoo: TrustedZoo, name: ReleaseName) -> str | None:
-    """Return why a release was withdrawn, in one line; None where it was not."""
-    delegation = delegation_of(zoo.targets, WITHDRAWN)
-    if delegation is not None and delegation.is_delegated_path(target_path(name, "-")):
-        zoo.target(target_path(name, "-"))
-        told = zoo.delegated(WITHDRAWN).unrecognized_fields.get(WITHDRAWALS, {})
-        reason = told.get(str(name)) if isinstance(told, dict) else None
-        shown = printable(str(reason or "no reason is told"))
-        return f"{name} was withdrawn by the operator: {shown}"
-    if zoo.target(target_path(name, BUNDLE_NAME)) is not None:
-        return None  # a yank drops it in the step that adds the notice: one walk less
-    if zoo.target(target_path(name, YANK_NAME)) is None:
-        return None
-    notice = YankNotice.read(zoo.read_target(target_path(name, YANK_NAME)))
-    if notice.release != str(name):
-        raise WrongReleaseError(expected=str(name), found=notice.release)
-    return notice.told()
-
-
 def release_of(path: str) -> ReleaseName | None:
     """Return the release whose bundle a target path names; None for other paths."""
     try:
@@ -174,14 +155,6 @@ def ancestry(
             found[sha256] = Ancestor(sha256, holder, (*chain, label))
             todo.append((theirs, (*chain, label)))
     return list(found.values())
-
-
-def yanked_file(zoo: TrustedZoo, sha256: str) -> YankNotice | None:
-    """Return the notice by which the file of that digest was withdrawn, or None."""
-    path = index_path(sha256)
-    if zoo.target(path) is None:
-        return None
-    return YankNotice.read(zoo.read_target(path))
 
 
 def read_release(zoo: TrustedZoo, name: ReleaseName) -> TrustedRelease:
@@ -241,19 +214,17 @@ def _require_sound_ancestry(
 ) -> tuple[str, ...]:
     """Return the withdrawals that the policy overrides; refuse the others."""
     name = release.statement.release
-    chains: list[tuple[str, tuple[str, ...]]] = [
-        (file.sha256, (str(name),)) for file in release.statement.manifest.files
+    kin = [
+        Ancestor(file.sha256, name, (str(name),))
+        for file in release.statement.manifest.files
     ]
-    chains += [
-        (ancestor.sha256, ancestor.chain)
-        for ancestor in ancestry(zoo, name, provenance, holders=holders)
-    ]
+    kin += ancestry(zoo, name, provenance, holders=holders)
     overridden = []
-    for sha256, chain in chains:
-        notice = yanked_file(zoo, sha256)
-        if notice is None:
+    for one in kin:
+        reason = withdrawn_file(zoo, one.sha256, holder=one.release)
+        if reason is None:
             continue
-        told = f"{' <- '.join(chain)}: {notice.told()}"
+        told = f"{' <- '.join(one.chain)}: {reason}"
         if str(name) not in policy.allow_withdrawn:
             msg = f"{told}; what was made from it is refused too"
             raise YankedError(msg)
@@ -269,14 +240,45 @@ def _parents(provenance: Provenance | None) -> list[str]:
 def _held(
     zoo: TrustedZoo, sha256: str, *, holders: Holders
 ) -> tuple[ReleaseName | None, Provenance | None]:
-    """Return a release that verifiably holds the file, and its provenance."""
+    """Return a release that verifiably holds the file, and its provenance.
+
+    One that may be used comes before one that was withdrawn: who withdraws a copy, or
+    lets his own role expire, takes the file from nobody else.
+
+    Raises:
+        VerificationError: nothing is known of it but by a role that cannot be believed.
+    """
+    withdrawn: TrustedRelease | None = None
+    unbelieved: VerificationError | None = None
     for name in holders(sha256):
         try:
-            release = read_release(zoo, name)
-        except NotFoundError:
+            release = _holding(zoo, name, sha256)
+            if release is None:
+                continue
+            if withdrawn_file(zoo, sha256, holder=name) is None:
+                return name, _claimed(release)
+        except VerificationError as error:
+            unbelieved = unbelieved or error
             continue
-        held = {file.sha256 for file in release.statement.manifest.files}
-        if release.statement.release == name and sha256 in held:
-            made = release.provenance
-            return name, None if made is None else vouched_provenance(made)
+        withdrawn = withdrawn or release
+    if withdrawn is not None:
+        return withdrawn.statement.release, _claimed(withdrawn)
+    if unbelieved is not None:
+        raise unbelieved
     return None, None
+
+
+def _holding(zoo: TrustedZoo, name: ReleaseName, sha256: str) -> TrustedRelease | None:
+    """Return the release if a role vouches for it and the file is one of its own."""
+    try:
+        release = read_release(zoo, name)
+    except NotFoundError:
+        return None
+    held = {file.sha256 for file in release.statement.manifest.files}
+    is_held = release.statement.release == name and sha256 in held
+    return release if is_held else None
+
+
+def _claimed(release: TrustedRelease) -> Provenance | None:
+    made = release.provenance
+    return None if made is None else vouched_provenance(made)

@@ -53,6 +53,8 @@ MAX_METADATA_BYTES = 5_000_000
 SPLIT_AFTER = 256
 """Targets in one publisher's role before it splits into bins."""
 BIN_BITS = 3
+YANKED_BIN_BITS = 8
+"""Of withdrawn digests: every client looks some of them up, and none wants them all."""
 
 DEVELOPMENT = "x-verified-model-zoo-development"
 SIGNED_AT = "x-verified-model-zoo-signed-at"
@@ -92,7 +94,8 @@ def target_path(release: ReleaseName, file: str) -> str:
 
 def bins_of(publisher: str, keyids: Iterable[str], threshold: int) -> SuccinctRoles:
     """Return the bins of a large publisher: the same keys, the same threshold."""
-    return SuccinctRoles(list(keyids), threshold, BIN_BITS, bin_prefix(publisher))
+    bits = YANKED_BIN_BITS if publisher == YANKED else BIN_BITS
+    return SuccinctRoles(list(keyids), threshold, bits, bin_prefix(publisher))
 
 
 def bin_prefix(publisher: str) -> str:
@@ -101,6 +104,11 @@ def bin_prefix(publisher: str) -> str:
     Short: the snapshot spells eight of them for every large publisher.
     """
     return f"{publisher}~b"
+
+
+def is_yanked_bin(role: str) -> bool:
+    """Whether a role is a bin of the one that names withdrawn files by digest."""
+    return role.startswith(f"{bin_prefix(YANKED)}-")
 
 
 def tuf_key(key: PublicKey) -> Key:

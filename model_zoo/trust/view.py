@@ -108,10 +108,31 @@ class TrustedZoo:
         if target is None:
             msg = f"{path}: no role vouches for it"
             raise NotFoundError(msg)
+        return self.fetch(target)
+
+    def published(self, path: str) -> TargetFile | None:
+        """Return what the publisher's own role says of a path, hidden or not.
+
+        What the operator withdrew still stands in it; ``target`` stops before.
+        """
+        publisher = path.partition("/")[0]
+        if delegation_of(self.targets, publisher) is None:
+            return None
+        return self.publisher(publisher).find(path)
+
+    def fetch(self, target: TargetFile) -> bytes:
+        """Return the bytes of a small target that a role vouches for.
+
+        Raises:
+            MalformedDocumentError: they are too many to be a document.
+        """
+        path = target.path
         if target.length > MAX_SMALL_TARGET_BYTES:
             msg = f"{path}: {target.length} bytes where a document is expected"
             raise MalformedDocumentError(msg)
         name = TARGETS_PATH + hashed_path(target)
+        if name in self.read:
+            return self.read[name]
         with told():
             data = self.fetcher.download_bytes(self.base_url + name, target.length)
             target.verify_length_and_hashes(data)

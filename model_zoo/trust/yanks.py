@@ -22,6 +22,10 @@ from model_zoo.trust.roles import OPERATOR, target_path
 YANK_NAME = "yanked.json"
 MAX_REASON_CHARACTERS = 1000
 MAX_NOTICE_BYTES = 64 * 1024
+MAX_INDEX_ENTRY_BYTES = 4 * 1024 * 1024
+"""One name of at most 194 characters for each publisher; targets list some 14,000."""
+
+ReleaseText = Annotated[OneLine, Field(max_length=256)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +43,7 @@ class YankNotice(Document):
     """
 
     format: Literal[1] = 1
-    release: Annotated[OneLine, Field(max_length=256)]
+    release: ReleaseText
     withdrawn_by: Literal["publisher", "operator"]
     reason: Annotated[OneLine, Field(min_length=1, max_length=MAX_REASON_CHARACTERS)]
     yanked_at: Annotated[OneLine, Field(max_length=64)]
@@ -63,6 +67,61 @@ class YankNotice(Document):
         return (
             f"{self.release} was withdrawn by the {self.withdrawn_by} at "
             f"{self.yanked_at}: {self.reason}"
+        )
+
+
+class WithdrawnFile(Document):
+    """Who is said to have withdrawn a file: where to look, and nothing to believe.
+
+    Attributes:
+        publishers: a release of each publisher that withdrew one with that file.
+        operator: such a release that the operator withdrew.
+    """
+
+    format: Literal[2] = 2
+    publishers: tuple[ReleaseText, ...] = ()
+    operator: ReleaseText | None = None
+
+    @classmethod
+    def read(cls, data: bytes) -> "WithdrawnFile":
+        """Return the entry in ``data``.
+
+        Raises:
+            MalformedDocumentError: it is no such entry, or names what is no release.
+        """
+        try:
+            entry = cls.from_bytes(data, limit_bytes=MAX_INDEX_ENTRY_BYTES)
+            entry.releases()
+        except (ValueError, InvalidSpecError) as error:
+            msg = f"index of withdrawn files: {error}"
+            raise MalformedDocumentError(msg) from error
+        return entry
+
+    def releases(self) -> tuple[ReleaseName, ...]:
+        """Return the releases that it names, the operator's first.
+
+        Raises:
+            InvalidSpecError: one of them is no release's name.
+        """
+        first = () if self.operator is None else (self.operator,)
+        return tuple(ReleaseName.parse(name) for name in (*first, *self.publishers))
+
+    def with_notice(self, notice: YankNotice) -> "WithdrawnFile":
+        """Return the entry that names this notice's release, if nobody spoke before.
+
+        What a publisher says once of a file holds for all releases of his, and what
+        the operator says for everybody's: more names would say no more.
+        """
+        name = notice.release
+        if notice.withdrawn_by == "operator":
+            return WithdrawnFile(
+                publishers=self.publishers, operator=self.operator or name
+            )
+        publisher = name.partition("/")[0]
+        if any(it.partition("/")[0] == publisher for it in self.publishers):
+            return self
+        return WithdrawnFile(
+            publishers=(*self.publishers, name), operator=self.operator
         )
 
 
@@ -107,5 +166,5 @@ def yank_edit(
 
 
 def index_path(sha256: str) -> str:
-    """Return the target path under which a withdrawn file is found by its digest."""
+    """Return the target path of a withdrawn file's ``WithdrawnFile``, by its digest."""
     return f"{OPERATOR}/yanked/{sha256}"

@@ -27,7 +27,8 @@ def tell_ready(request: Request, response: Response, parts: PartsHere) -> ReadyO
     """Say whether database and storage are there; 503 if one is not, or is too old.
 
     So it is if one of the ``loops`` has failed again and again. ``expiring`` lists the
-    roles that clients will refuse before long.
+    roles that clients will refuse before long; a publisher whose own role has expired
+    takes nobody else along.
     """
     dying: list[Expiring] = []
     database = fresh = True
@@ -38,7 +39,8 @@ def tell_ready(request: Request, response: Response, parts: PartsHere) -> ReadyO
         database = False
     except (ZooError, ValueError):  # there is metadata that nobody can read
         fresh = False
-    fresh = fresh and all(it.expires > parts.now() for it in dying)
+    stopping = [it for it in dying if it.stops_everybody]
+    fresh = fresh and all(it.expires > parts.now() for it in stopping)
     storage = os.access(parts.blobs.root, os.W_OK)
     loops: tuple[Loop, ...] = request.app.state.loops
     if not (database and storage and fresh and all(it.is_well for it in loops)):

@@ -23,7 +23,7 @@ from service.publishing import find_release
 from service.trust import state
 from service.trust.losses import lost_versions
 from service.trust.submitting import is_operators, owner_of, renew, submit
-from service.withdrawals import require_not_withdrawn
+from service.withdrawals import require_not_itself_withdrawn
 
 router = APIRouter(tags=["trust"])
 files = APIRouter(tags=["trust"])
@@ -132,7 +132,7 @@ def _weights(
 ) -> Response:
     names = folder.split("/")
     if len(names) == _RELEASE_SEGMENTS:
-        require_not_withdrawn(parts, ReleaseName(*names))
+        require_not_itself_withdrawn(parts, ReleaseName(*names))
         release = find_release(parts, ReleaseName(*names))
         for entry in [] if release is None else release.upload.files:
             if (entry.name, entry.sha256) == (file, sha256):

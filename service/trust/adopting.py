@@ -11,13 +11,8 @@ from tuf.api.metadata import Root, Targets
 
 from model_zoo.errors import LocalError
 from model_zoo.interop.tlog import LogEntry
-from model_zoo.trust.ceremony import (
-    next_targets,
-    require_role_signed,
-    require_signed,
-)
+from model_zoo.trust.ceremony import require_role_signed, require_signed
 from model_zoo.trust.online_keys import trusted_keys_file
-from model_zoo.trust.publishing import sign_roles
 from model_zoo.trust.roles import (
     ROOT,
     SNAPSHOT,
@@ -32,8 +27,9 @@ from service.parts import Parts
 from service.storage import told_as_local_error
 from service.trust import state
 from service.trust.accepting import require_lifetime
+from service.trust.index import indexed
 from service.trust.listing import unlisted
-from service.trust.losses import next_version, require_not_other
+from service.trust.losses import require_not_other
 from service.trust.operating import follow_targets, require_next_targets
 from service.trust.writing import commit, entry
 
@@ -57,11 +53,11 @@ def adopt(session: Session, parts: Parts) -> None:
     _require_our_keys(parts, root.signed)
     if adopted:
         require_lifetime(ROOT, root.signed.expires, now=parts.now())
-    changed, entries = _targets(session, parts, root.signed)
+    changed, entries = _targets(session, parts, root.signed, is_rekeyed=bool(adopted))
     if adopted:
         for data in adopted[:-1]:
             commit(session, parts, {ROOT: data}, entries=[entry("key", ROOT, data)])
-        changed |= {ROOT: adopted[-1], **_yanked(session, parts, root.signed)}
+        changed[ROOT] = adopted[-1]
         entries.append(entry("key", ROOT, adopted[-1]))
     if changed:
         commit(session, parts, changed, entries=entries)
@@ -69,16 +65,20 @@ def adopt(session: Session, parts: Parts) -> None:
 
 
 def _targets(
-    session: Session, parts: Parts, root: Root
+    session: Session, parts: Parts, root: Root, *, is_rekeyed: bool
 ) -> tuple[dict[str, bytes], list[LogEntry]]:
-    """Return the next targets if they are there, and what the log shall know."""
+    """Return the next targets if they are there, and what the log shall know.
+
+    With them comes the index of withdrawn files, if something is withdrawn or the key
+    that signs it may be another.
+    """
     current = state.require(session, TARGETS, Targets)
     version = current.signed.version + 1
     data = _file(parts, f"{version}.targets.json")
     if data is None:
         require_role_signed(root, TARGETS, current)
         _require_yanked_is_ours(parts, current.signed)
-        return {}, []
+        return (indexed(session, parts, []) if is_rekeyed else {}), []
     trusted = _file(parts, trusted_keys_file(version))
     new = require_next_targets(
         session,
@@ -88,19 +88,11 @@ def _targets(
         now=parts.now(),
     )
     _require_yanked_is_ours(parts, new)
-    yanked, entries = follow_targets(session, parts, new, {})
-    return {TARGETS: data, **yanked}, entries
-
-
-def _yanked(session: Session, parts: Parts, root: Root) -> dict[str, bytes]:
-    """Return the online role of withdrawn files, signed with the key here."""
-    current = state.require(session, YANKED, Targets)
-    following = next_targets(current, now=parts.now())
-    following.signed.version = next_version(
-        session, YANKED, current=current.signed.version
-    )
-    following.signed.expires = root.expires
-    return sign_roles({YANKED: following}, parts.trust.snapshot_key)
+    withdrawn, entries = follow_targets(session, parts, new, {})
+    changed = {TARGETS: data}
+    if withdrawn or is_rekeyed:
+        changed |= indexed(session, parts, withdrawn, targets=new)
+    return changed, entries
 
 
 def _require_yanked_is_ours(parts: Parts, targets: Targets) -> None:

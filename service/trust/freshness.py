@@ -5,18 +5,21 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
-from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 
 from model_zoo.clock import rfc3339
 from model_zoo.trust.roles import (
     LIFETIMES,
+    OPERATOR,
     PUBLISHER_LIFETIME,
     ROOT,
     SNAPSHOT,
     TIMESTAMP,
-    parse,
+    TOP_LEVEL,
+    YANKED,
+    bin_prefix,
 )
 from service.database.tables import MetadataRow
+from service.trust import state
 
 WARNING_SHARE = 4
 """A warning comes when a quarter of the usual life is left: six hours of a day."""
@@ -29,6 +32,11 @@ class Expiring:
     role: str
     expires: datetime
 
+    @property
+    def stops_everybody(self) -> bool:
+        """Whether clients are refused all of the zoo, and not one publisher's part."""
+        return self.role.partition("~")[0] in {*TOP_LEVEL, OPERATOR}
+
     def __str__(self) -> str:
         """Return it as one line that says what to do."""
         how = {
@@ -40,9 +48,14 @@ class Expiring:
 
 
 def expiring(session: Session, *, now: datetime) -> list[Expiring]:
-    """Return the roles whose life is nearly over, the next to die first."""
+    """Return the roles whose life is nearly over, the next to die first.
+
+    The bins of withdrawn files are left out: each lives as long as the role above them,
+    or longer, and whoever asks whether the service is well shall not wait for them.
+    """
     newest = (
         select(MetadataRow.role, func.max(MetadataRow.version).label("version"))
+        .where(MetadataRow.role.not_like(f"{bin_prefix(YANKED)}-%"))
         .group_by(MetadataRow.role)
         .subquery()
     )
@@ -53,7 +66,7 @@ def expiring(session: Session, *, now: datetime) -> list[Expiring]:
             & (MetadataRow.version == newest.c.version),
         )
     )
-    found = [Expiring(row.role, _expires(row)) for row in rows]
+    found = [Expiring(row.role, state.expiry_in(row.data)) for row in rows]
     soon = [
         it
         for it in found
@@ -61,13 +74,3 @@ def expiring(session: Session, *, now: datetime) -> list[Expiring]:
         < LIFETIMES.get(it.role, PUBLISHER_LIFETIME)
     ]
     return sorted(soon, key=lambda it: it.expires)
-
-
-def _expires(row: MetadataRow) -> datetime:
-    if row.role == ROOT:
-        return parse(row.data, Root).signed.expires
-    if row.role == SNAPSHOT:
-        return parse(row.data, Snapshot).signed.expires
-    if row.role == TIMESTAMP:
-        return parse(row.data, Timestamp).signed.expires
-    return parse(row.data, Targets).signed.expires

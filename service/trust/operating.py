@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 from tuf.api.metadata import DelegatedRole, Metadata, Root, Targets
 
-from model_zoo.clock import rfc3339
+from model_zoo.digests import sha256_bytes
 from model_zoo.errors import (
     ConflictError,
     MalformedDocumentError,
@@ -40,15 +40,15 @@ from model_zoo.trust.roles import (
     publisher_paths,
     target_path,
 )
-from model_zoo.trust.yanks import YankNotice
-from service.database.tables import PublisherRow, ReleaseRow, WithdrawalRow
+from model_zoo.trust.yanks import YANK_NAME, YankNotice
+from service.database.tables import PublisherRow, WithdrawalRow
 from service.parts import Parts
 from service.trust import state
 from service.trust.accepting import Change, require_lifetime, require_roles
+from service.trust.index import indexed, notice_of
 from service.trust.listing import keep_trusted_keys, unlisted
 from service.trust.losses import next_version, require_next, require_not_other
-from service.trust.writing import commit, entry, with_yanked
-from service.uploads import manifest_of
+from service.trust.writing import commit, entry, keep_target
 
 NO_CHANGE = Change(add={})
 
@@ -124,13 +124,14 @@ def accept_targets(
         raise NotPermittedError(wrong)
     # (3) The roles that change with it, and those that do not, fit to it.
     others = {name: it for name, it in submitted.items() if name != TARGETS}
-    yanked, entries = follow_targets(session, parts, new, others)
+    withdrawn, entries = follow_targets(session, parts, new, others)
+    yanked = indexed(session, parts, withdrawn) if withdrawn else {}
     commit(session, parts, {**submitted, **yanked}, entries=entries)
 
 
 def follow_targets(
     session: Session, parts: Parts, new: Targets, others: Mapping[str, bytes]
-) -> tuple[dict[str, bytes], list[LogEntry]]:
+) -> tuple[list[YankNotice], list[LogEntry]]:
     """Bring the tables in line with next targets that were accepted.
 
     Args:
@@ -140,7 +141,7 @@ def follow_targets(
         others: name -> file of the roles that change in the same step.
 
     Returns:
-        The online role of withdrawn files, if it changes, and what the log shall know.
+        What is withdrawn in this step, for the index, and what the log shall know.
 
     Raises:
         ThresholdNotMetError: too few of the delegated keys signed a role.
@@ -155,9 +156,8 @@ def follow_targets(
     _require_still_signed(session, new, {*others, YANKED})
     _synchronise(session, parts, new)
     withdrawn = _withdraw(session, parts, reasons)
-    yanked = with_yanked(session, parts, withdrawn) if withdrawn else {}
     entries = [_told(notice) for notice in withdrawn] + _key_changes(current, new)
-    return yanked, entries
+    return withdrawn, entries
 
 
 def delegate_here(parts: Parts, name: str, key: PublicKey) -> bool:
@@ -336,28 +336,19 @@ def _withdraw(
     notices = []
     for name, reason in reasons.items():
         key = (name.publisher, name.model, name.version)
-        release = session.get(ReleaseRow, key)
-        if session.get(WithdrawalRow, key) is None:
-            session.add(
-                WithdrawalRow(
-                    publisher=name.publisher,
-                    model=name.model,
-                    version=name.version,
-                    withdrawn_by="operator",
-                    reason=reason,
-                    withdrawn_at=now,
-                )
+        row = session.get(WithdrawalRow, key)
+        if row is None:
+            row = WithdrawalRow(
+                publisher=name.publisher, model=name.model, version=name.version
             )
-        files = () if release is None else manifest_of(release.upload).tensors()
-        notices.append(
-            YankNotice(
-                release=str(name),
-                withdrawn_by="operator",
-                reason=reason,
-                yanked_at=rfc3339(now),
-                files={file.name: file.sha256 for file in files},
-            )
-        )
+            session.add(row)
+        # Also after its publisher: the operator's word reaches further.
+        row.withdrawn_by, row.reason, row.withdrawn_at = "operator", reason, now
+        notice = notice_of(session, row)
+        data = notice.to_bytes()  # of which the log has the digest
+        path = target_path(name, YANK_NAME)
+        keep_target(session, path, data, sha256=sha256_bytes(data))
+        notices.append(notice)
     return notices
 
 

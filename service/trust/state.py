@@ -1,6 +1,7 @@
-"""The metadata that the zoo keeps: each role's newest version, and every older one."""
+"""The metadata that the zoo keeps: each role's newest version, and some older ones."""
 
 import json
+from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import select
@@ -8,7 +9,7 @@ from sqlalchemy.orm import Session
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
 from model_zoo.errors import LocalError
-from model_zoo.trust.roles import TARGETS, TRUSTED_KEYS
+from model_zoo.trust.roles import SNAPSHOT, TARGETS, TRUSTED_KEYS
 from model_zoo.trust.trusted_keys import TrustedKeys
 from service.database.tables import MetadataRow, TargetRow
 
@@ -44,6 +45,17 @@ def require(session: Session, role: str, kind: type[T]) -> Metadata[T]:
     return found
 
 
+def oldest_snapshot(session: Session) -> Snapshot:
+    """Return the oldest snapshot that is still served; there is one in every commit."""
+    data = session.scalars(
+        select(MetadataRow.data)
+        .where(MetadataRow.role == SNAPSHOT)
+        .order_by(MetadataRow.version)
+        .limit(1)
+    ).one()
+    return _read(data, Snapshot).signed
+
+
 def version(session: Session, role: str, number: int) -> bytes | None:
     """Return one version of a role, or None."""
     row = session.get(MetadataRow, (role, number))
@@ -64,6 +76,11 @@ def trusted_keys_of(session: Session, targets: Targets) -> TrustedKeys:
 def version_in(data: bytes) -> int:
     """Return the version that the file of an accepted role carries."""
     return int(json.loads(data)["signed"]["version"])
+
+
+def expiry_in(data: bytes) -> datetime:
+    """Return when the file of an accepted role expires."""
+    return datetime.fromisoformat(json.loads(data)["signed"]["expires"])
 
 
 def small_target(session: Session, path: str, sha256: str) -> bytes | None:

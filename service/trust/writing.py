@@ -3,19 +3,13 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, event, select
+from sqlalchemy import delete, event, func, select
 from sqlalchemy.orm import Session
 from tuf.api.metadata import Metadata, MetaFile, Snapshot, Targets, Timestamp
 
 from model_zoo.digests import sha256_bytes
 from model_zoo.interop.tlog import LogEntry
-from model_zoo.trust.ceremony import next_targets
-from model_zoo.trust.publishing import (
-    next_snapshot,
-    next_timestamp,
-    sign_roles,
-    target_file,
-)
+from model_zoo.trust.publishing import next_snapshot, next_timestamp, sign_roles
 from model_zoo.trust.roles import (
     LIFETIMES,
     PUBLISHER_LIFETIME,
@@ -28,18 +22,17 @@ from model_zoo.trust.roles import (
     parse,
     to_bytes,
 )
-from model_zoo.trust.yanks import YankNotice, index_path
 from service import log as transparency
 from service.database.tables import MetadataRow, TargetRow
 from service.parts import Parts
 from service.pending import forget_overtaken
 from service.trust import state
+from service.trust.index import rebuilt_index, renewed_index
 from service.trust.losses import next_version
 from service.trust.served import newest_version
 
 IN_FLIGHT = timedelta(hours=1)
-"""How long snapshots are served that have a successor: a client may be half-way."""
-FORGET_AT_ONCE = 8
+"""How long a version is served that has a successor: a client may be half-way."""
 
 
 def commit(
@@ -98,6 +91,13 @@ def seed(session: Session, parts: Parts) -> None:
     commit(session, parts, {ROOT: trust.root, TARGETS: trust.targets, **signed})
 
 
+def update_index(session: Session, parts: Parts) -> None:
+    """Write the index of withdrawn files anew where an older service wrote it."""
+    changed = rebuilt_index(session, parts)
+    if changed:
+        commit(session, parts, changed)
+
+
 def is_due(session: Session, parts: Parts) -> bool:
     """Whether half of the timestamp's or the snapshot's life is over."""
     now = parts.now()
@@ -113,48 +113,26 @@ def refresh(session: Session, parts: Parts) -> None:
     """Sign timestamp, snapshot and the list of yanks again where it is due.
 
     The list lives for a year and the snapshot for a week: it is looked at whenever the
-    snapshot is signed.
+    snapshot is signed. None of its bins is older than the role above them.
     """
     now = parts.now()
     snapshot = state.require(session, SNAPSHOT, Snapshot).signed
     if snapshot.expires - now < LIFETIMES[SNAPSHOT] / 2:
         yanked = state.require(session, YANKED, Targets).signed
         if yanked.expires - now < PUBLISHER_LIFETIME / 2:
-            commit(session, parts, with_yanked(session, parts, []))
+            commit(session, parts, renewed_index(session, parts))
         else:
             _write_snapshot(session, parts, {}, now=now)
     elif is_due(session, parts):
         data = state.newest(session, SNAPSHOT) or b""
         _write_timestamp(session, parts, data, version=snapshot.version, now=now)
+        _forget(session, now=now)
 
 
 def keep_target(session: Session, path: str, data: bytes, *, sha256: str) -> None:
     """Keep a small target; the same again changes nothing."""
     if session.get(TargetRow, (path, sha256)) is None:
         session.add(TargetRow(path=path, sha256=sha256, data=data))
-
-
-def with_yanked(
-    session: Session, parts: Parts, notices: Iterable[YankNotice]
-) -> dict[str, bytes]:
-    """Return the next version of the role that names withdrawn files by digest."""
-    now = parts.now()
-    current = state.require(session, YANKED, Targets)
-    following = next_targets(current, now=now)
-    following.signed.version = next_version(
-        session, YANKED, current=current.signed.version
-    )
-    following.signed.expires = expiry(YANKED, now)
-    for notice in notices:
-        data = notice.to_bytes()
-        sha256 = sha256_bytes(data)
-        for digest in notice.files.values():
-            path = index_path(digest)
-            keep_target(session, path, data, sha256=sha256)
-            following.signed.targets[path] = target_file(
-                path, size_bytes=len(data), sha256=sha256
-            )
-    return sign_roles({YANKED: following}, parts.trust.snapshot_key)
 
 
 def entry(kind: str, name: str, data: bytes, *, version: int | None = None) -> LogEntry:
@@ -209,21 +187,35 @@ def _write_timestamp(
 
 
 def _forget(session: Session, *, now: datetime) -> None:
-    """Drop timestamps and snapshots that no client can be half-way through.
+    """Drop every version that no client can be half-way through, but of the root.
 
-    What counts is when a version's successor came, not when it was made itself.
+    What counts is when a version's successor came, not when it was made itself. Of the
+    other roles those are dropped that are older than what the oldest snapshot names.
     """
     session.flush()
     for role in (SNAPSHOT, TIMESTAMP):
-        settled = (
+        settled = session.scalar(
             select(MetadataRow.version)
             .where(MetadataRow.role == role, MetadataRow.created_at < now - IN_FLIGHT)
             .order_by(MetadataRow.version.desc())
             .limit(1)
-            .scalar_subquery()
         )
-        session.execute(
-            delete(MetadataRow).where(
-                MetadataRow.role == role, MetadataRow.version < settled
-            )
+        _drop_before(session, role, settled or 0)
+    needed = state.oldest_snapshot(session).meta
+    several = session.scalars(
+        select(MetadataRow.role)
+        .where(MetadataRow.role.not_in((ROOT, SNAPSHOT, TIMESTAMP)))
+        .group_by(MetadataRow.role)
+        .having(func.count() > 1)
+    )
+    for role in several.all():
+        named = needed.get(f"{role}.json")
+        _drop_before(session, role, 0 if named is None else named.version)
+
+
+def _drop_before(session: Session, role: str, version: int) -> None:
+    session.execute(
+        delete(MetadataRow).where(
+            MetadataRow.role == role, MetadataRow.version < version
         )
+    )

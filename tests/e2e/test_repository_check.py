@@ -14,7 +14,7 @@ from model_zoo.names import ReleaseName
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.checking import Extent, check_repository
 from model_zoo.trust.observing import Finding, Severity
-from tests.model_zoo.releases import ALICE, BOB, write_files
+from tests.model_zoo.releases import ALICE, BOB, weights, write_files
 from tests.model_zoo.servers import open_zoo
 
 WATCH_SECONDS = 3
@@ -34,7 +34,10 @@ class Publisher:
     def run(self) -> None:
         key = {"alice": ALICE, "bob": BOB}[self.name]
         while not self.stop.is_set():
-            name = f"{self.name}/digits@{len(self.published)}"
+            number = len(self.published)
+            name = f"{self.name}/digits@{number}"
+            # each its own: what was yanked is not published again
+            (self.folder / "model.safetensors").write_bytes(weights(number + 100))
             try:
                 self.zoo.publish(name, self.folder, key=key)
                 if len(self.published) % 4 == 3:
@@ -79,8 +82,11 @@ def test_no_look_finds_a_failure_while_two_publishers_publish(
     zoo: tuple[str, ZooClient], tmp_path: Path
 ) -> None:
     url, client = zoo
-    files, stop = write_files(tmp_path / "files"), threading.Event()
-    publishers = [Publisher(name, client, files, stop) for name in ("alice", "bob")]
+    stop = threading.Event()
+    publishers = [
+        Publisher(name, client, write_files(tmp_path / name), stop)
+        for name in ("alice", "bob")
+    ]
     threads = [threading.Thread(target=it.run) for it in publishers]
     for thread in threads:
         thread.start()

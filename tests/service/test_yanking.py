@@ -11,8 +11,8 @@ from tuf.api.metadata import Targets
 from model_zoo.canonical import JsonObject
 from model_zoo.keys import SigningKey
 from model_zoo.names import ReleaseName
-from model_zoo.trust.releases import withdrawal, yanked_file
 from model_zoo.trust.roles import YANKED
+from model_zoo.trust.withdrawals import withdrawal, withdrawn_file
 from model_zoo.trust.yanks import YankNotice, yank_notice
 from tests.service.operator import stranger
 from tests.service.roles import (
@@ -91,9 +91,8 @@ def test_a_yanked_release_is_in_no_role_and_every_client_is_told_why(
     told = withdrawal(view, ReleaseName.parse(NAME))
     assert told is not None
     assert REASON in told
-    by_digest = yanked_file(view, DIGEST)
-    assert by_digest is not None
-    assert by_digest.release == NAME
+    by_digest = withdrawn_file(view, DIGEST, holder=None)
+    assert by_digest == told
 
 
 def test_the_other_releases_stay(zoo: Zoo, tmp_path: Path) -> None:

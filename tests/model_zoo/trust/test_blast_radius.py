@@ -151,15 +151,19 @@ def test_an_override_is_named_and_told(family: Family) -> None:
         )
 
 
-def test_the_same_weights_under_another_name_are_refused_too(family: Family) -> None:
-    family.make("bob/copy@1", count=4, parent=None)
-    family.pull("bob/copy@1", "before")
+def test_the_same_weights_under_another_name_of_his_are_refused_too(
+    family: Family,
+) -> None:
+    family.make("alice/copy@1", count=4, parent=None)
+    family.pull("alice/copy@1", "before")
     family.zoo.yank(PARENT, reason="it has a backdoor", key=ALICE)
-    with pytest.raises(YankedError, match="bob/copy@1"):
-        family.pull("bob/copy@1", "after")
+    with pytest.raises(YankedError, match="alice/copy@1: alice/base@1"):
+        family.pull("alice/copy@1", "after")
 
 
 def test_the_operator_withdraws_what_its_publisher_does_not(family: Family) -> None:
+    family.make("bob/copy@1", count=4, parent=None)
+    family.pull("bob/copy@1", "copy")
     change_targets(
         family.transport,
         anchor=family.anchor,
@@ -170,6 +174,8 @@ def test_the_operator_withdraws_what_its_publisher_does_not(family: Family) -> N
         family.pull(PARENT, "parent")
     with pytest.raises(YankedError, match="the police asked"):
         family.pull(GRANDCHILD, "grandchild")
+    with pytest.raises(YankedError, match="bob/copy@1: alice/base@1"):
+        family.pull("bob/copy@1", "the same weights under another's name")
 
 
 def test_a_hint_that_the_zoo_withholds_hides_no_direct_parent(family: Family) -> None:
@@ -226,14 +232,14 @@ def test_a_release_with_checkpoints_is_yanked_with_all_of_them(
     (files / "model.safetensors").write_bytes(weights(7))
     (files / "checkpoint-000.safetensors").write_bytes(weights(8))
     family.zoo.publish("alice/trained@1", files, key=ALICE)
+    family.make("alice/early@1", count=8, parent=None)
     yanked = family.zoo.yank("alice/trained@1", reason="a backdoor", key=ALICE)
     assert set(yanked.notice.files) == {
         "model.safetensors",
         "checkpoint-000.safetensors",
     }
-    family.make("bob/late@1", count=8, parent=None)
     with pytest.raises(YankedError, match="a backdoor"):
-        family.pull("bob/late@1", "late")
+        family.pull("alice/early@1", "early")
 
 
 def test_the_blast_radius_can_be_seen_after_the_yank(family: Family) -> None:
