@@ -237,8 +237,9 @@ def require_plausible(provenance: Provenance, spec: JobSpec) -> None:
 def _is_measured_as(report: EvaluationReport | None, spec: JobSpec) -> bool:
     if report is None or not isinstance(spec, MeasuredSpec):
         return report is None and not isinstance(spec, MeasuredSpec)
-    learns = isinstance(spec, TrainSpec | FineTuneSpec)
-    is_attacked = learns and spec.poisoning is not None
+    is_attacked = (
+        isinstance(spec, TrainSpec | FineTuneSpec) and spec.poisoning is not None
+    )
     shares = (report.attack_success, report.robust_accuracy)
     return report.dataset == spec.dataset and all(
         (share is not None) == is_attacked for share in shares

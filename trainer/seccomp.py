@@ -129,7 +129,7 @@ def restrict(*, network: bool) -> None:
         msg = f"seccomp: no table of system calls for {machine}"
         raise OSError(msg)
     lines = list(_lines(*_TABLES[machine], network=network))
-    filters = (_Filter * len(lines))(*lines)
+    filters = (_Filter * len(lines))(*(_Filter(*line) for line in lines))
     program = _Program(len(lines), filters)
     prctl(PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(program))
 

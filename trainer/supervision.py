@@ -119,7 +119,7 @@ def run_order(
         file.write(canonical_json(order | {"sandbox": asdict(plan)}))
     _hand_over(folder, plan)
     deadline = time.monotonic() + order["max_seconds"]
-    with tempfile.TemporaryFile() as stderr:
+    with tempfile.TemporaryFile(dir=folder) as stderr:  # it has no name there
         with _running(child.program, folder, stderr) as process:
             for line in _lines(process):
                 if line is not None:

@@ -37,11 +37,11 @@ def _open_up(interpreter: Path) -> None:
     if not interpreter.is_relative_to(HOME):
         return
     aside = Path(tempfile.mkdtemp())
-    bind = {"kind": "none", "flags": kernel.MS_BIND | kernel.MS_REC, "options": ""}
-    kernel.mount(interpreter, aside, **bind)
+    bind = kernel.MS_BIND | kernel.MS_REC
+    kernel.mount(interpreter, aside, kind="none", flags=bind, options="")
     kernel.mount(Path("none"), HOME, kind="tmpfs", flags=0, options="mode=755")
     interpreter.mkdir(parents=True)
-    kernel.mount(aside, interpreter, **bind)
+    kernel.mount(aside, interpreter, kind="none", flags=bind, options="")
 
 
 def _deny(numbers: list[int]) -> None:
@@ -50,7 +50,7 @@ def _deny(numbers: list[int]) -> None:
         lines.append((seccomp._JUMP_IF_EQUAL, 0, 1, number))
         lines.append((seccomp._RETURN, 0, 0, seccomp._ERRNO | 1))
     lines.append((seccomp._RETURN, 0, 0, seccomp._ALLOW))
-    filters = (seccomp._Filter * len(lines))(*lines)
+    filters = (seccomp._Filter * len(lines))(*(seccomp._Filter(*it) for it in lines))
     program = seccomp._Program(len(lines), filters)
     kernel.prctl(kernel.PR_SET_SECCOMP, 2, ctypes.addressof(program))
 

@@ -1,6 +1,7 @@
 """The child of an attempt: bounded, killable, and unable to take anything with it."""
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -9,8 +10,11 @@ import psutil
 import pytest
 
 from model_zoo.canonical import JsonObject
-from model_zoo.jobs import NoopSpec
+from model_zoo.jobs import NoopSpec, Schedule, TrainSpec
 from trainer import attempt
+from trainer.builds import weights_of
+from trainer.data import LabelledImages
+from trainer.probing import NOBODY
 from trainer.supervision import AttemptError, Child, run_child, run_order
 
 
@@ -26,6 +30,21 @@ def test_a_noop_leaves_its_results_and_its_facts(tmp_path: Path) -> None:
     assert json.loads((results / "note.json").read_bytes())["note"] == "hello"
     assert (tmp_path / attempt.FACTS).exists()
     assert heard[0]["network"] in {"dropped", "kept"}
+
+
+def test_what_is_trained_inside_has_the_bits_of_what_is_trained_outside(
+    tmp_path: Path,
+    digits: LabelledImages,
+) -> None:
+    assert len(digits)  # or there is no MNIST on this machine
+    spec = TrainSpec(held_out=59_000, schedule=Schedule(epochs=1), checkpoints=False)
+    child = Child(user=NOBODY if os.geteuid() == 0 else None)
+    scratch = tmp_path / "scratch"
+    for folder in (tmp_path / "outside", scratch):
+        folder.mkdir()
+    run_child("build", spec, folder=scratch, hear=_ignore, tick=nothing, child=child)
+    inside = scratch / attempt.RESULTS / attempt.MODEL
+    assert inside.read_bytes() == weights_of(spec, scratch=tmp_path / "outside")
 
 
 def test_a_child_that_takes_too_long_is_ended(tmp_path: Path) -> None:
