@@ -73,7 +73,7 @@ def lost_versions(session: Session) -> dict[str, int]:
         .where(LostEntryRow.kind == METADATA)
         .group_by(LostEntryRow.name)
     )
-    return {str(name): int(version) for name, version in rows}
+    return {name: version for name, version in rows if version is not None}
 
 
 def require_next(

@@ -173,6 +173,7 @@ def test_endless_data_ends_after_more_than_anybody_waits_for() -> None:
     attrition = Attrition()
     answer = asked(endless(honest, attrition))
     assert "Content-Length" not in answer.headers
+    assert not isinstance(answer.body, bytes)
     pieces = iter(answer.body)
     sent = sum(len(piece) for piece in itertools.islice(pieces, ENDLESS_PIECES))
     assert sent > 1000 * len(TRUE)
