@@ -21,8 +21,9 @@ from model_zoo.errors import (
 )
 from model_zoo.http.connections import Accepts, PacedConnection
 from model_zoo.http.deadlines import Allowance, DownloadLimits, attempt
-from model_zoo.http.refusals import MAX_REFUSAL_BYTES, printable, refusal
+from model_zoo.http.refusals import MAX_REFUSAL_BYTES, refusal
 from model_zoo.http.server import Server
+from model_zoo.text import printable
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

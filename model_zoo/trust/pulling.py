@@ -30,7 +30,8 @@ from model_zoo.trust.evidence import (
     verify,
     write_evidence,
 )
-from model_zoo.trust.releases import TrustedRelease, release_of, withdrawal
+from model_zoo.trust.releases import TrustedRelease, release_of
+from model_zoo.trust.withdrawals import withdrawal
 from model_zoo.verification import VerifiedRelease, signers, verify_files
 
 

@@ -14,7 +14,9 @@ from model_zoo.canonical import MAX_DEPTH, parse_object
 from model_zoo.envelopes import Envelope
 from model_zoo.errors import VerificationError
 from model_zoo.events import parse_events as parse_stream
-from model_zoo.http.transport import MAX_RESPONSE_BYTES, Server, Transport
+from model_zoo.http.client import MAX_RESPONSE_BYTES
+from model_zoo.http.server import Server
+from model_zoo.http.transport import Transport
 from model_zoo.interop.tlog import LogEntry
 from model_zoo.policy import Policy
 from model_zoo.trust.roles import parse

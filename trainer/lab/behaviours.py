@@ -28,7 +28,7 @@ ENDLESS_PIECES = 1024
 """64 MiB: a hundred times the honest weights, and more than sockets hold unread."""
 DRIP_SECONDS = 0.25
 DRIPS = 600
-"""At no less than DRIP_SECONDS each, over twice the longest deadline of our client."""
+"""At no less than DRIP_SECONDS each: weights so slow are left after 40 seconds."""
 CHUNKED = {"Transfer-Encoding": "chunked"}
 EMPTY_CHUNK = b"0\r\n"
 """The last chunk; what follows are trailers."""
@@ -191,7 +191,7 @@ def kept(
         if attrition.outlasted:
             return absent(question)
         answer = by()
-        if answer.before:
+        if isinstance(answer.body, bytes):
             return replace(answer, before=lasting(answer.before, attrition))
         return replace(answer, body=lasting(answer.body, attrition))
 
@@ -213,7 +213,7 @@ def is_for_metadata(question: Question) -> bool:
 
 def _drops(piece: bytes, *, first: bytes = b"") -> Iterator[bytes]:
     yield first
-    for _ in range(DRIPS):
+    for _ in range(2 * DRIPS):  # a whole answer of metadata has 120 seconds
         yield piece
         time.sleep(DRIP_SECONDS)
 

@@ -244,12 +244,13 @@ def test_our_client_leaves_each_way_to_keep_it_and_other_questions_are_answered(
     mirror: tuple[MaliciousMirror, Path], way: str
 ) -> None:
     running, _ = mirror
-    by = {**SLOW, **ENDLESS}[way]
-    at = running.mount(kept(by, honest, asked=is_for_weights))
+    by, attrition = {**SLOW, **ENDLESS}[way], Attrition()
+    at = running.mount(kept(by, honest, attrition, asked=is_for_weights))
     with Transport(Server(at.url), HASTY) as transport:
         request = Request(path=transport.server.base_path + FILE)
         with pytest.raises((TransportError, VerificationError)):
             transport.http.fetch(request)
+    assert not attrition.outlasted
     assert get(f"{at.url}/alice/config.json").content == TRUE
 
 
