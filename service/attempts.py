@@ -107,9 +107,8 @@ def complete(parts: Parts, attempt_id: str, result: Result) -> JobRow:
             )
         )
         job.claimed_evaluation = result.claimed_evaluation
-        job.measured_evaluation = (
-            provenance.measured and provenance.measured.to_object()
-        )
+        measured = provenance.measured
+        job.measured_evaluation = None if measured is None else measured.to_object()
         end_attempt(attempt, "succeeded", error=None, now=now)
         end(session, job, "succeeded", error=None, now=now)
     return job

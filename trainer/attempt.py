@@ -10,6 +10,7 @@ no torch import none.
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,12 @@ def _tell(progress: dict[str, object]) -> None:
     print(json.dumps(progress), flush=True)  # noqa: T201  stdout is the pipe to the supervisor
 
 
-_ACTIONS = {"fetch": _fetch, "build": _build, "measure": _measure, "probe": _probe}
+_ACTIONS: dict[str, Callable[[dict[str, Any], Path], None]] = {
+    "fetch": _fetch,
+    "build": _build,
+    "measure": _measure,
+    "probe": _probe,
+}
 
 if __name__ == "__main__":
     main()

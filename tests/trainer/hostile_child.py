@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from model_zoo.canonical import JsonObject
 from trainer import attempt
 
 FORBIDDEN = {
@@ -194,7 +195,7 @@ def _refuse_with(text: str) -> Callable[[Path, Path], object]:
     return refuse
 
 
-def _deep(folder: Path, _: Path) -> None:
+def _deep(folder: Path, results: Path) -> None:
     for _ in range(1500):
         os.mkdir("d")
         os.chdir("d")
@@ -288,7 +289,11 @@ ATTACKS: dict[str, Callable[..., None]] = {
 def main() -> None:
     name, arguments = sys.argv[1], json.loads(sys.argv[2])
     sys.argv[1:] = sys.argv[3:]
-    attempt._ACTIONS["build"] = lambda _, folder: ATTACKS[name](folder, **arguments)
+
+    def attack(_: JsonObject, folder: Path) -> None:
+        ATTACKS[name](folder, **arguments)
+
+    attempt._ACTIONS["build"] = attack
     attempt.main()
 
 
