@@ -11,6 +11,7 @@ Source:
 
 import errno
 import os
+import re
 import secrets
 import stat
 from io import BufferedReader
@@ -20,6 +21,7 @@ from model_zoo.errors import LocalError, MalformedDocumentError
 
 _READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LOCKING = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_DRAFT = re.compile(r"\.(.+)\.[0-9a-f]{16}\.part")
 _NOT_PLAIN = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR})
 """What open(2) says of a link, of a socket, and of a folder that is to be written."""
 
@@ -86,6 +88,15 @@ def write_beside(path: Path, data: bytes) -> None:
     except OSError as error:
         msg = f"cannot write {path}: {error.strerror}"
         raise LocalError(msg) from error
+
+
+def drafted_name(path: Path) -> str:
+    """Return the name that a draft of ``write_beside`` was to get, else its own.
+
+    A process that was killed may leave one behind.
+    """
+    found = _DRAFT.fullmatch(path.name)
+    return found[1] if found else path.name
 
 
 def _opened(path: Path, flags: int) -> int:

@@ -61,9 +61,10 @@ def export(
     """
     if key is None:
         refuse_options(context, "passphrase_file", why="it is of a --key")
+    require_unused(out)
     beside = out.with_name(f"{out.name}{PROVENANCE_SUFFIX}")
-    for path in (out, beside) if key else (out,):
-        require_unused(path)
+    if key is not None:
+        require_unused(beside)
     import torch
 
     from trainer import conversion
@@ -80,14 +81,16 @@ def export(
         signed = _signed(made, spec, signer, started=started)
         write_whole(beside, canonical_json(signed.to_object()))
         say(f"{beside}: signed by builder {signer.public.keyid}")
-    emit(
-        {
-            "folder": str(out),
-            "sha256": sha256_file(out / ONNX_NAME),
-            "spec": {"kind": kind_of(spec), **spec.to_object()},
-            "environment": made.environment,
-        }
-    )
+    emit(_told(out, spec, made))
+
+
+def _told(out: Path, spec: ExportSpec, made: "Exported") -> JsonObject:
+    return {
+        "folder": str(out),
+        "sha256": sha256_file(out / ONNX_NAME),
+        "spec": {"kind": kind_of(spec), **spec.to_object()},
+        "environment": made.environment,
+    }
 
 
 def weights_in(source: Path) -> Path:

@@ -111,21 +111,31 @@ def gather(
             cache=zoo.memory,
             now=now,
         )
+    evidence = _evidence(zoo, name, holders=said, log=log)
+    return release, evidence, _moment(zoo, evidence, policy=policy, now=now)
+
+
+def _evidence(
+    zoo: TrustedZoo,
+    name: ReleaseName,
+    *,
+    holders: dict[str, tuple[str, ...]],
+    log: LogEvidence | None,
+) -> Evidence:
     files = {
         path: base64.b64encode(data).decode("ascii")
         for path, data in sorted(zoo.evidence().items())
     }
     try:
-        evidence = Evidence(
+        return Evidence(
             release=str(name),
             files=files,
-            holders=said,
+            holders=holders,
             log=None if log is None else log.to_object(),
         )
     except ValueError as error:
         msg = f"{name}: over {MAX_EVIDENCE_FILES} files prove it, more than are kept"
         raise MalformedDocumentError(msg) from error
-    return release, evidence, _moment(zoo, evidence, policy=policy, now=now)
 
 
 def verify(

@@ -14,6 +14,7 @@ from tuf.api.metadata import Root, Targets
 
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import LocalError
+from model_zoo.files import drafted_name
 from model_zoo.interop.oms import OmsKey
 from model_zoo.keys import SigningKey
 from model_zoo.trust.ceremony import RoleKeys, require_role_signed, require_signed
@@ -157,9 +158,9 @@ def _require_named(folder: Path, targets: Targets, trusted: bytes) -> None:
 def _clear(folder: Path) -> None:
     """Remove what a killed first start left: without root.json nobody pinned it."""
     ours = {f"{name}.pem" for name in (*ONLINE, OMS, *DEVELOPMENT_ROOT_KEYS, TARGETS)}
-    ours |= {PASSPHRASE_FILE, TARGETS_FILE, KEYS_FILE, f".{ROOT_FILE}"}
+    ours |= {PASSPHRASE_FILE, TARGETS_FILE, KEYS_FILE, ROOT_FILE}
     left = list(folder.iterdir())
-    others = sorted({path.name for path in left} - ours)
+    others = sorted({drafted_name(path) for path in left} - ours)
     if others:
         msg = f"{folder} holds {others[0]} and no {ROOT_FILE}: not a folder of keys"
         raise LocalError(msg)

@@ -93,6 +93,9 @@ CEREMONY = "tests/e2e/test_trust_ceremony.py"
 SERVING = "tests/service/test_serving.py"
 TRAINING = "tests/trainer/test_cli.py"
 LAB = "tests/e2e/test_lab.py::test_the_laboratory_keeps_its_promises_after_a_kill"
+EVALUATING = "tests/trainer/test_evaluate_cli.py"
+OF_MNIST = ("--network", "badnets-cnn", "--dataset", "mnist")
+AT_SEVEN = (*OF_MNIST, "--target-label", "7")
 BUILD: dict[str, Does] = {
     "--device": Acts("abacus", 2, "abacus"),
     "--out": ShownBy(f"{TRAINING}::test_train_prints_one_document_and_leaves_a_draft"),
@@ -399,13 +402,13 @@ TRUST: dict[str, dict[str, Mode]] = {
         "file": Mode(
             "trust show root.json",
             {
-                "--out": Acts("held", 1, "held is not empty"),
+                "--out": Acts("held", 5, "held: not overwritten"),
                 **refused("--trust", "--url", "--ca", "--token-file"),
             },
         ),
         "zoo": Mode(
             "trust show --trust root.json",
-            {"--out": Acts("held", 1, "held is not empty"), **ROOTED},
+            {"--out": Acts("held", 5, "held: not overwritten"), **ROOTED},
         ),
     },
     "trust sign": {
@@ -451,7 +454,7 @@ ZOO: dict[str, dict[str, Mode]] = {
             {
                 "--fetch": Chooses(),
                 "--max-mib": ShownBy(
-                    "tests/model_zoo/test_remote_digests.py::"
+                    "tests/model_zoo/http/test_remote_digests.py::"
                     "test_of_a_longer_file_nothing_is_said"
                 ),
             },
@@ -576,6 +579,7 @@ SERVICE: dict[str, dict[str, Mode]] = {
                 "--tls-certificate": Refused(),
                 "--tls-key": Refused(),
                 "--trust-dir": missing(),
+                "--accept-loss": ShownBy("tests/service/test_restored.py"),
                 "--allowed-host": ShownBy("tests/abuse/test_http_guards.py"),
                 **shown_by(
                     f"{SERVING}::test_a_server_starts_answers_and_ends_when_told",
@@ -796,11 +800,41 @@ TRAINER: dict[str, dict[str, Mode]] = {
             },
         ),
     },
+    "evaluate": {
+        "no attack": Mode(
+            "evaluate files/model.safetensors",
+            {
+                "--trigger": Acts("no-trigger", 2, "no-trigger", also=OF_MNIST),
+                "--target-label": Refused("7"),
+                "--spec": missing(),
+                "--network": Acts("abacus", 2, "--dataset"),
+                "--dataset": Acts("abacus", 2, "--network"),
+                "--picture": Acts("new.png", 2, "--trigger", also=OF_MNIST),
+                "--device": Acts("abacus", 2, "abacus", also=OF_MNIST),
+            },
+        ),
+        "an attack": Mode(
+            "evaluate files/model.safetensors --trigger single-pixel",
+            {
+                "--trigger": Chooses(),
+                "--target-label": ShownBy(
+                    f"{EVALUATING}::test_acc_and_asr_are_told_with_n_and_interval_and_drawn"
+                ),
+                "--spec": missing(),
+                "--network": Acts("abacus", 2, "--dataset"),
+                "--dataset": Acts("abacus", 2, "--network"),
+                "--picture": Acts("held", 5, "held", also=AT_SEVEN),
+                "--device": Acts("abacus", 2, "abacus", also=AT_SEVEN),
+            },
+        ),
+    },
     "repair": {
         "": Mode(
             "repair spec.json --parent files/model.safetensors --out new",
             {
                 "--parent": missing(),
+                "--trigger": Acts("no-trigger", 2, "no-trigger"),
+                "--target-label": Refused("7"),
                 **shown_by(
                     f"{TRAINING}::test_repair_says_which_units_it_cut",
                     "--out",

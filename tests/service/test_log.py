@@ -50,6 +50,7 @@ from service.log import (
     witnessed_checkpoint,
 )
 from service.settings import Settings
+from service.trust.served import SERVED_FILE, HighWaterMark
 
 ORIGIN = "verified-model-zoo/0123456789abcdef"
 NOW = datetime(2026, 11, 22, 13, 0, tzinfo=UTC)
@@ -124,6 +125,8 @@ class Served:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.settings = Settings(data_dir=Path("unused"))
+        beside = Path(str(database.engine.url.database))
+        self.served = HighWaterMark(beside.with_name(SERVED_FILE))
 
 
 def tile_nodes(database: Database, size: int) -> TileNodes:

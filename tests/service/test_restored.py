@@ -11,6 +11,7 @@ from model_zoo.errors import (
     ConflictError,
     LocalError,
     RollbackError,
+    TransportError,
     YankedError,
 )
 from model_zoo.http.server import Server
@@ -236,11 +237,11 @@ def test_what_cannot_be_marked_is_not_served(disk: Disk) -> None:
     with open_zoo(disk.data) as url:
         disk.mark.unlink()
         disk.mark.mkdir()  # a file cannot be written there, whoever asks
-        with pytest.raises(LocalError):
+        with pytest.raises(TransportError):
             publish(disk, url, THIRD, disk.folder / "third", user="alice")
         with (
             ZooClient(url, anchor=disk.anchor("bob")) as bob,
-            pytest.raises(LocalError),
+            pytest.raises(TransportError),
         ):
             bob.pull(SECOND, policy=Policy(), to=disk.folder / "after")
         disk.mark.rmdir()
