@@ -48,7 +48,7 @@ from service.database.tables import (
 from service.parts import Parts
 from service.trust.accepting import Change, require_roles
 from service.trust.losses import require_not_lost
-from service.trust.writing import commit, entry, keep_target
+from service.trust.writing import commit, entry, keep_target, mark_served
 from service.uploads import find_upload, manifest_of
 from service.withdrawals import (
     IS_TENSORS,
@@ -91,6 +91,7 @@ def publish(
     published = find_release(parts, name)
     if published is not None:
         require_not_withdrawn(parts, name)
+        mark_served(parts)  # the first answer may be lost because this failed
         return _same(published, statement), False
     upload = find_upload(parts, submission.upload_id)
     if upload.state != "complete":

@@ -805,7 +805,7 @@ TRAINER: dict[str, dict[str, Mode]] = {
             "evaluate files/model.safetensors",
             {
                 "--trigger": Acts("no-trigger", 2, "no-trigger", also=OF_MNIST),
-                "--target-label": Refused("7"),
+                "--target-label": Acts("7", 2, "--target-label", also=OF_MNIST),
                 "--spec": missing(),
                 "--network": Acts("abacus", 2, "--dataset"),
                 "--dataset": Acts("abacus", 2, "--network"),
@@ -833,8 +833,11 @@ TRAINER: dict[str, dict[str, Mode]] = {
             "repair spec.json --parent files/model.safetensors --out new",
             {
                 "--parent": missing(),
-                "--trigger": Acts("no-trigger", 2, "no-trigger"),
-                "--target-label": Refused("7"),
+                **shown_by(
+                    f"{EVALUATING}::test_a_repair_tells_acc_and_asr_before_and_after",
+                    "--trigger",
+                    "--target-label",
+                ),
                 **shown_by(
                     f"{TRAINING}::test_repair_says_which_units_it_cut",
                     "--out",
