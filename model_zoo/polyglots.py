@@ -32,8 +32,9 @@ _HDF5_FIRST_BYTES = 512
 
 MAX_PICKLE_STEPS = 4096
 _NO_ARGUMENT = frozenset(
-    b"(012NQRabdelostu]})\x81\x85\x86\x87\x88\x89\x8f\x90\x91\x92\x94\x97\x98"
+    b"(.012NQRabdelostu]})\x81\x85\x86\x87\x88\x89\x8f\x90\x91\x92\x94\x97\x98"
 )
+"""STOP among them: ``torch.load`` reads the pickle behind it, up to the fourth."""
 _FIXED_ARGUMENT = {
     **dict.fromkeys(b"Khq\x80", 1),
     **dict.fromkeys(b"M", 2),
@@ -46,14 +47,23 @@ _COUNTED_ARGUMENT = {
     **dict.fromkeys(b"\x8d\x8e\x96", 8),
 }
 _LINES = {
-    **dict.fromkeys(b"FILgp", re.compile(rb"[-+.\w]*\n")),
-    **dict.fromkeys(b"V", re.compile(rb"[^\n]*\n")),
-    **dict.fromkeys(b"S", re.compile(rb"['\"][^\n]*\n")),
+    **dict.fromkeys(b"FIL", re.compile(rb"[-+.\w \t\r\v\f]*(?:[\0\n]|\Z)")),
+    **dict.fromkeys(b"gp", re.compile(rb"[-+_\d \t\r\v\f]+(?:[\0\n]|\Z)")),
+    **dict.fromkeys(b"V", re.compile(rb"")),
+    **dict.fromkeys(b"S", re.compile(rb"['\"]")),
 }
-"""Which lines these instructions accept: any other ends the machine."""
-_IMPORT = re.compile(rb"\x93|\x82|\x83|\x84|[ci][\w.]+\n[\w.]+\n")
-"""What brings in code: two names on the stack, an extension's number, two lines."""
-_LONGEST_LINE_BYTES = 64 * 1024
+"""How lines begin that these instructions accept: any other ends the machine.
+
+To CPython's own machine, which is written in C, a number ends with a NUL.
+"""
+_IMPORT = re.compile(rb"\x93|[ci][\w.]+\n[\w.]+\n")
+"""What brings in code: two names on the stack, or two lines.
+
+An extension's number brings in what a program has registered for it: nobody does.
+"""
+_TWO_NAMES_BYTES = 4
+"""No shorter instructions put two names on the stack."""
+_PIECE_BYTES = 64 * 1024
 
 
 def refuse_polyglot(path: Path, *, name: str) -> None:
@@ -90,20 +100,26 @@ def runs_as_pickle(file: BinaryIO, *, size_bytes: int) -> bool:
     for _ in range(MAX_PICKLE_STEPS):
         piece = b""
         if position < size_bytes:
-            piece = _at(file, position, _LONGEST_LINE_BYTES)
+            piece = _at(file, position, _PIECE_BYTES)
         if not piece:
             return False
-        if _IMPORT.match(piece):
+        if position >= _TWO_NAMES_BYTES and _IMPORT.match(piece):
             return True
-        length = _instruction_bytes(piece)
+        length = _instruction_bytes(file, position, piece)
         if not length:
-            return piece[:1] == b"V" and len(piece) == _LONGEST_LINE_BYTES
+            return False
         position += length
     return True
 
 
-def _instruction_bytes(piece: bytes) -> int:
-    """Return how long the instruction at the start is; 0 where the machine ends."""
+def _instruction_bytes(file: BinaryIO, position: int, piece: bytes) -> int:
+    """Return how long an instruction is; 0 where the machine ends.
+
+    Args:
+        file: holds it, and all of its line.
+        position: where it starts.
+        piece: what stands there.
+    """
     code = piece[0]
     if code in _NO_ARGUMENT:
         return 1
@@ -112,8 +128,20 @@ def _instruction_bytes(piece: bytes) -> int:
     if code in _COUNTED_ARGUMENT:
         end = 1 + _COUNTED_ARGUMENT[code]
         return end + int.from_bytes(piece[1:end], "little")
-    line = _LINES[code].match(piece, 1) if code in _LINES else None
-    return line.end() if line else 0
+    if code not in _LINES or not _LINES[code].match(piece, 1):
+        return 0
+    return _line_bytes(file, position)
+
+
+def _line_bytes(file: BinaryIO, position: int) -> int:
+    """Return how long the line at ``position`` is, with its end; 0 if it has none."""
+    length = 0
+    file.seek(position)
+    while piece := file.readline(_PIECE_BYTES):
+        length += len(piece)
+        if piece.endswith(b"\n"):
+            return length
+    return 0
 
 
 def _has_zip(file: BinaryIO, size_bytes: int) -> bool:

@@ -39,7 +39,10 @@ ITEM_BYTES = {
     "U8": 1,
     "I8": 1,
     "F8_E4M3": 1,
+    "F8_E4M3FNUZ": 1,
     "F8_E5M2": 1,
+    "F8_E5M2FNUZ": 1,
+    "F8_E8M0": 1,
     "U16": 2,
     "I16": 2,
     "F16": 2,
@@ -50,7 +53,9 @@ ITEM_BYTES = {
     "U64": 8,
     "I64": 8,
     "F64": 8,
+    "C64": 8,
 }
+"""Types of which every item has bytes of its own; two of F4 share one."""
 
 _MAGIC = {
     b"PK\x03\x04": "a zip archive (torch.save writes these, with a pickle inside)",

@@ -11,6 +11,7 @@ import select
 import socket
 import ssl
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from model_zoo.http.deadlines import Allowance
@@ -23,8 +24,23 @@ Accepts = Callable[[str], None]
 """Raises for an address that is not to be connected to."""
 
 
+class _FinalResponse(http.client.HTTPResponse):
+    """Reads on past every interim response, which ``http.client`` does for one kind.
+
+    Source:
+        RFC 9110, section 15.2: a client must read those that it does not expect.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        is_interim = status // 100 == 1 and status != HTTPStatus.SWITCHING_PROTOCOLS
+        return version, HTTPStatus.CONTINUE if is_interim else status, reason
+
+
 class PacedConnection(http.client.HTTPConnection):
     """One connection; ``allowance`` is that of the request under way."""
+
+    response_class = _FinalResponse
 
     def __init__(
         self,
@@ -129,16 +145,20 @@ class _Incoming(io.RawIOBase):
 def _connected(
     host: str, port: int, allowance: Allowance, accepts: Accepts | None
 ) -> socket.socket:
-    """Return a connection to the first of the host's addresses that answers."""
+    """Return a connection to the first of the host's addresses that answers.
+
+    None of them gets more than its share of the time: where one kind of address leads
+    nowhere, another one is still to be tried.
+    """
     failed: OSError | None = None
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     if accepts is not None:
         for *_, address in found:
             accepts(str(address[0]))
-    for family, kind, protocol, _, address in found:
+    for index, (family, kind, protocol, _, address) in enumerate(found):
         connection = socket.socket(family, kind, protocol)
         try:
-            _open(connection, address, allowance)
+            _open(connection, address, allowance, share=len(found) - index)
         except OSError as error:
             connection.close()
             failed = error
@@ -151,9 +171,13 @@ def _connected(
 
 
 def _open(
-    connection: socket.socket, address: tuple[Any, ...], allowance: Allowance
+    connection: socket.socket,
+    address: tuple[Any, ...],
+    allowance: Allowance,
+    *,
+    share: int,
 ) -> None:
-    allowance.run(connection, lambda: connection.connect(address))
+    allowance.run(connection, lambda: connection.connect(address), share=share)
     # Heads and bodies are sent one after the other: without Nagle's wait in between.
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 

@@ -150,20 +150,30 @@ class Allowance:
         self._payload_bytes += count
         self._owed_bytes -= count
 
-    def run(self, connection: socket.socket, operation: Callable[[], T]) -> T:
+    def run(
+        self, connection: socket.socket, operation: Callable[[], T], *, share: int = 1
+    ) -> T:
         """Return what ``operation`` on ``connection`` returns, in time.
+
+        Args:
+            connection: what is waited for.
+            operation: waits no longer than the timeout of ``connection``.
+            share: among how many that could do as well the time is divided.
 
         Raises:
             TransportError: the time was over before.
+            TimeoutError: one of several did not answer; there is time for the others.
             OSError: the connection broke.
         """
         while True:
-            seconds = self._seconds_left()
+            seconds = self._seconds_left() / share
             connection.settimeout(max(seconds, _LEAST_TIMEOUT_SECONDS))
             began = time.monotonic()
             try:
                 return operation()
             except TimeoutError:
+                if share > 1:
+                    raise
                 began = min(began, time.monotonic() - seconds)
             finally:
                 self._wait(time.monotonic() - began)

@@ -28,6 +28,10 @@ DTYPES = [
     torch.uint64,
     torch.int64,
     torch.float64,
+    torch.complex64,
+    torch.float8_e4m3fnuz,
+    torch.float8_e5m2fnuz,
+    torch.float8_e8m0fnu,
 ]
 
 tensors = st.dictionaries(

@@ -99,6 +99,7 @@ import os, signal, sys
 from pathlib import Path
 from model_zoo.http.downloads import Downloader
 from model_zoo.http.client import HttpClient
+from model_zoo.http.server import Server
 arrived = 0
 def kill_after_two_pieces(count):
     global arrived

@@ -1,8 +1,11 @@
 """Metadata over HTTP, against real sockets."""
 
 import json
+import socket
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given, settings
@@ -31,6 +34,45 @@ from model_zoo.http.server import Server
 from model_zoo.http.transport import Transport
 from tests.model_zoo.certificates import authority_and_server
 from tests.model_zoo.servers import answering, respond
+
+
+@pytest.mark.parametrize("status", [100, 102, 103, 199])
+def test_an_interim_response_is_not_taken_for_the_answer(status: int) -> None:
+    """Proxies send 103 ahead of what they fetch, and 102 while they do."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        interim = f"HTTP/1.1 {status} Wait\r\nLink: </a>\r\n\r\n"
+        request.wfile.write(interim.encode() * 2)
+        respond(request, b'{"a":1}')
+
+    with answering(answer) as url, Transport(Server(url)) as transport:
+        assert transport.get("/models") == {"a": 1}
+
+
+def test_an_address_that_leads_nowhere_leaves_time_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where a name has an IPv6 address, and IPv6 does not get through."""
+    limits = DownloadLimits(connect_seconds=2, pauses_seconds=())
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as held:
+        for _ in range(3):
+            waiting = held.enter_context(socket.socket())
+            waiting.settimeout(0)
+            waiting.connect_ex(full.getsockname())
+        url = held.enter_context(answering(lambda it: respond(it, b'{"a":1}')))
+        found = [
+            (socket.AF_INET, socket.SOCK_STREAM, 0, "", address)
+            for address in (full.getsockname(), ("127.0.0.1", urlsplit(url).port))
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        with Transport(Server(url), limits) as transport:
+            assert transport.get("/models") == {"a": 1}
+        del found[1]
+        with (
+            Transport(Server(url), limits) as transport,
+            pytest.raises(TransportError, match="no connection within 2 s"),
+        ):
+            transport.get("/models")
 
 
 @pytest.mark.parametrize(
