@@ -26,15 +26,14 @@ def check_format(path: Path, *, name: str) -> None:
     """
     if name.endswith(".safetensors"):
         check_header(path)
-        refuse_polyglot(path, name=name)
     elif name.endswith(".onnx"):
         check_graph(path)
-        refuse_polyglot(path, name=name)
     elif name.endswith(".json"):
         _check_json(path, name=name)
     else:
         msg = f"{name}: a release holds .safetensors, .onnx and .json files only"
         raise UnsafeFormatError(msg)
+    refuse_polyglot(path, name=name)
 
 
 def _check_json(path: Path, *, name: str) -> None:

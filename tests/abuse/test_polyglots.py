@@ -326,3 +326,18 @@ def test_json_has_no_room_for_an_end_record(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes(data)
     with pytest.raises(UnsafeFormatError, match="JSON"):
         check_format(tmp_path / "config.json", name="config.json")
+
+
+def test_a_json_file_that_is_a_tar_archive_as_well_is_refused(tmp_path: Path) -> None:
+    """A header of spaces and octal digits, inside one string of JSON."""
+    header = bytearray(b'{"a":"'.ljust(512))
+    for start, field in ((100, b"0000644 "), (124, b"00000000000 "), (148, b" " * 8)):
+        header[start : start + len(field)] = field
+    header[148:156] = b"%07o " % sum(header)
+    path = tmp_path / "config.json"
+    path.write_bytes(bytes(header) + b'"}')
+    assert json.loads(path.read_bytes())
+    assert tarfile.is_tarfile(path)
+
+    with pytest.raises(UnsafeFormatError, match="tar archive"):
+        check_format(path, name="config.json")
