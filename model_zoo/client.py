@@ -115,7 +115,7 @@ class ZooClient:
         model = ModelName.parse(text)
         names = self._versions(model)
         if not names:
-            msg = f"{model}: no version of it is there"
+            msg = f"{model}: no version of it is there, or all were withdrawn"
             raise NotFoundError(msg)
         if len(names) > 1:
             shown = [
@@ -130,7 +130,9 @@ class ZooClient:
         if self._anchor is not None:
             return trusted.versions(self._transport, model, anchor=self._anchor)
         return tuple(
-            ReleaseName.parse(release.name) for release in self.model(model).releases
+            ReleaseName.parse(release.name)
+            for release in self.model(model).releases
+            if release.withdrawn is None  # nobody is sent to what will be refused
         )
 
     def release(self, name: ReleaseName | str) -> PublishedRelease:

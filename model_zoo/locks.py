@@ -76,12 +76,18 @@ class Lock(Document):
 
     @model_validator(mode="after")
     def _check_pins(self) -> Self:
-        """Refuse a release that nothing pins, and a root where there is none."""
+        """Refuse a release that nothing pins, and pins that would have no effect."""
         if self.root is not None and self.format == 1:
             msg = "format 1 has no root"
             raise ValueError(msg)
         if self.root is None and not all(it.publisher_keys for it in self.releases):
             msg = "a release without publisher keys needs a root"
+            raise ValueError(msg)
+        if any(it.threshold > 1 and not it.publisher_keys for it in self.releases):
+            msg = "a threshold needs publisher keys"
+            raise ValueError(msg)
+        if len({it.name for it in self.releases}) < len(self.releases):
+            msg = "a release is listed twice, and only one entry would count"
             raise ValueError(msg)
         return self
 
@@ -112,11 +118,17 @@ class Lock(Document):
         """Return both locks' releases; where both name one, the newer entry.
 
         Raises:
-            InvalidSpecError: they pin two roots.
+            InvalidSpecError: they pin two roots, or keys would be pinned no more.
         """
         self.require_no_other(newer.root)
         releases = {release.name: release for release in self.releases}
-        releases |= {release.name: release for release in newer.releases}
+        for release in newer.releases:
+            known = releases.get(release.name)
+            had_both = self.root is not None and known and known.publisher_keys
+            if had_both and not release.publisher_keys:
+                msg = f"{release.name} is locked with keys: give them again with --key"
+                raise InvalidSpecError(msg)
+            releases[release.name] = release
         return Lock(
             root=self.root or newer.root,
             releases=tuple(releases[name] for name in sorted(releases)),

@@ -86,6 +86,7 @@ def evaluate(
     The picture shows clean images beside triggered ones, with the model's answers.
     """
     weights = weights_in(model)
+    sha256 = sha256_of(weights)
     made_by = _made_by(weights.parent, spec=spec, network=network, dataset=dataset)
     attack = attack_of(made_by, trigger=trigger, target_label=target_label)
     if picture is not None:
@@ -93,7 +94,6 @@ def evaluate(
             msg = "--picture shows triggered images: give --trigger, too"
             raise InvalidSpecError(msg)
         require_unused(picture)
-    sha256 = sha256_of(weights)
     to = None
     if attack is not None:
         name = f"{sha256[:DIGEST_CHARACTERS]}-{attack.trigger.name}.png"

@@ -24,6 +24,7 @@ from model_zoo.cli import (
 )
 from model_zoo.cli.exits import exit_code
 from model_zoo.cli.output import answer_in_json, emit, say
+from model_zoo.cli.strict import StrictCommand
 from model_zoo.errors import InvalidSpecError, LocalError, ZooError
 from model_zoo.extras import install_line
 
@@ -129,8 +130,9 @@ def _demand_commands(app: typer.Typer) -> None:
 
 
 def _describe(app: typer.Typer) -> None:
-    """Give every command the part of its docstring that is for its users, as help."""
+    """Give every command its parser, and what of its docstring is for users as help."""
     for command in app.registered_commands:
+        command.cls = StrictCommand
         if command.callback is not None:
             command.help = _prose(inspect.getdoc(command.callback) or "")
     for group in app.registered_groups:

@@ -137,7 +137,7 @@ def yank_notice(
         return YankNotice(
             release=str(name),
             withdrawn_by="publisher",
-            reason=reason,
+            reason=reason.strip(),
             yanked_at=rfc3339(now),
             files=files,
         )

@@ -564,7 +564,7 @@ ZOO: dict[str, dict[str, Mode]] = {
     "yank": {
         "": Mode(
             f"yank {RELEASE} --reason bad --key alice.pem --trust root.json",
-            {"--reason": Acts("", 2, "say why"), **SIGNED, **ROOTED},
+            {"--reason": Acts(" ", 2, "say why"), **SIGNED, **ROOTED},
         )
     },
 }

@@ -48,8 +48,8 @@ PROBES = [
 ]
 
 
-def options_of_commands() -> dict[str, set[str]]:
-    """Return command -> its options, as the command itself knows them."""
+def options_of_commands(*, several: bool = False) -> dict[str, set[str]]:
+    """Return command -> its options, or those of them that can be given repeatedly."""
     script = runpy.run_path(str(ROOT / "docs" / "command_line.py"))
     root = typer.main.get_command(build())
     return {
@@ -57,6 +57,7 @@ def options_of_commands() -> dict[str, set[str]]:
             it.opts[0]
             for it in command.params
             if it.opts[0].startswith("--") and it.name != "help"
+            if it.multiple or not several
         }
         for words, command in script["commands"](root, ("zoo",))
     }
@@ -160,6 +161,57 @@ def test_it_acts_or_is_refused(
     assert named in said
     if mode.words.startswith(("pull", "lock", "jobs fetch")):
         assert not (here / "new").exists()
+
+
+TYPED = [
+    pytest.param(command, mode, option, id=f"{command}: {name}: {option}")
+    for command, modes in TABLE.items()
+    for name, mode in modes.items()
+    for option in sorted(set(mode.words.split()) & mode.options.keys())
+]
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(("command", "mode", "option"), TYPED)
+def test_of_an_option_given_twice_none_is_dropped(
+    command: str, mode: Mode, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = mode.words.split()
+    at = words.index(option)
+    again = [it for it in words[at : at + 2] if it == option or it[:2] != "--"]
+    code, said = ended([*words, *again], capsys)
+    if option in options_of_commands(several=True)[command]:
+        assert "more than once" not in said
+    else:
+        assert code == 2, said
+        assert "given more than once" in said
+        assert option in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["verify", "held", "--trust", "root.json", "--name", ""],
+        ["pull", "--frozen", "--lock", "rooted.lock", "--to", "new", ""],
+        ["evaluate", "files", "--trigger", ""],
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_an_empty_word_is_not_one_left_out(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, said = ended(words, capsys)
+    assert code == 2, said
+    assert "empty" in said
+    assert "verified " not in said
+
+
+def ended(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[object, str]:
+    """Return the exit code of a command line, and what was said."""
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--json"])
+    out, err = capsys.readouterr()
+    return ended.value.code, out + err
 
 
 def words_with(mode: Mode, option: str, does: Acts | Refused) -> list[str]:

@@ -237,3 +237,29 @@ def test_keys_of_ones_own_beside_a_lock_are_refused_and_not_dropped(
             pull_locked(
                 zoo, lock, lock.releases[0], to=tmp_path / "pulled", policy=policy
             )
+
+
+@pytest.mark.parametrize(
+    "releases",
+    [
+        [{**ENTRY, "publisher_keys": [], "threshold": 2}],
+        [ENTRY, {**ENTRY, "statement_sha256": "1" * 64}],
+    ],
+    ids=["a threshold of no keys", "one name twice, as a merge in git leaves it"],
+)
+def test_what_would_count_for_nothing_in_a_lock_is_refused(
+    releases: list[object], tmp_path: Path
+) -> None:
+    path = tmp_path / "zoo.lock"
+    path.write_text(json.dumps({"root": "{}", "releases": releases}))
+    with pytest.raises(InvalidSpecError, match="not a lock file"):
+        read_lock(path)
+
+
+def test_locked_keys_are_not_dropped_by_locking_again_without_them(
+    zoo: ZooClient, published: ReleaseName
+) -> None:
+    keyed = lock_releases(zoo, [published], publisher=ROLE)
+    with pytest.raises(InvalidSpecError, match="give them again with --key"):
+        keyed.merged_with(lock_releases(zoo, [published]))
+    assert keyed.merged_with(keyed) == keyed

@@ -139,3 +139,10 @@ def test_a_repair_tells_acc_and_asr_before_and_after(
     assert before["attack_success"]["successes"] == made["attack_success"]["successes"]
     assert before["attack_success"]["n"] == after["attack_success"]["n"]
     assert after["accuracy"]["successes"] == told["evaluation"]["accuracy"]["successes"]
+
+
+def test_a_model_that_is_not_there_is_told_as_such(tmp_path: Path) -> None:
+    status, told = zoo("evaluate", tmp_path / "nope.safetensors", "--trigger", "bomb")
+    assert status == 1
+    assert "cannot read" in told["message"]
+    assert "nope.safetensors" in told["message"]
