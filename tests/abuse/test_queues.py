@@ -133,6 +133,22 @@ def test_a_stream_of_one_job_is_refused_when_it_has_enough(tmp_path: Path) -> No
         assert is_streaming(zoo, second)
 
 
+@pytest.mark.parametrize("ahead", [0, 5])
+def test_a_stream_that_is_taken_up_after_its_last_event_ends(
+    tmp_path: Path, ahead: int
+) -> None:
+    with served(tmp_path, max_streams_per_job=1) as zoo:
+        key = {"public_key": BUILDER.public.to_pem()}
+        zoo.ask("PUT", f"{API}/trainers/lab", json=key)
+        job = submitted(zoo)
+        zoo.ask("POST", f"{API}/jobs/{job}/cancel", json={})
+        path = f"{API}/jobs/{job}/events"
+        last = parse_events(zoo.ask(path=path).text)[-1]["id"]
+        again = {"Last-Event-ID": str(int(last) + ahead)}
+        answer = httpx.get(zoo.url + path, headers=again, timeout=10, trust_env=False)
+        assert parse_events(answer.text) == []
+
+
 def test_a_declaration_of_a_tebibyte_costs_no_more_than_it_sent(tmp_path: Path) -> None:
     with open_zoo(tmp_path / "zoo", part_bytes=8 * MIB) as zoo:
         files = [
