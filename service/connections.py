@@ -10,10 +10,12 @@ import asyncio
 import fcntl
 import math
 import resource
+import socket
 import ssl
 import sys
 import termios
 from asyncio.sslproto import SSLProtocol
+from asyncio.trsock import TransportSocket
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -25,6 +27,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from service.api.errors import refusal
+from service.api.guards import STRANGER
 
 MAX_HEAD_BYTES = 32 * 1024
 """Of a head with its trailers; and of anything that is no payload, between payload."""
@@ -70,11 +73,12 @@ class Connections:
     def admit(self, new: "BoundedProtocol") -> bool:
         """Count ``new`` in; where all are taken, drop the one that waited longest.
 
-        Only a connection that has no request under way may be dropped: whoever
-        half-sends heads makes room for whoever sends a whole one.
+        Only a connection that has no request under way, or a stranger's, may be
+        dropped: whoever half-sends heads makes room for whoever sends a whole one, and
+        whoever was refused cannot hold a place by not reading so.
         """
         if len(self.open) >= self.limit:
-            waiting = [it for it in self.open if it.is_waiting()]
+            waiting = [it for it in self.open if it.is_waiting() or it.is_strangers()]
             if not waiting:
                 return False
             min(waiting, key=lambda it: it.waiting_since).drop()
@@ -224,6 +228,11 @@ class BoundedProtocol(HttpToolsProtocol):
             return True
         return self._newest.response_complete and self._unsent() == 0
 
+    def is_strangers(self) -> bool:
+        """Whether the request whose answer is due came without the token."""
+        running = self._running
+        return running is not None and bool(running.scope["state"].get(STRANGER))
+
     def check(self, now: float) -> None:
         """End the connection if its client was too slow for too long."""
         if not self._begun:
@@ -255,7 +264,7 @@ class BoundedProtocol(HttpToolsProtocol):
         unsent = self.transport.get_write_buffer_size()
         if self._raw is not None and self._raw is not self.transport:
             unsent += self._raw.get_write_buffer_size()
-        return unsent and unsent + _queued(self.transport)
+        return unsent and unsent + queued(self.transport.get_extra_info("socket"))
 
     def _check_body(self, now: float) -> None:
         if self.flow.read_paused:  # the application is slow, not the client
@@ -343,15 +352,14 @@ def affordable(wanted: int, *, descriptors: int) -> int:
     return min(wanted, left // DESCRIPTORS_PER_CONNECTION)
 
 
-def _queued(transport: asyncio.Transport) -> int:
+def queued(connection: socket.socket | TransportSocket) -> int:
     """Return how many bytes the system has that the other side did not acknowledge.
 
     Source:
         tcp(7), SIOCOUTQ, which is TIOCOUTQ.
     """
     try:
-        descriptor = transport.get_extra_info("socket").fileno()
-        told = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
+        told = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
     except (OSError, ValueError):  # closed meanwhile, or no such question here
         return 0
     return int.from_bytes(told, sys.byteorder)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import load_only
 from starlette.concurrency import run_in_threadpool
 
 from service.database.tables import EventRow, JobRow
@@ -27,6 +28,7 @@ class _Topic:
 
     streams: int = 0
     last_event: int = 0
+    has_ended: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     reads: dict[int, asyncio.Task[list[EventRow]]] = field(default_factory=dict)
 
@@ -78,7 +80,8 @@ class EventStreams:
     async def follow(self, job_id: str, after: int) -> AsyncIterator[EventRow]:
         """Yield the job's events after number ``after``, to its last.
 
-        The caller holds a place.
+        Whoever has seen the last is told no more: a browser asks again when a stream
+        ends, and would hold a place for ever. The caller holds a place.
         """
         topic = self._topics[job_id]
         while True:
@@ -88,6 +91,8 @@ class EventStreams:
                 if event.type in ENDINGS:
                     return
             while topic.last_event <= after:
+                if topic.has_ended:
+                    return
                 await topic.changed.wait()
 
     async def _read(self, topic: _Topic, job_id: str, after: int) -> list[EventRow]:
@@ -108,15 +113,18 @@ class EventStreams:
             except SQLAlchemyError:
                 log.exception("watched jobs could not be read; trying again")
                 known = {}
-            for job_id, last_event in known.items():
+            for job_id, (last_event, state) in known.items():
                 topic = self._topics.get(job_id)
                 if topic is not None and topic.last_event != last_event:
                     topic.last_event = last_event
+                    topic.has_ended = state in ENDINGS
                     topic.changed.set()
                     topic.changed = asyncio.Event()
             await asyncio.sleep(self._parts.settings.event_poll_seconds)
 
-    def _last_events(self, job_ids: list[str]) -> dict[str, int]:
-        query = select(JobRow.id, JobRow.last_event).where(JobRow.id.in_(job_ids))
+    def _last_events(self, job_ids: list[str]) -> dict[str, tuple[int, str]]:
+        query = select(JobRow).where(JobRow.id.in_(job_ids))
+        query = query.options(load_only(JobRow.last_event, JobRow.state))
         with self._parts.database.reading() as session:
-            return {row.id: row.last_event for row in session.execute(query)}
+            jobs = session.scalars(query)
+            return {job.id: (job.last_event, job.state) for job in jobs}

@@ -7,6 +7,7 @@ for permission first, nor a Host or Origin that is not its own.
 """
 
 import hmac
+import math
 import re
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -23,7 +24,11 @@ from service.settings import Settings
 PART = re.compile(r"/api/v1/uploads/[^/]+/files/[^/]+/parts/[^/]+")
 MAX_BODY_DEPTH = 24
 """Less than readers take (MAX_DEPTH): an answer wraps levels of its own around it."""
+MAX_LENGTH_DIGITS = 19
+"""What 64 bits need; Python refuses to read thousands, zeros in front included."""
 OPEN_PATHS = ("/healthz", "/readyz")
+STRANGER = "zoo.is_stranger"
+"""In a request's state: whether it has no token where one is needed."""
 READING = ("GET", "HEAD", "OPTIONS")
 
 
@@ -41,6 +46,7 @@ class Guards:
             return
         path, headers = scope["path"], Headers(scope=scope)
         limit = self._limit(path)
+        scope.setdefault("state", {})[STRANGER] = not self._is_known(headers)
         problem = next(self._problems(scope["method"], path, headers), None)
         if problem is not None:
             await problem(scope, receive, send)
@@ -67,9 +73,7 @@ class Guards:
 
     def _writing_problems(self, path: str, headers: Headers) -> Iterator[Problem]:
         origin = headers.get("origin")
-        if origin is not None and _host_of(urlsplit(origin).netloc) not in (
-            self._settings.hosts
-        ):
+        if origin is not None and _host_in(origin) not in self._settings.hosts:
             detail = "a page of another site may not write here"
             yield refusal(path, HTTPStatus.FORBIDDEN, detail)
         wanted = "application/octet-stream" if PART.fullmatch(path) else None
@@ -78,7 +82,7 @@ class Guards:
             detail = f"expected a body of type {wanted}"
             yield refusal(path, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail)
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > self._limit(path):
+        if _number(length) > self._limit(path):
             detail = f"a body of at most {self._limit(path)} bytes is read here"
             yield refusal(path, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
 
@@ -137,6 +141,20 @@ def _host_of(authority: str) -> str:
     if authority.startswith("["):
         return authority[1:].partition("]")[0].lower()
     return authority.partition(":")[0].lower()
+
+
+def _host_in(origin: str) -> str | None:
+    """Return the host of an origin; None where it is none."""
+    try:
+        return _host_of(urlsplit(origin).netloc)
+    except ValueError:  # a bracket that stays open
+        return None
+
+
+def _number(length: str) -> float:
+    """Return a Content-Length; more than any limit where it is none that we read."""
+    readable = length.isdecimal() and len(length) <= MAX_LENGTH_DIGITS
+    return int(length) if readable else math.inf
 
 
 def _has_body(headers: Headers) -> bool:

@@ -2,6 +2,8 @@
 
 from http import HTTPStatus
 
+from anyio import CapacityLimiter, to_thread
+from anyio.lowlevel import RunVar
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -10,6 +12,7 @@ from model_zoo.manifest import Manifest
 from service.api.dependencies import PartsHere
 from service.api.files import sha256_in
 from service.api.schemas import UploadIn, UploadOut
+from service.parts import Parts
 from service.receiving import PartSlot, PartWriter
 from service.storage import CHUNK_BYTES
 from service.uploads import (
@@ -21,6 +24,9 @@ from service.uploads import (
 )
 
 router = APIRouter(tags=["uploads"])
+MAX_CHECKS = 4
+"""Uploads put together and hashed at once; each takes a thread, and room on disk."""
+_CHECKS: RunVar[CapacityLimiter] = RunVar("checks of uploads")
 
 
 @router.post("/uploads", status_code=HTTPStatus.CREATED)
@@ -65,9 +71,23 @@ async def send_part(
 
 
 @router.post("/uploads/{upload_id}/complete")
-def complete_upload(upload_id: str, parts: PartsHere) -> UploadOut:
+async def complete_upload(upload_id: str, parts: PartsHere) -> UploadOut:
     """Check every file; 422 names the one that is not what was declared."""
+    return await to_thread.run_sync(_complete, parts, upload_id, limiter=_checks())
+
+
+def _complete(parts: Parts, upload_id: str) -> UploadOut:
     return UploadOut.of(parts, complete(parts, upload_id))
+
+
+def _checks() -> CapacityLimiter:
+    """Return what makes a further check wait without one of the routes' threads."""
+    try:
+        return _CHECKS.get()
+    except LookupError:
+        limiter = CapacityLimiter(MAX_CHECKS)
+        _CHECKS.set(limiter)
+        return limiter
 
 
 async def _receive(request: Request, slot: PartSlot) -> None:

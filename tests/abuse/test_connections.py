@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from model_zoo.clock import system_clock
+from service.connections import queued
 from tests.service.zoo import open_zoo, weights
 from trainer.lab.certificates import issue
 
@@ -233,6 +234,34 @@ def test_a_zoo_that_is_full_of_requests_under_way_says_so_at_once(
         assert answer.json()["code"] == "TransportError"
         held.close()
         wait_until(zoo.is_answering)
+
+
+def test_strangers_who_read_no_refusal_leave_room_for_another_client(
+    tmp_path: Path,
+) -> None:
+    # Answers repeat the path, so a few fill what the system keeps of them.
+    ask = b"GET /" + b"x" * 30000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with (
+        served(tmp_path, token="t" * 32, max_connections=2) as zoo,
+        ExitStack() as held,
+    ):
+        for _ in range(2):
+            connection = held.enter_context(zoo.connect())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            fill(connection, ask)
+        assert zoo.is_answering()
+
+
+def fill(connection: socket.socket, request: bytes) -> None:
+    """Send requests one by one, and read no answer, until no more are taken."""
+    while True:
+        connection.sendall(request)
+        deadline = time.monotonic() + 1
+        time.sleep(0.005)
+        while queued(connection):
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.005)
 
 
 def test_a_body_that_drips_ends_and_leaves_nothing(tmp_path: Path) -> None:

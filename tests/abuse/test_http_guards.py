@@ -84,7 +84,9 @@ def test_a_simple_post_from_another_site_is_refused(zoo: Zoo, media_type: str) -
     assert_problem(response, 415, "InvalidSpecError")
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "file://", "x"])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "file://", "x", "http://["]
+)
 def test_a_page_of_another_site_may_not_write_even_without_a_body(
     zoo: Zoo, origin: str
 ) -> None:
@@ -110,7 +112,7 @@ def test_a_body_that_says_it_is_too_long_is_refused_unread(zoo: Zoo) -> None:
     assert_problem(response, 413, "InvalidSpecError")
 
 
-@pytest.mark.parametrize("length", ["-1", "x", "1e3", "9" * 30])
+@pytest.mark.parametrize("length", ["-1", "x", "1e3", "9" * 30, "0" * 5000])
 def test_a_length_that_is_no_length_is_refused(zoo: Zoo, length: str) -> None:
     headers = {"Content-Length": length, "Content-Type": "application/json"}
     response = zoo.ask("POST", "/jobs", content=b"{}", headers=headers)

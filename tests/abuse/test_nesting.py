@@ -95,7 +95,7 @@ def test_what_a_worker_sends_never_breaks_the_reading_of_jobs(
     attempt = f"/attempts/{lease['attempt']}"
     deep = f'{{"a": {nested(depth)}}}'
     completion = json.dumps(zoo.completion(lease)).replace(
-        '"measured_evaluation": null', f'"measured_evaluation": {deep}'
+        '"claimed_evaluation": null', f'"claimed_evaluation": {deep}'
     )
     for path, body in (
         (f"{attempt}/events", f'{{"events": [{{"type": "log", "data": {deep}}}]}}'),
@@ -119,8 +119,8 @@ def test_the_deepest_that_a_worker_may_send_can_be_read_by_everybody(
     told = send(zoo, "POST", f"{attempt}/events", events % nested(MAX_BODY_DEPTH - 4))
     assert told.status_code == 204
     completion = zoo.completion(lease)
-    measured = f'{{"a": {nested(MAX_BODY_DEPTH - 2)}}}'
-    completion["measured_evaluation"] = json.loads(measured)
+    claimed = f'{{"a": {nested(MAX_BODY_DEPTH - 2)}}}'
+    completion["claimed_evaluation"] = json.loads(claimed)
     assert zoo.complete(lease, completion).status_code == 200
 
     listed = zoo.get("/jobs")

@@ -1,6 +1,7 @@
 """Streams, listings and uploads in numbers that one visitor alone can ask for."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -10,7 +11,10 @@ import httpx
 import pytest
 from sqlalchemy import event
 
-from service.uploads import MISSING_SHOWN
+from service.api.uploads import MAX_CHECKS
+from service.database.tables import UploadRow
+from service.parts import Parts
+from service.uploads import MISSING_SHOWN, complete
 from tests.abuse.test_connections import PATIENCE_SECONDS, Served, served, wait_until
 from tests.service.zoo import (
     API,
@@ -133,6 +137,22 @@ def test_a_stream_of_one_job_is_refused_when_it_has_enough(tmp_path: Path) -> No
         assert is_streaming(zoo, second)
 
 
+@pytest.mark.parametrize("ahead", [0, 5])
+def test_a_stream_that_is_taken_up_after_its_last_event_ends(
+    tmp_path: Path, ahead: int
+) -> None:
+    with served(tmp_path, max_streams_per_job=1) as zoo:
+        key = {"public_key": BUILDER.public.to_pem()}
+        zoo.ask("PUT", f"{API}/trainers/lab", json=key)
+        job = submitted(zoo)
+        zoo.ask("POST", f"{API}/jobs/{job}/cancel", json={})
+        path = f"{API}/jobs/{job}/events"
+        last = parse_events(zoo.ask(path=path).text)[-1]["id"]
+        again = {"Last-Event-ID": str(int(last) + ahead)}
+        answer = httpx.get(zoo.url + path, headers=again, timeout=10, trust_env=False)
+        assert parse_events(answer.text) == []
+
+
 def test_a_declaration_of_a_tebibyte_costs_no_more_than_it_sent(tmp_path: Path) -> None:
     with open_zoo(tmp_path / "zoo", part_bytes=8 * MIB) as zoo:
         files = [
@@ -198,6 +218,47 @@ def test_there_are_so_many_uploads_that_wait_to_be_used(tmp_path: Path) -> None:
         assert_problem(zoo.post("/uploads", body), 503, "TransportError")
         zoo.clock.advance(25 * 3600)
         assert zoo.post("/uploads", body).status_code == 201
+
+
+def test_uploads_that_are_checked_leave_threads_for_others(
+    zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    begun: list[str] = []
+
+    def check(parts: Parts, upload_id: str) -> UploadRow:
+        begun.append(upload_id)
+        release.wait(PATIENCE_SECONDS)
+        return complete(parts, upload_id)
+
+    monkeypatch.setattr("service.api.uploads.complete", check)
+    upload = zoo.declare({"result.json": JSON}).json()
+    zoo.send_parts(upload, {"result.json": JSON})
+    asyncio.run(completed_often(zoo, upload["id"], begun, release))
+    assert len(begun) == STREAMS
+
+
+async def completed_often(
+    zoo: Zoo, upload: str, begun: list[str], release: threading.Event
+) -> None:
+    """Complete an upload many times at once; ask for something else meanwhile."""
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=zoo.app),
+        base_url="http://127.0.0.1:8000",
+        trust_env=False,
+    ) as client:
+        path = f"{API}/uploads/{upload}/complete"
+        asked = [asyncio.create_task(client.post(path)) for _ in range(STREAMS)]
+        while not begun:  # noqa: ASYNC110  nothing tells of it
+            await asyncio.sleep(0.01)
+        try:
+            await asyncio.sleep(0.5)
+            assert len(begun) == MAX_CHECKS
+            answer = await asyncio.wait_for(client.get("/healthz"), PATIENCE_SECONDS)
+            assert answer.status_code == 200
+        finally:
+            release.set()
+        assert {it.status_code for it in await asyncio.gather(*asked)} == {200}
 
 
 def test_a_list_of_jobs_costs_as_many_statements_as_a_short_one(zoo: Zoo) -> None:
