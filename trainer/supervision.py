@@ -1,5 +1,6 @@
 """Start the child of one attempt, hear it out, and end it when its time is up."""
 
+import fcntl
 import os
 import selectors
 import signal
@@ -247,6 +248,7 @@ def _require_success(status: int, folder: Path, stderr: BinaryIO) -> None:
         retry = refusal.error in {"TransportError", "LocalError"}
         msg = f"{refusal.error}: {refusal.message[:MAX_MESSAGE_CHARACTERS]}"
         raise AttemptError(msg, retry=retry)
+    fcntl.fcntl(stderr, fcntl.F_SETFL, 0)  # its flags were the child's to set
     length = stderr.seek(0, os.SEEK_END)
     stderr.seek(max(0, length - MAX_MESSAGE_CHARACTERS))
     tail = stderr.read(MAX_MESSAGE_CHARACTERS).decode(errors="replace")
