@@ -284,6 +284,9 @@ LEFT: dict[str, Callable[[Path, Path], object]] = {
     ),
     "progress with half a character": lambda *_: tell(said="\ud800"),
     "progress with a number that JSON cannot spell": lambda *_: tell(said=10**40),
+    "more progress than anybody reads": lambda *_: [
+        tell(said="x" * 10_000) for _ in range(200)
+    ],
     "folders without an end": _deep,
     "an error output that is read in whole blocks": _read_in_blocks,
 }
