@@ -236,6 +236,11 @@ def _read_in_blocks(folder: Path, results: Path) -> None:
     sys.exit(1)
 
 
+def _tell_much(folder: Path, results: Path) -> None:
+    for _ in range(200):
+        tell(said="x" * 10_000)
+
+
 def _deep(folder: Path, results: Path) -> None:
     for _ in range(1500):
         os.mkdir("d")
@@ -284,9 +289,7 @@ LEFT: dict[str, Callable[[Path, Path], object]] = {
     ),
     "progress with half a character": lambda *_: tell(said="\ud800"),
     "progress with a number that JSON cannot spell": lambda *_: tell(said=10**40),
-    "more progress than anybody reads": lambda *_: [
-        tell(said="x" * 10_000) for _ in range(200)
-    ],
+    "more progress than anybody reads": _tell_much,
     "folders without an end": _deep,
     "an error output that is read in whole blocks": _read_in_blocks,
 }
