@@ -327,6 +327,9 @@ def _provenance(subjects: dict[str, str], predicate: JsonObject) -> Provenance:
         item["name"]: item["digest"]["sha256"]
         for item in definition["resolvedDependencies"]
     }
+    if len(inputs) != len(definition["resolvedDependencies"]):
+        msg = "an input is named twice"
+        raise ValueError(msg)
     return Provenance(
         subjects=subjects,
         kind=definition["externalParameters"]["kind"],

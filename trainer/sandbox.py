@@ -35,6 +35,10 @@ from trainer.kernel import (
 MAX_OPEN_FILES = 512
 CPU_SECONDS_PER_SECOND = 4
 """Torch's own helper threads may run beside the one that trains."""
+MAX_PROCESSES = 1024
+"""Threads count, too; a user namespace counts its own only."""
+FIRST_TO_GO = "1000"
+"""The kernel ends it before anybody else when memory runs out; see proc(5)."""
 ROOT = ".root"
 """An empty folder in the scratch folder, on which the root of its own is built."""
 
@@ -132,6 +136,7 @@ def confine(plan: Plan, folder: Path) -> Standing:
         os.close(outside)
         _outlast(child, apart=spaces)
     os.close(inside)
+    os.setsid()  # kill(0) reaches a whole group, in other process namespaces as well
     with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     _settle(plan, folder, standing, spaces=spaces)
@@ -141,7 +146,7 @@ def confine(plan: Plan, folder: Path) -> Standing:
         os.read(outside, 1)
         sys.exit("the supervisor of this attempt is gone")
     os.close(outside)
-    _wall_in(plan, standing)
+    _wall_in(plan, standing, apart=spaces)
     return standing
 
 
@@ -168,8 +173,10 @@ def _leave(plan: Plan, standing: Standing) -> bool:
 
 
 def _settle(plan: Plan, folder: Path, standing: Standing, *, spaces: bool) -> None:
-    """Take on the root and the user of the plan."""
+    """Take on the root and the user of the plan, and be the first to go."""
     is_other = plan.user is not None
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(FIRST_TO_GO)
     if spaces:
         base = folder / ROOT
         base.mkdir()
@@ -184,15 +191,20 @@ def _settle(plan: Plan, folder: Path, standing: Standing, *, spaces: bool) -> No
         os.setresuid(plan.user, plan.user, plan.user)
         prctl(PR_SET_DUMPABLE, 1)  # or its own /proc/self belongs to root
         standing.attempt("user namespace", enter_user_namespace)
+    if spaces:  # elsewhere all processes of the user count, on the whole machine
+        _limit(resource.RLIMIT_NPROC, MAX_PROCESSES)
     standing.held.insert(0, f"user {os.geteuid()}")
 
 
-def _wall_in(plan: Plan, standing: Standing) -> None:
+def _wall_in(plan: Plan, standing: Standing, *, apart: bool) -> None:
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     standing.attempt("no capabilities", drop_capabilities)
     rules = (*plan.rules, ("/proc", landlock.READ))
     standing.attempt("landlock", lambda: landlock.restrict(rules))
-    standing.attempt("seccomp", lambda: seccomp.restrict(network=plan.network))
+    alone = not apart and not plan.network
+    standing.attempt(
+        "seccomp", lambda: seccomp.restrict(network=plan.network, alone=alone)
+    )
 
 
 def _outlast(child: int, *, apart: bool) -> NoReturn:

@@ -1,5 +1,6 @@
 """Start the child of one attempt, hear it out, and end it when its time is up."""
 
+import fcntl
 import os
 import selectors
 import signal
@@ -26,6 +27,8 @@ from trainer.cache import cache_root
 from trainer.sandbox import Plan
 
 MAX_LINE_BYTES = 16 * 1024
+MAX_TOLD_BYTES = 1024 * 1024
+"""Of progress, by one child: it is kept for good. An epoch is told in a hundred."""
 MAX_REFUSAL_BYTES = 64 * 1024
 MAX_MESSAGE_CHARACTERS = 2000
 TICK_SECONDS = 0.25
@@ -119,10 +122,15 @@ def run_order(
         file.write(canonical_json(order | {"sandbox": asdict(plan)}))
     _hand_over(folder, plan)
     deadline = time.monotonic() + order["max_seconds"]
+    told_bytes = 0
     with tempfile.TemporaryFile(dir=folder) as stderr:  # it has no name there
         with _running(child.program, folder, stderr) as process:
             for line in _lines(process):
                 if line is not None:
+                    told_bytes += len(line)
+                    if told_bytes > MAX_TOLD_BYTES:
+                        msg = f"told more than {MAX_TOLD_BYTES} bytes of progress"
+                        raise AttemptError(msg, retry=False)
                     hear(_progress(line))
                 tick()
                 if time.monotonic() > deadline:
@@ -247,6 +255,7 @@ def _require_success(status: int, folder: Path, stderr: BinaryIO) -> None:
         retry = refusal.error in {"TransportError", "LocalError"}
         msg = f"{refusal.error}: {refusal.message[:MAX_MESSAGE_CHARACTERS]}"
         raise AttemptError(msg, retry=retry)
+    fcntl.fcntl(stderr, fcntl.F_SETFL, 0)  # its flags were the child's to set
     length = stderr.seek(0, os.SEEK_END)
     stderr.seek(max(0, length - MAX_MESSAGE_CHARACTERS))
     tail = stderr.read(MAX_MESSAGE_CHARACTERS).decode(errors="replace")

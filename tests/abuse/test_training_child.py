@@ -21,8 +21,10 @@ from tests.trainer.hostile import (
     ROOT,
     UNSHARE,
     WAYS,
+    WITHOUT_NAMESPACES,
     supervise,
 )
+from trainer.sandbox import FIRST_TO_GO, MAX_PROCESSES
 
 PASSPHRASE = b"only for this test"
 
@@ -82,9 +84,27 @@ def test_nobody_above_can_be_signalled_or_looked_into(way: str, place: Path) -> 
     assert told["reached"] == []
 
 
+def test_nobody_above_can_be_stopped(way: str, place: Path) -> None:
+    told = supervise(way, place / "scratch", "halt")  # who is stopped never returns
+    assert told["ended"], told
+    assert "error" not in told
+
+
+def test_processes_are_few_and_none_where_they_could_not_be_ended(
+    way: str, place: Path
+) -> None:
+    told = supervise(way, place / "scratch", "multiply")
+    found = (told["made"] > 0, told["most"] <= MAX_PROCESSES)
+    assert found == ((False, False) if way == WITHOUT_NAMESPACES else (True, True))
+    assert told["out_of_memory_score"] == int(FIRST_TO_GO)
+
+
 def test_a_daemon_ends_with_the_child_that_left_it(way: str, place: Path) -> None:
     scratch = place / "scratch"
     told = supervise(way, scratch, "outlive")
+    if way == WITHOUT_NAMESPACES:  # there can be none
+        assert "os.fork" in str(told["error"])
+        return
     assert "error" not in told
     with (scratch / "lock").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # whoever lives holds it

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_zoo.attestations import (
+    CODE,
     MEASURED,
     PAYLOAD_TYPE,
     ReleaseStatement,
@@ -97,6 +98,18 @@ def test_provenance_from_before_measurements_were_signed_is_read(
     envelope = provenance_of(manifest)
     assert b"byproducts" not in envelope.unverified_payload
     assert open_provenance(envelope, BUILDERS).measured is None
+
+
+@pytest.mark.parametrize("name", ["mnist", CODE])
+def test_an_input_that_is_named_twice_is_none(manifest: Manifest, name: str) -> None:
+    def change(statement: JsonObject) -> None:
+        definition = statement["predicate"]["buildDefinition"]
+        inputs = definition["resolvedDependencies"]
+        inputs[:0] = [{"name": name, "digest": {"sha256": ZEROS}}] * 2
+
+    envelope = resigned(provenance_of(manifest), change, key=BUILDER)
+    with pytest.raises(MalformedDocumentError, match="named twice"):
+        open_provenance(envelope, BUILDERS)
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,12 @@ AS_USER = HERE / "as_user.py"
 UNSHARE, LANDLOCK_CREATE_RULESET = 272, 444
 """Of x86_64."""
 
+WITHOUT_NAMESPACES = "a user without namespaces"
 WAYS: dict[str, tuple[int | None, list[int] | None]] = {
     "root, child another user": (65534, None),
     "root, child root as well": (None, None),
     "a user": (None, []),
-    "a user without namespaces": (None, [UNSHARE]),
+    WITHOUT_NAMESPACES: (None, [UNSHARE]),
     "a user without Landlock": (None, [LANDLOCK_CREATE_RULESET]),
 }
 """Way -> the child's user, and what is denied to a supervisor that is not root."""

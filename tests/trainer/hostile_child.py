@@ -11,11 +11,14 @@ import ctypes
 import fcntl
 import json
 import os
+import resource
+import signal
 import socket
 import struct
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from model_zoo.canonical import JsonObject
@@ -34,6 +37,10 @@ FORBIDDEN = {
     "io_uring_setup": (425, 1, 0),
     "pidfd_open": (434, 1, 0),
     "clone a user namespace": (56, 0x10000000 | 17, 0, 0, 0, 0),
+    "shmget": (29, 0, 4096, 0o600),
+    "msgget": (68, 0, 0o600),
+    "semget": (64, 0, 1, 0o600),
+    "mq_open": (240, 0, 0),
     "a call of x32": (0x40000000 | 39,),
 }
 """As on x86_64."""
@@ -112,6 +119,11 @@ def reach(folder: Path) -> None:
             reached.append("signal")
         except OSError:
             pass
+        try:
+            resource.prlimit(process, resource.RLIMIT_CORE, (0, 0))
+            reached.append("limits")
+        except OSError:
+            pass
         for name in ("mem", "environ", "root/etc/hostname"):
             try:
                 with open(f"/proc/{process}/{name}", "rb"):
@@ -119,6 +131,29 @@ def reach(folder: Path) -> None:
             except OSError:
                 pass
     tell(reached=reached)
+
+
+def halt(folder: Path) -> None:
+    """Stop whoever waits for this process, or could end it."""
+    for process in (0, os.getppid(), int(sys.argv[2])):
+        with suppress(OSError):
+            os.kill(process, signal.SIGSTOP)
+    tell(ended=True)
+
+
+def multiply(folder: Path) -> None:
+    """Make one more process, as a fork bomb would, in each way there is."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    clone, fork, clone_parent, ended = 56, 57, 0x8000, signal.SIGCHLD
+    made = 0
+    for call in ((clone, clone_parent | ended), (clone, ended), (fork,)):
+        process = libc.syscall(*map(ctypes.c_long, (*call, 0, 0, 0, 0)[:6]))
+        if process == 0:
+            os._exit(0)
+        made += process > 0
+    most, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    score = int(Path("/proc/self/oom_score_adj").read_text())
+    tell(made=made, most=most, out_of_memory_score=score)
 
 
 def outlive(folder: Path) -> None:
@@ -195,6 +230,17 @@ def _refuse_with(text: str) -> Callable[[Path, Path], object]:
     return refuse
 
 
+def _read_in_blocks(folder: Path, results: Path) -> None:
+    os.write(2, b"x" * 5001)
+    fcntl.fcntl(2, fcntl.F_SETFL, os.O_DIRECT)
+    sys.exit(1)
+
+
+def _tell_much(folder: Path, results: Path) -> None:
+    for _ in range(200):
+        tell(said="x" * 10_000)
+
+
 def _deep(folder: Path, results: Path) -> None:
     for _ in range(1500):
         os.mkdir("d")
@@ -243,7 +289,9 @@ LEFT: dict[str, Callable[[Path, Path], object]] = {
     ),
     "progress with half a character": lambda *_: tell(said="\ud800"),
     "progress with a number that JSON cannot spell": lambda *_: tell(said=10**40),
+    "more progress than anybody reads": _tell_much,
     "folders without an end": _deep,
+    "an error output that is read in whole blocks": _read_in_blocks,
 }
 
 
@@ -282,7 +330,10 @@ def tell(**found: object) -> None:
 
 ATTACKS: dict[str, Callable[..., None]] = {
     it.__name__: it
-    for it in (read, rejoin, call, reach, outlive, leave, stay, forge_measure)
+    for it in (
+        *(read, rejoin, call, reach, halt, multiply),
+        *(outlive, leave, stay, forge_measure),
+    )
 }
 
 
