@@ -48,7 +48,7 @@ from service.database.tables import (
 from service.parts import Parts
 from service.trust.accepting import Change, require_roles
 from service.trust.losses import require_not_lost
-from service.trust.writing import commit, entry, keep_target
+from service.trust.writing import commit, entry, keep_target, mark_served
 from service.uploads import find_upload, manifest_of
 from service.withdrawals import (
     IS_TENSORS,
@@ -91,7 +91,7 @@ def publish(
     published = find_release(parts, name)
     if published is not None:
         require_not_withdrawn(parts, name)
-        return _same(published, statement), False
+        return _same(parts, published, statement), False
     upload = find_upload(parts, submission.upload_id)
     if upload.state != "complete":
         msg = f"upload {upload.id} is not complete"
@@ -106,7 +106,7 @@ def publish(
         published = find_release(parts, name)
         if published is None:
             raise
-        return _same(published, statement), False
+        return _same(parts, published, statement), False
 
 
 def find_release(parts: Parts, name: ReleaseName) -> ReleaseRow | None:
@@ -319,8 +319,9 @@ def _object(envelope: Envelope | None) -> JsonObject | None:
     return None if envelope is None else envelope.to_object()
 
 
-def _same(release: ReleaseRow, statement: ReleaseStatement) -> ReleaseRow:
+def _same(parts: Parts, release: ReleaseRow, statement: ReleaseStatement) -> ReleaseRow:
     """Return the published release if it says what ``statement`` says."""
+    mark_served(parts)  # who published it may have been told that it cannot be marked
     if manifest_of(release.upload) != statement.manifest:
         name = f"{release.publisher}/{release.model}@{release.version}"
         msg = f"{name} is published with other content; choose another version"
