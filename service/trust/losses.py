@@ -21,7 +21,7 @@ from service.trust.served import SERVED_FILE, Served
 
 log = logging.getLogger(__name__)
 
-METADATA, ATTESTATION, YANK = "metadata", "attestation", "yank"
+METADATA, ATTESTATION, YANK, KEY = "metadata", "attestation", "yank", "key"
 _MAX_ENTRY_BYTES = 1024
 _NAMED = 8
 """How many of what was lost a message names."""
@@ -138,6 +138,19 @@ def require_not_lost(session: Session, release: str, statement: bytes) -> None:
         session, ATTESTATION, release, statement
     ):
         msg = f"{release} was published with other content; choose another version"
+        raise ConflictError(msg)
+
+
+def require_not_anothers(session: Session, publisher: str, keyid: str) -> None:
+    """Accept a new publisher whose name belongs to nobody else in what was lost.
+
+    Raises:
+        ConflictError: it was bound to another key.
+    """
+    if _is_lost(session, KEY, publisher) and not _was_served(
+        session, KEY, publisher, keyid.encode()
+    ):
+        msg = f"publisher {publisher} was bound to another key before that was lost"
         raise ConflictError(msg)
 
 

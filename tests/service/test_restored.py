@@ -28,7 +28,7 @@ from model_zoo.trust.lost import lost_versions
 from model_zoo.trust.operating import hand_in
 from model_zoo.trust.publishing import renewed, sign_roles
 from service.trust.served import SERVED_FILE
-from tests.model_zoo.releases import ALICE, POLICY, write_files
+from tests.model_zoo.releases import ALICE, BOB, MALLORY, POLICY, write_files
 from tests.model_zoo.servers import anchor_of, open_zoo
 
 FIRST, SECOND, THIRD = (f"alice/digits@{version}" for version in (1, 2, 3))
@@ -378,3 +378,19 @@ def test_the_file_of_a_lost_withdrawal_is_withdrawn(disk: Disk) -> None:
             publish(disk, url, THIRD, disk.folder / "first", user="alice anew")
         others = (disk.folder / "third" / weights.name).read_bytes()
         assert fetched(url, sha256_bytes(others)) == 200
+
+
+def test_nobody_takes_a_name_whose_binding_was_lost(disk: Disk) -> None:
+    with (
+        open_zoo(disk.data) as url,
+        ZooClient(url, anchor=disk.anchor("alice")) as zoo,
+    ):
+        zoo.bind_publisher("bob", BOB.public)
+    disk.restore()
+    with (
+        open_zoo(disk.data, accept_loss=disk.served()) as url,
+        ZooClient(url, anchor=disk.anchor("bob anew")) as zoo,
+    ):
+        with pytest.raises(ConflictError, match="another key"):
+            zoo.bind_publisher("bob", MALLORY.public)
+        zoo.bind_publisher("bob", BOB.public)
