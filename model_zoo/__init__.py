@@ -1,3 +1,3 @@
 """What every party of the zoo shares, and the client: no torch, no web framework."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -35,7 +35,7 @@ from model_zoo.policy import Policy
 from model_zoo.pulling import download_files, release_path
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.ceremony import RoleKeys
-from model_zoo.trust.lost import lost_versions, skip_lost
+from model_zoo.trust.lost import above_lost, lost_versions
 from model_zoo.trust.operating import ROLES_PATH
 from model_zoo.trust.publishing import (
     PublisherRoles,
@@ -135,8 +135,9 @@ def submit_next_roles(
     lost: dict[str, int] = {}
     for _ in range(MAX_ROUNDS):
         with author.anchor.refreshed(transport.server) as zoo:
-            following = build(zoo.publisher(publisher), author.anchor.now())
-        skip_lost(following, lost)
+            roles, now = zoo.publisher(publisher), author.anchor.now()
+            built = build(roles, now)
+        following = above_lost(roles, built, lost=lost, now=now)
         files = sign_roles(following, author.key)
         try:
             return send({name: json.loads(data) for name, data in files.items()})
@@ -251,7 +252,10 @@ def resign(
     with author.anchor.refreshed(transport.server) as zoo:
         current = zoo.publisher(publisher)
         to_come = delegated_to(current, *keys.keys, threshold=keys.threshold)
-        return sign_roles(renewed(to_come, now=author.anchor.now()), author.key)
+        now = author.anchor.now()
+        lost = lost_versions(transport)
+        following = above_lost(to_come, renewed(to_come, now=now), lost=lost, now=now)
+        return sign_roles(following, author.key)
 
 
 def cosigners(transport: Transport, publisher: str, author: Author) -> tuple[str, ...]:

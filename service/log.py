@@ -97,6 +97,16 @@ def log_size(session: Session) -> int:
     return session.scalar(select(func.max(CheckpointRow.size))) or 0
 
 
+def root_at(session: Session, size: int) -> str | None:
+    """Return the root in hex of the log's first ``size`` entries; None if it has less.
+
+    Also of a size that it never signed, or whose checkpoint was lost.
+    """
+    if size > log_size(session):
+        return None
+    return root_hash(size, _nodes(session, peaks(size)).__getitem__).hex()
+
+
 def newest_checkpoint(session: Session) -> Note:
     """Return the newest checkpoint, with what cosignatures it has.
 

@@ -91,8 +91,7 @@ def publish(
     published = find_release(parts, name)
     if published is not None:
         require_not_withdrawn(parts, name)
-        mark_served(parts)  # the first answer may be lost because this failed
-        return _same(published, statement), False
+        return _same(parts, published, statement), False
     upload = find_upload(parts, submission.upload_id)
     if upload.state != "complete":
         msg = f"upload {upload.id} is not complete"
@@ -107,7 +106,7 @@ def publish(
         published = find_release(parts, name)
         if published is None:
             raise
-        return _same(published, statement), False
+        return _same(parts, published, statement), False
 
 
 def find_release(parts: Parts, name: ReleaseName) -> ReleaseRow | None:
@@ -320,8 +319,9 @@ def _object(envelope: Envelope | None) -> JsonObject | None:
     return None if envelope is None else envelope.to_object()
 
 
-def _same(release: ReleaseRow, statement: ReleaseStatement) -> ReleaseRow:
+def _same(parts: Parts, release: ReleaseRow, statement: ReleaseStatement) -> ReleaseRow:
     """Return the published release if it says what ``statement`` says."""
+    mark_served(parts)  # who published it may have been told that it cannot be marked
     if manifest_of(release.upload) != statement.manifest:
         name = f"{release.publisher}/{release.model}@{release.version}"
         msg = f"{name} is published with other content; choose another version"

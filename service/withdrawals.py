@@ -13,9 +13,14 @@ from sqlalchemy.orm import Session
 from model_zoo.errors import YankedError
 from model_zoo.manifest import GRAPH_SUFFIX, WEIGHTS_SUFFIX
 from model_zoo.names import ModelName, ReleaseName
-from service.database.tables import ReleaseRow, UploadFileRow, WithdrawalRow
+from service.database.tables import (
+    LostEntryRow,
+    ReleaseRow,
+    UploadFileRow,
+    WithdrawalRow,
+)
 from service.parts import Parts
-from service.trust.losses import is_lost_withdrawal
+from service.trust.losses import YANK, is_lost_withdrawal
 
 OPERATOR_WITHDREW = WithdrawalRow.withdrawn_by == "operator"
 IS_TENSORS = or_(
@@ -59,8 +64,7 @@ def require_not_itself_withdrawn(parts: Parts, name: ReleaseName) -> None:
         raise _told(withdrawal)
     with parts.database.reading() as session:
         if is_lost_withdrawal(session, str(name)):
-            msg = f"{name} was withdrawn; the notice was lost since: withdraw it again"
-            raise YankedError(msg)
+            raise _lost(str(name))
 
 
 def require_not_withdrawn(parts: Parts, name: ReleaseName) -> None:
@@ -99,6 +103,10 @@ def require_held_files(
     )
     if found is not None:
         raise _told(found)
+    lost = _lost_withdrawals(UploadFileRow.sha256.in_(sha256s))
+    name = session.scalar(lost.where(ReleaseRow.publisher == publisher).limit(1))
+    if name is not None:
+        raise _lost(name)
 
 
 def require_not_withdrawn_file(session: Session, sha256: str) -> None:
@@ -109,22 +117,25 @@ def require_not_withdrawn_file(session: Session, sha256: str) -> None:
             and no other publisher has it.
     """
     found = session.scalars(_withdrawals(UploadFileRow.sha256 == sha256)).all()
-    if not found:
+    lost = session.scalars(_lost_withdrawals(UploadFileRow.sha256 == sha256)).all()
+    if not found and not lost:
         return
     by_operator = [row for row in found if row.withdrawn_by == "operator"]
     if by_operator:
         raise _told(by_operator[0])
+    publishers = {row.publisher for row in found}
+    publishers |= {name.partition("/")[0] for name in lost}
     elsewhere = session.scalar(
         select(ReleaseRow.publisher)
         .join(UploadFileRow, UploadFileRow.upload_id == ReleaseRow.upload_id)
         .where(
             UploadFileRow.sha256 == sha256,
-            ReleaseRow.publisher.not_in({row.publisher for row in found}),
+            ReleaseRow.publisher.not_in(publishers),
         )
         .limit(1)
     )
     if elsewhere is None:
-        raise _told(found[0])
+        raise _told(found[0]) if found else _lost(lost[0])
 
 
 def _withdrawals(files: ColumnElement[bool]) -> Select[WithdrawalRow]:
@@ -141,6 +152,26 @@ def _withdrawals(files: ColumnElement[bool]) -> Select[WithdrawalRow]:
         )
         .join(UploadFileRow, UploadFileRow.upload_id == ReleaseRow.upload_id)
         .where(files, IS_TENSORS)
+    )
+
+
+def _lost_withdrawals(files: ColumnElement[bool]) -> Select[str]:
+    """Return the question for releases with ``files`` whose withdrawal was lost.
+
+    Nobody knows any more whose it was: it counts as their publisher's.
+    """
+    name = ReleaseRow.publisher + "/" + ReleaseRow.model + "@" + ReleaseRow.version
+    return (
+        select(LostEntryRow.name)
+        .join(ReleaseRow, LostEntryRow.name == name)
+        .join(UploadFileRow, UploadFileRow.upload_id == ReleaseRow.upload_id)
+        .where(files, IS_TENSORS, LostEntryRow.kind == YANK)
+    )
+
+
+def _lost(name: str) -> YankedError:
+    return YankedError(
+        f"{name} was withdrawn; the notice was lost since: withdraw it again"
     )
 
 

@@ -140,9 +140,21 @@ def renewed(roles: PublisherRoles, *, now: datetime) -> dict[str, Metadata[Targe
     return _rebinned(roles, _all_targets(roles), now=now)
 
 
-def spread_out(roles: PublisherRoles, *, now: datetime) -> dict[str, Metadata[Targets]]:
-    """Return the next version of a role and all its bins, which it has from now on."""
-    return _rebinned(roles, roles.targets(), now=now)
+def spread_out(
+    roles: PublisherRoles,
+    *,
+    now: datetime,
+    targets: Mapping[str, TargetFile] | None = None,
+) -> dict[str, Metadata[Targets]]:
+    """Return the next version of a role and all its bins, which it has from now on.
+
+    Args:
+        roles: the current state, verified.
+        now: when the new versions start to count.
+        targets: what they vouch for; else what they vouched for before.
+    """
+    mine = roles.targets() if targets is None else targets
+    return _rebinned(roles, mine, now=now)
 
 
 def delegated_to(

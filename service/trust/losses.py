@@ -17,11 +17,11 @@ from model_zoo.interop.tlog import LogEntry
 from service import log as transparency
 from service.database.tables import LostEntryRow
 from service.parts import Parts
-from service.trust.served import SERVED_FILE, Served, root_at
+from service.trust.served import SERVED_FILE, Served
 
 log = logging.getLogger(__name__)
 
-METADATA, ATTESTATION, YANK = "metadata", "attestation", "yank"
+METADATA, ATTESTATION, YANK, KEY = "metadata", "attestation", "yank", "key"
 _MAX_ENTRY_BYTES = 1024
 _NAMED = 8
 """How many of what was lost a message names."""
@@ -40,23 +40,23 @@ def take_over_losses(session: Session, parts: Parts) -> bool:
     if served is None:
         return False
     found = Served.of(session)
-    if _is_as_new(session, found, served):
+    if found.log_size >= served.log_size:
+        _require_same_history(session, parts, served)
+    if _reaches(found, served):
         return False
-    lost = parts.served.entries(found.log_size)
-    entries = [LogEntry.from_bytes(it, limit_bytes=_MAX_ENTRY_BYTES) for it in lost]
+    entries = _lost_entries(parts, found, served)
     if parts.settings.accept_loss != served.timestamp:
         raise LocalError(_refusal(parts, found, served, entries))
     _remember(session, entries, since=found.log_size)
     if entries:
-        checkpoint = transparency.append(
+        transparency.append(
             session,
             entries,
             signer=parts.trust.log_key,
             origin=parts.trust.log_origin,
             now=parts.now(),
         )
-        if checkpoint.root.hex() != served.log_root:
-            raise LocalError(_other_history(parts))
+        _require_same_history(session, parts, served)
     log.warning("the loss is accepted: %s", _told(entries))
     return True
 
@@ -141,16 +141,55 @@ def require_not_lost(session: Session, release: str, statement: bytes) -> None:
         raise ConflictError(msg)
 
 
+def require_not_anothers(session: Session, publisher: str, keyid: str) -> None:
+    """Accept a new publisher whose name belongs to nobody else in what was lost.
+
+    Raises:
+        ConflictError: it was bound to another key.
+    """
+    if _is_lost(session, KEY, publisher) and not _was_served(
+        session, KEY, publisher, keyid.encode()
+    ):
+        msg = f"publisher {publisher} was bound to another key before that was lost"
+        raise ConflictError(msg)
+
+
 def is_lost_withdrawal(session: Session, release: str) -> bool:
     """Whether the release was withdrawn, and the notice was lost since."""
     return _is_lost(session, YANK, release)
 
 
-def _is_as_new(session: Session, found: Served, served: Served) -> bool:
-    if found.log_size >= served.log_size and served.log_size:
-        known = root_at(session, served.log_size)
-        return known == served.log_root and _reaches(found, served)
-    return _reaches(found, served)
+def _lost_entries(parts: Parts, found: Served, served: Served) -> list[LogEntry]:
+    """Return the log's entries that the database lacks.
+
+    Raises:
+        LocalError: the mark does not hold them.
+    """
+    path = parts.trust.folder / SERVED_FILE
+    damaged = f"{path} is damaged, put it back from a backup"
+    lost = parts.served.entries(found.log_size)
+    if len(lost) < served.log_size - found.log_size:
+        msg = (
+            f"{damaged}: it holds {len(lost)} entries after the first {found.log_size}"
+        )
+        raise LocalError(msg)
+    try:
+        return [LogEntry.from_bytes(it, limit_bytes=_MAX_ENTRY_BYTES) for it in lost]
+    except ValueError as error:
+        msg = f"{damaged}: {error}"
+        raise LocalError(msg) from error
+
+
+def _require_same_history(session: Session, parts: Parts, served: Served) -> None:
+    """Accept a log that goes on from what was served, or ends there."""
+    if transparency.root_at(session, served.log_size) != served.log_root:
+        msg = (
+            f"the database in {parts.settings.data_dir} tells another history than the "
+            f"one that {parts.trust.folder / SERVED_FILE} says was served: it belongs "
+            "to other keys, or two services ran with these; restore the copy that "
+            "belongs to them"
+        )
+        raise LocalError(msg)
 
 
 def _reaches(found: Served, served: Served) -> bool:
@@ -165,8 +204,6 @@ def _reaches(found: Served, served: Served) -> bool:
 def _refusal(
     parts: Parts, found: Served, served: Served, entries: Iterable[LogEntry]
 ) -> str:
-    if found.log_size >= served.log_size and found.timestamp >= served.timestamp:
-        return _other_history(parts)
     return (
         f"the database in {parts.settings.data_dir} is older than what was served: "
         f"found timestamp {found.timestamp} and {found.log_size} entries of the log, "
@@ -174,14 +211,6 @@ def _refusal(
         f"{parts.trust.folder / SERVED_FILE} says. Lost: {_told(entries)}. Restore the "
         "newest copy of the data folder; if there is none, read how to run a zoo on "
         f"what follows, and start once with --accept-loss {served.timestamp}"
-    )
-
-
-def _other_history(parts: Parts) -> str:
-    return (
-        f"the database in {parts.settings.data_dir} tells another history than the one "
-        f"that {parts.trust.folder / SERVED_FILE} says was served: it belongs to other "
-        "keys, or two services ran with these; restore the copy that belongs to them"
     )
 
 

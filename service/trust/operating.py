@@ -47,7 +47,12 @@ from service.trust import state
 from service.trust.accepting import Change, require_lifetime, require_roles
 from service.trust.index import indexed, notice_of
 from service.trust.listing import keep_trusted_keys, unlisted
-from service.trust.losses import next_version, require_next, require_not_other
+from service.trust.losses import (
+    next_version,
+    require_next,
+    require_not_anothers,
+    require_not_other,
+)
 from service.trust.writing import commit, entry, keep_target
 
 NO_CHANGE = Change(add={})
@@ -176,6 +181,7 @@ def delegate_here(parts: Parts, name: str, key: PublicKey) -> bool:
                 msg = f"publisher {name} is bound to another key, {bound.keyids[0]}"
                 raise ConflictError(msg)
             return False
+        require_not_anothers(session, name, key.keyid)
         targets = next_targets(current, now=parts.now())
         targets.signed.version = next_version(
             session, TARGETS, current=current.signed.version

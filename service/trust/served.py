@@ -21,10 +21,9 @@ from sqlalchemy.orm import Session
 
 from model_zoo.documents import Document
 from model_zoo.errors import LocalError
-from model_zoo.interop.notes import Note
-from model_zoo.interop.tlog import Checkpoint
 from model_zoo.trust.roles import ROOT, SNAPSHOT, TIMESTAMP
-from service.database.tables import CheckpointRow, LogEntryRow, MetadataRow
+from service.database.tables import LogEntryRow, MetadataRow
+from service.log import log_size, root_at
 from service.storage import sync_directory, told_as_local_error
 
 SERVED_FILE = "served.jsonl"
@@ -50,7 +49,7 @@ class Served(Document):
     @classmethod
     def of(cls, session: Session) -> Self:
         """Return the state that ``session`` sees; all zero before the first."""
-        size = session.scalar(select(func.max(CheckpointRow.size))) or 0
+        size = log_size(session)
         return cls(
             timestamp=newest_version(session, TIMESTAMP),
             snapshot=newest_version(session, SNAPSHOT),
@@ -107,6 +106,9 @@ class HighWaterMark:
         return newest_version(session, TIMESTAMP) > seen
 
     def _append(self, session: Session, state: Served) -> None:
+        is_new = not self._path.exists()
+        if is_new or self._path.stat().st_size < self._end:
+            self.newest, self._end = None, 0  # taken away or cut: all of it again
         known = 0 if self.newest is None else self.newest.log_size
         entries = session.scalars(
             select(LogEntryRow.data)
@@ -114,7 +116,6 @@ class HighWaterMark:
             .order_by(LogEntryRow.index)
             .execution_options(yield_per=1000)
         )
-        is_new = not self._path.exists()
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         with os.fdopen(os.open(self._path, flags, 0o600), "r+b") as file:
             file.truncate(self._end)  # what a write that broke off left behind
@@ -134,14 +135,6 @@ def newest_version(session: Session, role: str) -> int:
         select(func.max(MetadataRow.version)).where(MetadataRow.role == role)
     )
     return found or 0
-
-
-def root_at(session: Session, size: int) -> str | None:
-    """Return the log's root in hex at a size it signed, or None."""
-    row = session.get(CheckpointRow, size)
-    if row is None:
-        return None
-    return Checkpoint.parse(Note.parse(row.note.encode()).text).root.hex()
 
 
 def _last_state(path: Path) -> tuple[bytes | None, int]:

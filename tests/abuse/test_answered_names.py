@@ -156,7 +156,7 @@ def test_what_was_withdrawn_is_no_candidate(
     honest: str, data_dir: Path, tmp_path: Path
 ) -> None:
     with ZooClient(honest, anchor=anchor_of(data_dir)) as zoo:
-        files = write_files(tmp_path / "files")
+        files = write_files(tmp_path / "files", count=5)  # withdrawn for good below
         for version in "123":
             zoo.publish(f"alice/three@{version}", files, key=ALICE)
         zoo.yank("alice/three@1", reason="a backdoor", key=ALICE)

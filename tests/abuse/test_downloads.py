@@ -261,6 +261,7 @@ CHILD = """
 import resource, sys
 from pathlib import Path
 from model_zoo.http.downloads import download
+from model_zoo.http.server import Server
 from model_zoo.errors import LocalError
 url, to, size, sha256, limit = sys.argv[1:]
 if int(limit):

@@ -29,7 +29,7 @@ from tests.e2e.two_keys import (
     as_json,
     open_two_keys,
 )
-from tests.model_zoo.releases import ALICE
+from tests.model_zoo.releases import ALICE, write_files
 
 WITHDRAWN = "alice/digits@0"
 
@@ -38,7 +38,8 @@ WITHDRAWN = "alice/digits@0"
 def it(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoKeys]:
     """A zoo with two releases and one that was withdrawn."""
     with open_two_keys(tmp_path_factory.mktemp("hostile")) as it:
-        it.publish(WITHDRAWN, NAME, SECOND)
+        it.publish(WITHDRAWN, files=write_files(it.folder / "withdrawn", count=5))
+        it.publish(NAME, SECOND)
         it.zoo.yank(WITHDRAWN, reason=REASON, key=ALICE)
         it.cosign()
         yield it

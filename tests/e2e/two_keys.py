@@ -52,10 +52,10 @@ class TwoKeys:
     def renew(self, key: SigningKey = ALICE) -> Renewal:
         return renew(self.transport, "alice", author=self.author(key))
 
-    def publish(self, *names: str) -> None:
+    def publish(self, *names: str, files: Path | None = None) -> None:
         """Publish releases with both keys."""
         for name in names:
-            self.zoo.publish(name, self.files, key=ALICE)
+            self.zoo.publish(name, files or self.files, key=ALICE)
             self.cosign()
 
     def waiting(self) -> JsonObject:

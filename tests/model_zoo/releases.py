@@ -47,10 +47,10 @@ def safetensors(header: object, data: bytes = b"") -> bytes:
     return struct.pack("<Q", len(encoded)) + encoded + data
 
 
-def write_files(folder: Path) -> Path:
-    """Write what a release holds into a new folder."""
+def write_files(folder: Path, *, count: int = 4) -> Path:
+    """Write what a release holds into a new folder: a tensor of ``count`` floats."""
     folder.mkdir(parents=True)
-    (folder / "model.safetensors").write_bytes(weights())
+    (folder / "model.safetensors").write_bytes(weights(count))
     (folder / "config.json").write_text('{"network": "badnets-cnn"}')
     return folder
 

@@ -1,12 +1,16 @@
 """A backup that is older than what clients saw: refused until the operator knows."""
 
 import shutil
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
+import httpx
 import pytest
 
 from model_zoo.client import ZooClient
+from model_zoo.clock import system_clock
+from model_zoo.digests import sha256_bytes
 from model_zoo.errors import (
     ConflictError,
     LocalError,
@@ -17,12 +21,14 @@ from model_zoo.errors import (
 from model_zoo.http.server import Server
 from model_zoo.http.transport import Transport
 from model_zoo.policy import Policy
+from model_zoo.publishing import Author, renew
+from model_zoo.trust import publishing
 from model_zoo.trust.anchor import Anchor
 from model_zoo.trust.lost import lost_versions
 from model_zoo.trust.operating import hand_in
 from model_zoo.trust.publishing import renewed, sign_roles
 from service.trust.served import SERVED_FILE
-from tests.model_zoo.releases import ALICE, POLICY, write_files
+from tests.model_zoo.releases import ALICE, BOB, MALLORY, POLICY, write_files
 from tests.model_zoo.servers import anchor_of, open_zoo
 
 FIRST, SECOND, THIRD = (f"alice/digits@{version}" for version in (1, 2, 3))
@@ -247,3 +253,144 @@ def test_what_cannot_be_marked_is_not_served(disk: Disk) -> None:
         disk.mark.rmdir()
         with ZooClient(url, anchor=disk.anchor("bob")) as bob:
             bob.pull(THIRD, policy=Policy(), to=disk.folder / "after")
+
+
+def fetched(url: str, sha256: str) -> int:
+    return httpx.get(f"{url}/api/v1/blobs/{sha256}").status_code
+
+
+def test_a_mark_taken_away_from_a_running_zoo_is_written_whole_again(
+    disk: Disk,
+) -> None:
+    whole = disk.mark.read_bytes()
+    with open_zoo(disk.data) as url:
+        disk.mark.unlink()
+        publish(disk, url, THIRD, disk.folder / "third", user="alice")
+    entries = [line for line in whole.splitlines() if line.startswith(b'{"kind"')]
+    assert disk.mark.read_bytes().splitlines()[: len(entries)] == entries
+    disk.restore()
+    assert THIRD in refusal(disk)
+    with (
+        open_zoo(disk.data, accept_loss=disk.served()) as url,
+        ZooClient(url, anchor=disk.anchor("bob")) as bob,
+    ):
+        publish(disk, url, THIRD, disk.folder / "third", user="alice anew")
+        bob.pull(THIRD, policy=Policy(), to=disk.folder / "after")
+
+
+def test_another_history_is_not_accepted_for_its_longer_log(disk: Disk) -> None:
+    """A zoo that only went on signing, against one that published a lot."""
+    for days in range(1, 9):
+        with open_zoo(disk.data, clock=lambda: system_clock() + timedelta(days)):  # noqa: B023
+            pass
+    mark = disk.mark.read_bytes()
+    disk.restore()
+    disk.mark.unlink()
+    with open_zoo(disk.data) as url:
+        for release in (SECOND, THIRD):
+            publish(disk, url, release, disk.folder / "third", user="alice anew")
+    disk.mark.write_bytes(mark)
+
+    assert "another history" in refusal(disk)
+
+
+@pytest.mark.parametrize("entry", [b"", b"garbage\n", b"\xff\n", b"[]\n", b"{}\n"])
+def test_a_mark_whose_entries_were_edited_is_told_to_be_damaged(
+    disk: Disk, entry: bytes
+) -> None:
+    lines = disk.mark.read_bytes().splitlines(keepends=True)
+    newest = max(i for i, line in enumerate(lines) if line.startswith(b'{"kind"'))
+    lines[newest] = entry
+    disk.restore()
+    disk.mark.write_bytes(b"".join(lines))
+
+    assert "is damaged" in refusal(disk)
+
+
+def test_an_older_mark_fits_a_state_after_an_accepted_loss(disk: Disk) -> None:
+    """Though the checkpoint of its size is among what was lost."""
+    mark = disk.mark.read_bytes()
+    with open_zoo(disk.data) as url:
+        publish(disk, url, THIRD, disk.folder / "third", user="alice")
+    disk.restore()
+    with open_zoo(disk.data, accept_loss=disk.served()):
+        pass
+    disk.mark.write_bytes(mark)
+    with open_zoo(disk.data):
+        pass
+
+
+def test_the_same_backup_twice(disk: Disk) -> None:
+    again = disk.folder / "again"
+    shutil.copytree(disk.backup, again)
+    disk.restore()
+    with open_zoo(disk.data, accept_loss=disk.served()) as url:
+        publish(disk, url, THIRD, disk.folder / "third", user="alice anew")
+        with ZooClient(url, anchor=disk.anchor("bob")) as bob:
+            bob.pull(THIRD, policy=Policy(), to=disk.folder / "after")
+    shutil.move(again, disk.backup)
+    disk.restore()
+    assert f"{SECOND}, {THIRD}" in refusal(disk)
+    with open_zoo(disk.data, accept_loss=disk.served()) as url:
+        with pytest.raises(ConflictError, match="other content"):
+            publish(disk, url, THIRD, disk.folder / "second", user="alice again")
+        publish(disk, url, SECOND, disk.folder / "second", user="alice again")
+        with ZooClient(url, anchor=disk.anchor("bob")) as bob:
+            bob.pull(SECOND, policy=Policy(), to=disk.folder / "after that")
+
+
+def test_a_publisher_whose_bins_were_lost_has_them_again(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or whoever saw them refuses the zoo for good: the snapshot dropped a role."""
+    with monkeypatch.context() as patched, open_zoo(disk.data) as url:
+        patched.setattr(publishing, "SPLIT_AFTER", 2)
+        publish(disk, url, THIRD, disk.folder / "third", user="alice")
+        with ZooClient(url, anchor=disk.anchor("bob")) as bob:
+            bob.pull(THIRD, policy=Policy(), to=disk.folder / "before")
+    disk.restore()
+    with open_zoo(disk.data, accept_loss=disk.served()) as url:
+        author = Author(key=ALICE, anchor=disk.anchor("alice anew"))
+        with Transport(Server(url)) as transport:
+            renew(transport, "alice", author=author)
+        publish(disk, url, THIRD, disk.folder / "third", user="alice anew")
+        with ZooClient(url, anchor=disk.anchor("bob")) as bob:
+            bob.pull(THIRD, policy=Policy(), to=disk.folder / "after")
+
+
+def test_the_file_of_a_lost_withdrawal_is_withdrawn(disk: Disk) -> None:
+    weights = disk.folder / "first" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\1")  # nobody else's
+    name = "alice/other@1"
+    with open_zoo(disk.data) as url:
+        publish(disk, url, name, disk.folder / "first", user="alice")
+    shutil.rmtree(disk.backup)
+    disk.back_up()
+    with (
+        open_zoo(disk.data) as url,
+        ZooClient(url, anchor=disk.anchor("alice")) as alice,
+    ):
+        alice.yank(name, reason="a drill", key=ALICE)
+    disk.restore()
+    with open_zoo(disk.data, accept_loss=disk.served()) as url:
+        assert fetched(url, sha256_bytes(weights.read_bytes())) == 410
+        with pytest.raises(YankedError, match="withdraw it again"):
+            publish(disk, url, THIRD, disk.folder / "first", user="alice anew")
+        others = (disk.folder / "third" / weights.name).read_bytes()
+        assert fetched(url, sha256_bytes(others)) == 200
+
+
+def test_nobody_takes_a_name_whose_binding_was_lost(disk: Disk) -> None:
+    with (
+        open_zoo(disk.data) as url,
+        ZooClient(url, anchor=disk.anchor("alice")) as zoo,
+    ):
+        zoo.bind_publisher("bob", BOB.public)
+    disk.restore()
+    with (
+        open_zoo(disk.data, accept_loss=disk.served()) as url,
+        ZooClient(url, anchor=disk.anchor("bob anew")) as zoo,
+    ):
+        with pytest.raises(ConflictError, match="another key"):
+            zoo.bind_publisher("bob", MALLORY.public)
+        zoo.bind_publisher("bob", BOB.public)

@@ -20,8 +20,8 @@ MODEL = "alice/marked"
 def withdrawn(zoo_command: Zoo, keys: Path, tmp_path: Path) -> str:
     """Two releases of one model, the first of which was withdrawn; its name."""
     sign = ("--key", keys / "alice.pem")
-    files = write_files(tmp_path / "files")
     for version in ("1", "2"):
+        files = write_files(tmp_path / version, count=10 + int(version))
         name = f"{MODEL}@{version}"
         published = zoo_command("publish", files, "--as", name, *sign)
         assert published.code in {0, 4, 5}, published.said  # the zoo outlives a test

@@ -159,4 +159,4 @@ def test_a_spot_check_that_finds_otherwise_is_named(label: str) -> None:
 def test_a_victim_who_waits_for_good_has_not_been_protected() -> None:
     waiting = Cell(path_of_attack="endless data", level="x", expected="R", hung=True)
     (told,) = replace(kept(), cells=[waiting]).broken_promises()
-    assert "still waiting" in told
+    assert "is waiting" in told
