@@ -2,6 +2,7 @@
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 DECODED, DOWNLOADED = "decoded", "MNIST"
@@ -15,7 +16,10 @@ def cache_root() -> Path:
 
 
 def let_everybody_read() -> None:
-    """Make the data sets kept in the cache readable for every user: they are public."""
+    """Make the data sets kept in the cache readable for every user: they are public.
+
+    What is another user's, or on a disk that is read-only, stays as it is.
+    """
     for name in (DECODED, DOWNLOADED):
         for folder, _, files in os.walk(cache_root() / name):
             for path in (Path(folder), *(Path(folder, file) for file in files)):
@@ -23,4 +27,5 @@ def let_everybody_read() -> None:
                 added = 0o555 if path.is_dir() else 0o444
                 if path.is_symlink() or mode & added == added:
                     continue
-                path.chmod(mode | added)
+                with suppress(OSError):
+                    path.chmod(mode | added)
