@@ -278,7 +278,7 @@ def test_what_the_operator_withdrew_is_no_candidate(
     anchor, trust = anchor_of(data_dir), data_dir / "trust"
     passphrase = (trust / "passphrase").read_bytes()
     with ZooClient(honest, anchor=anchor) as zoo, Transport(Server(honest)) as asked:
-        files = write_files(tmp_path / "files")
+        files = write_files(tmp_path / "files", count=6)  # withdrawn for good below
         for version in "12":
             zoo.publish(f"mallory/four@{version}", files, key=MALLORY)
         change_targets(

@@ -18,7 +18,6 @@ from model_zoo.errors import (
     DigestMismatchError,
     ExpiredMetadataError,
     InvalidSpecError,
-    LengthMismatchError,
     MalformedDocumentError,
     PolicyNotMetError,
     RollbackError,
@@ -70,8 +69,8 @@ REFUSALS: dict[str, tuple[type[ZooError] | None, type[ZooError] | None]] = {
     "host swap": (DigestMismatchError, DigestMismatchError),
     "in transit": (DigestMismatchError, DigestMismatchError),
     "malicious mirror": (ThresholdNotMetError, ThresholdNotMetError),
-    "wrong length": (LengthMismatchError, LengthMismatchError),
-    "endless data": (LengthMismatchError, LengthMismatchError),
+    "wrong length": (MalformedDocumentError, MalformedDocumentError),
+    "endless data": (MalformedDocumentError, MalformedDocumentError),
     "slow retrieval": (TransportError, TransportError),
     "look-alike letters": (InvalidSpecError, InvalidSpecError),
     "look-alike case": (InvalidSpecError, InvalidSpecError),
@@ -250,7 +249,7 @@ def test_an_attack_that_only_lasts_is_judged_by_who_is_still_reading(
     outcomes = play(stage, board, folder=tmp_path, tell=lambda _: None)
     cells = [cell for cell, _ in outcomes]
     assert [cell.hung for cell in cells] == [True, True, False]
-    assert [cell.error for cell in cells] == ["", "", "LengthMismatchError"]
+    assert [cell.error for cell in cells] == ["", "", "MalformedDocumentError"]
     assert all(cell.as_expected for cell in cells)
     assert [weights for _, weights in outcomes] == [None] * 3
 

@@ -149,7 +149,7 @@ def test_an_entry_that_is_no_object_is_an_entry_with_a_problem(tmp_path: Path) -
 def test_fields_of_another_kind_count_as_absent(tmp_path: Path) -> None:
     value = [{"name": 3, "url": ["x"], "sha256": None, "loader": "\u202e pickle"}]
     (entry,) = read_model_list(write_json(tmp_path, value))
-    expected = ModelEntry(where="models.json, entry 1", loader=r"\u202e pickle")
+    expected = ModelEntry(where="models.json, entry 1", loader="\u202e pickle")
     assert entry == expected
 
 

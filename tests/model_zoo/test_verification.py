@@ -153,7 +153,7 @@ def test_a_folder_without_signatures_is_refused(folder: Path) -> None:
 
 
 def test_what_is_no_folder_is_told(folder: Path) -> None:
-    with pytest.raises(InvalidSpecError, match="expected a folder"):
+    with pytest.raises(InvalidSpecError, match="there is no such folder"):
         verified(folder, POLICY)
     folder.write_text("a file")
     with pytest.raises(InvalidSpecError, match="expected a folder"):

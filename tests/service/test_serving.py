@@ -24,17 +24,15 @@ TOKEN = "t" * 40
 
 
 def command(folder: Path, *options: str) -> list[str]:
-    program = [sys.executable, "-m", "model_zoo", "serve", "--workers", "0"]
-    ready = ["--ready-file", str(folder / "ready.json")]
-    return [
-        *program,
-        "--data-dir",
-        str(folder / "zoo"),
-        "--port",
-        "0",
-        *ready,
-        *options,
-    ]
+    program = [sys.executable, "-m", "model_zoo", "serve"]
+    own = {
+        "--data-dir": folder / "zoo",
+        "--ready-file": folder / "ready.json",
+        "--port": 0,
+        "--workers": 0,
+    }
+    words = [f"{name}={value}" for name, value in own.items() if name not in options]
+    return [*program, *words, *options]
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> dict[str, Any]:

@@ -43,8 +43,6 @@ def test_what_is_kept_can_be_read_by_every_user(kept: Path) -> None:
 
 def test_a_cache_that_is_read_only_stays_as_it_is(kept: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", READ_ONLY, str(tmp_path)]
-    done = subprocess.run(
-        command, env=dict(os.environ), capture_output=True, check=False
-    )
+    done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600

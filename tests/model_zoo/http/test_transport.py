@@ -295,7 +295,7 @@ def test_a_server_does_not_choose_the_error_that_its_client_raises(
     error = refusal(status, problem, url="http://127.0.0.1/x")
     assert type(error) is type(refusal(status, b"", url=""))
     assert not isinstance(error, LocalError | UntrustedServerError)
-    assert str(error) == "as told (http://127.0.0.1/x)"
+    assert str(error).startswith("as told (http://127.0.0.1/x)")
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -121,9 +121,12 @@ def test_a_key_of_another_kind_or_curve_is_refused(tmp_path: Path) -> None:
 
 def test_a_plain_key_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "plain.pem"
-    path.write_text(KEY.public_pem())
+    path.write_text("-----BEGIN PRIVATE KEY-----\n")
     path.chmod(0o600)
     with pytest.raises(NotPermittedError, match="encrypted"):
+        OmsKey.load(path, passphrase=PASSPHRASE)
+    path.write_text(KEY.public_pem())
+    with pytest.raises(InvalidSpecError, match="this is a public key"):
         OmsKey.load(path, passphrase=PASSPHRASE)
     path.write_bytes(b"x" * 5000)
     with pytest.raises(InvalidSpecError, match="longer"):
