@@ -73,7 +73,7 @@ def mirror(url: str, edit: Edit) -> Iterator[str]:
         answer = connection.getresponse()
         data = answer.read()
         is_json = answer.headers.get_content_type() == "application/json"
-        if is_json and request.path.startswith(API):
+        if data and is_json and request.path.startswith(API):
             said = json.loads(data)
             edited = edit(request.path, said)
             data = data if edited is said else json.dumps(edited).encode()
