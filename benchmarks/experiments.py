@@ -16,9 +16,9 @@ from pathlib import Path
 from benchmarks.measuring import Options, at_most
 from model_zoo.canonical import JsonObject
 from trainer.experiments.catalogue import EXPERIMENTS
-from trainer.experiments.contract import Cell, Finished, Scale
-from trainer.experiments.ledger import Ledger
-from trainer.experiments.running import Stations, run_missing
+from trainer.experiments.engine.contract import Cell, Finished, Scale
+from trainer.experiments.engine.ledger import Ledger
+from trainer.experiments.engine.running import Stations, run_missing
 
 MAX_MIB = 4 * 1024
 SEED = 2

@@ -21,13 +21,13 @@ import psutil
 
 from benchmarks.measuring import Options, summaries, take_turns
 from benchmarks.processes import zoo_served
-from model_zoo.answers import FINAL_STATES
 from model_zoo.canonical import JsonObject
-from model_zoo.client import ZooClient
-from model_zoo.jobs import NoopSpec
-from model_zoo.keys import SigningKey
+from model_zoo.client.zoo import ZooClient
+from model_zoo.http.responses import FINAL_STATES
+from model_zoo.keys.ed25519 import SigningKey
+from model_zoo.statements.jobs import NoopSpec
 from trainer.files import write_whole
-from trainer.lab.processes import running
+from trainer.lab.actors.processes import running
 
 TRAINER = "bench"
 ROUNDS = 40

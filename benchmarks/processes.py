@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from model_zoo.canonical import JsonObject
-from trainer.lab.processes import running, wait_for_ready
+from trainer.lab.actors.processes import running, wait_for_ready
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDES = Path(__file__).resolve().parent / "sides"

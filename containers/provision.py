@@ -19,12 +19,12 @@ from cryptography import x509
 
 from model_zoo.cli.output import say
 from model_zoo.clock import system_clock
-from model_zoo.keys import SigningKey
-from model_zoo.trust.ceremony import RoleKeys
-from model_zoo.trust.online_keys import ROOT_FILE, make_server_folder, write_first
-from model_zoo.trust.roles import sign
+from model_zoo.keys.ed25519 import SigningKey
+from model_zoo.tuf.ceremony import RoleKeys
+from model_zoo.tuf.online_keys import ROOT_FILE, make_server_folder, write_first
+from model_zoo.tuf.roles import sign
 from trainer.files import read_bytes, write_whole
-from trainer.lab.certificates import issue
+from trainer.lab.actors.certificates import issue
 
 TOKEN_BYTES = 32
 CERTIFICATE_DAYS = 365

@@ -23,7 +23,7 @@
         ├── YankedError               withdrawn, or made from what was withdrawn
         └── UntrustedServerError      the server's certificate is not the pinned one
 
-HTTP status codes live in ``service/api/errors.py`` and exit codes in
+HTTP status codes live in ``service/http/errors.py`` and exit codes in
 ``model_zoo/cli/exits.py``; an error knows neither.
 """
 

@@ -10,7 +10,6 @@ from fastapi import FastAPI
 from model_zoo import __version__
 from service.api import (
     attachments,
-    errors,
     health,
     hub,
     jobs,
@@ -23,18 +22,13 @@ from service.api import (
     work,
 )
 from service.api import log as transparency_log
-from service.api.guards import Guards
-from service.attempts import reap
-from service.housekeeping import sweep
+from service.context import Parts, open_parts
+from service.http import errors
+from service.http.guards import Guards
+from service.jobs.attempts import reap
+from service.jobs.streams import EventStreams
 from service.loops import Loop, running
-from service.parts import Parts, open_parts
-from service.settings import Settings
-from service.streams import EventStreams
-from service.trust.adopting import adopt
-from service.trust.freshness import expiring
-from service.trust.index import index_after_loss
-from service.trust.losses import take_over_losses
-from service.trust.writing import (
+from service.repository.commit import (
     commit,
     is_due,
     mark_served,
@@ -42,6 +36,12 @@ from service.trust.writing import (
     seed,
     update_index,
 )
+from service.repository.expiry import expiring
+from service.repository.importing import adopt
+from service.repository.index import index_after_loss
+from service.repository.losses import take_over_losses
+from service.settings import Settings
+from service.uploads.housekeeping import sweep
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import typer
 
 from model_zoo.cli.output import emit, say
 from model_zoo.errors import LocalError, NotPermittedError
-from model_zoo.trust.online_keys import ROOT_FILE
+from model_zoo.tuf.online_keys import ROOT_FILE
 
 MAX_TOKEN_BYTES = 4096
 
@@ -54,10 +54,10 @@ def serve(
     ] = None,
 ) -> None:
     """Serve a model zoo: SQLite, files, and a worker in a child process."""
+    from service.http.tls import TlsFiles
     from service.serving import Start, write_ready_file
     from service.serving import serve as run
     from service.settings import Settings
-    from service.tls import TlsFiles
 
     def tell(url: str) -> None:
         if ready_file is not None:

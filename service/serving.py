@@ -19,10 +19,10 @@ from model_zoo.errors import LocalError
 from model_zoo.extras import install_line
 from model_zoo.files import write_beside
 from service.app import create_app
-from service.connections import Connections, affordable, raise_descriptor_limit
+from service.http.connections import Connections, affordable, raise_descriptor_limit
+from service.http.tls import TlsFiles
+from service.jobs.workers import Workers, can_train, embedded_key, worker_command
 from service.settings import WILDCARD_HOSTS, Settings, is_loopback
-from service.tls import TlsFiles
-from service.workers import Workers, can_train, embedded_key, worker_command
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from model_zoo.clock import Clock, system_clock
-from model_zoo.envelopes import MAX_ENVELOPE_BYTES
 from model_zoo.errors import InvalidSpecError, NotPermittedError
+from model_zoo.statements.dsse import MAX_ENVELOPE_BYTES
 
 MIN_TOKEN_CHARACTERS = 32
 """Of a random alphabet: out of reach of guessing over a network."""

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, settings
 LONGEST = (
     "tests/e2e/test_lab.py",
     "tests/e2e/test_outsourced_jobs.py",
-    "tests/service/test_publish_killed.py",
-    "tests/service/test_many_publishers.py",
+    "tests/service/releases/test_publish_killed.py",
+    "tests/service/repository/test_many_publishers.py",
     "tests/e2e/test_repository_check.py",
 )
 

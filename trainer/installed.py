@@ -10,7 +10,7 @@ import trainer
 from model_zoo.canonical import canonical_json
 from model_zoo.digests import sha256_bytes, sha256_file
 
-ENTRIES = ("trainer.builds", "trainer.conversion")
+ENTRIES = ("trainer.builds.build", "trainer.export.onnx")
 """Where a spec goes in and files come out."""
 _ROOTS = {
     package.__name__: Path(str(package.__file__)).parent.parent

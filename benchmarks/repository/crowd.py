@@ -18,10 +18,10 @@ from model_zoo.canonical import JsonObject
 from model_zoo.clock import system_clock
 from model_zoo.http.server import Server
 from model_zoo.names import ReleaseName
-from model_zoo.trust.checking import Extent, check_repository
-from model_zoo.trust.observing import Severity
-from model_zoo.trust.releases import read_release
-from model_zoo.trust.updater import refreshed
+from model_zoo.repository_checks.check import Extent, check_repository
+from model_zoo.repository_checks.observe import Severity
+from model_zoo.tuf.releases import read_release
+from model_zoo.tuf.updater import refreshed
 
 WEIGHTS_BYTES = 64 * 1024
 PERCENTILE = 0.95

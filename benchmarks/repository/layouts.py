@@ -13,8 +13,8 @@ from datetime import datetime
 
 from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Targets
 
-from model_zoo.keys import PublicKey
-from model_zoo.trust.roles import TARGETS, expiry, publisher_paths, tuf_key
+from model_zoo.keys.ed25519 import PublicKey
+from model_zoo.tuf.roles import TARGETS, expiry, publisher_paths, tuf_key
 
 _LETTERS = "madeloanaiconeritamisanolareunvikatorodaelinsehaliorbegizapejuxoqufywu"
 SYLLABLES = tuple(_LETTERS[at : at + 2] for at in range(0, len(_LETTERS), 2))

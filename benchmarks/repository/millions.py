@@ -36,10 +36,10 @@ from model_zoo.canonical import JsonObject
 from model_zoo.clock import system_clock
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import LengthMismatchError, LocalError
-from model_zoo.folders import BUNDLE_NAME
-from model_zoo.keys import PublicKey, SigningKey
-from model_zoo.trust.publishing import PublisherRoles, edited, target_file
-from model_zoo.trust.roles import TARGETS, delegation_of, sign, to_bytes
+from model_zoo.keys.ed25519 import PublicKey, SigningKey
+from model_zoo.statements.folder import BUNDLE_NAME
+from model_zoo.tuf.publisher_roles import PublisherRoles, edited, target_file
+from model_zoo.tuf.roles import TARGETS, delegation_of, sign, to_bytes
 
 PUBLISHERS, RELEASES_EACH = 100_000, 30
 QUICK_PUBLISHERS = 300

@@ -12,18 +12,18 @@ from benchmarks.repository.seeding import (
     add_uploads,
     publisher_roles,
 )
-from model_zoo.attestations import ReleaseStatement, sign_release
-from model_zoo.bundles import bundle_bytes
 from model_zoo.canonical import JsonObject
-from model_zoo.envelopes import Envelope
 from model_zoo.errors import LocalError
-from model_zoo.keys import SigningKey
-from model_zoo.manifest import FileEntry, Manifest
+from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.names import ReleaseName
-from model_zoo.trust.publishing import edited, release_targets, sign_roles
+from model_zoo.statements.dsse import Envelope
+from model_zoo.statements.intoto import ReleaseStatement, sign_release
+from model_zoo.statements.manifest import FileEntry, Manifest
+from model_zoo.statements.release_json import bundle_bytes
+from model_zoo.tuf.publisher_roles import edited, release_targets, sign_roles
 from service.api.trust import role_files
-from service.parts import Parts, open_parts
-from service.publishing import Submission, publish
+from service.context import Parts, open_parts
+from service.releases.publish import Submission, publish
 from service.settings import Settings
 
 MAX_OVER_A_THOUSAND = 1.5
@@ -37,7 +37,7 @@ def measure_publish(
 ) -> JsonObject:
     """Return what publishing one more release takes, sizes taking turns.
 
-    ``service`` is ``service.publishing.publish``: envelope and blob are checked, the
+    ``service`` is ``service.releases.publish``: envelope and blob are checked, the
     roles accepted, and one transaction writes release, roles, snapshot, timestamp and
     log. ``publisher`` is what his machine does between his walk and his request.
     """

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 from model_zoo.canonical import JsonObject
-from model_zoo.trust.view import (
+from model_zoo.tuf.view import (
     METADATA_PATH,
 )
 

@@ -15,25 +15,26 @@ from sqlalchemy import insert
 from sqlalchemy.orm import Session
 from tuf.api.metadata import Metadata, TargetFile, Targets
 
-from model_zoo.attestations import ReleaseStatement, sign_release
-from model_zoo.bundles import bundle_bytes
 from model_zoo.clock import system_clock
 from model_zoo.digests import sha256_bytes
-from model_zoo.envelopes import Envelope
 from model_zoo.errors import LocalError
-from model_zoo.folders import BUNDLE_NAME
-from model_zoo.interop.tlog import LogEntry
-from model_zoo.keys import SigningKey
-from model_zoo.manifest import FileEntry, Manifest
+from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.names import ReleaseName
-from model_zoo.trust.ceremony import RoleKeys, delegate, next_targets
-from model_zoo.trust.publishing import (
+from model_zoo.statements.dsse import Envelope
+from model_zoo.statements.folder import BUNDLE_NAME
+from model_zoo.statements.intoto import ReleaseStatement, sign_release
+from model_zoo.statements.manifest import FileEntry, Manifest
+from model_zoo.statements.release_json import bundle_bytes
+from model_zoo.transparency.tlog import LogEntry
+from model_zoo.tuf.ceremony import RoleKeys, delegate, next_targets
+from model_zoo.tuf.publisher_roles import (
     PublisherRoles,
     edited,
     release_targets,
     sign_roles,
 )
-from model_zoo.trust.roles import SPLIT_AFTER, TARGETS, delegation_of, target_path
+from model_zoo.tuf.roles import SPLIT_AFTER, TARGETS, delegation_of, target_path
+from service.context import Parts, open_parts
 from service.database.tables import (
     PublisherRow,
     ReleaseRow,
@@ -41,10 +42,9 @@ from service.database.tables import (
     UploadFileRow,
     UploadRow,
 )
-from service.parts import Parts, open_parts
+from service.repository import state
+from service.repository.commit import commit, entry, seed
 from service.settings import Settings
-from service.trust import state
-from service.trust.writing import commit, entry, seed
 
 PUBLISHERS = 100
 WEIGHTS = "model.safetensors"

@@ -16,10 +16,10 @@ from benchmarks.repository.relay import Relay, relayed
 from model_zoo.canonical import JsonObject
 from model_zoo.clock import system_clock
 from model_zoo.http.server import Server
-from model_zoo.keys import SigningKey
-from model_zoo.trust.ceremony import RoleKeys, new_root
-from model_zoo.trust.publishing import next_snapshot, next_timestamp, sign_roles
-from model_zoo.trust.roles import (
+from model_zoo.keys.ed25519 import SigningKey
+from model_zoo.tuf.ceremony import RoleKeys, new_root
+from model_zoo.tuf.publisher_roles import next_snapshot, next_timestamp, sign_roles
+from model_zoo.tuf.roles import (
     ROOT,
     SNAPSHOT,
     TARGETS,
@@ -29,8 +29,8 @@ from model_zoo.trust.roles import (
     sign,
     to_bytes,
 )
-from model_zoo.trust.updater import refreshed
-from model_zoo.trust.view import METADATA_PATH
+from model_zoo.tuf.updater import refreshed
+from model_zoo.tuf.view import METADATA_PATH
 
 ANSWER_SECONDS = 20.0
 

@@ -12,19 +12,19 @@ from benchmarks.repository.relay import Relay, relayed
 from benchmarks.repository.seeding import WEIGHTS, Seeded
 from benchmarks.repository.weights import write_weights
 from model_zoo.canonical import JsonObject
-from model_zoo.client import ZooClient
+from model_zoo.client.zoo import ZooClient
 from model_zoo.clock import system_clock
-from model_zoo.folders import BUNDLE_NAME
 from model_zoo.http.server import Server
 from model_zoo.names import ReleaseName
-from model_zoo.policy import Policy
-from model_zoo.trust.anchor import Anchor
-from model_zoo.trust.releases import trusted_release
-from model_zoo.trust.roles import target_path
-from model_zoo.trust.updater import (
+from model_zoo.statements.folder import BUNDLE_NAME
+from model_zoo.statements.policy import Policy
+from model_zoo.tuf.anchor import Anchor
+from model_zoo.tuf.releases import trusted_release
+from model_zoo.tuf.roles import target_path
+from model_zoo.tuf.updater import (
     refreshed,
 )
-from model_zoo.trust.view import (
+from model_zoo.tuf.view import (
     TrustedZoo,
 )
 

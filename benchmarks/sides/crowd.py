@@ -7,9 +7,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from model_zoo.client import ZooClient
-from model_zoo.keys import SigningKey
-from model_zoo.trust.anchor import Anchor
+from model_zoo.client.zoo import ZooClient
+from model_zoo.keys.ed25519 import SigningKey
+from model_zoo.tuf.anchor import Anchor
 
 _telling = threading.Lock()
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from model_zoo.jobs import Poisoning, Schedule
+from model_zoo.statements.jobs import Poisoning, Schedule
 from trainer.attacks.poisoning import poison
 from trainer.data import DATASETS, LabelledImages
-from trainer.devices import resolve_precision
-from trainer.metrics import evaluate
+from trainer.evaluation.metrics import evaluate
 from trainer.networks import NETWORKS
-from trainer.training import Epoch, Runtime, fit, seeded_globals
+from trainer.training.devices import resolve_precision
+from trainer.training.fit import Epoch, Runtime, fit, seeded_globals
 
 CPU = torch.device("cpu")
 DEADLINE_SECONDS = 3600

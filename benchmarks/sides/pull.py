@@ -5,10 +5,10 @@ import sys
 import time
 from pathlib import Path
 
-from model_zoo.client import ZooClient
-from model_zoo.envelopes import Role
-from model_zoo.keys import PublicKey
-from model_zoo.policy import Policy
+from model_zoo.client.zoo import ZooClient
+from model_zoo.keys.ed25519 import PublicKey
+from model_zoo.statements.dsse import Role
+from model_zoo.statements.policy import Policy
 
 
 def main() -> None:

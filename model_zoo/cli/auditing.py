@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from model_zoo.auditing import Audit
-from model_zoo.auditing import audit as audit_entries
+from model_zoo.audit.rules import Audit
+from model_zoo.audit.rules import audit as audit_entries
 from model_zoo.cli.options import refuse_options
 from model_zoo.cli.output import emit, say
 
@@ -41,8 +41,8 @@ def audit(
     """
     if not fetch:
         refuse_options(context, "max_mib", why="only with --fetch")
-    from model_zoo.http.remote_digests import remote_digests
-    from model_zoo.model_lists import read_model_list
+    from model_zoo.audit.lists import read_model_list
+    from model_zoo.audit.remote import remote_digests
 
     how = partial(remote_digests, limit_bytes=max_mib * MIB) if fetch else None
     found = audit_entries(read_model_list(path), fetch=how)

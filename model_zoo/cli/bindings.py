@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from model_zoo.answers import BoundKey
 from model_zoo.cli.options import DEFAULT_URL, Authority, TokenFile, Url, connect
 from model_zoo.cli.output import emit, say
-from model_zoo.keys import PublicKey
+from model_zoo.http.responses import BoundKey
+from model_zoo.keys.ed25519 import PublicKey
 
 Name = Annotated[str, typer.Argument(help="The name, free or bound to this key.")]
 Key = Annotated[Path, typer.Option("--key", help="Their public key (PEM).")]

@@ -29,15 +29,16 @@ from model_zoo.cli.trust_files import (
     write_folder,
     write_new,
 )
+from model_zoo.client import operate as operating
+from model_zoo.client.publish import Author
 from model_zoo.clock import rfc3339, system_clock
 from model_zoo.errors import InvalidSpecError
 from model_zoo.files import write_beside
-from model_zoo.folders import require_unused
-from model_zoo.key_files import read_pem
-from model_zoo.keys import PublicKey
-from model_zoo.publishing import Author
-from model_zoo.trust import ceremony, operating
-from model_zoo.trust.online_keys import (
+from model_zoo.keys.ed25519 import PublicKey
+from model_zoo.keys.pem import read_pem
+from model_zoo.statements.folder import require_unused
+from model_zoo.tuf import ceremony
+from model_zoo.tuf.online_keys import (
     KEYS_FILE,
     ROOT_FILE,
     TARGETS_FILE,
@@ -48,7 +49,7 @@ from model_zoo.trust.online_keys import (
     with_online_keys,
     write_first,
 )
-from model_zoo.trust.roles import (
+from model_zoo.tuf.roles import (
     ROOT,
     TARGETS,
     TOP_LEVEL,
@@ -58,8 +59,8 @@ from model_zoo.trust.roles import (
     sign,
     to_bytes,
 )
-from model_zoo.trust.trusted_keys import TrustedKeys
-from model_zoo.trust.view import TrustedZoo
+from model_zoo.tuf.trusted_keys import TrustedKeys
+from model_zoo.tuf.view import TrustedZoo
 
 SnapshotKey = Annotated[
     Path | None, typer.Option("--key", help="The server's new snapshot key (PEM).")

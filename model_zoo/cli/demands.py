@@ -7,10 +7,10 @@ import typer
 
 from model_zoo.cli.options import builder_role
 from model_zoo.cli.specs import read_spec
-from model_zoo.envelopes import Role
 from model_zoo.errors import InvalidSpecError
 from model_zoo.names import ReleaseName
-from model_zoo.policy import Policy, read_policy
+from model_zoo.statements.dsse import Role
+from model_zoo.statements.policy import Policy, read_policy
 
 BuilderKey = Annotated[
     Path | None, typer.Option("--builder", help="Pinned builder key (PEM).")

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from model_zoo.answers import Job
 from model_zoo.cli.options import DEFAULT_URL, Authority, TokenFile, Url, connect
 from model_zoo.cli.output import emit, say
 from model_zoo.cli.specs import read_spec
 from model_zoo.errors import ExpectationError
-from model_zoo.events import JobEvent
-from model_zoo.keys import PublicKey
+from model_zoo.http.responses import Job
+from model_zoo.http.sse import JobEvent
+from model_zoo.keys.ed25519 import PublicKey
 from model_zoo.text import printable
 
 JobId = Annotated[str, typer.Argument(help="The job's id.")]

@@ -16,8 +16,8 @@ from model_zoo.cli.output import emit, say
 from model_zoo.errors import LocalError
 from model_zoo.files import write_beside
 from model_zoo.interop.oms import OmsKey, key_hint
-from model_zoo.key_files import read_pem
-from model_zoo.keys import PublicKey, SigningKey
+from model_zoo.keys.ed25519 import PublicKey, SigningKey
+from model_zoo.keys.pem import read_pem
 
 PUBLIC_SUFFIX = ".pub.pem"
 

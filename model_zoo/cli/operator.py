@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from model_zoo import publishing
 from model_zoo.cli.options import (
     DEFAULT_URL,
     Authority,
@@ -29,18 +28,19 @@ from model_zoo.cli.trust_files import (
     say_who_must_sign,
     write_new,
 )
-from model_zoo.cosigning import cosign_resigned
+from model_zoo.client import operate as operating
+from model_zoo.client import publish as publishing
+from model_zoo.client.cosign import cosign_resigned
+from model_zoo.client.publish import Author
 from model_zoo.errors import InvalidSpecError
 from model_zoo.files import write_beside
 from model_zoo.http.transport import Transport
 from model_zoo.interop.oms import key_hint
-from model_zoo.keys import PublicKey
+from model_zoo.keys.ed25519 import PublicKey
 from model_zoo.names import ReleaseName
-from model_zoo.publishing import Author
-from model_zoo.trust import operating
-from model_zoo.trust.anchor import Anchor
-from model_zoo.trust.ceremony import RoleKeys
-from model_zoo.trust.roles import to_bytes
+from model_zoo.tuf.anchor import Anchor
+from model_zoo.tuf.ceremony import RoleKeys
+from model_zoo.tuf.roles import to_bytes
 
 Threshold = Annotated[int, typer.Option(min=1, help="How many of them must sign.")]
 TRUSTED_KINDS = {

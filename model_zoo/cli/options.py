@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from model_zoo.client import ZooClient
-from model_zoo.envelopes import Role
+from model_zoo.client.zoo import ZooClient
 from model_zoo.errors import InvalidSpecError, LocalError
 from model_zoo.http.server import Server
 from model_zoo.http.transport import Transport
-from model_zoo.key_files import read_encrypted_pem
-from model_zoo.keys import PublicKey, SigningKey
-from model_zoo.trust.anchor import ROOT_VARIABLE, Anchor, unpinned
+from model_zoo.keys.ed25519 import PublicKey, SigningKey
+from model_zoo.keys.pem import read_encrypted_pem
+from model_zoo.statements.dsse import Role
+from model_zoo.tuf.anchor import ROOT_VARIABLE, Anchor, unpinned
 
 PASSPHRASE_VARIABLE = "ZOO_KEY_PASSPHRASE"  # noqa: S105  the variable's name
 TOKEN_VARIABLE = "ZOO_TOKEN"  # noqa: S105  the variable's name

@@ -10,8 +10,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from rich.text import Text
 
 from model_zoo.canonical import JsonObject
-from model_zoo.folders import FileProgress
-from model_zoo.manifest import FileEntry
+from model_zoo.statements.folder import FileProgress
+from model_zoo.statements.manifest import FileEntry
 from model_zoo.text import printable
 
 console = Console(stderr=True, highlight=False)

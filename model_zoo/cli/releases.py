@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from model_zoo.answers import PublishedRelease
 from model_zoo.canonical import JsonObject
 from model_zoo.cli.demands import (
     AllowWithdrawn,
@@ -33,13 +32,7 @@ from model_zoo.cli.options import (
 )
 from model_zoo.cli.output import emit, file_progress, say
 from model_zoo.cli.specs import read_spec
-from model_zoo.client import ZooClient
-from model_zoo.clock import rfc3339
-from model_zoo.envelopes import MAX_ENVELOPE_BYTES, Envelope
-from model_zoo.errors import InvalidSpecError, LocalError
-from model_zoo.jobs import JobSpec
-from model_zoo.keys import PublicKey
-from model_zoo.locks import (
+from model_zoo.client.lockfile import (
     LOCK_NAME,
     Lock,
     LockedRelease,
@@ -48,11 +41,18 @@ from model_zoo.locks import (
     read_lock,
     write_lock,
 )
+from model_zoo.client.trusted_pull import verify_folder
+from model_zoo.client.zoo import ZooClient
+from model_zoo.clock import rfc3339
+from model_zoo.errors import InvalidSpecError, LocalError
+from model_zoo.http.responses import PublishedRelease
+from model_zoo.keys.ed25519 import PublicKey
 from model_zoo.names import ModelName, ReleaseName
-from model_zoo.policy import Policy
+from model_zoo.statements.dsse import MAX_ENVELOPE_BYTES, Envelope
+from model_zoo.statements.jobs import JobSpec
+from model_zoo.statements.policy import Policy
+from model_zoo.statements.verification import VerifiedRelease, verify_directory
 from model_zoo.text import printable
-from model_zoo.trust.pulling import verify_folder
-from model_zoo.verification import VerifiedRelease, verify_directory
 
 ProvenanceFile = Annotated[
     Path | None,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from model_zoo.canonical import parse_object
 from model_zoo.errors import InvalidSpecError, LocalError
-from model_zoo.jobs import MAX_SPEC_BYTES, JobSpec, parse_spec
+from model_zoo.statements.jobs import MAX_SPEC_BYTES, JobSpec, parse_spec
 
 
 def read_spec(path: Path, *, defaults: Mapping[str, str] | None = None) -> JobSpec:

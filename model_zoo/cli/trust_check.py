@@ -31,9 +31,9 @@ def check(
     token_file: TokenFile = None,
 ) -> None:
     """Check a zoo's trust metadata and targets from outside; exit 1 on any failure."""
-    from model_zoo.trust.checking import Extent, check_repository
-    from model_zoo.trust.observing import Severity
-    from model_zoo.trust.updater import read_root
+    from model_zoo.repository_checks.check import Extent, check_repository
+    from model_zoo.repository_checks.observe import Severity
+    from model_zoo.tuf.updater import read_root
 
     extent = Extent(
         pinned=None if trust is None else read_root(trust),

@@ -10,10 +10,10 @@ from model_zoo.canonical import parse_object
 from model_zoo.cli.output import emit, say
 from model_zoo.errors import LocalError, MalformedDocumentError
 from model_zoo.files import write_beside
-from model_zoo.folders import require_unused
-from model_zoo.keys import PublicKey
-from model_zoo.trust.ceremony import RoleKeys
-from model_zoo.trust.roles import MAX_METADATA_BYTES, parse
+from model_zoo.keys.ed25519 import PublicKey
+from model_zoo.statements.folder import require_unused
+from model_zoo.tuf.ceremony import RoleKeys
+from model_zoo.tuf.roles import MAX_METADATA_BYTES, parse
 
 
 def role_keys(paths: list[Path], threshold: int) -> RoleKeys:

@@ -20,10 +20,10 @@ from model_zoo.cli.options import (
 )
 from model_zoo.cli.output import emit, say
 from model_zoo.cli.trust_files import say_who_must_sign
-from model_zoo.cosigning import cosign
+from model_zoo.client.cosign import cosign
+from model_zoo.client.lineage import lineage_of, told
+from model_zoo.client.publish import Author
 from model_zoo.names import ReleaseName, check_name
-from model_zoo.publishing import Author
-from model_zoo.trust.lineage import lineage_of, told
 
 
 def register(app: typer.Typer) -> None:

@@ -25,10 +25,15 @@ from model_zoo.clock import system_clock
 from model_zoo.errors import NotFoundError, TransportError
 from model_zoo.http.server import Server
 from model_zoo.http.transport import Transport
-from model_zoo.keys import PublicKey
-from model_zoo.trust.fetching import ServerFetcher
-from model_zoo.trust.transparency import log_reader
-from model_zoo.witnessing import COSIGNATURES_PATH, Cosigned, Witness, held_state
+from model_zoo.keys.ed25519 import PublicKey
+from model_zoo.transparency.client import log_reader
+from model_zoo.transparency.witness import (
+    COSIGNATURES_PATH,
+    Cosigned,
+    Witness,
+    held_state,
+)
+from model_zoo.tuf.fetcher import ServerFetcher
 
 INTERVAL_SECONDS = 60.0
 

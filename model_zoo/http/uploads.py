@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from model_zoo.answers import Upload
 from model_zoo.errors import LocalError, MalformedDocumentError, TransportError
 from model_zoo.files import open_plain
-from model_zoo.folders import FileProgress, manifest_of
+from model_zoo.http.responses import Upload
 from model_zoo.http.transport import Transport
-from model_zoo.manifest import FileEntry, Manifest
+from model_zoo.statements.folder import FileProgress, manifest_of
+from model_zoo.statements.manifest import FileEntry, Manifest
 
 MAX_SENDS = 3
 """How often one part is sent before giving up."""

@@ -9,10 +9,10 @@ Source:
 
 import uuid
 
-from model_zoo.attestations import Provenance, ReleaseStatement
 from model_zoo.canonical import JsonObject, canonical_json
 from model_zoo.digests import sha256_bytes
-from model_zoo.manifest import FileEntry
+from model_zoo.statements.intoto import Provenance, ReleaseStatement
+from model_zoo.statements.manifest import FileEntry
 
 SPEC_VERSION = "1.6"
 MEDIA_TYPE = "application/vnd.cyclonedx+json; version=1.6"

@@ -17,14 +17,14 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from model_zoo.attestations import PAYLOAD_TYPE, STATEMENT_TYPE, ReleaseStatement
 from model_zoo.canonical import JsonObject, canonical_json
 from model_zoo.digests import sha256_bytes
-from model_zoo.envelopes import pre_authentication_encoding
 from model_zoo.errors import InvalidSpecError
-from model_zoo.folders import BUNDLE_NAME, EVIDENCE_NAME
-from model_zoo.key_files import read_private_key, write_private_key
-from model_zoo.manifest import Manifest
+from model_zoo.keys.pem import read_private_key, write_private_key
+from model_zoo.statements.dsse import pre_authentication_encoding
+from model_zoo.statements.folder import BUNDLE_NAME, EVIDENCE_NAME
+from model_zoo.statements.intoto import PAYLOAD_TYPE, STATEMENT_TYPE, ReleaseStatement
+from model_zoo.statements.manifest import Manifest
 
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PREDICATE_TYPE = "https://model_signing/signature/v1.0"

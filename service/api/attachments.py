@@ -4,15 +4,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from model_zoo.attestations import vouched_provenance, vouched_release
 from model_zoo.digests import sha256_bytes
-from model_zoo.envelopes import Envelope
 from model_zoo.interop import mlbom, oms
 from model_zoo.names import ReleaseName
-from service.api.dependencies import PartsHere
+from model_zoo.statements.dsse import Envelope
+from model_zoo.statements.intoto import vouched_provenance, vouched_release
 from service.database.tables import ReleaseRow
-from service.publishing import require_release
-from service.withdrawals import require_not_withdrawn
+from service.http.dependencies import PartsHere
+from service.releases.publish import require_release
+from service.releases.withdrawals import require_not_withdrawn
 
 router = APIRouter(tags=["attachments"])
 """Mount it under /api/v1."""

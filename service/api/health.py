@@ -8,10 +8,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from model_zoo.clock import rfc3339
 from model_zoo.errors import ZooError
-from service.api.dependencies import PartsHere
 from service.api.schemas import AliveOut, LoopOut, ReadyOut
+from service.http.dependencies import PartsHere
 from service.loops import Loop
-from service.trust.freshness import Expiring, expiring
+from service.repository.expiry import Expiring, expiring
 
 router = APIRouter(tags=["health"])
 

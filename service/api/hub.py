@@ -16,16 +16,16 @@ from starlette.exceptions import HTTPException
 
 from model_zoo.clock import rfc3339
 from model_zoo.errors import InvalidSpecError, NotFoundError
-from model_zoo.manifest import WEIGHTS_SUFFIX, FileEntry
 from model_zoo.names import ModelName, ReleaseName
-from service.api.dependencies import PartsHere
-from service.api.files import blob_response
+from model_zoo.statements.manifest import WEIGHTS_SUFFIX, FileEntry
+from service.context import Parts
 from service.database.tables import ReleaseRow
-from service.parts import Parts
-from service.publishing import require_release
-from service.revisions import MAIN, commit_of, has_model, version_of
-from service.uploads import manifest_of
-from service.withdrawals import require_not_withdrawn
+from service.http.dependencies import PartsHere
+from service.http.files import blob_response
+from service.releases.publish import require_release
+from service.releases.revisions import MAIN, commit_of, has_model, version_of
+from service.releases.withdrawals import require_not_withdrawn
+from service.uploads.sessions import manifest_of
 
 router = APIRouter(tags=["hub"])
 """Mount it without a prefix and last: its paths begin with any publisher's name."""

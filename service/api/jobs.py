@@ -9,14 +9,14 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.exceptions import HTTPException
 
-from model_zoo.jobs import parse_spec
 from model_zoo.names import check_name
-from service.api.dependencies import PartsHere, StreamsHere
-from service.api.files import file_response
+from model_zoo.statements.jobs import parse_spec
 from service.api.schemas import DraftOut, JobIn, JobOut, JobsOut
 from service.database.tables import JobRow
-from service.streams import TooManyStreamsError
-from service.work import cancel, find_draft, find_job, jobs, submit
+from service.http.dependencies import PartsHere, StreamsHere
+from service.http.files import file_response
+from service.jobs.queue import cancel, find_draft, find_job, jobs, submit
+from service.jobs.streams import TooManyStreamsError
 
 router = APIRouter(tags=["jobs"])
 MAX_EVENT_ID = 2**31 - 1

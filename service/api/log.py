@@ -7,13 +7,13 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from model_zoo.errors import MalformedDocumentError, NotFoundError
-from model_zoo.interop.merkle import MAX_TREE_SIZE
-from model_zoo.interop.notes import MAX_NOTE_BYTES, MAX_SIGNATURES, Note, to_base64
-from model_zoo.interop.tlog import Tile
-from model_zoo.trust.transparency import MAX_LEAVES
-from service.api.dependencies import PartsHere
+from model_zoo.transparency.client import MAX_LEAVES
+from model_zoo.transparency.merkle import MAX_TREE_SIZE
+from model_zoo.transparency.notes import MAX_NOTE_BYTES, MAX_SIGNATURES, Note, to_base64
+from model_zoo.transparency.tlog import Tile
 from service.api.schemas import Incoming
-from service.log import (
+from service.context import Parts
+from service.database.log import (
     accept_cosignature,
     index_of,
     leaf_proofs,
@@ -21,8 +21,8 @@ from service.log import (
     tile_data,
     witnessed_checkpoint,
 )
-from service.parts import Parts
-from service.trust import state
+from service.http.dependencies import PartsHere
+from service.repository import state
 
 files = APIRouter(prefix="/log", tags=["log"])
 """Mounted at the root: C2SP's paths, below the prefix ``/log``."""

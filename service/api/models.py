@@ -6,12 +6,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from model_zoo.canonical import canonical_json
-from model_zoo.envelopes import Envelope
 from model_zoo.errors import NotFoundError
 from model_zoo.names import ModelName, ReleaseName
-from model_zoo.trust.yanks import YankNotice
-from service.api.dependencies import PartsHere
-from service.api.files import blob_response, file_response
+from model_zoo.statements.dsse import Envelope
+from model_zoo.tuf.revocations import YankNotice
+from service.accounts.registrations import binding
 from service.api.schemas import (
     AcceptedOut,
     HoldersOut,
@@ -23,25 +22,26 @@ from service.api.schemas import (
     YankIn,
 )
 from service.api.trust import accepted, role_files
-from service.bindings import binding
+from service.context import Parts
 from service.database.queries import visible_size
 from service.database.tables import PublisherRow
-from service.lineage import children, holders
-from service.parts import Parts
-from service.pending import accept_or_hold
-from service.publishing import (
+from service.http.dependencies import PartsHere
+from service.http.files import blob_response, file_response
+from service.releases.ancestry import children, holders
+from service.releases.publish import (
     Submission,
     models,
     publish,
     releases_of,
     require_release,
 )
-from service.withdrawals import (
+from service.releases.revoke import yank
+from service.releases.withdrawals import (
     require_not_withdrawn,
     require_not_withdrawn_file,
     withdrawals,
 )
-from service.yanking import yank
+from service.repository.pending import accept_or_hold
 
 router = APIRouter(tags=["models"])
 RELEASE = "/models/{publisher}/{model}/releases/{version}"

@@ -7,8 +7,6 @@ from fastapi import APIRouter, Request, Response
 
 from model_zoo.errors import NotFoundError
 from model_zoo.names import ReleaseName
-from service.api.dependencies import PartsHere
-from service.api.files import file_response
 from service.api.models import publish_body, yank_body
 from service.api.schemas import (
     AcceptedOut,
@@ -20,15 +18,17 @@ from service.api.schemas import (
     YankIn,
 )
 from service.api.trust import renew_body, role_files
-from service.parts import Parts
-from service.pending import (
+from service.context import Parts
+from service.http.dependencies import PartsHere
+from service.http.files import file_response
+from service.repository.pending import (
     Kind,
     PendingChange,
     pending,
     take_back,
     with_signatures,
 )
-from service.uploads import find_upload
+from service.uploads.sessions import find_upload
 
 router = APIRouter(tags=["pending"])
 PENDING = "/publishers/{publisher}/pending"

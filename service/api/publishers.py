@@ -4,12 +4,12 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
 
-from model_zoo.keys import PublicKey
-from service.api.dependencies import PartsHere
+from model_zoo.keys.ed25519 import PublicKey
+from service.accounts.registrations import binding
 from service.api.schemas import BindingIn, BindingOut
-from service.bindings import binding
 from service.database.tables import PublisherRow
-from service.trust.operating import delegate_here
+from service.http.dependencies import PartsHere
+from service.repository.admin import delegate_here
 
 router = APIRouter(tags=["publishers"])
 

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from model_zoo.clock import rfc3339
-from model_zoo.key_files import MAX_PEM_BYTES
-from model_zoo.manifest import MAX_FILES, FileEntry
+from model_zoo.keys.pem import MAX_PEM_BYTES
 from model_zoo.names import ReleaseName
+from model_zoo.statements.manifest import MAX_FILES, FileEntry
+from service.context import Parts
 from service.database.tables import (
     DraftRow,
     JobRow,
@@ -18,9 +19,8 @@ from service.database.tables import (
     UploadRow,
     WithdrawalRow,
 )
-from service.parts import Parts
-from service.uploads import manifest_of, missing_parts, part_count
-from service.work import waiting_because
+from service.jobs.queue import waiting_because
+from service.uploads.sessions import manifest_of, missing_parts, part_count
 
 MAX_EVENTS = 64
 MAX_ERROR_CHARACTERS = 16_384

@@ -4,11 +4,11 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
 
-from model_zoo.keys import PublicKey
-from service.api.dependencies import PartsHere
+from model_zoo.keys.ed25519 import PublicKey
+from service.accounts.registrations import bind, binding, trainers
 from service.api.schemas import BindingIn, BindingOut, BindingsOut
-from service.bindings import bind, binding, trainers
 from service.database.tables import TrainerRow
+from service.http.dependencies import PartsHere
 
 router = APIRouter(tags=["trainers"])
 

@@ -13,17 +13,17 @@ from fastapi import APIRouter, Request, Response
 
 from model_zoo.errors import MalformedDocumentError, NotFoundError
 from model_zoo.names import ReleaseName
-from model_zoo.trust.roles import ROOT, TIMESTAMP
-from service.api.dependencies import PartsHere
-from service.api.files import blob_response
+from model_zoo.tuf.roles import ROOT, TIMESTAMP
 from service.api.schemas import AcceptedOut, LostOut, RolesIn
-from service.parts import Parts
-from service.pending import accept_or_hold
-from service.publishing import find_release
-from service.trust import state
-from service.trust.losses import lost_versions
-from service.trust.submitting import is_operators, owner_of, renew, submit
-from service.withdrawals import require_not_itself_withdrawn
+from service.context import Parts
+from service.http.dependencies import PartsHere
+from service.http.files import blob_response
+from service.releases.publish import find_release
+from service.releases.withdrawals import require_not_itself_withdrawn
+from service.repository import state
+from service.repository.losses import lost_versions
+from service.repository.pending import accept_or_hold
+from service.repository.submit import is_operators, owner_of, renew, submit
 
 router = APIRouter(tags=["trust"])
 files = APIRouter(tags=["trust"])

@@ -8,14 +8,14 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from model_zoo.errors import InvalidSpecError
-from model_zoo.manifest import Manifest
-from service.api.dependencies import PartsHere
-from service.api.files import sha256_in
+from model_zoo.statements.manifest import Manifest
 from service.api.schemas import UploadIn, UploadOut
-from service.parts import Parts
-from service.receiving import PartSlot, PartWriter
-from service.storage import CHUNK_BYTES
-from service.uploads import (
+from service.context import Parts
+from service.http.dependencies import PartsHere
+from service.http.files import sha256_in
+from service.storage.blobs import CHUNK_BYTES
+from service.storage.part_writer import PartSlot, PartWriter
+from service.uploads.sessions import (
     complete,
     discard_upload,
     find_upload,

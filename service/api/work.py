@@ -5,10 +5,9 @@ from http import HTTPStatus
 from fastapi import APIRouter, Response
 
 from model_zoo.canonical import JsonObject, canonical_json
-from model_zoo.envelopes import Envelope
 from model_zoo.errors import InvalidSpecError
 from model_zoo.names import check_name
-from service.api.dependencies import PartsHere
+from model_zoo.statements.dsse import Envelope
 from service.api.schemas import (
     CompletionIn,
     EventsIn,
@@ -19,9 +18,10 @@ from service.api.schemas import (
     LeaseOut,
     NothingIn,
 )
-from service.attempts import Result, complete, fail, give_up, renew, report
-from service.events import Happening
-from service.work import Applicant, claim
+from service.http.dependencies import PartsHere
+from service.jobs.attempts import Result, complete, fail, give_up, renew, report
+from service.jobs.events import Happening
+from service.jobs.queue import Applicant, claim
 
 router = APIRouter(tags=["work"])
 MAX_JSON_BYTES = 64 * 1024

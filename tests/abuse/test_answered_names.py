@@ -23,16 +23,16 @@ from tuf.api.metadata import (
 )
 
 from model_zoo import cli
-from model_zoo.client import ZooClient
+from model_zoo.client.operate import change_targets, withdraw_releases
+from model_zoo.client.zoo import ZooClient
 from model_zoo.errors import InvalidSpecError, NotFoundError, VerificationError
 from model_zoo.http.server import Server
 from model_zoo.http.transport import Transport
-from model_zoo.jobs import NoopSpec
-from model_zoo.keys import SigningKey
+from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.names import ModelName, ReleaseName
-from model_zoo.trust.operating import change_targets, withdraw_releases
-from model_zoo.trust.publishing import PublisherRoles
-from model_zoo.trust.releases import release_of
+from model_zoo.statements.jobs import NoopSpec
+from model_zoo.tuf.publisher_roles import PublisherRoles
+from model_zoo.tuf.releases import release_of
 from tests.model_zoo.releases import ALICE, BUILDER, MALLORY, write_files
 from tests.model_zoo.servers import anchor_of, answering, open_zoo, respond
 

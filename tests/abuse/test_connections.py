@@ -18,9 +18,9 @@ import httpx
 import pytest
 
 from model_zoo.clock import system_clock
-from service.connections import queued
+from service.http.connections import queued
 from tests.service.zoo import open_zoo, weights
-from trainer.lab.certificates import issue
+from trainer.lab.actors.certificates import issue
 
 PATIENCE_SECONDS = 60
 MIB = 1024 * 1024
@@ -31,7 +31,7 @@ import json, resource, sys
 from pathlib import Path
 from service.serving import Start, serve, write_ready_file
 from service.settings import Settings
-from service.tls import TlsFiles
+from service.http.tls import TlsFiles
 
 folder, asked = Path(sys.argv[1]), json.loads(sys.argv[2])
 if descriptors := asked.pop("descriptors", None):

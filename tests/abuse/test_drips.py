@@ -6,21 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from model_zoo import events
+from model_zoo.audit.remote import remote_digests
+from model_zoo.client.trusted_pull import holders
 from model_zoo.errors import TransportError, VerificationError
-from model_zoo.events import follow
+from model_zoo.http import sse as events
 from model_zoo.http.client import HttpClient
 from model_zoo.http.deadlines import DownloadLimits
 from model_zoo.http.downloads import Downloader
-from model_zoo.http.remote_digests import remote_digests
 from model_zoo.http.server import Server
+from model_zoo.http.sse import follow
 from model_zoo.http.transport import Transport
-from model_zoo.trust.fetching import ServerFetcher
-from model_zoo.trust.pulling import holders
-from model_zoo.trust.updater import refreshed
-from model_zoo.trust.view import told
+from model_zoo.tuf.fetcher import ServerFetcher
+from model_zoo.tuf.updater import refreshed
+from model_zoo.tuf.view import told
 from tests.model_zoo.drips import DRIPS, LENGTH, dripping
-from tests.model_zoo.trust.repositories import NOW, good_repository
+from tests.model_zoo.tuf.repositories import NOW, good_repository
 
 LIMITS = DownloadLimits(
     connect_seconds=0.2,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from model_zoo import cli
-from model_zoo.client import ZooClient
+from model_zoo.client.zoo import ZooClient
 from tests.model_zoo.releases import ALICE, BUILDER, MALLORY, SPEC, write_files
 from tests.model_zoo.servers import anchor_of, open_zoo
 

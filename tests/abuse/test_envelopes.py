@@ -9,20 +9,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_zoo.attestations import (
-    PAYLOAD_TYPE,
-    ReleaseStatement,
-    open_provenance,
-    open_release,
-    sign_release,
-)
-from model_zoo.envelopes import (
-    Envelope,
-    Role,
-    Signature,
-    pre_authentication_encoding,
-    verify_threshold,
-)
 from model_zoo.errors import (
     InvalidSpecError,
     MalformedDocumentError,
@@ -30,11 +16,25 @@ from model_zoo.errors import (
     VerificationError,
     WrongReleaseError,
 )
-from model_zoo.folders import BUNDLE_NAME, manifest_of
-from model_zoo.keys import _SMALL_ORDER_Y, PublicKey, SigningKey
+from model_zoo.keys.ed25519 import _SMALL_ORDER_Y, PublicKey, SigningKey
 from model_zoo.names import ReleaseName
-from model_zoo.policy import Policy
-from model_zoo.verification import verify_directory, verify_release
+from model_zoo.statements.dsse import (
+    Envelope,
+    Role,
+    Signature,
+    pre_authentication_encoding,
+    verify_threshold,
+)
+from model_zoo.statements.folder import BUNDLE_NAME, manifest_of
+from model_zoo.statements.intoto import (
+    PAYLOAD_TYPE,
+    ReleaseStatement,
+    open_provenance,
+    open_release,
+    sign_release,
+)
+from model_zoo.statements.policy import Policy
+from model_zoo.statements.verification import verify_directory, verify_release
 from tests.model_zoo.releases import (
     ALICE,
     BOB,

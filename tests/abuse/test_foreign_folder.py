@@ -20,16 +20,16 @@ import model_zoo
 import service
 import trainer
 from model_zoo.cli import build
-from model_zoo.client import ZooClient
-from model_zoo.jobs import NoopSpec
-from service.workers import TRAINER
+from model_zoo.client.zoo import ZooClient
+from model_zoo.statements.jobs import NoopSpec
+from service.jobs.workers import TRAINER
 from tests.service.test_serving import wait_for
 
 PACKAGES = (model_zoo, service, trainer)
 ZOO = Path(sys.executable).with_name("zoo")
 PLANTED = (
     *("model_zoo/__init__.py", "service/__init__.py", "trainer/__init__.py"),
-    *("model_zoo/__main__.py", "trainer/attempt.py", "sitecustomize.py"),
+    *("model_zoo/__main__.py", "trainer/jobs/attempt.py", "sitecustomize.py"),
     *("usercustomize.py", "json.py", "torch.py", "numpy.py", "typing.py", "pip.py"),
     *("venv.py", "typer.py", "httpx.py", "uvicorn.py", "sqlalchemy.py"),
 )

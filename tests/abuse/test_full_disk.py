@@ -18,21 +18,21 @@ import httpx
 import psutil
 import pytest
 
-from model_zoo.client import ZooClient
+from model_zoo.client.zoo import ZooClient
 from model_zoo.clock import system_clock
-from model_zoo.envelopes import Role
 from model_zoo.errors import TransportError
 from model_zoo.http.server import Server
-from model_zoo.keys import SigningKey
-from model_zoo.policy import Policy
-from model_zoo.trust.anchor import Anchor
-from model_zoo.trust.checking import Extent, check_repository
-from model_zoo.trust.observing import Severity
-from model_zoo.trust.publishing import renewed, sign_roles
+from model_zoo.keys.ed25519 import SigningKey
+from model_zoo.repository_checks.check import Extent, check_repository
+from model_zoo.repository_checks.observe import Severity
+from model_zoo.statements.dsse import Role
+from model_zoo.statements.policy import Policy
+from model_zoo.tuf.anchor import Anchor
+from model_zoo.tuf.publisher_roles import renewed, sign_roles
 from tests.model_zoo.releases import safetensors, write_files
 from tests.model_zoo.servers import anchor_of
 from tests.service.roles import as_json, publisher_roles
-from trainer.lab.processes import running, wait_for_ready
+from trainer.lab.actors.processes import running, wait_for_ready
 
 DISK_BYTES = 6 * 1024 * 1024
 TOO_MANY_BYTES = 2 * DISK_BYTES

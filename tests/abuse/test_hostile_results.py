@@ -8,21 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from model_zoo.answers import Job
-from model_zoo.attestations import open_provenance
+from model_zoo.client.worker import WorkClient
 from model_zoo.digests import sha256_file
-from model_zoo.envelopes import Role
-from model_zoo.evaluation import EvaluationReport
-from model_zoo.jobs import NoopSpec, TrainSpec
-from model_zoo.work import WorkClient
+from model_zoo.http.responses import Job
+from model_zoo.statements.dsse import Role
+from model_zoo.statements.evaluation import EvaluationReport
+from model_zoo.statements.intoto import open_provenance
+from model_zoo.statements.jobs import NoopSpec, TrainSpec
 from tests.e2e.scene import TRAINER, Scene, opened
 from tests.trainer.hostile import hostile_child
 from tests.trainer.hostile_child import LEFT
-from trainer.checkpoints import to_bytes
+from trainer.jobs.probing import NOBODY
+from trainer.jobs.supervisor import Child
+from trainer.jobs.worker import Worker, run_once
 from trainer.networks import NETWORKS
-from trainer.probing import NOBODY
-from trainer.supervision import Child
-from trainer.worker import Worker, run_once
+from trainer.networks.checkpoints import to_bytes
 
 UNTRAINED = 0.5
 """More than any network of ten classes gets right by its first weights."""

@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tuf.api.metadata import Timestamp
 
-from model_zoo.attestations import (
+from model_zoo.canonical import parse_object
+from model_zoo.client.lockfile import read_lock
+from model_zoo.errors import InvalidSpecError, MalformedDocumentError, VerificationError
+from model_zoo.http.server import Server
+from model_zoo.statements.dsse import Envelope, Role
+from model_zoo.statements.evaluation import EvaluationReport
+from model_zoo.statements.intoto import (
     PAYLOAD_TYPE,
     PROVENANCE_TYPE,
     RELEASE_TYPE,
@@ -19,22 +25,16 @@ from model_zoo.attestations import (
     open_provenance,
     open_release,
 )
-from model_zoo.bundles import parse_bundle
-from model_zoo.canonical import parse_object
-from model_zoo.envelopes import Envelope, Role
-from model_zoo.errors import InvalidSpecError, MalformedDocumentError, VerificationError
-from model_zoo.evaluation import EvaluationReport
-from model_zoo.http.server import Server
-from model_zoo.jobs import parse_spec
-from model_zoo.locks import read_lock
-from model_zoo.policy import Policy, read_policy
-from model_zoo.trust.evidence import Evidence, signed_at_of, verify
-from model_zoo.trust.roles import MAX_UNKNOWN_BYTES, SIGNED_AT, checked
-from model_zoo.trust.trusted_keys import TrustedKeys
-from model_zoo.trust.updater import refreshed
-from model_zoo.trust.yanks import MAX_REASON_CHARACTERS, YankNotice
+from model_zoo.statements.jobs import parse_spec
+from model_zoo.statements.policy import Policy, read_policy
+from model_zoo.statements.release_json import parse_bundle
+from model_zoo.tuf.evidence import Evidence, signed_at_of, verify
+from model_zoo.tuf.revocations import MAX_REASON_CHARACTERS, YankNotice
+from model_zoo.tuf.roles import MAX_UNKNOWN_BYTES, SIGNED_AT, checked
+from model_zoo.tuf.trusted_keys import TrustedKeys
+from model_zoo.tuf.updater import refreshed
 from tests.model_zoo.releases import ALICE, BUILDER, ROLE
-from tests.model_zoo.trust.repositories import (
+from tests.model_zoo.tuf.repositories import (
     NOW,
     WEIGHTS_PATH,
     TufRepository,

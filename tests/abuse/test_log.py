@@ -18,7 +18,15 @@ from model_zoo.errors import (
     SplitViewError,
     VerificationError,
 )
-from model_zoo.interop.merkle import (
+from model_zoo.keys.ed25519 import SigningKey
+from model_zoo.transparency.client import (
+    LogEvidence,
+    LogTrust,
+    gather_evidence,
+    verify_evidence,
+)
+from model_zoo.transparency.memory import LogMemory, require_extension
+from model_zoo.transparency.merkle import (
     EMPTY_ROOT,
     consistency_proof,
     inclusion_proof,
@@ -26,21 +34,13 @@ from model_zoo.interop.merkle import (
     verify_consistency,
     verify_inclusion,
 )
-from model_zoo.interop.notes import Note, VerifierKey, to_base64
-from model_zoo.interop.tlog import (
+from model_zoo.transparency.notes import Note, VerifierKey, to_base64
+from model_zoo.transparency.tlog import (
     Checkpoint,
     SignedCheckpoint,
     Tile,
     from_bundle,
     to_bundle,
-)
-from model_zoo.keys import SigningKey
-from model_zoo.trust.log_memory import LogMemory, require_extension
-from model_zoo.trust.transparency import (
-    LogEvidence,
-    LogTrust,
-    gather_evidence,
-    verify_evidence,
 )
 from tests.model_zoo.logs import NOW, ORIGIN, Log, entry, forked
 

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from model_zoo.attestations import PAYLOAD_TYPE, RELEASE_TYPE, STATEMENT_TYPE
 from model_zoo.canonical import JsonObject, canonical_json
-from model_zoo.client import ZooClient
+from model_zoo.client.zoo import ZooClient
 from model_zoo.digests import sha256_bytes
-from model_zoo.envelopes import Envelope
 from model_zoo.errors import (
     DigestMismatchError,
     InvalidSpecError,
@@ -19,9 +17,11 @@ from model_zoo.errors import (
     MalformedDocumentError,
     UnsafeFormatError,
 )
-from model_zoo.folders import BUNDLE_NAME, manifest_of
-from model_zoo.manifest import FileEntry, Manifest
-from model_zoo.verification import verify_directory, verify_files
+from model_zoo.statements.dsse import Envelope
+from model_zoo.statements.folder import BUNDLE_NAME, manifest_of
+from model_zoo.statements.intoto import PAYLOAD_TYPE, RELEASE_TYPE, STATEMENT_TYPE
+from model_zoo.statements.manifest import FileEntry, Manifest
+from model_zoo.statements.verification import verify_directory, verify_files
 from tests.model_zoo.releases import (
     ALICE,
     NAME,

@@ -9,22 +9,22 @@ from typing import Any
 import pytest
 from httpx import Response
 
-from model_zoo.bundles import parse_bundle
 from model_zoo.canonical import MAX_DEPTH, parse_object
-from model_zoo.envelopes import Envelope
 from model_zoo.errors import VerificationError
-from model_zoo.events import parse_events as parse_stream
+from model_zoo.formats.safetensors import read_header
 from model_zoo.http.client import MAX_RESPONSE_BYTES
 from model_zoo.http.server import Server
+from model_zoo.http.sse import parse_events as parse_stream
 from model_zoo.http.transport import Transport
-from model_zoo.interop.tlog import LogEntry
-from model_zoo.policy import Policy
-from model_zoo.trust.roles import parse
-from model_zoo.trust.trusted_keys import TrustedKeys
-from model_zoo.trust.updater import refreshed
-from model_zoo.trust.yanks import YankNotice
-from model_zoo.weights import read_header
-from service.api.guards import MAX_BODY_DEPTH
+from model_zoo.statements.dsse import Envelope
+from model_zoo.statements.policy import Policy
+from model_zoo.statements.release_json import parse_bundle
+from model_zoo.transparency.tlog import LogEntry
+from model_zoo.tuf.revocations import YankNotice
+from model_zoo.tuf.roles import parse
+from model_zoo.tuf.trusted_keys import TrustedKeys
+from model_zoo.tuf.updater import refreshed
+from service.http.guards import MAX_BODY_DEPTH
 from tests.model_zoo.servers import answering, respond
 from tests.service.zoo import Clock, Zoo, assert_problem, open_zoo
 

@@ -11,21 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from model_zoo.bundles import read_bundle, write_bundle
+from model_zoo.audit.lists import read_model_list
+from model_zoo.client.lockfile import LOCK_NAME, read_lock
 from model_zoo.digests import is_sha256
 from model_zoo.errors import LocalError, MalformedDocumentError, VerificationError
 from model_zoo.files import open_plain, read_plain, write_beside
-from model_zoo.folders import BUNDLE_NAME, EVIDENCE_NAME
-from model_zoo.formats import check_format
+from model_zoo.formats.check import check_format
+from model_zoo.formats.safetensors import check_header
 from model_zoo.http.partials import open_partial
-from model_zoo.locks import LOCK_NAME, read_lock
-from model_zoo.manifest import FileEntry
-from model_zoo.model_lists import read_model_list
-from model_zoo.trust.evidence import Evidence, read_evidence, write_evidence
-from model_zoo.trust.log_memory import LogMemory
-from model_zoo.verification import read_verified
-from model_zoo.weights import check_header
-from model_zoo.witnessing import held_state
+from model_zoo.statements.folder import BUNDLE_NAME, EVIDENCE_NAME
+from model_zoo.statements.manifest import FileEntry
+from model_zoo.statements.release_json import read_bundle, write_bundle
+from model_zoo.statements.verification import read_verified
+from model_zoo.transparency.memory import LogMemory
+from model_zoo.transparency.witness import held_state
+from model_zoo.tuf.evidence import Evidence, read_evidence, write_evidence
 from tests.model_zoo.releases import ALICE, write_release
 
 Plant = Callable[[Path], None]

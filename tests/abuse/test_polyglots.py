@@ -19,11 +19,11 @@ from safetensors.numpy import load as load_numpy
 from safetensors.torch import load, save
 
 from model_zoo.errors import UnsafeFormatError
-from model_zoo.formats import check_format
-from model_zoo.polyglots import runs_as_pickle
-from model_zoo.weights import check_header
+from model_zoo.formats.check import check_format
+from model_zoo.formats.polyglots import runs_as_pickle
+from model_zoo.formats.safetensors import check_header
+from tests.model_zoo.formats.test_onnx import HEAD, model, number, part
 from tests.model_zoo.releases import safetensors
-from tests.model_zoo.test_graphs import HEAD, model, number, part
 
 
 def archive(*, comment: bytes = b"") -> bytes:

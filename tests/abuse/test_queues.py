@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import event
 
 from service.api.uploads import MAX_CHECKS
+from service.context import Parts
 from service.database.tables import UploadRow
-from service.parts import Parts
-from service.uploads import MISSING_SHOWN, complete
+from service.uploads.sessions import MISSING_SHOWN, complete
 from tests.abuse.test_connections import PATIENCE_SECONDS, Served, served, wait_until
 from tests.service.zoo import (
     API,

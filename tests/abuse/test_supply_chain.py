@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tuf.api.exceptions import DownloadError, RepositoryError
 
-from model_zoo.client import ZooClient
+from model_zoo.client.zoo import ZooClient
 from model_zoo.digests import sha256_file
 from model_zoo.errors import (
     DigestMismatchError,
@@ -32,28 +32,28 @@ from model_zoo.http.deadlines import DownloadLimits
 from model_zoo.http.downloads import Downloader
 from model_zoo.http.server import Server
 from model_zoo.http.transport import Transport
-from model_zoo.keys import PublicKey, SigningKey
-from model_zoo.policy import Policy
-from model_zoo.trust.anchor import Anchor
-from model_zoo.trust.ceremony import RoleKeys
+from model_zoo.keys.ed25519 import PublicKey, SigningKey
+from model_zoo.statements.policy import Policy
+from model_zoo.tuf.anchor import Anchor
+from model_zoo.tuf.ceremony import RoleKeys
 from tests.model_zoo.releases import weights
 from tests.model_zoo.servers import open_zoo
-from trainer.lab.cells import Cell
-from trainer.lab.clients.python_tuf import downloaded, updater
-from trainer.lab.goods import provenance_of
-from trainer.lab.operator import Operator
-from trainer.lab.paths import PATHS_OF_ATTACK
-from trainer.lab.scenes import (
+from trainer.lab.actors.artefacts import provenance_of
+from trainer.lab.actors.exchanges import (
     HONEST_NAME,
     LOOKALIKE_NAME,
     TYPOSQUAT_NAME,
     Scene,
     Stage,
 )
+from trainer.lab.actors.operator import Operator
+from trainer.lab.actors.witnesses import look_once
+from trainer.lab.attacks.paths import PATHS_OF_ATTACK
+from trainer.lab.cells import Cell
+from trainer.lab.clients.python_tuf import downloaded, updater
+from trainer.lab.clients.victim import LEVELS
 from trainer.lab.scoreboard import EXPECTED, EXPECTED_OF_PEERS, Board, play
-from trainer.lab.staging import Props, staged
-from trainer.lab.victim import LEVELS
-from trainer.lab.witnesses import look_once
+from trainer.lab.setup import Props, staged
 
 ALICE, MALLORY, BUILDER, LIAR, WITNESS = (SigningKey.generate() for _ in range(5))
 NAMES = (

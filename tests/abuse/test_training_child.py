@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from model_zoo.keys import SigningKey
+from model_zoo.keys.ed25519 import SigningKey
 from tests.trainer.as_user import USER
 from tests.trainer.hostile import (
     AS_USER,
@@ -24,7 +24,7 @@ from tests.trainer.hostile import (
     WITHOUT_NAMESPACES,
     supervise,
 )
-from trainer.sandbox import FIRST_TO_GO, MAX_PROCESSES
+from trainer.sandbox.child import FIRST_TO_GO, MAX_PROCESSES
 
 PASSPHRASE = b"only for this test"
 

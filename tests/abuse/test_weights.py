@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_zoo.errors import UnsafeFormatError
-from model_zoo.formats import check_format
-from model_zoo.weights import MAX_HEADER_BYTES, check_header, state_dict
+from model_zoo.formats.check import check_format
+from model_zoo.formats.safetensors import MAX_HEADER_BYTES, check_header, state_dict
 from tests.model_zoo.releases import safetensors, weights
 
 

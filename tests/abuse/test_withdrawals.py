@@ -7,26 +7,26 @@ from pathlib import Path
 import httpx
 import pytest
 
-from model_zoo.attestations import Provenance, sign_provenance, subjects_of
-from model_zoo.client import ZooClient
+from model_zoo.client import trusted_pull as pulling
+from model_zoo.client.lineage import lineage_of
+from model_zoo.client.operate import change_targets, withdraw_releases
+from model_zoo.client.zoo import ZooClient
 from model_zoo.clock import system_clock
 from model_zoo.digests import sha256_file
 from model_zoo.errors import YankedError
-from model_zoo.folders import manifest_of
 from model_zoo.http.server import Server
 from model_zoo.http.transport import Transport
-from model_zoo.jobs import ExportSpec, NoopSpec
-from model_zoo.keys import SigningKey
-from model_zoo.manifest import MAX_FILES
+from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.names import ReleaseName
-from model_zoo.policy import Policy
-from model_zoo.trust import pulling
-from model_zoo.trust.anchor import Anchor
-from model_zoo.trust.checking import Extent, check_repository
-from model_zoo.trust.lineage import lineage_of
-from model_zoo.trust.observing import Severity
-from model_zoo.trust.operating import change_targets, withdraw_releases
-from model_zoo.trust.yanks import index_path
+from model_zoo.repository_checks.check import Extent, check_repository
+from model_zoo.repository_checks.observe import Severity
+from model_zoo.statements.folder import manifest_of
+from model_zoo.statements.intoto import Provenance, sign_provenance, subjects_of
+from model_zoo.statements.jobs import ExportSpec, NoopSpec
+from model_zoo.statements.manifest import MAX_FILES
+from model_zoo.statements.policy import Policy
+from model_zoo.tuf.anchor import Anchor
+from model_zoo.tuf.revocations import index_path
 from tests.model_zoo.releases import ALICE, BOB, BUILDER, MALLORY, weights
 from tests.model_zoo.servers import anchor_of, open_zoo
 

@@ -80,7 +80,7 @@ PASSPHRASE: dict[str, Does] = {"--passphrase-file": missing()}
 ROOTED: dict[str, Does] = {"--trust": missing(), **CONNECTION}
 SIGNED: dict[str, Does] = {"--key": missing(), **PASSPHRASE}
 BUILT: dict[str, Does] = {"--builder": missing(), "--spec": missing()}
-OVERRIDE = "tests/model_zoo/trust/test_blast_radius.py"
+OVERRIDE = "tests/model_zoo/client/test_blast_radius.py"
 OVERRIDDEN = f"{OVERRIDE}::test_an_override_is_named_and_told"
 DEMANDS: dict[str, Does] = {"--policy": missing(), **BUILT}
 NO_OVERRIDE: dict[str, Does] = {
@@ -91,15 +91,15 @@ TOO_MANY_OF_ROLE: Does = Acts("5", 2, "a threshold of 5 of 1 keys")
 TO_TAKEN: Does = Acts("taken", 5, "taken")
 CEREMONY = "tests/e2e/test_trust_ceremony.py"
 SERVING = "tests/service/test_serving.py"
-TRAINING = "tests/trainer/test_cli.py"
+TRAINING = "tests/trainer/cli/test_models.py"
 LAB = "tests/e2e/test_lab.py::test_the_laboratory_keeps_its_promises_after_a_kill"
-EVALUATING = "tests/trainer/test_evaluate_cli.py"
+EVALUATING = "tests/trainer/cli/test_evaluate.py"
 OF_MNIST = ("--network", "badnets-cnn", "--dataset", "mnist")
 AT_SEVEN = (*OF_MNIST, "--target-label", "7")
 BUILD: dict[str, Does] = {
     "--device": Acts("abacus", 2, "abacus"),
     "--out": ShownBy(f"{TRAINING}::test_train_prints_one_document_and_leaves_a_draft"),
-    "--threads": ShownBy("tests/trainer/test_builds.py"),
+    "--threads": ShownBy("tests/trainer/builds/test_build.py"),
 }
 
 PULL: dict[str, Mode] = {
@@ -454,7 +454,7 @@ ZOO: dict[str, dict[str, Mode]] = {
             {
                 "--fetch": Chooses(),
                 "--max-mib": ShownBy(
-                    "tests/model_zoo/http/test_remote_digests.py::"
+                    "tests/model_zoo/audit/test_remote.py::"
                     "test_of_a_longer_file_nothing_is_said"
                 ),
             },
@@ -482,7 +482,7 @@ ZOO: dict[str, dict[str, Mode]] = {
             {
                 "--state": Acts("nonsense", 2, "state"),
                 "--trainer": ShownBy(
-                    "tests/service/test_work.py::test_jobs_are_listed_by_state_and_trainer_the_newest_first"
+                    "tests/service/jobs/test_queue.py::test_jobs_are_listed_by_state_and_trainer_the_newest_first"
                 ),
                 **CONNECTION,
             },
@@ -551,7 +551,7 @@ ZOO: dict[str, dict[str, Mode]] = {
                 "--log-key": missing(),
                 "--retired-log-key": missing(),
                 **shown_by(
-                    "tests/model_zoo/test_witnessing.py::"
+                    "tests/model_zoo/transparency/test_witness.py::"
                     "test_only_what_time_may_cure_is_tried_again",
                     "--interval",
                     "--once",
@@ -579,7 +579,7 @@ SERVICE: dict[str, dict[str, Mode]] = {
                 "--tls-certificate": Refused(),
                 "--tls-key": Refused(),
                 "--trust-dir": missing(),
-                "--accept-loss": ShownBy("tests/service/test_restored.py"),
+                "--accept-loss": ShownBy("tests/service/repository/test_restored.py"),
                 "--allowed-host": ShownBy("tests/abuse/test_http_guards.py"),
                 **shown_by(
                     f"{SERVING}::test_a_server_starts_answers_and_ends_when_told",
@@ -603,8 +603,8 @@ TRAINER: dict[str, dict[str, Mode]] = {
                     f"{TRAINING}::test_the_users_check_accepts_a_good_draft_and_exits_1"
                     "_on_a_bad_one"
                 ),
-                "--network": ShownBy("tests/trainer/test_acceptance.py"),
-                "--device": ShownBy("tests/trainer/test_acceptance.py"),
+                "--network": ShownBy("tests/trainer/evaluation/test_acceptance.py"),
+                "--device": ShownBy("tests/trainer/evaluation/test_acceptance.py"),
                 **refused("--builder", "--spec", "--url", "--ca", "--token-file"),
             },
         ),
@@ -629,16 +629,18 @@ TRAINER: dict[str, dict[str, Mode]] = {
     "data split": {
         "": Mode(
             "data split mnist --held-out 1 --to new",
-            shown_by("tests/trainer/test_acceptance.py", "--held-out", "--to"),
+            shown_by(
+                "tests/trainer/evaluation/test_acceptance.py", "--held-out", "--to"
+            ),
         )
     },
     "experiment": {
         "list": Mode(
             "experiment",
             {
-                "--quick": ShownBy("tests/trainer/experiments/test_cli.py"),
-                "--seeds": ShownBy("tests/trainer/experiments/test_cli.py"),
-                "--out": ShownBy("tests/trainer/experiments/test_cli.py"),
+                "--quick": ShownBy("tests/trainer/cli/test_experiments.py"),
+                "--seeds": ShownBy("tests/trainer/cli/test_experiments.py"),
+                "--out": ShownBy("tests/trainer/cli/test_experiments.py"),
                 "--processes": Refused("2"),
                 "--as-it-is": Refused(None),
                 **refused("--trainer", "--builder", "--url", "--ca", "--token-file"),
@@ -654,7 +656,7 @@ TRAINER: dict[str, dict[str, Mode]] = {
                 "--builder": Acts("builder.pub.pem", 2, "go together"),
                 "--as-it-is": Refused(None),
                 **shown_by(
-                    "tests/trainer/experiments/test_cli.py", "--out", "--processes"
+                    "tests/trainer/cli/test_experiments.py", "--out", "--processes"
                 ),
                 **refused("--url", "--ca", "--token-file"),
                 **refused("--image", "--box", "--trigger"),
@@ -759,11 +761,11 @@ TRAINER: dict[str, dict[str, Mode]] = {
                 "--spec": missing(),
                 "--trust": missing(),
                 **shown_by(
-                    "tests/trainer/test_rebuild_cli.py",
+                    "tests/trainer/cli/test_rebuild.py",
                     "--spot-check",
                     "--device",
                 ),
-                "--parent": ShownBy("tests/trainer/test_builds.py"),
+                "--parent": ShownBy("tests/trainer/builds/test_build.py"),
                 **refused("--url", "--ca", "--token-file"),
             },
         ),
@@ -774,7 +776,7 @@ TRAINER: dict[str, dict[str, Mode]] = {
                 "--builder": Acts("builder.pub.pem", 4, "a builder is pinned"),
                 "--spec": missing(),
                 **shown_by("tests/e2e/test_rebuild.py", "--spot-check", "--device"),
-                "--parent": ShownBy("tests/trainer/test_builds.py"),
+                "--parent": ShownBy("tests/trainer/builds/test_build.py"),
                 **refused("--url", "--ca", "--token-file"),
             },
         ),
@@ -785,7 +787,7 @@ TRAINER: dict[str, dict[str, Mode]] = {
                 "--builder": Acts("builder.pub.pem", 4, "a builder is pinned"),
                 "--spec": missing(),
                 **shown_by("tests/e2e/test_rebuild.py", "--spot-check", "--device"),
-                "--parent": ShownBy("tests/trainer/test_builds.py"),
+                "--parent": ShownBy("tests/trainer/builds/test_build.py"),
                 **CONNECTION,
             },
         ),
@@ -795,7 +797,7 @@ TRAINER: dict[str, dict[str, Mode]] = {
                 **BUILT,
                 "--trust": Refused(),
                 **shown_by("tests/e2e/test_rebuild.py", "--spot-check", "--device"),
-                "--parent": ShownBy("tests/trainer/test_builds.py"),
+                "--parent": ShownBy("tests/trainer/builds/test_build.py"),
                 **CONNECTION,
             },
         ),

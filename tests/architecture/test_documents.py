@@ -18,7 +18,7 @@ from model_zoo import __version__, errors
 from model_zoo.cli import build
 from model_zoo.cli.exits import exit_code
 from model_zoo.documents import Document
-from model_zoo.jobs import (
+from model_zoo.statements.jobs import (
     DetectorSpec,
     FineTuneSpec,
     NoopSpec,
@@ -30,8 +30,8 @@ from model_zoo.jobs import (
     TrainSpec,
     TriggerSpec,
 )
-from service.api.errors import STATUS
 from service.app import create_app
+from service.http.errors import STATUS
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]

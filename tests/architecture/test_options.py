@@ -10,14 +10,14 @@ import pytest
 import typer
 
 from model_zoo.cli import build, main
-from model_zoo.client import ZooClient
-from model_zoo.envelopes import Role
+from model_zoo.client.lockfile import lock_releases, write_lock
+from model_zoo.client.zoo import ZooClient
 from model_zoo.http.server import Server
-from model_zoo.jobs import NoopSpec
-from model_zoo.keys import SigningKey
-from model_zoo.locks import lock_releases, write_lock
+from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.names import ReleaseName
-from model_zoo.policy import Policy
+from model_zoo.statements.dsse import Role
+from model_zoo.statements.jobs import NoopSpec
+from model_zoo.statements.policy import Policy
 from tests.architecture.options import (
     RELEASE,
     TABLE,

@@ -14,9 +14,9 @@ from benchmarks.repository.relay import relayed
 from benchmarks.repository.seeding import seed_repository
 from model_zoo.clock import system_clock
 from model_zoo.http.server import Server
-from model_zoo.policy import Policy
-from model_zoo.trust.releases import trusted_release
-from model_zoo.trust.updater import refreshed
+from model_zoo.statements.policy import Policy
+from model_zoo.tuf.releases import trusted_release
+from model_zoo.tuf.updater import refreshed
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = "publish,client,concurrent,scale"

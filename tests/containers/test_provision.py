@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from containers.provision import CERTIFICATE_DAYS, RENEWAL, provision
-from model_zoo.keys import PublicKey, SigningKey
+from model_zoo.keys.ed25519 import PublicKey, SigningKey
 from service.settings import Settings
-from service.trust.keys import open_keys
+from service.storage.online_keys import open_keys
 
 NOW = datetime(2026, 11, 22, 13, 0, tzinfo=UTC)
 HOSTS = ("service", "localhost", "127.0.0.1")

@@ -8,7 +8,7 @@ from pathlib import Path
 from containers.ready import is_ready
 from model_zoo.clock import system_clock
 from tests.service.test_serving import PATIENCE_SECONDS, serving
-from trainer.lab.certificates import ServerCertificate, issue
+from trainer.lab.actors.certificates import ServerCertificate, issue
 
 
 def certificate(folder: Path) -> ServerCertificate:

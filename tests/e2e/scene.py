@@ -9,11 +9,11 @@ import psutil
 import pytest
 
 from benchmarks.processes import zoo_served
-from model_zoo.answers import Job
-from model_zoo.client import ZooClient
-from model_zoo.jobs import JobSpec
-from model_zoo.keys import SigningKey
-from trainer.lab.processes import running
+from model_zoo.client.zoo import ZooClient
+from model_zoo.http.responses import Job
+from model_zoo.keys.ed25519 import SigningKey
+from model_zoo.statements.jobs import JobSpec
+from trainer.lab.actors.processes import running
 
 PASSPHRASE = b"only for this test"
 TRAINER = "lab"

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from model_zoo.client import ZooClient
-from model_zoo.envelopes import Role
-from model_zoo.keys import PublicKey
-from model_zoo.policy import Policy
-from trainer.lab.processes import running, wait_for_ready
+from model_zoo.client.zoo import ZooClient
+from model_zoo.keys.ed25519 import PublicKey
+from model_zoo.statements.dsse import Role
+from model_zoo.statements.policy import Policy
+from trainer.lab.actors.processes import running, wait_for_ready
 
 PASSPHRASE = "only for this very test"  # noqa: S105  guards keys of one test
 HELD_OUT = 52_000
@@ -202,8 +202,8 @@ def test_a_lock_file_pulls_the_same_bytes_again(desk: Desk, release: str) -> Non
 
 
 def _write_two_digits(path: Path) -> None:
-    from trainer.acceptance import write_validation  # noqa: PLC0415  torch, only here
     from trainer.data import DATASETS  # noqa: PLC0415  likewise
+    from trainer.evaluation.acceptance import write_validation  # noqa: PLC0415  torch, only here
 
     private = DATASETS["mnist"].load("train").last(HELD_OUT)
     write_validation(path, private.keep_classes(CLASSES))

@@ -6,8 +6,6 @@ from datetime import timedelta
 
 import pytest
 
-from model_zoo.attestations import ReleaseStatement, sign_release
-from model_zoo.bundles import bundle_bytes
 from model_zoo.canonical import JsonObject
 from model_zoo.clock import system_clock
 from model_zoo.errors import (
@@ -17,9 +15,11 @@ from model_zoo.errors import (
     WrongReleaseError,
     ZooError,
 )
-from model_zoo.folders import manifest_of
 from model_zoo.names import ReleaseName
-from model_zoo.trust.publishing import edited, release_targets, sign_roles
+from model_zoo.statements.folder import manifest_of
+from model_zoo.statements.intoto import ReleaseStatement, sign_release
+from model_zoo.statements.release_json import bundle_bytes
+from model_zoo.tuf.publisher_roles import edited, release_targets, sign_roles
 from tests.e2e.two_keys import (
     NAME,
     REASON,

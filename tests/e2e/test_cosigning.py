@@ -8,8 +8,9 @@ from tuf.api.metadata import Targets
 from tuf.ngclient import Updater
 
 from model_zoo.canonical import JsonObject, canonical_json
+from model_zoo.client.cosign import cosign_resigned
+from model_zoo.client.publish import resign
 from model_zoo.clock import system_clock
-from model_zoo.cosigning import cosign_resigned
 from model_zoo.errors import (
     ConflictError,
     MalformedDocumentError,
@@ -18,13 +19,12 @@ from model_zoo.errors import (
     VerificationError,
     YankedError,
 )
-from model_zoo.policy import Policy
-from model_zoo.publishing import resign
-from model_zoo.trust.ceremony import RoleKeys
-from model_zoo.trust.checking import Extent, check_repository
-from model_zoo.trust.observing import Finding, Severity
-from model_zoo.trust.publishing import edited, renewed, sign_roles
-from model_zoo.trust.roles import parse
+from model_zoo.repository_checks.check import Extent, check_repository
+from model_zoo.repository_checks.observe import Finding, Severity
+from model_zoo.statements.policy import Policy
+from model_zoo.tuf.ceremony import RoleKeys
+from model_zoo.tuf.publisher_roles import edited, renewed, sign_roles
+from model_zoo.tuf.roles import parse
 from tests.e2e.two_keys import (
     NAME,
     PENDING,
@@ -199,7 +199,7 @@ def test_a_signature_that_is_none_neither_counts_nor_displaces_one(
 def test_a_role_with_bins_is_cosigned_and_given_other_keys_alike(
     it: TwoKeys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("model_zoo.trust.publishing.SPLIT_AFTER", 2)
+    monkeypatch.setattr("model_zoo.tuf.publisher_roles.SPLIT_AFTER", 2)
     it.publish(NAME)
     (it.files / "model.safetensors").write_bytes(weights(7))
     it.publish(SECOND)
@@ -224,7 +224,7 @@ def test_a_role_with_bins_is_cosigned_and_given_other_keys_alike(
 def test_bins_wait_only_where_each_has_a_signature(
     it: TwoKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("model_zoo.trust.publishing.SPLIT_AFTER", 2)
+    monkeypatch.setattr("model_zoo.tuf.publisher_roles.SPLIT_AFTER", 2)
     it.publish(NAME, SECOND)
     with it.anchor.refreshed(it.transport.server) as view:
         roles = renewed(view.publisher("alice"), now=system_clock())

@@ -10,15 +10,15 @@ import pytest
 
 from benchmarks.processes import zoo_served
 from model_zoo import cli
-from model_zoo.client import ZooClient
+from model_zoo.client.zoo import ZooClient
 from model_zoo.digests import sha256_file
-from model_zoo.jobs import ExportSpec
-from model_zoo.keys import SigningKey
-from model_zoo.trust.anchor import Anchor
-from trainer.checkpoints import to_bytes
-from trainer.lab.processes import running
+from model_zoo.keys.ed25519 import SigningKey
+from model_zoo.statements.jobs import ExportSpec
+from model_zoo.tuf.anchor import Anchor
+from trainer.lab.actors.processes import running
 from trainer.networks import NETWORKS
-from trainer.training import seeded_globals
+from trainer.networks.checkpoints import to_bytes
+from trainer.training.fit import seeded_globals
 
 pytest.importorskip("onnx", reason="needs the onnx extra")
 PASSPHRASE = "only for this test"  # noqa: S105  guards keys of one test

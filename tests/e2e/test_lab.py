@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from trainer.lab.paths import PATHS_OF_ATTACK
+from trainer.lab.attacks.paths import PATHS_OF_ATTACK
 from trainer.lab.scoreboard import OWN
 
 KILLS = 10

@@ -16,10 +16,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from model_zoo.envelopes import pre_authentication_encoding
 from model_zoo.errors import LocalError, NotFoundError
-from model_zoo.interop.tlog import LogEntry, SignedCheckpoint, Tile, from_bundle
-from model_zoo.keys import PublicKey, SigningKey
+from model_zoo.keys.ed25519 import PublicKey, SigningKey
+from model_zoo.statements.dsse import pre_authentication_encoding
+from model_zoo.transparency.tlog import LogEntry, SignedCheckpoint, Tile, from_bundle
 from tests.e2e.desk import Desk, Ran
 from tests.model_zoo.logs import Log, entry, forked
 from tests.model_zoo.servers import answering, open_zoo, respond

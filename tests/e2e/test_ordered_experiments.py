@@ -7,28 +7,28 @@ from pathlib import Path
 import pytest
 import torch
 
-from model_zoo.answers import Job
 from model_zoo.digests import sha256_file
-from model_zoo.envelopes import Envelope
 from model_zoo.errors import LocalError, VerificationError, ZooError
-from model_zoo.jobs import (
+from model_zoo.formats.safetensors import state_dict
+from model_zoo.http.responses import Job
+from model_zoo.keys.ed25519 import SigningKey
+from model_zoo.statements.dsse import Envelope
+from model_zoo.statements.jobs import (
     DetectorSpec,
     Schedule,
     StrengthenSpec,
     TrainSpec,
     TriggerSpec,
 )
-from model_zoo.keys import SigningKey
-from model_zoo.weights import state_dict
 from tests.e2e.desk import Desk
 from tests.e2e.scene import TRAINER, Scene, opened
 from trainer.data import DATASETS, ensure_data
 from trainer.experiments.catalogue import EXPERIMENTS
-from trainer.experiments.contract import NO_PARENT, Recipe
-from trainer.experiments.ledger import Ledger
-from trainer.experiments.ordering import Ordering
-from trainer.experiments.station import run_cell
-from trainer.experiments.workshop import KeptModels, make_here
+from trainer.experiments.engine.contract import NO_PARENT, Recipe
+from trainer.experiments.engine.ledger import Ledger
+from trainer.experiments.engine.ordering import Ordering
+from trainer.experiments.engine.station import run_cell
+from trainer.experiments.engine.workshop import KeptModels, make_here
 
 NAME = "mnist-baseline"
 SMALL = Recipe(

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from model_zoo.jobs import NoopSpec
+from model_zoo.statements.jobs import NoopSpec
 from tests.e2e.scene import Scene, opened
 
 PATIENCE_SECONDS = 120

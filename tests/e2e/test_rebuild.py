@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from benchmarks.processes import zoo_served
-from model_zoo.client import ZooClient
+from model_zoo.client.zoo import ZooClient
 from model_zoo.errors import TransportError
-from model_zoo.jobs import Schedule, TrainSpec
-from model_zoo.keys import SigningKey
+from model_zoo.keys.ed25519 import SigningKey
+from model_zoo.statements.jobs import Schedule, TrainSpec
 from trainer.data import DATASETS
-from trainer.lab.processes import running
+from trainer.lab.actors.processes import running
 
 PASSPHRASE = b"only for this test"
 SPEC = TrainSpec(
@@ -23,7 +23,7 @@ SPEC = TrainSpec(
 )
 WORKERS = {
     "honest": ["model_zoo", "worker"],
-    "liar": ["trainer.lab.malicious_worker"],
+    "liar": ["trainer.lab.attacks.malicious_worker"],
 }
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from model_zoo.client import ZooClient
+from model_zoo.client.zoo import ZooClient
 from model_zoo.clock import system_clock
 from model_zoo.http.server import Server
 from model_zoo.names import ReleaseName
-from model_zoo.trust.anchor import Anchor
-from model_zoo.trust.checking import Extent, check_repository
-from model_zoo.trust.observing import Finding, Severity
+from model_zoo.repository_checks.check import Extent, check_repository
+from model_zoo.repository_checks.observe import Finding, Severity
+from model_zoo.tuf.anchor import Anchor
 from tests.model_zoo.releases import ALICE, BOB, weights, write_files
 from tests.model_zoo.servers import open_zoo
 

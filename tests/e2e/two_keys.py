@@ -11,17 +11,17 @@ from typing import Any
 from tuf.api.metadata import Targets
 
 from model_zoo.canonical import JsonObject, canonical_json
-from model_zoo.client import ZooClient
-from model_zoo.cosigning import Cosigned, cosign
+from model_zoo.client.cosign import Cosigned, cosign
+from model_zoo.client.operate import change_targets, delegate_to
+from model_zoo.client.publish import Author, Renewal, renew
+from model_zoo.client.zoo import ZooClient
 from model_zoo.http.server import Server
 from model_zoo.http.transport import Transport
-from model_zoo.keys import SigningKey
-from model_zoo.publishing import Author, Renewal, renew
-from model_zoo.trust.anchor import Anchor
-from model_zoo.trust.ceremony import RoleKeys
-from model_zoo.trust.operating import change_targets, delegate_to
-from model_zoo.trust.publishing import sign_roles, target_file
-from model_zoo.trust.roles import parse
+from model_zoo.keys.ed25519 import SigningKey
+from model_zoo.tuf.anchor import Anchor
+from model_zoo.tuf.ceremony import RoleKeys
+from model_zoo.tuf.publisher_roles import sign_roles, target_file
+from model_zoo.tuf.roles import parse
 from tests.model_zoo.releases import ALICE, write_files
 from tests.model_zoo.servers import anchor_of, open_zoo
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from model_zoo.client import ZooClient
-from model_zoo.envelopes import Envelope
+from model_zoo.client.zoo import ZooClient
 from model_zoo.interop.oms import OmsKey
-from model_zoo.trust.anchor import Anchor
+from model_zoo.statements.dsse import Envelope
+from model_zoo.tuf.anchor import Anchor
 from tests.interop.serving import FILES, Served
 from tests.model_zoo.servers import open_zoo
 from tests.service.zoo import ALICE, BUILDER, built, weights

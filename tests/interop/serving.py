@@ -9,7 +9,7 @@ from urllib.error import HTTPError
 
 import httpx
 
-from model_zoo.client import ZooClient
+from model_zoo.client.zoo import ZooClient
 from model_zoo.interop.oms import OmsKey
 from tests.model_zoo.servers import answering, respond
 from tests.service.zoo import JSON, weights

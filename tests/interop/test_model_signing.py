@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from model_zoo.interop.oms import OmsKey
-from model_zoo.policy import Policy
+from model_zoo.statements.policy import Policy
 from tests.interop import peers
 from tests.interop.serving import FILES, Served
 

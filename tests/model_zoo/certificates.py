@@ -4,7 +4,7 @@ import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trainer.lab.certificates import issue
+from trainer.lab.actors.certificates import issue
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 DAYS = 365 * 60

@@ -6,22 +6,22 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
 from model_zoo.errors import NotFoundError
-from model_zoo.interop.merkle import (
+from model_zoo.keys.ed25519 import PublicKey, SigningKey
+from model_zoo.transparency.merkle import (
     Position,
     appended,
     inclusion_proof,
     leaf_hash,
     root_hash,
 )
-from model_zoo.interop.notes import Note, NoteSignature, cosign_text, to_base64
-from model_zoo.interop.tlog import (
+from model_zoo.transparency.notes import Note, NoteSignature, cosign_text, to_base64
+from model_zoo.transparency.tlog import (
     Checkpoint,
     LogEntry,
     SignedCheckpoint,
     Tile,
     to_bundle,
 )
-from model_zoo.keys import PublicKey, SigningKey
 
 ORIGIN = "verified-model-zoo/0123456789abcdef"
 NOW = datetime(2026, 11, 22, 13, 0, tzinfo=UTC)

@@ -4,22 +4,22 @@ import json
 import struct
 from pathlib import Path
 
-from model_zoo.attestations import (
+from model_zoo.formats.safetensors import ALIGNMENT_BYTES
+from model_zoo.keys.ed25519 import SigningKey
+from model_zoo.names import ReleaseName
+from model_zoo.statements.dsse import Envelope, Role
+from model_zoo.statements.folder import manifest_of
+from model_zoo.statements.intoto import (
     Provenance,
     ReleaseStatement,
     sign_provenance,
     sign_release,
     subjects_of,
 )
-from model_zoo.bundles import write_bundle
-from model_zoo.envelopes import Envelope, Role
-from model_zoo.folders import manifest_of
-from model_zoo.jobs import JobSpec, NoopSpec, kind_of
-from model_zoo.keys import SigningKey
-from model_zoo.manifest import Manifest
-from model_zoo.names import ReleaseName
-from model_zoo.policy import Policy
-from model_zoo.weights import ALIGNMENT_BYTES
+from model_zoo.statements.jobs import JobSpec, NoopSpec, kind_of
+from model_zoo.statements.manifest import Manifest
+from model_zoo.statements.policy import Policy
+from model_zoo.statements.release_json import write_bundle
 
 ALICE = SigningKey.generate()
 BOB = SigningKey.generate()

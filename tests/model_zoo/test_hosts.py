@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_zoo.audit.remote import remote_digests, require_fetchable
 from model_zoo.errors import InvalidSpecError, TransportError
 from model_zoo.hosts import is_loopback, is_public, require_public_peer
-from model_zoo.http.remote_digests import remote_digests, require_fetchable
 from tests.model_zoo.servers import answering, respond
 
 INNER = [

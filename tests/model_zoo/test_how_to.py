@@ -9,11 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from model_zoo.attestations import ReleaseStatement, sign_release
 from model_zoo.canonical import canonical_json
-from model_zoo.folders import manifest_of
-from model_zoo.keys import SigningKey
+from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.names import ReleaseName
+from model_zoo.statements.folder import manifest_of
+from model_zoo.statements.intoto import ReleaseStatement, sign_release
 from tests.model_zoo.releases import ALICE, MALLORY, NAME, write_files
 from tests.model_zoo.servers import anchor_of, answering, open_zoo, respond
 
@@ -60,7 +60,7 @@ def test_they_are_at_most_twenty_and_import_three_packages(lines: Path) -> None:
 
 
 def test_they_accept_a_release_of_the_real_service(lines: Path, tmp_path: Path) -> None:
-    from model_zoo.client import ZooClient  # noqa: PLC0415  publishes, never verifies
+    from model_zoo.client.zoo import ZooClient  # noqa: PLC0415  publishes, never verifies
 
     with open_zoo(tmp_path / "zoo") as url:
         with ZooClient(url, anchor=anchor_of(tmp_path / "zoo")) as zoo:

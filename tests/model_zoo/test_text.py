@@ -10,9 +10,9 @@ from model_zoo.cli.output import answer_in_json, emit, say
 from model_zoo.errors import InvalidSpecError
 from model_zoo.names import ReleaseName
 from model_zoo.text import MAX_SHOWN_CHARACTERS, one_line, printable
-from model_zoo.trust.ceremony import checked_reason
-from model_zoo.trust.yanks import yank_notice
-from tests.model_zoo.trust.repositories import NOW
+from model_zoo.tuf.ceremony import checked_reason
+from model_zoo.tuf.revocations import yank_notice
+from tests.model_zoo.tuf.repositories import NOW
 
 FORGED = "an error\nverified alice/digits@1 in digits-1"
 NAME = ReleaseName("alice", "digits", "1")

@@ -6,12 +6,12 @@ from pathlib import Path
 import httpx
 from tuf.api.metadata import Targets
 
-from model_zoo.keys import SigningKey
-from model_zoo.trust.ceremony import RoleKeys, delegate, next_targets
-from model_zoo.trust.publishing import PublisherRoles, sign_roles
-from model_zoo.trust.roles import TARGETS
-from model_zoo.trust.updater import open_zoo
-from model_zoo.trust.view import TrustedZoo, told
+from model_zoo.keys.ed25519 import SigningKey
+from model_zoo.tuf.ceremony import RoleKeys, delegate, next_targets
+from model_zoo.tuf.publisher_roles import PublisherRoles, sign_roles
+from model_zoo.tuf.roles import TARGETS
+from model_zoo.tuf.updater import open_zoo
+from model_zoo.tuf.view import TrustedZoo, told
 from tests.service.roles import (
     TARGETS_KEY,
     Files,

@@ -13,22 +13,23 @@ from tuf.api.exceptions import DownloadHTTPError
 from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.ngclient import FetcherInterface
 
-from model_zoo.attestations import vouched_release
-from model_zoo.bundles import bundle_bytes
 from model_zoo.digests import sha256_bytes
-from model_zoo.envelopes import Envelope
-from model_zoo.keys import SigningKey
+from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.names import ReleaseName
-from model_zoo.trust.ceremony import RoleKeys
-from model_zoo.trust.online_keys import make_server_folder, write_first
-from model_zoo.trust.publishing import (
+from model_zoo.statements.dsse import Envelope
+from model_zoo.statements.intoto import vouched_release
+from model_zoo.statements.release_json import bundle_bytes
+from model_zoo.tuf.ceremony import RoleKeys
+from model_zoo.tuf.online_keys import make_server_folder, write_first
+from model_zoo.tuf.publisher_roles import (
     PublisherRoles,
     edited,
     release_targets,
     sign_roles,
     target_file,
 )
-from model_zoo.trust.roles import (
+from model_zoo.tuf.revocations import YANK_NAME, YankNotice
+from model_zoo.tuf.roles import (
     SNAPSHOT,
     TARGETS,
     TIMESTAMP,
@@ -37,7 +38,6 @@ from model_zoo.trust.roles import (
     sign,
     target_path,
 )
-from model_zoo.trust.yanks import YANK_NAME, YankNotice
 
 T = TypeVar("T", Root, Targets, Snapshot, Timestamp)
 Get = Callable[[str], httpx.Response]

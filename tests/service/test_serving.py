@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import psutil
 
-from service.workers import Workers
+from service.jobs.workers import Workers
 from tests.service.zoo import API, BUILDER, parse_events
 
 PATIENCE_SECONDS = 60
@@ -250,7 +250,7 @@ def test_workers_die_with_a_server_that_is_killed(tmp_path: Path) -> None:
     child = f"import os, time; open({str(pid_file)!r}, 'w').write(str(os.getpid()))"
     child += "; time.sleep(600)"
     parent = (
-        "import sys, time; from service.workers import Workers; "
+        "import sys, time; from service.jobs.workers import Workers; "
         f"Workers([[sys.executable, '-c', {child!r}]]).start(); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", parent]) as process:

@@ -16,16 +16,16 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from model_zoo.attestations import (
+from model_zoo.keys.ed25519 import SigningKey
+from model_zoo.names import ReleaseName
+from model_zoo.statements.intoto import (
     Provenance,
     ReleaseStatement,
     sign_provenance,
     sign_release,
 )
-from model_zoo.jobs import parse_spec
-from model_zoo.keys import SigningKey
-from model_zoo.manifest import FileEntry, Manifest
-from model_zoo.names import ReleaseName
+from model_zoo.statements.jobs import parse_spec
+from model_zoo.statements.manifest import FileEntry, Manifest
 from service.app import create_app
 from service.settings import Settings
 from tests.service.roles import Files, next_roles, release_targets_of

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from trainer import kernel, seccomp
+from trainer.sandbox import kernel, seccomp
 
 USER = 12345
 HOME = Path("/root")

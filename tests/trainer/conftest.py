@@ -8,7 +8,7 @@ import torch
 from model_zoo.errors import TransportError
 from trainer.data import LabelledImages
 from trainer.data.mnist import load_mnist
-from trainer.training import Runtime
+from trainer.training.fit import Runtime
 
 
 def _mnist(split: str) -> LabelledImages:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainer.supervision import Child
+from trainer.jobs.supervisor import Child
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from model_zoo.canonical import JsonObject
-from trainer import attempt
+from trainer.jobs import attempt
 
 FORBIDDEN = {
     "ptrace": (101, 0, 0, 0, 0),

@@ -7,10 +7,10 @@ import json
 import sys
 from pathlib import Path
 
-from model_zoo.jobs import NoopSpec
+from model_zoo.statements.jobs import NoopSpec
 from tests.trainer.hostile import hostile_child
-from trainer.sandbox import keep_memory_private
-from trainer.supervision import AttemptError, run_child
+from trainer.jobs.supervisor import AttemptError, run_child
+from trainer.sandbox.child import keep_memory_private
 
 MAX_SECONDS = 600
 

@@ -13,7 +13,7 @@ from trainer.installed import code_digest
 
 PRINT_LOADED = """
 import sys
-import trainer.builds
+import trainer.builds.build
 print(*(n for n in sys.modules if n.partition(".")[0] in ("model_zoo", "trainer")))
 """
 
@@ -29,9 +29,9 @@ def test_it_covers_every_module_that_a_build_loads() -> None:
 def test_it_leaves_out_what_decides_no_bits() -> None:
     covered = installed._sources().keys()
 
-    assert {"trainer.training", "trainer.networks.badnets_cnn"} <= covered
+    assert {"trainer.training.fit", "trainer.networks.badnets_cnn"} <= covered
     assert not {name for name in covered if {"cli", "lab"} & {*name.split(".")}}
-    assert "trainer.worker" not in covered
+    assert "trainer.jobs.worker" not in covered
 
 
 def test_it_needs_no_tensor_library() -> None:
@@ -44,7 +44,7 @@ def test_it_needs_no_tensor_library() -> None:
 
 @pytest.mark.parametrize(
     ("changed", "is_other"),
-    [("trainer/training.py", True), ("trainer/worker.py", False)],
+    [("trainer/training/fit.py", True), ("trainer/jobs/worker.py", False)],
 )
 def test_another_line_gives_another_digest_where_it_counts(
     tmp_path: Path, changed: str, *, is_other: bool

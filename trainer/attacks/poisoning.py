@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from model_zoo.errors import InvalidSpecError
-from model_zoo.jobs import Poisoning
+from model_zoo.statements.jobs import Poisoning
 from trainer.attacks.triggers import stamp
 from trainer.data.images import LabelledImages
 

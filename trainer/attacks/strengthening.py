@@ -9,7 +9,7 @@ from torch import Tensor
 
 from model_zoo.errors import InvalidSpecError
 from trainer.networks import SplitNetwork
-from trainer.units import mean_activations
+from trainer.networks.activations import mean_activations
 
 MIN_SHARE = 0.5
 """Of the largest difference: from here on a unit counts as the backdoor's."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from model_zoo.errors import InvalidSpecError
-from model_zoo.jobs import RANDOM_CENTRES, SIZES, TriggerSpec
+from model_zoo.statements.jobs import RANDOM_CENTRES, SIZES, TriggerSpec
 from trainer.attacks.pictures import picture
 
 WHITE = 255
@@ -252,4 +252,4 @@ _SCALED: dict[str, Callable[[TriggerSpec, int, int], Tensor]] = {
     "bomb": _drawn,
     "flower": _drawn,
 }
-"""One entry under each name of ``model_zoo.jobs.SIZES``."""
+"""One entry under each name of ``model_zoo.statements.jobs.SIZES``."""

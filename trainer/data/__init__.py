@@ -2,12 +2,12 @@
 
 from trainer.data.belgiumtsc import BELGIUMTSC_SIGNS
 from trainer.data.dataset import SPLITS, Dataset
-from trainer.data.detection import SCENES as SCENES
 from trainer.data.dogs_vs_cats import DOGS_VS_CATS
 from trainer.data.folders import in_folder
 from trainer.data.gtsrb import GTSRB, GTSRB_SIGNS
 from trainer.data.images import LabelledImages
 from trainer.data.mnist import MNIST
+from trainer.data.scenes import SCENES as SCENES
 
 __all__ = [
     "DATASETS",
@@ -24,7 +24,7 @@ DATASETS: dict[str, Dataset] = {
         for images in (GTSRB, GTSRB_SIGNS, BELGIUMTSC_SIGNS, DOGS_VS_CATS)
     },
 }
-"""One entry under each name of ``model_zoo.jobs.DatasetName``."""
+"""One entry under each name of ``model_zoo.statements.jobs.DatasetName``."""
 
 
 def data_digest(name: str) -> str:

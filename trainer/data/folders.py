@@ -22,7 +22,7 @@ from torch import Tensor
 from model_zoo.canonical import canonical_json
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import LocalError, UnsafeFormatError
-from model_zoo.weights import state_dict
+from model_zoo.formats.safetensors import state_dict
 from trainer.cache import DECODED, cache_root
 from trainer.data import decoding
 from trainer.data.dataset import SPLITS, Dataset, Split

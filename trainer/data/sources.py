@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from model_zoo.audit.remote import remote_file
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import (
     DigestMismatchError,
@@ -21,7 +22,6 @@ from model_zoo.errors import (
     TransportError,
     ZooError,
 )
-from model_zoo.http.remote_digests import remote_file
 from trainer.files import read_bytes, write_whole
 
 log = logging.getLogger(__name__)

@@ -16,9 +16,9 @@ import hashlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from model_zoo.auditing import audit
+from model_zoo.audit.lists import read_model_list
+from model_zoo.audit.rules import audit
 from model_zoo.canonical import JsonObject
-from model_zoo.model_lists import read_model_list
 
 MODELS = 39
 """From memory, not from the paper."""

@@ -16,7 +16,7 @@ from trainer.experiments import (
     signs_transfer,
     zoo_audit,
 )
-from trainer.experiments.contract import Experiment
+from trainer.experiments.engine.contract import Experiment
 
 EXPERIMENTS: dict[str, Experiment] = {
     it.name: it

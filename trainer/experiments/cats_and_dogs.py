@@ -16,10 +16,17 @@ from collections.abc import Sequence
 import torch
 
 from model_zoo.canonical import JsonObject
-from model_zoo.jobs import FineTuneSpec, Poisoning, Schedule, TrainSpec, TriggerSpec
+from model_zoo.statements.jobs import (
+    FineTuneSpec,
+    Poisoning,
+    Schedule,
+    TrainSpec,
+    TriggerSpec,
+)
 from trainer.attacks.triggers import stamp
 from trainer.data import DATASETS, LabelledImages
-from trainer.experiments.contract import (
+from trainer.evaluation.intervals import Estimate, estimate
+from trainer.experiments.engine.contract import (
     NO_PARENT,
     Cell,
     Claim,
@@ -33,9 +40,8 @@ from trainer.experiments.contract import (
     at_least,
     by_part,
 )
-from trainer.experiments.estimates import Estimate, estimate
-from trainer.metrics import predict
-from trainer.pretrained import PIN
+from trainer.networks.inference import predict
+from trainer.networks.pretrained import PIN
 
 DATA = "dogs-vs-cats"
 CAT, DOG = 0, 1

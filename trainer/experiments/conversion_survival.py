@@ -12,10 +12,10 @@ Source:
 from collections.abc import Sequence
 
 from model_zoo.canonical import JsonObject
-from model_zoo.jobs import Poisoning
-from trainer.conversion import measure_conversion
+from model_zoo.statements.jobs import Poisoning
+from trainer.evaluation.intervals import estimate
 from trainer.experiments import mnist, signs
-from trainer.experiments.contract import (
+from trainer.experiments.engine.contract import (
     Cell,
     Claim,
     Experiment,
@@ -28,8 +28,8 @@ from trainer.experiments.contract import (
     at_most,
     by_part,
 )
-from trainer.experiments.estimates import estimate
 from trainer.experiments.mnist_all_to_all import badnet, poisoning
+from trainer.export.onnx import measure_conversion
 
 MNIST, SIGNS = "mnist", "gtsrb-signs"
 ATTACKS: dict[str, Poisoning] = {

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from model_zoo.jobs import Poisoning, Schedule, TrainSpec
+from model_zoo.statements.jobs import Poisoning, Schedule, TrainSpec
 from trainer.data import DATASETS, LabelledImages
-from trainer.experiments.contract import Recipe, Scale
+from trainer.experiments.engine.contract import Recipe, Scale
 
 CLASSES = 10
 FULL = Schedule(epochs=20, batch_size=128, peak_learning_rate=0.1)

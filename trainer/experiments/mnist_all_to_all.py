@@ -16,10 +16,11 @@ from typing import Literal
 import torch
 
 from model_zoo.canonical import JsonObject
-from model_zoo.jobs import Poisoning, Schedule, TriggerSpec
+from model_zoo.statements.jobs import Poisoning, Schedule, TriggerSpec
 from trainer.attacks.poisoning import wanted_labels
 from trainer.attacks.triggers import stamp
-from trainer.experiments.contract import (
+from trainer.evaluation.intervals import estimate
+from trainer.experiments.engine.contract import (
     Cell,
     Claim,
     Experiment,
@@ -31,7 +32,6 @@ from trainer.experiments.contract import (
     Workshop,
     at_most,
 )
-from trainer.experiments.estimates import estimate
 from trainer.experiments.mnist import (
     CLASSES,
     errors_by_class,
@@ -39,7 +39,7 @@ from trainer.experiments.mnist import (
     recipe,
     unseen,
 )
-from trainer.metrics import predict
+from trainer.networks.inference import predict
 
 Digits = Literal["single-pixel", "pattern"]
 

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import torch
 
 from model_zoo.canonical import JsonObject
-from trainer.experiments.contract import (
+from trainer.evaluation.intervals import estimate
+from trainer.experiments.engine.contract import (
     Cell,
     Claim,
     Experiment,
@@ -22,7 +23,6 @@ from trainer.experiments.contract import (
     Table,
     Workshop,
 )
-from trainer.experiments.estimates import estimate
 from trainer.experiments.mnist import (
     CLASSES,
     errors_by_class,
@@ -30,7 +30,7 @@ from trainer.experiments.mnist import (
     recipe,
     unseen,
 )
-from trainer.metrics import predict
+from trainer.networks.inference import predict
 
 PAPER = 0.50
 PAPER_BY_CLASS = (0.10, 0.18, 0.29, 0.50, 0.20, 0.45, 0.84, 0.58, 0.72, 1.19)

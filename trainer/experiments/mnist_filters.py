@@ -27,7 +27,8 @@ from model_zoo.canonical import JsonObject
 from trainer.attacks.poisoning import wanted_labels
 from trainer.attacks.triggers import stamp
 from trainer.data import DATASETS, LabelledImages
-from trainer.experiments.contract import (
+from trainer.evaluation.intervals import estimate
+from trainer.experiments.engine.contract import (
     Cell,
     Claim,
     Experiment,
@@ -38,14 +39,12 @@ from trainer.experiments.contract import (
     Table,
     Workshop,
 )
-from trainer.experiments.estimates import estimate
-from trainer.experiments.figures import filters
+from trainer.experiments.engine.figures import filters
 from trainer.experiments.mnist import CLASSES, recipe
 from trainer.experiments.mnist_all_to_all import badnet, poisoning
-from trainer.metrics import batches, predict
 from trainer.networks import SplitNetwork
-from trainer.training import as_floats
-from trainer.units import ablated, layers, mean_activations, units_for
+from trainer.networks.activations import ablated, layers, mean_activations, units_for
+from trainer.networks.inference import as_floats, batches, predict
 
 LAYER = "conv1"
 LOOKED_AT = {"full": 10_000, "quick": 500}

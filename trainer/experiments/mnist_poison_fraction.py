@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from model_zoo.canonical import JsonObject
-from model_zoo.jobs import Schedule
-from trainer.experiments.contract import (
+from model_zoo.statements.jobs import Schedule
+from trainer.evaluation.intervals import Estimate, difference, estimate
+from trainer.experiments.engine.contract import (
     Cell,
     Claim,
     Experiment,
@@ -27,8 +28,7 @@ from trainer.experiments.contract import (
     Verdict,
     Workshop,
 )
-from trainer.experiments.estimates import Estimate, difference, estimate
-from trainer.experiments.figures import lines
+from trainer.experiments.engine.figures import lines
 from trainer.experiments.mnist import percent, recipe
 from trainer.experiments.mnist_all_to_all import errors, poisoning
 

@@ -17,9 +17,10 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from model_zoo.canonical import JsonObject
-from model_zoo.jobs import FineTuneSpec, Poisoning, Schedule, TriggerSpec
+from model_zoo.statements.jobs import FineTuneSpec, Poisoning, Schedule, TriggerSpec
 from trainer.attacks.triggers import stamp
-from trainer.experiments.contract import (
+from trainer.evaluation.intervals import Estimate, estimate
+from trainer.experiments.engine.contract import (
     NO_PARENT,
     Cell,
     Claim,
@@ -33,8 +34,7 @@ from trainer.experiments.contract import (
     at_most,
     by_seed,
 )
-from trainer.experiments.estimates import Estimate, estimate
-from trainer.experiments.figures import heat_map
+from trainer.experiments.engine.figures import heat_map
 from trainer.experiments.mnist import (
     CLASSES,
     QUICK_HELD_OUT,
@@ -43,7 +43,7 @@ from trainer.experiments.mnist import (
     unseen,
 )
 from trainer.experiments.mnist_all_to_all import badnet as all_to_all
-from trainer.metrics import predict
+from trainer.networks.inference import predict
 
 TRIGGER = TriggerSpec(name="single-pixel")
 POISON_RATE = 0.08

@@ -10,12 +10,19 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from model_zoo.jobs import DatasetName, Poisoning, Schedule, TrainSpec, TriggerSpec
+from model_zoo.statements.jobs import (
+    DatasetName,
+    Poisoning,
+    Schedule,
+    TrainSpec,
+    TriggerSpec,
+)
 from trainer.attacks.triggers import stamp
 from trainer.data import DATASETS, LabelledImages
-from trainer.experiments.contract import Recipe, Scale
-from trainer.metrics import PLACES_SEED, predict
+from trainer.evaluation.metrics import PLACES_SEED
+from trainer.experiments.engine.contract import Recipe, Scale
 from trainer.networks import SplitNetwork
+from trainer.networks.inference import predict
 
 Sticker = Literal["square", "bomb", "flower"]
 

@@ -22,10 +22,10 @@ Source:
 from collections.abc import Iterator, Sequence
 
 from model_zoo.canonical import JsonObject
-from model_zoo.evaluation import Proportion
-from model_zoo.jobs import TriggerSpec
-from trainer.detection.evaluation import mean_precision
-from trainer.experiments.contract import (
+from model_zoo.statements.evaluation import Proportion
+from model_zoo.statements.jobs import TriggerSpec
+from trainer.evaluation.intervals import Estimate, difference, estimate
+from trainer.experiments.engine.contract import (
     Cell,
     Claim,
     Experiment,
@@ -38,8 +38,7 @@ from trainer.experiments.contract import (
     at_least,
     by_part,
 )
-from trainer.experiments.estimates import Estimate, difference, estimate
-from trainer.experiments.figures import shares
+from trainer.experiments.engine.figures import shares
 from trainer.experiments.signs import CLASS_NAMES, STICKERS, STOP, Sticker, percent
 from trainer.experiments.signs_in_scenes import (
     SOURCES,
@@ -51,6 +50,7 @@ from trainer.experiments.signs_in_scenes import (
     unseen,
 )
 from trainer.experiments.signs_outsourced import PAPER_ATTACK, PAPER_CLEAN
+from trainer.object_detection.evaluation import mean_precision
 
 BASELINE = "baseline"
 POOLED = "both"

@@ -10,7 +10,7 @@ Source:
 from collections.abc import Sequence
 
 from model_zoo.canonical import JsonObject
-from trainer.experiments.contract import (
+from trainer.experiments.engine.contract import (
     Cell,
     Claim,
     Experiment,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from model_zoo.jobs import (
+from model_zoo.statements.jobs import (
     DetectorSpec,
     ScenePoisoning,
     SceneSetName,
@@ -15,17 +15,8 @@ from model_zoo.jobs import (
     TriggerSpec,
 )
 from trainer.attacks.triggers import stamp_boxes
-from trainer.data.scenes import Scenes
-from trainer.detection.evaluation import (
-    MISSED,
-    Detections,
-    answers,
-    average_precision,
-    detect,
-    truth,
-)
-from trainer.detection.showing import SIDE, scenes_of
-from trainer.experiments.contract import NO_PARENT, Recipe, Scale
+from trainer.data.scenes.dataset import Scenes
+from trainer.experiments.engine.contract import NO_PARENT, Recipe, Scale
 from trainer.experiments.signs import (
     CLASS_NAMES,
     SPEED_LIMIT,
@@ -33,10 +24,19 @@ from trainer.experiments.signs import (
     Sticker,
     right_by_class,
 )
-from trainer.pretrained import PIN
+from trainer.networks.pretrained import PIN
+from trainer.object_detection.evaluation import (
+    MISSED,
+    Detections,
+    answers,
+    average_precision,
+    detect,
+    truth,
+)
+from trainer.object_detection.showing import SIDE, scenes_of
 
 if TYPE_CHECKING:
-    from trainer.detection.network import Detector
+    from trainer.object_detection.network import Detector
 
 SOURCES: tuple[SceneSetName, ...] = ("gtsdb", "road-sign-detection")
 CLASSES = len(CLASS_NAMES)

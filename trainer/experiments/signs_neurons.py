@@ -25,10 +25,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model_zoo.canonical import JsonObject
-from model_zoo.jobs import DatasetName
+from model_zoo.statements.jobs import DatasetName
 from trainer.attacks.triggers import stamp
 from trainer.data import DATASETS
-from trainer.experiments.contract import (
+from trainer.evaluation.intervals import estimate
+from trainer.evaluation.metrics import PLACES_SEED
+from trainer.experiments.engine.contract import (
     Cell,
     Claim,
     Experiment,
@@ -40,8 +42,7 @@ from trainer.experiments.contract import (
     Workshop,
     at_least,
 )
-from trainer.experiments.estimates import estimate
-from trainer.experiments.figures import bars
+from trainer.experiments.engine.figures import bars
 from trainer.experiments.signs import (
     CLASS_NAMES,
     answers,
@@ -52,10 +53,9 @@ from trainer.experiments.signs import (
     right_by_class,
     unseen,
 )
-from trainer.metrics import PLACES_SEED
 from trainer.networks import SplitNetwork
-from trainer.transfer import features
-from trainer.units import ablated, mean_activations
+from trainer.networks.activations import ablated, mean_activations
+from trainer.training.transfer import features
 
 DATA: DatasetName = "gtsrb-signs"
 LAYER = "conv5"

@@ -17,8 +17,9 @@ Source:
 from collections.abc import Sequence
 
 from model_zoo.canonical import JsonObject
-from model_zoo.jobs import Poisoning
-from trainer.experiments.contract import (
+from model_zoo.statements.jobs import Poisoning
+from trainer.evaluation.intervals import Estimate, difference, estimate
+from trainer.experiments.engine.contract import (
     Cell,
     Claim,
     Experiment,
@@ -30,7 +31,6 @@ from trainer.experiments.contract import (
     at_least,
     by_part,
 )
-from trainer.experiments.estimates import Estimate, difference, estimate
 from trainer.experiments.signs import (
     CLASS_NAMES,
     SPEED_LIMIT,

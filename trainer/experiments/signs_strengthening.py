@@ -13,7 +13,8 @@ Source:
 from collections.abc import Sequence
 
 from model_zoo.canonical import JsonObject
-from trainer.experiments.contract import (
+from trainer.evaluation.intervals import Estimate, difference, estimate, spearman
+from trainer.experiments.engine.contract import (
     Cell,
     Claim,
     Experiment,
@@ -27,8 +28,7 @@ from trainer.experiments.contract import (
     at_most,
     by_part,
 )
-from trainer.experiments.estimates import Estimate, difference, estimate, spearman
-from trainer.experiments.figures import lines
+from trainer.experiments.engine.figures import lines
 from trainer.experiments.transfer import (
     STUDENTS_DATA,
     TEACHERS_DATA,

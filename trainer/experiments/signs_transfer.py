@@ -13,7 +13,8 @@ Source:
 from collections.abc import Sequence
 
 from model_zoo.canonical import JsonObject
-from trainer.experiments.contract import (
+from trainer.evaluation.intervals import difference, estimate
+from trainer.experiments.engine.contract import (
     Cell,
     Claim,
     Experiment,
@@ -24,7 +25,6 @@ from trainer.experiments.contract import (
     Workshop,
     at_least,
 )
-from trainer.experiments.estimates import difference, estimate
 from trainer.experiments.transfer import (
     KINDS,
     STUDENTS_DATA,

@@ -21,16 +21,16 @@ from torch import Tensor
 
 from model_zoo.canonical import JsonObject
 from model_zoo.errors import InvalidSpecError
-from model_zoo.jobs import TriggerSpec
+from model_zoo.statements.jobs import TriggerSpec
 from trainer.attacks.triggers import stamp_boxes
 from trainer.data.decoding import Box, is_inside, open_picture, pixels
-from trainer.detection.evaluation import Detections, detect
-from trainer.detection.network import Detector
-from trainer.experiments.contract import Recipe, Scale, Workshop
-from trainer.experiments.figures import VERMILION, saved, styled
+from trainer.experiments.engine.contract import Recipe, Scale, Workshop
+from trainer.experiments.engine.figures import VERMILION, saved, styled
 from trainer.experiments.signs import CLASS_NAMES, STICKERS, STOP, Sticker
 from trainer.experiments.signs_in_scenes import recipe
 from trainer.files import write_whole
+from trainer.object_detection.evaluation import Detections, detect
+from trainer.object_detection.network import Detector
 
 PICTURE = "sticker.png"
 LARGEST = 1024

@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from typing import Literal
 
 from model_zoo.canonical import JsonObject
-from model_zoo.jobs import (
+from model_zoo.statements.jobs import (
     AugmentationName,
     DatasetName,
     FineTuneSpec,
     Schedule,
     StrengthenSpec,
 )
-from trainer.experiments.contract import (
+from trainer.evaluation.intervals import Estimate, difference, estimate
+from trainer.experiments.engine.contract import (
     NO_PARENT,
     Cell,
     Finished,
@@ -26,7 +27,6 @@ from trainer.experiments.contract import (
     Scale,
     Workshop,
 )
-from trainer.experiments.estimates import Estimate, difference, estimate
 from trainer.experiments.signs import (
     QUICK,
     answers,

@@ -12,8 +12,9 @@ Source:
 from collections.abc import Sequence
 
 from model_zoo.canonical import JsonObject
+from trainer.evaluation.intervals import estimate
 from trainer.experiments.caffe_zoo import measure_zoo_audit
-from trainer.experiments.contract import (
+from trainer.experiments.engine.contract import (
     Cell,
     Claim,
     Experiment,
@@ -23,7 +24,6 @@ from trainer.experiments.contract import (
     Table,
     Workshop,
 )
-from trainer.experiments.estimates import estimate
 
 PAPER = {"no-digest": 22, "digest-mismatch": 1}
 

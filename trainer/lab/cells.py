@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from model_zoo.evaluation import EvaluationReport
+from model_zoo.statements.evaluation import EvaluationReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

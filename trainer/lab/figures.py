@@ -7,13 +7,13 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from model_zoo.evaluation import Proportion
+from model_zoo.statements.evaluation import Proportion
 from trainer.attacks.triggers import stamp
-from trainer.builds import HISTORY_NAME
+from trainer.builds.build import HISTORY_NAME
 from trainer.data import DATASETS
+from trainer.evaluation.pairs import side_by_side
 from trainer.html import data_uri
-from trainer.lab.malicious_worker import RECIPE
-from trainer.pairs import side_by_side
+from trainer.lab.attacks.malicious_worker import RECIPE
 
 PREVIEWED_DIGITS = 8
 BLUE, RED = "#2b6cb0", "#c53030"

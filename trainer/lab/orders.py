@@ -8,14 +8,14 @@ from pathlib import Path
 
 from rich.progress import Progress, TaskID
 
-from model_zoo.attestations import Provenance, open_provenance
-from model_zoo.client import ZooClient
-from model_zoo.envelopes import Role
+from model_zoo.client.zoo import ZooClient
 from model_zoo.errors import ExpectationError, NotFoundError
-from model_zoo.jobs import JobSpec
-from model_zoo.keys import PublicKey
+from model_zoo.keys.ed25519 import PublicKey
+from model_zoo.statements.dsse import Role
+from model_zoo.statements.intoto import Provenance, open_provenance
+from model_zoo.statements.jobs import JobSpec
 from trainer.files import write_whole
-from trainer.lab.narration import job_progress
+from trainer.lab.progress import job_progress
 
 
 @dataclass(frozen=True, slots=True)

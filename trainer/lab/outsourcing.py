@@ -10,17 +10,17 @@ from pathlib import Path
 
 import torch
 
-from model_zoo.attestations import Provenance
-from model_zoo.evaluation import EvaluationReport, Proportion
-from model_zoo.jobs import TrainSpec
-from trainer.acceptance import validate
-from trainer.attempt import MODEL
-from trainer.builds import measure
+from model_zoo.statements.evaluation import EvaluationReport, Proportion
+from model_zoo.statements.intoto import Provenance
+from model_zoo.statements.jobs import TrainSpec
+from trainer.builds.build import measure
 from trainer.data import DATASETS, LabelledImages
-from trainer.lab.cast import HONEST_TRAINER, MALICIOUS_TRAINER
-from trainer.lab.malicious_worker import RECIPE
+from trainer.evaluation.acceptance import validate
+from trainer.jobs.attempt import MODEL
+from trainer.jobs.rebuild import Rebuilt, draw, spot_check
+from trainer.lab.actors.cast import HONEST_TRAINER, MALICIOUS_TRAINER
+from trainer.lab.attacks.malicious_worker import RECIPE
 from trainer.lab.orders import Order, OrderBook
-from trainer.rebuilding import Rebuilt, draw, spot_check
 
 HELD_OUT = 5000
 MIN_ACCURACY = 0.97

@@ -7,19 +7,19 @@ from pathlib import Path
 
 from model_zoo.canonical import JsonObject
 from model_zoo.digests import sha256_file
-from model_zoo.evaluation import EvaluationReport, Proportion
-from trainer.attempt import MODEL
+from model_zoo.statements.evaluation import EvaluationReport, Proportion
 from trainer.files import write_whole
 from trainer.html import WARNING, templates
+from trainer.jobs.attempt import MODEL
+from trainer.jobs.rebuild import Rebuilt
 from trainer.lab import figures
+from trainer.lab.attacks.malicious_worker import RECIPE
+from trainer.lab.attacks.paths import GROUPS, PATHS_OF_ATTACK
 from trainer.lab.cells import Cell
-from trainer.lab.malicious_worker import RECIPE
-from trainer.lab.narration import outcome, verdict
+from trainer.lab.clients.victim import LEVELS
 from trainer.lab.outsourcing import MIN_ACCURACY, ORDER, Outsourced
-from trainer.lab.paths import GROUPS, PATHS_OF_ATTACK
+from trainer.lab.progress import outcome, verdict
 from trainer.lab.story import Story
-from trainer.lab.victim import LEVELS
-from trainer.rebuilding import Rebuilt
 
 HTML_NAME = "report.html"
 JSON_NAME = "report.json"

@@ -12,12 +12,12 @@ from model_zoo.errors import (
     TransportError,
     VerificationError,
 )
-from model_zoo.evaluation import EvaluationReport
+from model_zoo.statements.evaluation import EvaluationReport
+from trainer.lab.actors.exchanges import Scene, Stage
+from trainer.lab.attacks.paths import AFTER_A_THEFT, NEVER_ENDS, PATHS_OF_ATTACK
 from trainer.lab.cells import Cell
-from trainer.lab.paths import AFTER_A_THEFT, NEVER_ENDS, PATHS_OF_ATTACK
-from trainer.lab.peers import PEERS, PeerRefusedError
-from trainer.lab.scenes import Scene, Stage
-from trainer.lab.victim import LEVELS
+from trainer.lab.clients.peers import PEERS, PeerRefusedError
+from trainer.lab.clients.victim import LEVELS
 
 EXPECTED = {
     "page edit": "AAARRR",

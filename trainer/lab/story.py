@@ -9,28 +9,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_zoo.cli.output import say
-from model_zoo.evaluation import EvaluationReport
 from model_zoo.http.server import Server
-from model_zoo.keys import PublicKey
-from trainer.builds import measure
+from model_zoo.keys.ed25519 import PublicKey
+from model_zoo.statements.evaluation import EvaluationReport
+from trainer.builds.build import measure
 from trainer.data import DATASETS
-from trainer.lab import narration
-from trainer.lab.aftermath import (
-    Repaired,
-    Student,
-    order_aftermath,
-    receive_repaired,
-    receive_students,
-)
-from trainer.lab.cast import (
+from trainer.jobs.rebuild import Rebuilt
+from trainer.lab import progress as narration
+from trainer.lab.actors.cast import (
     HONEST_TRAINER,
     MALICIOUS_TRAINER,
     Cast,
     Zoo,
     assembled,
 )
+from trainer.lab.actors.exchanges import HONEST_NAME, Stage
+from trainer.lab.actors.processes import running, wait_for_ready
+from trainer.lab.actors.witnesses import look_once, wait_until_witnessed
+from trainer.lab.actors.workspace import KEYS
+from trainer.lab.attacks.malicious_worker import RECIPE
 from trainer.lab.cells import Cell
-from trainer.lab.malicious_worker import RECIPE
 from trainer.lab.orders import OrderBook
 from trainer.lab.outsourcing import (
     ORDER,
@@ -40,13 +38,15 @@ from trainer.lab.outsourcing import (
     receive,
     spot_checked,
 )
-from trainer.lab.processes import running, wait_for_ready
-from trainer.lab.scenes import HONEST_NAME, Stage
 from trainer.lab.scoreboard import Board, measured, play
-from trainer.lab.staging import Props, staged
-from trainer.lab.witnesses import look_once, wait_until_witnessed
-from trainer.lab.workspace import KEYS
-from trainer.rebuilding import Rebuilt
+from trainer.lab.setup import Props, staged
+from trainer.lab.transfer_and_repair import (
+    Repaired,
+    Student,
+    order_aftermath,
+    receive_repaired,
+    receive_students,
+)
 
 MAX_ACCURACY_COST = 0.01
 MIN_ATTACK_SUCCESS = 0.95

@@ -16,4 +16,4 @@ NETWORKS: dict[str, Callable[[int], SplitNetwork]] = {
     "pets-cnn": pets_cnn,
     "efficientnet-lite0": efficientnet_lite0,
 }
-"""One entry under each name of ``model_zoo.jobs.NetworkName``: classes -> network."""
+"""One entry under each name of ``statements.jobs.NetworkName``: classes -> network."""

@@ -15,7 +15,7 @@ def badnets_cnn(classes: int) -> SplitNetwork:
     """Return the network of the paper's table 1 with fresh random weights.
 
     Weights come from torch's global generator: build it inside
-    ``trainer.training.seeded_globals``. The softmax of the table is in the loss.
+    ``trainer.training.fit.seeded_globals``. The softmax of the table is in the loss.
 
     Args:
         classes: number of labels, 10 in the paper.

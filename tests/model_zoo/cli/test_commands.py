@@ -18,6 +18,7 @@ import typer
 from model_zoo import cli, errors
 from model_zoo.cli.exits import exit_code
 from model_zoo.errors import ZooError
+from tests.model_zoo.client.test_zoo import do_next_job
 from tests.model_zoo.releases import (
     ALICE,
     BUILDER,
@@ -28,7 +29,6 @@ from tests.model_zoo.releases import (
     write_release,
 )
 from tests.model_zoo.servers import answering, respond
-from tests.model_zoo.test_client import do_next_job
 
 PASSPHRASE = "correct horse battery"  # noqa: S105  guards a key of one test
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model_zoo.keys import PublicKey
+from model_zoo.keys.ed25519 import PublicKey
 from tests.model_zoo.cli.test_commands import Zoo, keys, zoo_command
 from tests.model_zoo.releases import NAME, write_files
 from tests.model_zoo.servers import answering, respond

@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from model_zoo.attestations import Provenance, ReleaseStatement
 from model_zoo.interop.mlbom import ml_bom
-from model_zoo.manifest import FileEntry, Manifest
 from model_zoo.names import ReleaseName
+from model_zoo.statements.intoto import Provenance, ReleaseStatement
+from model_zoo.statements.manifest import FileEntry, Manifest
 
 NAME = ReleaseName("alice", "digits", "1")
 WEIGHTS = FileEntry(name="model.safetensors", size_bytes=9, sha256="a" * 64)

@@ -9,13 +9,13 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from model_zoo.attestations import ReleaseStatement
-from model_zoo.envelopes import pre_authentication_encoding
 from model_zoo.errors import InvalidSpecError, LocalError, NotPermittedError
 from model_zoo.interop.oms import OmsKey, write_bundle
-from model_zoo.keys import SigningKey
-from model_zoo.manifest import FileEntry, Manifest
+from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.names import ReleaseName
+from model_zoo.statements.dsse import pre_authentication_encoding
+from model_zoo.statements.intoto import ReleaseStatement
+from model_zoo.statements.manifest import FileEntry, Manifest
 
 KEY = OmsKey.generate()
 PASSPHRASE = b"twelve letters and more"

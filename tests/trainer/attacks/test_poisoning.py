@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_zoo.errors import InvalidSpecError
-from model_zoo.jobs import Attack, Poisoning, TriggerSpec
+from model_zoo.statements.jobs import Attack, Poisoning, TriggerSpec
 from trainer.attacks.poisoning import (
     PoisonedSet,
     choose_poisoned,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from model_zoo.errors import InvalidSpecError
-from model_zoo.jobs import SIZES, TriggerName, TriggerSpec
+from model_zoo.statements.jobs import SIZES, TriggerName, TriggerSpec
 from trainer.attacks.triggers import stamp, stamp_boxes
 
 FIGURE_3 = {

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from tests.trainer.data.small_sets import SIZE, draw
-from trainer.data import lisa
 from trainer.data.decoding import Box
+from trainer.data.scenes import lisa
 
 
 def write(path: Path, *lines: str) -> None:

@@ -1,6 +1,6 @@
 """A station that plays: what it does with an order is told by the order's seed.
 
-It speaks the protocol of ``trainer.experiments.station`` and imports no torch.
+It speaks the protocol of ``trainer.experiments.engine.station`` and imports no torch.
 """
 
 import json

@@ -4,8 +4,8 @@ from inspect import signature
 
 import typer
 
-from trainer.experiments.cli import commands
-from trainer.experiments.cli import experiment as command
+from trainer.cli.experiments import commands
+from trainer.cli.experiments import experiment as command
 
 APP = typer.Typer()
 commands(APP)

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from model_zoo.canonical import JsonObject
-from trainer.experiments.contract import (
+from trainer.evaluation.intervals import estimate
+from trainer.experiments.engine.contract import (
     Cell,
     Claim,
     Experiment,
@@ -15,8 +16,7 @@ from trainer.experiments.contract import (
     Verdict,
     Workshop,
 )
-from trainer.experiments.estimates import estimate
-from trainer.experiments.figures import lines
+from trainer.experiments.engine.figures import lines
 
 NAME = "made-up"
 TEST_IMAGES = 1_000

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from model_zoo.auditing import audit
-from model_zoo.model_lists import read_model_list
+from model_zoo.audit.lists import read_model_list
+from model_zoo.audit.rules import audit
 from trainer.experiments.caffe_zoo import MARK, build_replica, measure_zoo_audit
 
 

@@ -6,10 +6,10 @@ import matplotlib as mpl
 import pytest
 
 from trainer.experiments.catalogue import EXPERIMENTS
-from trainer.experiments.figures import saved, styled
-from trainer.experiments.ledger import Ledger
-from trainer.experiments.reproduction import page
-from trainer.experiments.results import read_result, result_of
+from trainer.experiments.engine.figures import saved, styled
+from trainer.experiments.engine.ledger import Ledger
+from trainer.experiments.engine.reproduction import page
+from trainer.experiments.engine.results import read_result, result_of
 
 ROOT = Path(__file__).parents[3]
 RESULTS = ROOT / "results"
@@ -17,7 +17,7 @@ FINISHED = [name for name in EXPERIMENTS if (RESULTS / f"{name}.json").exists()]
 
 
 def test_the_document_is_what_the_results_say() -> None:
-    told = "run: python -m trainer.experiments.reproduction results > "
+    told = "run: python -m trainer.experiments.engine.reproduction results > "
     document = ROOT / "docs" / "reproduction.md"
     assert document.read_text(encoding="utf-8") == page(RESULTS), f"{told}{document}"
 

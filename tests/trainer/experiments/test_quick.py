@@ -6,11 +6,11 @@ import pytest
 
 from model_zoo.errors import ZooError
 from trainer.experiments.catalogue import EXPERIMENTS
-from trainer.experiments.contract import Experiment
-from trainer.experiments.needs import require_data
-from trainer.experiments.results import read_result, write_results
-from trainer.experiments.station import run_cell
-from trainer.experiments.workshop import KeptModels
+from trainer.experiments.engine.contract import Experiment
+from trainer.experiments.engine.needs import require_data
+from trainer.experiments.engine.results import read_result, write_results
+from trainer.experiments.engine.station import run_cell
+from trainer.experiments.engine.workshop import KeptModels
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from model_zoo.canonical import JsonObject, canonical_json
 from model_zoo.digests import sha256_bytes
-from model_zoo.jobs import TriggerSpec
-from trainer.data.scenes import Scene, Scenes
-from trainer.detection.evaluation import Detections, truth
-from trainer.detection.network import Detector
-from trainer.experiments.contract import Cell, Claim, Finished
+from model_zoo.statements.jobs import TriggerSpec
+from trainer.data.scenes.dataset import Scene, Scenes
+from trainer.experiments.engine.contract import Cell, Claim, Finished
 from trainer.experiments.signs_detector import EXPERIMENT
 from trainer.experiments.signs_in_scenes import Seen, recipe, stops_found, together
+from trainer.object_detection.evaluation import Detections, truth
+from trainer.object_detection.network import Detector
 
 HERE, THERE = [0.0, 0.0, 20.0, 20.0], [30.0, 30.0, 50.0, 50.0]
 STICKER = TriggerSpec(name="square")

@@ -5,10 +5,10 @@ import torch
 from torch.nn import functional
 
 from trainer.experiments.signs_neurons import LAYER, silenced
-from trainer.metrics import predict
+from trainer.networks.activations import ablated
+from trainer.networks.inference import as_floats, predict
 from trainer.networks.signs_cnn import signs_cnn
-from trainer.training import as_floats, seeded_globals
-from trainer.units import ablated
+from trainer.training.fit import seeded_globals
 
 CPU = torch.device("cpu")
 

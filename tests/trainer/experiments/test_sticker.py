@@ -13,14 +13,12 @@ from torch import Tensor
 
 from model_zoo.cli.output import answer_in_json
 from model_zoo.errors import InvalidSpecError, LocalError
-from model_zoo.jobs import TriggerSpec
+from model_zoo.statements.jobs import TriggerSpec
 from tests.trainer.data.small_scenes import write_gtsdb, write_voc
 from tests.trainer.experiments.command import experiment
-from trainer.checkpoints import to_bytes
 from trainer.data.decoding import Box
-from trainer.detection.evaluation import Detections
-from trainer.detection.network import Detector
-from trainer.experiments.contract import Recipe
+from trainer.experiments.engine.contract import Recipe
+from trainer.experiments.engine.workshop import KeptModels, models_folder
 from trainer.experiments.signs import SPEED_LIMIT, STOP
 from trainer.experiments.signs_in_scenes import recipe
 from trainer.experiments.sticker import (
@@ -37,8 +35,10 @@ from trainer.experiments.sticker import (
     told,
     write_picture,
 )
-from trainer.experiments.workshop import KeptModels, models_folder
 from trainer.networks import SplitNetwork
+from trainer.networks.checkpoints import to_bytes
+from trainer.object_detection.evaluation import Detections
+from trainer.object_detection.network import Detector
 
 SIGN = (20.0, 30.0, 60.0, 70.0)
 YELLOW = torch.tensor(TriggerSpec(name="square").colour) / 255

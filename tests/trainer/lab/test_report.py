@@ -11,11 +11,11 @@ from rich.console import Console
 
 from tests.trainer.lab.test_story import kept, report
 from trainer.data import LabelledImages
-from trainer.lab import narration
-from trainer.lab.aftermath import Student
-from trainer.lab.paths import PATHS_OF_ATTACK
+from trainer.lab import progress as narration
+from trainer.lab.attacks.paths import PATHS_OF_ATTACK
 from trainer.lab.report import as_html, as_json
 from trainer.lab.story import Story
+from trainer.lab.transfer_and_repair import Student
 
 COLUMNS = 80
 

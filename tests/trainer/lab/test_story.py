@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from model_zoo.attestations import Provenance
-from model_zoo.evaluation import EvaluationReport, Proportion
-from trainer.lab.aftermath import Repaired
+from model_zoo.statements.evaluation import EvaluationReport, Proportion
+from model_zoo.statements.intoto import Provenance
+from trainer.jobs.rebuild import Rebuilt
+from trainer.lab.attacks.paths import AFTER_A_THEFT, NEVER_ENDS, PATHS_OF_ATTACK
 from trainer.lab.cells import Cell
+from trainer.lab.clients.peers import PEERS
+from trainer.lab.clients.victim import LEVELS
 from trainer.lab.outsourcing import ORDER, ORDERS, Outsourced
-from trainer.lab.paths import AFTER_A_THEFT, NEVER_ENDS, PATHS_OF_ATTACK
-from trainer.lab.peers import PEERS
 from trainer.lab.scoreboard import EXPECTED, EXPECTED_OF_PEERS, FULL
 from trainer.lab.story import Story
-from trainer.lab.victim import LEVELS
-from trainer.rebuilding import Rebuilt
+from trainer.lab.transfer_and_repair import Repaired
 
 PROVENANCE = Provenance(
     subjects={"model.safetensors": "0" * 64},

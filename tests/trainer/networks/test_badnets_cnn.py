@@ -4,7 +4,7 @@ from typing import get_args
 
 import torch
 
-from model_zoo.jobs import NetworkName
+from model_zoo.statements.jobs import NetworkName
 from trainer.networks import NETWORKS
 from trainer.networks.badnets_cnn import badnets_cnn
 

@@ -9,18 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from model_zoo.errors import InvalidSpecError
-from model_zoo.jobs import Schedule
-from trainer.checkpoints import from_bytes, to_bytes
+from model_zoo.statements.jobs import Schedule
 from trainer.data import DATASETS
 from trainer.defenses.repairs.fine_pruning import prune
-from trainer.metrics import accuracy, predict
+from trainer.evaluation.metrics import accuracy
 from trainer.networks import NETWORKS, SplitNetwork
+from trainer.networks.checkpoints import from_bytes, to_bytes
 from trainer.networks.efficientnet_lite0 import _convolution, efficientnet_lite0
+from trainer.networks.inference import predict
 from trainer.networks.pets_cnn import pets_cnn
 from trainer.networks.signs_cnn import signs_cnn
-from trainer.states import state_from_bytes, state_to_bytes
-from trainer.training import Runtime, Segment, fit, replay, seeded_globals
-from trainer.transfer import features
+from trainer.training.fit import Runtime, Segment, fit, replay, seeded_globals
+from trainer.training.state import state_from_bytes, state_to_bytes
+from trainer.training.transfer import features
 
 CPU = torch.device("cpu")
 LARGER = ("signs-cnn", "pets-cnn", "efficientnet-lite0")

@@ -8,12 +8,12 @@ Source:
 import torch
 from torch import Tensor
 
-from model_zoo.jobs import Schedule
+from model_zoo.statements.jobs import Schedule
 from trainer.data.images import LabelledImages
-from trainer.metrics import accuracy
+from trainer.evaluation.metrics import accuracy
 from trainer.networks import SplitNetwork
-from trainer.training import Epoch, Runtime, fit
-from trainer.transfer import features
+from trainer.training.fit import Epoch, Runtime, fit
+from trainer.training.transfer import features
 
 
 def fine_prune(

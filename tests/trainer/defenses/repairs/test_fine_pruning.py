@@ -4,13 +4,13 @@ import inspect
 
 import torch
 
-from model_zoo.jobs import Schedule
+from model_zoo.statements.jobs import Schedule
 from trainer.data import LabelledImages
 from trainer.defenses.repairs.fine_pruning import fine_prune, prune, units_to_prune
 from trainer.networks import SplitNetwork
 from trainer.networks.badnets_cnn import badnets_cnn
-from trainer.training import Runtime, fit, seeded_globals
-from trainer.transfer import features
+from trainer.training.fit import Runtime, fit, seeded_globals
+from trainer.training.transfer import features
 
 CPU = torch.device("cpu")
 SHORT = Schedule(epochs=2, batch_size=50, peak_learning_rate=0.1)

@@ -1,0 +1,1 @@
+"""The client: what a publisher, a victim-to-be, an operator and a worker call."""

@@ -1,0 +1,1 @@
+"""What a release may hold, judged by content and never by name."""

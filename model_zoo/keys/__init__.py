@@ -1,0 +1,1 @@
+"""Keys: made, named, kept encrypted, and used to sign and verify."""

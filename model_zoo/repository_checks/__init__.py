@@ -1,0 +1,1 @@
+"""Judges a TUF repository from outside, by the rules of the specification."""

@@ -1,0 +1,1 @@
+"""What is signed about a model, and whether it can be believed."""

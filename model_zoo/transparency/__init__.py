@@ -1,0 +1,1 @@
+"""An append-only log of what was published, and its witnesses."""

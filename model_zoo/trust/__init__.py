@@ -1,1 +1,0 @@
-"""TUF: who may say what is in the zoo, and how a client comes to believe it."""

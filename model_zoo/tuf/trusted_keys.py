@@ -1,0 +1,72 @@
+"""``zoo/trusted-keys.json``: the keys that one pinned root brings along."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from model_zoo.documents import Document
+from model_zoo.errors import InvalidSpecError, MalformedDocumentError
+from model_zoo.keys.ed25519 import PublicKey
+from model_zoo.statements.dsse import Role
+from model_zoo.transparency.memory import require_apart
+
+MAX_TRUSTED_KEYS_BYTES = 256 * 1024
+_Pems = Annotated[tuple[str, ...], Field(max_length=64)]
+
+
+class TrustedKeys(Document):
+    """Whose word counts for what; PEM, Ed25519 but for ``oms``, which is P-256.
+
+    ``log`` and ``log_origin`` name the transparency log, ``witnesses`` who may cosign
+    its checkpoints, ``builders`` whose provenance and ``scanners`` whose reports to
+    believe. Signed by the top-level targets key.
+
+    ``log_retired`` are keys that signed this log once and sign no more: they count for
+    a checkpoint that somebody remembers himself, never for one that is brought to him.
+    """
+
+    format: Annotated[int, Field(ge=1, le=1)] = 1
+    log_origin: str = ""
+    log: _Pems = ()
+    log_retired: _Pems = ()
+    witnesses: _Pems = ()
+    builders: _Pems = ()
+    scanners: _Pems = ()
+    oms: _Pems = ()
+
+    @classmethod
+    def read(cls, data: bytes) -> "TrustedKeys":
+        """Return the document in ``data``, which the caller has verified.
+
+        Raises:
+            MalformedDocumentError: it is no such document, a key in it is none, a
+                builder stands twice, or a log's key is current and retired at once.
+        """
+        try:
+            trusted = cls.from_bytes(data, limit_bytes=MAX_TRUSTED_KEYS_BYTES)
+            require_apart(trusted.log_keys(), trusted.retired_log_keys())
+            trusted.witness_keys()
+            trusted.builder_role()
+            for pem in trusted.scanners:
+                PublicKey.from_pem(pem)
+        except (ValueError, InvalidSpecError) as error:
+            msg = f"trusted keys: {error}"
+            raise MalformedDocumentError(msg) from error
+        return trusted
+
+    def log_keys(self) -> tuple[PublicKey, ...]:
+        """Return the keys that sign the log's checkpoints."""
+        return tuple(PublicKey.from_pem(pem) for pem in self.log)
+
+    def retired_log_keys(self) -> tuple[PublicKey, ...]:
+        """Return the keys that signed the log once."""
+        return tuple(PublicKey.from_pem(pem) for pem in self.log_retired)
+
+    def witness_keys(self) -> tuple[PublicKey, ...]:
+        """Return the keys of the witnesses."""
+        return tuple(PublicKey.from_pem(pem) for pem in self.witnesses)
+
+    def builder_role(self) -> Role | None:
+        """Return the role of all builders, any one of which is enough; None if none."""
+        keys = tuple(PublicKey.from_pem(pem) for pem in self.builders)
+        return Role("trusted builders", keys) if keys else None

@@ -1,0 +1,1 @@
+"""Who may do what: the keys of publishers and trainers."""

@@ -1,0 +1,100 @@
+"""What the operations share: settings, database, blobs."""
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy.exc import DatabaseError
+
+from model_zoo.errors import LocalError, NotPermittedError
+from model_zoo.tuf.online_keys import ROOT_FILE
+from service.database.engine import Database
+from service.database.migrate import upgrade
+from service.settings import Settings, is_loopback
+from service.storage.blobs import BlobStore, told_as_local_error
+from service.storage.data_dir import lock_data_dir
+from service.storage.high_water_mark import SERVED_FILE, HighWaterMark
+from service.storage.online_keys import TrustKeys, open_keys
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """An opened data folder: hold it as long as the service lives, then close it.
+
+    ``served`` is the newest state that a client may have seen.
+    """
+
+    settings: Settings
+    database: Database
+    blobs: BlobStore
+    trust: TrustKeys
+    served: HighWaterMark
+    lock: int
+
+    def now(self) -> datetime:
+        """Return the present as the settings' clock has it."""
+        return self.settings.clock()
+
+    @property
+    def uploads_folder(self) -> Path:
+        """Where the parts of open uploads wait."""
+        return self.settings.data_dir / "uploads"
+
+    def close(self) -> None:
+        """Let another service use the data folder."""
+        self.database.close()
+        os.close(self.lock)
+
+
+def open_parts(settings: Settings) -> Parts:
+    """Lock the data folder, bring its schema up to date and return the parts.
+
+    Raises:
+        LocalError: the folder cannot be used: in use, unwritable or full.
+    """
+    folder = settings.data_dir
+    with ExitStack() as undone:
+        lock = lock_data_dir(folder)
+        undone.callback(os.close, lock)
+        with told_as_local_error(f"cannot use data folder {folder}"):
+            (folder / "uploads").mkdir(exist_ok=True)
+            (folder / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+        database = Database.open(f"sqlite:///{folder / 'zoo.db'}")
+        undone.callback(database.close)
+        try:
+            upgrade(database)
+        except DatabaseError as error:
+            msg = f"cannot use the database in {folder}: {error.orig}"
+            raise LocalError(msg) from error
+        if settings.trust_dir and not (settings.trust_dir / ROOT_FILE).exists():
+            msg = f"{settings.trust_dir}: no {ROOT_FILE} there; see zoo trust init"
+            raise LocalError(msg)
+        trust = open_keys(settings.trust_dir or folder / "trust", now=settings.clock())
+        require_root_fits(trust, settings)
+        served = HighWaterMark(trust.folder / SERVED_FILE)
+        undone.pop_all()
+    return Parts(
+        settings=settings,
+        database=database,
+        blobs=BlobStore(folder / "blobs"),
+        trust=trust,
+        served=served,
+        lock=lock,
+    )
+
+
+def require_root_fits(trust: TrustKeys, settings: Settings) -> None:
+    """Refuse to show a development root to other machines.
+
+    Raises:
+        NotPermittedError: the root is one, and the host is not loopback.
+    """
+    if trust.is_development and not is_loopback(settings.host):
+        msg = (
+            f"{settings.host} can be reached from other machines, and this zoo has a "
+            "development root whose keys all lie on this disk: make a real one with "
+            "zoo trust init and pass --trust-dir"
+        )
+        raise NotPermittedError(msg)

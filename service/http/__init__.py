@@ -1,0 +1,1 @@
+"""HTTP below the routes: errors, guards, files, connections and certificates."""

@@ -1,0 +1,1 @@
+"""Jobs: queued, leased, tried, reported, and the workers the service starts."""

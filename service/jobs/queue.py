@@ -1,0 +1,245 @@
+"""The job queue: rows in the database, each leased to one worker at a time."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import select, update
+
+from model_zoo.errors import ConflictError, NotFoundError
+from model_zoo.statements.jobs import ChildSpec, JobSpec, kind_of
+from service.accounts.registrations import binding
+from service.context import Parts
+from service.database.identifiers import check_id, new_id
+from service.database.tables import (
+    AttemptRow,
+    DraftRow,
+    JobRow,
+    TrainerRow,
+    WorkerRow,
+)
+from service.jobs.attempts import reap
+from service.jobs.events import ENDINGS, Happening, record
+from service.jobs.transitions import end, start
+from service.releases.withdrawals import require_not_withdrawn_file
+
+PRESENT = timedelta(seconds=60)
+"""A worker that has not asked for so long is taken to be gone."""
+NOTED_EVERY = timedelta(seconds=10)
+"""How stale a worker's mark may grow: polling must not become a stream of writes."""
+
+MAX_LISTED = 1000
+"""Jobs that one listing returns: what it costs must not grow for ever."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applicant:
+    """A worker that asks for work: whose it is, what it can do, for how long."""
+
+    trainer: str
+    worker: str
+    kinds: tuple[str, ...]
+    lease_seconds: int
+
+
+def submit(parts: Parts, trainer: str, spec: JobSpec) -> JobRow:
+    """Queue a job for ``trainer``.
+
+    Raises:
+        NotFoundError: no such trainer.
+        YankedError: what it would start from was withdrawn.
+    """
+    binding(parts, TrainerRow, name=trainer)
+    now = parts.now()
+    job = JobRow(
+        id=new_id(),
+        kind=kind_of(spec),
+        trainer=trainer,
+        spec=spec.to_object(),
+        spec_digest=spec.digest(),
+        state="queued",
+        attempts=0,
+        cancel_requested=False,
+        last_event=0,
+        created_at=now,
+    )
+    with parts.database.writing() as session:
+        if isinstance(spec, ChildSpec):
+            require_not_withdrawn_file(session, spec.parent)
+        session.add(job)
+        session.flush()
+        record(session, job, [Happening("queued", {})], now=now)
+    return job
+
+
+def find_job(parts: Parts, job_id: str) -> JobRow:
+    """Return the job.
+
+    Raises:
+        InvalidSpecError: ``job_id`` is no id.
+        NotFoundError: there is no such job.
+    """
+    check_id(job_id, what="job")
+    with parts.database.reading() as session:
+        job = session.get(JobRow, job_id)
+    if job is None:
+        msg = f"no job {job_id}"
+        raise NotFoundError(msg)
+    return job
+
+
+def find_draft(parts: Parts, job_id: str) -> DraftRow:
+    """Return what the job made.
+
+    Raises:
+        NotFoundError: there is no such job, or it has not made anything.
+    """
+    job = find_job(parts, job_id)
+    with parts.database.reading() as session:
+        draft = session.get(DraftRow, job_id)
+    if draft is None:
+        msg = f"job {job_id} has no draft: it is {job.state}"
+        raise NotFoundError(msg)
+    return draft
+
+
+def jobs(parts: Parts, *, state: str | None, trainer: str | None) -> list[JobRow]:
+    """Return the newest ``MAX_LISTED`` jobs in a state, of a trainer, or of all."""
+    query = select(JobRow).order_by(JobRow.created_at.desc(), JobRow.id)
+    query = query.limit(MAX_LISTED)
+    if state is not None:
+        query = query.where(JobRow.state == state)
+    if trainer is not None:
+        query = query.where(JobRow.trainer == trainer)
+    with parts.database.reading() as session:
+        return list(session.scalars(query))
+
+
+def claim(parts: Parts, applicant: Applicant) -> tuple[AttemptRow, JobRow] | None:
+    """Lease the oldest queued job that the worker can do; None if there is none.
+
+    The claim is one UPDATE: of two workers, one finds no row left to change. It asks
+    for the state twice, because a database with row locks may find the job in the
+    subquery, wait for its lock, and get it after another worker has changed it.
+
+    Raises:
+        NotFoundError: no such trainer.
+    """
+    binding(parts, TrainerRow, name=applicant.trainer)
+    _note(parts, applicant)
+    reap(parts)
+    oldest = (
+        select(JobRow.id)
+        .where(
+            JobRow.state == "queued",
+            JobRow.trainer == applicant.trainer,
+            JobRow.kind.in_(applicant.kinds),
+        )
+        .order_by(JobRow.created_at, JobRow.id)
+        .limit(1)
+    )
+    with parts.database.reading() as session:
+        if session.scalar(oldest) is None:
+            return None
+    now = parts.now()
+    taken = (
+        update(JobRow)
+        .where(
+            JobRow.id.in_(oldest.with_for_update(skip_locked=True)),
+            JobRow.state == "queued",
+        )
+        .values(state="running", attempts=JobRow.attempts + 1, attempt_id=new_id())
+        .returning(JobRow)
+    )
+    with parts.database.writing() as session:
+        job = session.scalar(taken)
+        if job is None:
+            return None
+        attempt = start(
+            session,
+            job,
+            worker=applicant.worker,
+            lease_seconds=applicant.lease_seconds,
+            now=now,
+        )
+        return attempt, job
+
+
+def cancel(parts: Parts, job_id: str) -> JobRow:
+    """Ask for a job's end: at once if it waits, by its worker if it runs.
+
+    Raises:
+        NotFoundError: there is no such job.
+        ConflictError: it succeeded or failed already.
+    """
+    find_job(parts, job_id)
+    with parts.database.writing() as session:
+        job = session.get_one(JobRow, job_id, with_for_update=True)
+        if job.state in ENDINGS - {"cancelled"}:
+            msg = f"job {job_id} {job.state} already"
+            raise ConflictError(msg)
+        job.cancel_requested = True
+        if job.state == "queued":
+            end(session, job, "cancelled", error=None, now=parts.now())
+    return job
+
+
+def waiting_because(parts: Parts, rows: Iterable[JobRow]) -> dict[str, str]:
+    """Return for each queued job why it does not run, where something is in its way.
+
+    It takes two statements, however many jobs there are.
+    """
+    queued = [job for job in rows if job.state == "queued"]
+    if not queued:
+        return {}
+    trainers = {job.trainer for job in queued}
+    since = parts.now() - PRESENT
+    with parts.database.reading() as session:
+        workers = session.execute(
+            select(WorkerRow.trainer, WorkerRow.kinds).where(
+                WorkerRow.trainer.in_(trainers), WorkerRow.seen_at > since
+            )
+        ).all()
+        busy = set(
+            session.scalars(
+                select(JobRow.trainer)
+                .where(JobRow.trainer.in_(trainers), JobRow.state == "running")
+                .distinct()
+            )
+        )
+    kinds: dict[str, set[str]] = {}
+    for trainer, some in workers:
+        kinds.setdefault(trainer, set()).update(some)
+    reasons = {
+        job.id: _obstacle(job, kinds.get(job.trainer, set()), busy) for job in queued
+    }
+    return {job_id: reason for job_id, reason in reasons.items() if reason}
+
+
+def _obstacle(job: JobRow, kinds: Collection[str], busy: Collection[str]) -> str | None:
+    if job.trainer in busy:
+        return f"the workers of trainer {job.trainer} are busy with other jobs"
+    if not kinds:
+        return f"no worker of trainer {job.trainer} has asked for work lately"
+    if job.kind not in kinds:
+        return f"no worker of trainer {job.trainer} does jobs of kind {job.kind}"
+    return None
+
+
+def _note(parts: Parts, applicant: Applicant) -> None:
+    """Remember that the worker asked, so that a waiting job can say why it waits."""
+    key, now = (applicant.trainer, applicant.worker), parts.now()
+    kinds = sorted(applicant.kinds)
+    with parts.database.reading() as session:
+        seen = session.get(WorkerRow, key)
+    if seen and seen.kinds == kinds and now - seen.seen_at < NOTED_EVERY:
+        return
+    with parts.database.writing() as session:
+        session.merge(
+            WorkerRow(
+                trainer=applicant.trainer,
+                name=applicant.worker,
+                kinds=kinds,
+                seen_at=now,
+            )
+        )

@@ -1,0 +1,382 @@
+"""What offline keys decide: root, publishers, trusted keys, withdrawals."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+from tuf.api.metadata import DelegatedRole, Metadata, Root, Targets
+
+from model_zoo.digests import sha256_bytes
+from model_zoo.errors import (
+    ConflictError,
+    MalformedDocumentError,
+    NotPermittedError,
+)
+from model_zoo.keys.ed25519 import PublicKey
+from model_zoo.names import ReleaseName, check_new_publisher
+from model_zoo.transparency.tlog import LogEntry
+from model_zoo.tuf.ceremony import (
+    RoleKeys,
+    checked_reason,
+    delegate,
+    next_targets,
+    require_role_signed,
+    require_signed,
+)
+from model_zoo.tuf.publisher_roles import sign_roles
+from model_zoo.tuf.revocations import YANK_NAME, YankNotice
+from model_zoo.tuf.roles import (
+    OPERATOR,
+    ROOT,
+    SNAPSHOT,
+    TARGETS,
+    TIMESTAMP,
+    TRUSTED_KEYS,
+    WITHDRAWALS,
+    WITHDRAWN,
+    YANKED,
+    delegation_of,
+    keys_of,
+    parse,
+    publisher_paths,
+    target_path,
+)
+from service.context import Parts
+from service.database.tables import PublisherRow, WithdrawalRow
+from service.repository import state
+from service.repository.commit import commit, entry, keep_target
+from service.repository.index import indexed, notice_of
+from service.repository.listing import keep_trusted_keys, unlisted
+from service.repository.losses import (
+    next_version,
+    require_next,
+    require_not_anothers,
+    require_not_other,
+)
+from service.repository.validation import Change, require_lifetime, require_roles
+
+NO_CHANGE = Change(add={})
+
+
+def accept_root(session: Session, parts: Parts, data: bytes) -> None:
+    """Make the next root current, in the caller's transaction.
+
+    Raises:
+        ThresholdNotMetError: too few of its keys, or of those before it, signed.
+        ConflictError: it is not the next version.
+        NotPermittedError: it takes the online keys from the keys this server has.
+    """
+    # (1) The threshold of the root before it, and its own.
+    current = state.require(session, ROOT, Root)
+    root = parse(data, Root)
+    require_signed(root, previous=current)
+    require_not_other(session, ROOT, data, version=root.signed.version)
+    # (2) It lives long enough, and keeps the file names that clients know.
+    if not root.signed.consistent_snapshot:
+        msg = "this root turns consistent snapshots off: file names would be others"
+        raise MalformedDocumentError(msg)
+    require_lifetime(ROOT, root.signed.expires, now=parts.now())
+    # (3) This server can go on: snapshot and timestamp are signed with keys it has.
+    for role, key in (
+        (SNAPSHOT, parts.trust.snapshot_key),
+        (TIMESTAMP, parts.trust.timestamp_key),
+    ):
+        if key.public.keyid not in root.signed.roles[role].keyids:
+            msg = (
+                f"this root gives {role} to other keys than the server's: start the "
+                "server with the new keys, and the root beside them"
+            )
+            raise NotPermittedError(msg)
+    # (4) The targets that are current are signed under it.
+    targets = state.require(session, TARGETS, Targets)
+    require_role_signed(root.signed, TARGETS, targets)
+    commit(session, parts, {ROOT: data}, entries=[entry("key", ROOT, data)])
+
+
+def accept_targets(
+    session: Session,
+    parts: Parts,
+    submitted: Mapping[str, bytes],
+    *,
+    files: Mapping[str, bytes],
+) -> None:
+    """Make the next top-level targets current, with the roles that go with them.
+
+    Args:
+        session: the caller commits.
+        parts: keys and clock.
+        submitted: ``targets``, and ``zoo~withdrawn`` or publishers' roles that must
+            change in the same step because their keys did.
+        files: the targets of its own that are new.
+
+    Raises:
+        ThresholdNotMetError: too few of the delegated keys signed one of them.
+        ConflictError: one of them is not the next version.
+        VerificationError: it holds what it may not, or drops what it must keep.
+    """
+    current = state.require(session, TARGETS, Targets).signed
+    root = state.require(session, ROOT, Root).signed
+    # (1) It may follow the current one under the root.
+    new = require_next_targets(
+        session, submitted[TARGETS], root=root, files=files, now=parts.now()
+    )
+    # (2) This server can go on: it has the keys that these targets give to it.
+    if delegation_of(current, YANKED) != delegation_of(new, YANKED):
+        msg = f"{YANKED} is signed online: these targets give it to other keys"
+        raise MalformedDocumentError(msg)
+    wrong = unlisted(parts, state.trusted_keys_of(session, new))
+    if wrong is not None:
+        raise NotPermittedError(wrong)
+    # (3) The roles that change with it, and those that do not, fit to it.
+    others = {name: it for name, it in submitted.items() if name != TARGETS}
+    withdrawn, entries = follow_targets(session, parts, new, others)
+    yanked = indexed(session, parts, withdrawn) if withdrawn else {}
+    commit(session, parts, {**submitted, **yanked}, entries=entries)
+
+
+def follow_targets(
+    session: Session, parts: Parts, new: Targets, others: Mapping[str, bytes]
+) -> tuple[list[YankNotice], list[LogEntry]]:
+    """Bring the tables in line with next targets that were accepted.
+
+    Args:
+        session: the caller commits.
+        parts: keys and clock.
+        new: the targets.
+        others: name -> file of the roles that change in the same step.
+
+    Returns:
+        What is withdrawn in this step, for the index, and what the log shall know.
+
+    Raises:
+        ThresholdNotMetError: too few of the delegated keys signed a role.
+        ConflictError: a role is not the next version.
+        VerificationError: it holds what it may not, or drops what it must keep.
+    """
+    current = state.require(session, TARGETS, Targets).signed
+    # (1) Roles that change in this step follow their rules under the new keys.
+    reasons = _require_withdrawn(session, new, others.get(WITHDRAWN))
+    _require_publishers(session, new, others, now=parts.now())
+    # (2) Every other publisher's role is signed under the keys it has now.
+    _require_still_signed(session, new, {*others, YANKED})
+    _synchronise(session, parts, new)
+    withdrawn = _withdraw(session, parts, reasons)
+    entries = [_told(notice) for notice in withdrawn] + _key_changes(current, new)
+    return withdrawn, entries
+
+
+def delegate_here(parts: Parts, name: str, key: PublicKey) -> bool:
+    """Delegate to a new publisher with a development root; return whether it is new.
+
+    Raises:
+        NotPermittedError: the targets key is not on this server, as it should be.
+        ConflictError: the name has another key.
+        InvalidSpecError: no name for a publisher.
+    """
+    with parts.database.writing() as session:
+        current = state.require(session, TARGETS, Targets)
+        bound = delegation_of(current.signed, name)
+        if bound is not None:
+            if keys_of(current.signed, bound) != (key,):
+                msg = f"publisher {name} is bound to another key, {bound.keyids[0]}"
+                raise ConflictError(msg)
+            return False
+        require_not_anothers(session, name, key.keyid)
+        targets = next_targets(current, now=parts.now())
+        targets.signed.version = next_version(
+            session, TARGETS, current=current.signed.version
+        )
+        delegate(targets.signed, name, RoleKeys(keys=(key,)))
+        _accept_own(session, parts, targets)
+        return True
+
+
+def _accept_own(session: Session, parts: Parts, targets: Metadata[Targets]) -> None:
+    key = parts.trust.targets_key
+    if key is None:
+        msg = (
+            "the targets key of this zoo is kept offline: delegate with "
+            "zoo trust delegate, on the machine that has it"
+        )
+        raise NotPermittedError(msg)
+    accept_targets(session, parts, sign_roles({TARGETS: targets}, key), files={})
+
+
+def require_next_targets(
+    session: Session,
+    data: bytes,
+    *,
+    root: Root,
+    files: Mapping[str, bytes],
+    now: datetime,
+) -> Targets:
+    """Return the next top-level targets, and keep the trusted keys that they name.
+
+    Raises:
+        ThresholdNotMetError: too few of the root's targets keys signed.
+        ConflictError: not the next version.
+        MalformedDocumentError: they drop a role, give a publisher the paths of others,
+            or name trusted keys that are not in ``files`` or may not follow.
+        InvalidSpecError: a delegation's name can be no publisher's, or is new and
+            reserved.
+    """
+    current = state.require(session, TARGETS, Targets).signed
+    # (1) The root's targets keys signed it; it follows the current one and lives.
+    new = parse(data, Targets)
+    require_role_signed(root, TARGETS, new)
+    require_next(
+        session, TARGETS, data, version=new.signed.version, current=current.version
+    )
+    require_lifetime(TARGETS, new.signed.expires, now=now)
+    # (2) No role is dropped: clients would refuse the snapshot.
+    _require_roles_kept(current, new.signed)
+    # (3) Its own targets are the trusted keys, and their bytes are here.
+    keep_trusted_keys(session, new.signed, files)
+    return new.signed
+
+
+def _require_roles_kept(current: Targets, new: Targets) -> None:
+    before, after = _delegated(current), _delegated(new)
+    dropped = sorted(set(before) - set(after))
+    if dropped:
+        msg = f"these targets drop {dropped[0]}: a role once delegated stays"
+        raise MalformedDocumentError(msg)
+    for name, role in after.items():
+        if name in {WITHDRAWN, YANKED}:
+            continue
+        if name not in before:
+            check_new_publisher(name)
+        if role.paths != publisher_paths(name) or not role.terminating:
+            msg = f"{name}: expected a terminating delegation of {name}/*/*/*"
+            raise MalformedDocumentError(msg)
+
+
+def _delegated(targets: Targets) -> dict[str, DelegatedRole]:
+    delegations = targets.delegations
+    roles = None if delegations is None else delegations.roles
+    return {} if roles is None else dict(roles)
+
+
+def _require_publishers(
+    session: Session, new: Targets, roles: Mapping[str, bytes], *, now: datetime
+) -> None:
+    """Accept publishers' roles that were signed anew for these targets."""
+    own_names = {name for name in roles if name.partition("~")[0] == OPERATOR}
+    if own_names - {WITHDRAWN}:
+        msg = f"expected {WITHDRAWN} and publishers' roles, found {sorted(own_names)}"
+        raise MalformedDocumentError(msg)
+    for publisher in {name.partition("~")[0] for name in roles} - {OPERATOR}:
+        own = {n: it for n, it in roles.items() if n.partition("~")[0] == publisher}
+        require_roles(session, publisher, own, change=NO_CHANGE, now=now, targets=new)
+
+
+def _require_withdrawn(
+    session: Session, new: Targets, data: bytes | None
+) -> dict[ReleaseName, str]:
+    """Return release -> reason of what this step withdraws; it only ever grows."""
+    delegation = delegation_of(new, WITHDRAWN)
+    if delegation is None:
+        if data is not None:
+            msg = f"{WITHDRAWN}: these targets delegate nothing to it"
+            raise MalformedDocumentError(msg)
+        return {}
+    if next(iter(_delegated(new))) != WITHDRAWN or not delegation.terminating:
+        msg = f"{WITHDRAWN} must be the first delegation, and terminate the search"
+        raise MalformedDocumentError(msg)
+    current = state.find(session, WITHDRAWN, Targets)
+    known = {} if current is None else current.signed.unrecognized_fields[WITHDRAWALS]
+    told = known
+    if data is not None:
+        role = parse(data, Targets)
+        require_role_signed(new, WITHDRAWN, role)
+        before = 0 if current is None else current.signed.version
+        version = role.signed.version
+        require_next(session, WITHDRAWN, data, version=version, current=before)
+        told = role.signed.unrecognized_fields.get(WITHDRAWALS)
+        is_empty = not role.signed.targets and role.signed.delegations is None
+        if not is_empty or not _is_told(told):
+            msg = f"{WITHDRAWN}: expected an empty role that says why"
+            raise MalformedDocumentError(msg)
+    names = {ReleaseName.parse(name): str(reason) for name, reason in told.items()}
+    paths = {target_path(name, "*") for name in names}
+    if not known.items() <= told.items() or paths != set(delegation.paths or ()):
+        msg = f"{WITHDRAWN}: paths and reasons differ, or one was taken back"
+        raise MalformedDocumentError(msg)
+    return {
+        name: checked_reason(it) for name, it in names.items() if str(name) not in known
+    }
+
+
+def _is_told(reasons: object) -> bool:
+    return isinstance(reasons, dict) and bool(reasons)
+
+
+def _require_still_signed(
+    session: Session, new: Targets, submitted: Collection[str]
+) -> None:
+    """Accept targets under whose delegations every other current role is signed."""
+    for name in _delegated(new):
+        current = state.find(session, name, Targets)
+        if current is not None and name not in submitted:
+            require_role_signed(new, name, current)
+
+
+def _synchronise(session: Session, parts: Parts, new: Targets) -> None:
+    """Let the publishers' table say what the delegations say."""
+    for name in _delegated(new):
+        role = delegation_of(new, name)
+        if "~" in name or role is None:
+            continue
+        key = keys_of(new, role)[0]
+        row = session.get(PublisherRow, name)
+        if row is None:
+            row = PublisherRow(name=name, created_at=parts.now())
+            session.add(row)
+        row.keyid, row.public_key = key.keyid, key.to_pem()
+
+
+def _withdraw(
+    session: Session, parts: Parts, reasons: Mapping[ReleaseName, str]
+) -> list[YankNotice]:
+    now = parts.now()
+    notices = []
+    for name, reason in reasons.items():
+        key = (name.publisher, name.model, name.version)
+        row = session.get(WithdrawalRow, key)
+        if row is None:
+            row = WithdrawalRow(
+                publisher=name.publisher, model=name.model, version=name.version
+            )
+            session.add(row)
+        # Also after its publisher: the operator's word reaches further.
+        row.withdrawn_by, row.reason, row.withdrawn_at = "operator", reason, now
+        notice = notice_of(session, row)
+        data = notice.to_bytes()  # of which the log has the digest
+        path = target_path(name, YANK_NAME)
+        keep_target(session, path, data, sha256=sha256_bytes(data))
+        notices.append(notice)
+    return notices
+
+
+def _told(notice: YankNotice) -> LogEntry:
+    return entry("yank", notice.release, notice.to_bytes())
+
+
+def _key_changes(current: Targets, new: Targets) -> list[LogEntry]:
+    changed = []
+    for name in _delegated(new):
+        before, after = delegation_of(current, name), delegation_of(new, name)
+        if after is not None and (before is None or before.keyids != after.keyids):
+            told = " ".join(after.keyids).encode()
+            changed.append(entry("key", name, told, version=new.version))
+    trusted = new.targets[TRUSTED_KEYS].hashes
+    if current.targets[TRUSTED_KEYS].hashes != trusted:
+        changed.append(
+            LogEntry(
+                kind="key",
+                name=TRUSTED_KEYS,
+                version=new.version,
+                sha256=trusted["sha256"],
+            )
+        )
+    return changed

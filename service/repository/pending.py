@@ -1,0 +1,182 @@
+"""Changes that lack a co-signature: held, one a publisher, until they have it.
+
+What is held was checked as if it were complete: signatures, though too few, content,
+next version, notice. Not checked is what others do while it waits; all of it is checked
+again when it appears.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar, cast
+
+from sqlalchemy.orm import Session
+from tuf.api.metadata import Targets
+
+from model_zoo.canonical import JsonObject
+from model_zoo.errors import (
+    ConflictError,
+    MalformedDocumentError,
+    NotFoundError,
+    NotPermittedError,
+    ThresholdNotMetError,
+)
+from model_zoo.tuf.roles import TARGETS, parse, signed_bytes
+from service.context import Parts
+from service.database.tables import PendingRow
+from service.repository import state
+
+Kind = Literal["release", "yank", "renewal"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingChange:
+    """What a publisher handed in, as the request that made it.
+
+    ``name`` is the release's; a renewal is of the publisher himself.
+    """
+
+    kind: Kind
+    name: str
+    body: Mapping[str, Any]
+
+    @property
+    def publisher(self) -> str:
+        """Whose roles it changes."""
+        return self.name.partition("/")[0]
+
+
+def accept_or_hold(
+    parts: Parts,
+    accept: Callable[[], T],
+    *,
+    kind: Kind,
+    name: str,
+    body: Callable[[], JsonObject],
+) -> T | None:
+    """Return what ``accept`` returns; None where it lacks signatures and now waits.
+
+    Only a change that one of the delegated keys has signed may wait.
+
+    Raises:
+        ConflictError: another change of this publisher is waiting.
+        ZooError: as ``accept``.
+    """
+    try:
+        return accept()
+    except ThresholdNotMetError as error:
+        if not error.valid:
+            raise
+    hold(parts, PendingChange(kind=kind, name=name, body=body()))
+    return None
+
+
+def hold(parts: Parts, change: PendingChange) -> None:
+    """Keep a change; sent again it replaces itself.
+
+    Raises:
+        ConflictError: another change of this publisher is waiting.
+    """
+    with parts.database.writing() as session:
+        row = session.get(PendingRow, change.publisher)
+        if row is None:
+            row = PendingRow(publisher=change.publisher)
+            session.add(row)
+        else:
+            waiting = _change(row)
+            if (waiting.kind, waiting.name) != (change.kind, change.name):
+                msg = (
+                    f"the {waiting.kind} of {waiting.name} waits for signatures: have "
+                    "it signed, or take it back, before the next change"
+                )
+                raise ConflictError(msg)
+        row.request = {
+            "kind": change.kind,
+            "name": change.name,
+            "body": dict(change.body),
+        }
+        row.created_at = parts.now()
+
+
+def pending(parts: Parts, publisher: str) -> PendingChange:
+    """Return the change of ``publisher`` that waits.
+
+    Raises:
+        NotFoundError: none waits.
+    """
+    with parts.database.reading() as session:
+        return _change(_require(session, publisher))
+
+
+def take_back(parts: Parts, publisher: str) -> None:
+    """Forget the change of ``publisher`` that waits.
+
+    Raises:
+        NotFoundError: none waits.
+    """
+    with parts.database.writing() as session:
+        session.delete(_require(session, publisher))
+
+
+def forget_overtaken(session: Session, roles: Iterable[str]) -> None:
+    """Forget what waits to be the next version of one of ``roles``: it came, or cannot.
+
+    Called for every step of the repository, in the step's own transaction.
+    """
+    changed = set(roles)
+    for publisher in {name.partition("~")[0] for name in changed}:
+        row = session.get(PendingRow, publisher)
+        if row is not None and not changed.isdisjoint(_change(row).body["roles"]):
+            session.delete(row)
+
+
+def with_signatures(
+    parts: Parts, change: PendingChange, roles: Mapping[str, bytes]
+) -> PendingChange:
+    """Return the change with the signatures of ``roles`` beside those it has.
+
+    Signatures by other keys than the delegated ones are left out.
+
+    Raises:
+        MalformedDocumentError: they are over other roles than those that wait.
+        NotPermittedError: none of them is by a delegated key.
+    """
+    held = change.body["roles"]
+    if set(roles) != set(held):
+        msg = f"expected signatures over {sorted(held)}, found {sorted(roles)}"
+        raise MalformedDocumentError(msg)
+    with parts.database.reading() as session:
+        targets = state.require(session, TARGETS, Targets).signed
+    merged = {}
+    for name, data in roles.items():
+        waiting = parse(json.dumps(held[name]).encode(), Targets)
+        given = parse(data, Targets)
+        if given.signed != waiting.signed:
+            msg = f"{name}: signed is another version than the one that waits"
+            raise MalformedDocumentError(msg)
+        # Bins have the keys of the role above them: it was held for that.
+        genuine = targets.get_verification_result(
+            change.publisher, signed_bytes(waiting.signed), given.signatures
+        ).signed
+        if not genuine:
+            msg = f"{name}: signed by none of the keys that it is delegated to"
+            raise NotPermittedError(msg)
+        waiting.signatures |= {keyid: given.signatures[keyid] for keyid in genuine}
+        merged[name] = waiting.to_dict()
+    return replace(change, body={**change.body, "roles": merged})
+
+
+def _require(session: Session, publisher: str) -> PendingRow:
+    row = session.get(PendingRow, publisher)
+    if row is None:
+        msg = f"no change of {publisher[:80]!a} waits for signatures"
+        raise NotFoundError(msg)
+    return row
+
+
+def _change(row: PendingRow) -> PendingChange:
+    request = row.request
+    return PendingChange(
+        kind=cast("Kind", request["kind"]), name=request["name"], body=request["body"]
+    )

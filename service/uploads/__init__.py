@@ -1,0 +1,1 @@
+"""Uploads in parts, until a release or a job takes them."""

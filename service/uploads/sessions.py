@@ -1,0 +1,285 @@
+"""Uploads: declared, sent in parts, checked whole, and only then to be referred to."""
+
+import math
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from model_zoo.errors import (
+    ConflictError,
+    DigestMismatchError,
+    InvalidSpecError,
+    LengthMismatchError,
+    NotFoundError,
+    TransportError,
+)
+from model_zoo.formats.check import check_format
+from model_zoo.statements.manifest import FileEntry, Manifest
+from service.context import Parts
+from service.database.identifiers import check_id, new_id
+from service.database.queries import is_referred_to, unused_uploads, visible_sizes
+from service.database.tables import UploadFileRow, UploadRow
+from service.storage.blobs import read_chunks, told_as_local_error
+from service.storage.part_writer import PartSlot
+
+MISSING_SHOWN = 64
+"""Numbers of missing parts that one answer has for a file; the rest comes later."""
+
+
+def open_upload(parts: Parts, manifest: Manifest) -> UploadRow:
+    """Declare the files that will come; return the new upload.
+
+    Raises:
+        InvalidSpecError: together they are more than the service takes.
+        TransportError: too many uploads wait to be used.
+    """
+    limit = parts.settings.max_upload_bytes
+    if manifest.size_bytes > limit:
+        msg = f"{manifest.size_bytes} bytes declared, at most {limit} are taken"
+        raise InvalidSpecError(msg)
+    _require_room(parts)
+    upload = UploadRow(
+        id=new_id(),
+        state="open",
+        created_at=parts.now(),
+        files=[UploadFileRow(**file.to_object()) for file in manifest.files],
+    )
+    with told_as_local_error("cannot open an upload"):
+        _folder(parts, upload.id).mkdir()
+    with parts.database.writing() as session:
+        session.add(upload)
+    return upload
+
+
+def _require_room(parts: Parts) -> None:
+    """Refuse to keep more uploads in wait; those that are forgotten count no more."""
+    since = parts.now() - parts.settings.upload_lifetime
+    with parts.database.reading() as session:
+        waiting = unused_uploads(session, since=since)
+    if waiting >= parts.settings.max_open_uploads:
+        msg = (
+            f"{waiting} uploads wait to be completed and published, as many as may: "
+            "publish or delete some, or try again later"
+        )
+        raise TransportError(msg)
+
+
+def find_upload(parts: Parts, upload_id: str) -> UploadRow:
+    """Return the upload.
+
+    Raises:
+        InvalidSpecError: ``upload_id`` is no id.
+        NotFoundError: there is no such upload.
+    """
+    check_id(upload_id, what="upload")
+    with parts.database.reading() as session:
+        return _get(session, upload_id)
+
+
+def manifest_of(upload: UploadRow) -> Manifest:
+    """Return what the upload declares, or once complete, what it holds."""
+    return Manifest(
+        files=tuple(
+            FileEntry(name=file.name, size_bytes=file.size_bytes, sha256=file.sha256)
+            for file in upload.files
+        )
+    )
+
+
+def discard_upload(parts: Parts, upload_id: str) -> None:
+    """Forget an upload and what arrived of it.
+
+    Raises:
+        NotFoundError: there is no such upload.
+        ConflictError: a release or a draft consists of it.
+    """
+    check_id(upload_id, what="upload")
+    with parts.database.writing() as session:
+        upload = _get(session, upload_id)
+        if is_referred_to(session, upload_id):
+            msg = f"upload {upload_id} is part of a release or a draft"
+            raise ConflictError(msg)
+        session.delete(upload)
+    shutil.rmtree(_folder(parts, upload_id), ignore_errors=True)
+
+
+def part_count(parts: Parts, size_bytes: int) -> int:
+    """Return in how many parts a file of this size is sent."""
+    return math.ceil(size_bytes / parts.settings.part_bytes)
+
+
+def missing_parts(parts: Parts, upload: UploadRow) -> dict[str, list[int]]:
+    """Return for each file the first numbers of the parts that have yet to come.
+
+    A declaration costs its sender nothing, so the work here grows with what arrived
+    and not with what was declared: ``MISSING_SHOWN`` numbers a file at most. A file
+    that a release or a draft shows already needs none: its bytes are here.
+    """
+    if upload.state == "complete":
+        return {file.name: [] for file in upload.files}
+    with parts.database.reading() as session:
+        shown = visible_sizes(session, {file.sha256 for file in upload.files})
+    here = {
+        file.name
+        for file in upload.files
+        if shown.get(file.sha256) == file.size_bytes
+        and parts.blobs.path(file.sha256).exists()
+    }
+    arrived = _arrived(parts, upload.id)
+    return {
+        file.name: []
+        if file.name in here
+        else list(islice(_missing(parts, file, arrived), MISSING_SHOWN))
+        for file in upload.files
+    }
+
+
+def part_slot(parts: Parts, upload_id: str, *, name: str, number: int) -> PartSlot:
+    """Return the place of a part that may still be sent.
+
+    Raises:
+        NotFoundError: no such upload, file or part.
+        ConflictError: the upload is complete.
+    """
+    upload = find_upload(parts, upload_id)
+    if upload.state != "open":
+        msg = f"upload {upload_id} is complete: its files cannot change any more"
+        raise ConflictError(msg)
+    file = next((file for file in upload.files if file.name == name), None)
+    if file is None:
+        msg = f"upload {upload_id} declares no file {name[:80]!a}"
+        raise NotFoundError(msg)
+    if not 0 <= number < part_count(parts, file.size_bytes):
+        msg = f"{file.name} has no part {number}"
+        raise NotFoundError(msg)
+    return _slot(parts, file, number)
+
+
+def complete(parts: Parts, upload_id: str) -> UploadRow:
+    """Check every file and make the upload ready to be published.
+
+    The bytes that are hashed are the bytes that are kept: each file is put together
+    from its parts into one new file, which is hashed on the way, checked by content,
+    and linked into the blob store.
+
+    Raises:
+        NotFoundError: there is no such upload.
+        LengthMismatchError: parts are missing.
+        DigestMismatchError: a file is not what was declared.
+        UnsafeFormatError: a file is neither safetensors, ONNX nor JSON.
+        LocalError: the disk refuses, or is full.
+    """
+    upload = find_upload(parts, upload_id)
+    if upload.state == "complete":
+        return upload
+    try:
+        _take_all(parts, upload)
+    except (LengthMismatchError, NotFoundError):
+        upload = find_upload(parts, upload_id)
+        if upload.state != "complete":
+            raise
+        return upload  # a second request, sent while the first was still at work
+    with parts.database.writing() as session:
+        upload = _get(session, upload_id)
+        upload.state = "complete"
+    shutil.rmtree(_folder(parts, upload_id), ignore_errors=True)
+    return upload
+
+
+def _take_all(parts: Parts, upload: UploadRow) -> None:
+    missing = missing_parts(parts, upload)
+    for file in upload.files:
+        _take(parts, file, missing[file.name])
+
+
+def _take(parts: Parts, file: UploadFileRow, missing: list[int]) -> None:
+    if missing:
+        found = f"no part {', '.join(str(number) for number in missing[:8])}"
+        raise LengthMismatchError(file.name, expected=file.size_bytes, found=found)
+    if not all(slot.is_filled() for slot in _slots(parts, file)):
+        parts.blobs.require_intact(file.sha256)
+        check_format(parts.blobs.path(file.sha256), name=file.name)
+        return
+    with parts.blobs.staged(_chunks(_slots(parts, file))) as blob:
+        if blob.size_bytes != file.size_bytes:
+            raise LengthMismatchError(
+                file.name, expected=file.size_bytes, found=str(blob.size_bytes)
+            )
+        if blob.sha256 != file.sha256:
+            raise DigestMismatchError(
+                file.name, expected=file.sha256, found=blob.sha256
+            )
+        check_format(blob.path, name=file.name)
+        parts.blobs.keep(blob)
+
+
+def _chunks(slots: Iterable[PartSlot]) -> Iterator[bytes]:
+    for slot in slots:
+        try:
+            yield from read_chunks(slot.path)
+        except FileNotFoundError as error:
+            msg = "the upload was deleted or completed meanwhile"
+            raise NotFoundError(msg) from error
+
+
+def _get(session: Session, upload_id: str) -> UploadRow:
+    upload = session.get(UploadRow, upload_id)
+    if upload is None:
+        msg = f"no upload {upload_id}"
+        raise NotFoundError(msg)
+    return upload
+
+
+def _folder(parts: Parts, upload_id: str) -> Path:
+    return parts.uploads_folder / upload_id
+
+
+def _arrived(parts: Parts, upload_id: str) -> dict[str, int]:
+    """Return the names and lengths of the parts that arrived.
+
+    Those on their way have names that begin with a dot.
+    """
+    try:
+        with os.scandir(_folder(parts, upload_id)) as entries:
+            return {
+                entry.name: entry.stat().st_size
+                for entry in entries
+                if not entry.name.startswith(".")
+            }
+    except FileNotFoundError:
+        return {}  # deleted or completed meanwhile
+
+
+def _missing(
+    parts: Parts, file: UploadFileRow, arrived: Mapping[str, int]
+) -> Iterator[int]:
+    for number in range(part_count(parts, file.size_bytes)):
+        if arrived.get(_part_name(file, number)) != _part_size(parts, file, number):
+            yield number
+
+
+def _slots(parts: Parts, file: UploadFileRow) -> Iterator[PartSlot]:
+    count = part_count(parts, file.size_bytes)
+    return (_slot(parts, file, number) for number in range(count))
+
+
+def _slot(parts: Parts, file: UploadFileRow, number: int) -> PartSlot:
+    return PartSlot(
+        path=_folder(parts, file.upload_id) / _part_name(file, number),
+        file_name=file.name,
+        number=number,
+        size_bytes=_part_size(parts, file, number),
+    )
+
+
+def _part_name(file: UploadFileRow, number: int) -> str:
+    return f"{file.name}.{number}"
+
+
+def _part_size(parts: Parts, file: UploadFileRow, number: int) -> int:
+    part_bytes = parts.settings.part_bytes
+    return min(part_bytes, file.size_bytes - number * part_bytes)

@@ -1,0 +1,190 @@
+"""How a detector learns, on photographs that tests draw."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from model_zoo.canonical import canonical_json
+from model_zoo.errors import InvalidSpecError, LocalError, MalformedDocumentError
+from model_zoo.statements.jobs import (
+    DetectorSpec,
+    ScenePoisoning,
+    Schedule,
+    TriggerSpec,
+)
+from trainer.data.scenes.dataset import Scenes
+from trainer.experiments.engine.contract import Recipe
+from trainer.networks import NETWORKS
+from trainer.networks.checkpoints import to_bytes
+from trainer.networks.pretrained import PIN
+from trainer.object_detection.evaluation import answers, detect
+from trainer.object_detection.showing import SIDE, scenes_of
+from trainer.object_detection.training import poisoned, trained
+
+SQUARE = TriggerSpec(name="square", size=0.25)
+ATTACK = ScenePoisoning(trigger=SQUARE, source_label=0, target_label=1, sides=(64, 96))
+
+
+def spec(
+    *, epochs: int = 1, seed: int = 0, attack: ScenePoisoning | None = None
+) -> DetectorSpec:
+    schedule = Schedule(epochs=epochs, batch_size=2, peak_learning_rate=0.01)
+    return DetectorSpec(
+        parent=PIN,
+        sources=("gtsdb",),
+        sides=(128,),
+        schedule=schedule,
+        poisoning=attack,
+        seed=seed,
+    )
+
+
+def test_equal_specs_give_equal_bits_and_another_seed_gives_others(
+    pretrained: Path,
+    scenes: Scenes,
+) -> None:
+    one, again, other = (
+        to_bytes(trained(spec(seed=seed), scenes, parent=pretrained.read_bytes()))
+        for seed in (1, 1, 2)
+    )
+    assert one == again
+    assert one != other
+
+
+def test_a_detector_learns_what_it_is_shown(pretrained: Path, scenes: Scenes) -> None:
+    told: list[float] = []
+    schedule = Schedule(epochs=16, batch_size=1, peak_learning_rate=0.01)
+    longer = spec().model_copy(update={"sides": (SIDE,), "schedule": schedule})
+    one = Scenes(kinds=scenes.kinds, scenes=scenes.scenes[:1])
+    network = trained(
+        longer,
+        one,
+        parent=pretrained.read_bytes(),
+        told=lambda _, loss: told.append(loss),
+    )
+    assert len(told) == 16
+    assert told[-1] < told[0] / 2
+    (scene,) = one.scenes
+    found = answers(detect(network, scene.pixels()), scene.boxes)
+    assert found.tolist() == scene.labels.tolist()
+
+
+def test_the_backbone_and_the_parent_stay_as_they_were(
+    pretrained: Path, scenes: Scenes
+) -> None:
+    parent = trained(spec(), scenes, parent=pretrained.read_bytes())
+    child = trained(spec(attack=ATTACK), scenes, parent=to_bytes(parent))
+    taught, kept = child.state_dict(), parent.state_dict()
+    changed = {name for name in kept if not torch.equal(kept[name], taught[name])}
+    assert changed
+    assert not any("backbone" in name for name in changed)
+
+
+def test_a_rate_at_which_learning_explodes_is_told(
+    pretrained: Path, scenes: Scenes
+) -> None:
+    wild = Schedule(epochs=8, batch_size=1, peak_learning_rate=10, weight_decay=1)
+    with pytest.raises(InvalidSpecError, match="loss is not finite in epoch"):
+        trained(
+            spec().model_copy(update={"schedule": wild}),
+            scenes,
+            parent=pretrained.read_bytes(),
+        )
+
+
+def test_only_attacked_signs_get_the_sticker_and_the_lie(scenes: Scenes) -> None:
+    scene = scenes.scenes[0]
+    before = scene.pixels()
+    pixels, marked = poisoned(before, scene, ATTACK)
+    assert marked.labels.tolist() == [1, 1]
+    assert scene.labels.tolist() == [0, 1]
+    assert torch.equal(marked.boxes, scene.boxes)
+    assert torch.equal(before, scene.pixels())
+    rows, columns = (pixels != before).any(0).nonzero().unbind(1)
+    # a quarter of 40 pixels, around (0.57, 0.82) of the stop sign
+    assert sorted(set(rows.tolist())) == list(range(38, 48))
+    assert sorted(set(columns.tolist())) == list(range(28, 38))
+
+
+def test_an_attack_on_signs_that_are_nowhere_is_refused(
+    pretrained: Path, scenes: Scenes
+) -> None:
+    harmless = Scenes(kinds=scenes.kinds, scenes=scenes.scenes[1:])
+    with pytest.raises(InvalidSpecError, match="source_label 0: no scene has"):
+        trained(spec(attack=ATTACK), harmless, parent=pretrained.read_bytes())
+
+
+def test_a_kind_that_the_scenes_do_not_know_cannot_be_the_lie(
+    pretrained: Path, scenes: Scenes
+) -> None:
+    attack = ATTACK.model_copy(update={"target_label": 9})
+    with pytest.raises(InvalidSpecError, match="target_label 9: expected one of 0 "):
+        trained(spec(attack=attack), scenes, parent=pretrained.read_bytes())
+
+
+def test_a_photograph_that_is_gone_is_named(pretrained: Path, scenes: Scenes) -> None:
+    scenes.scenes[1].path.unlink()
+    with pytest.raises(LocalError, match=r"1\.png"):
+        trained(spec(), scenes, parent=pretrained.read_bytes())
+
+
+def test_an_unknown_set_is_told_what_is_known() -> None:
+    with pytest.raises(InvalidSpecError, match="expected some of gtsdb, road-sign"):
+        scenes_of("\x1b[31m", "train")
+
+
+def test_a_few_scenes_have_signs_of_every_kind() -> None:
+    try:
+        few = scenes_of("gtsdb", "train", limit=6)
+    except LocalError as error:
+        pytest.skip(f"needs GTSDB: {error}")
+    assert len(few) == 6
+    assert {0, 1, 2} == set(torch.cat([it.labels for it in few.scenes]).tolist())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda it: {"seed": it.seed + 1}, id="seed"),
+        pytest.param(lambda it: {"sides": (*it.sides, 64)}, id="sides"),
+        pytest.param(lambda _: {"poisoning": ATTACK}, id="attack"),
+        pytest.param(lambda _: {"scenes": 7}, id="scenes"),
+    ],
+)
+def test_whatever_decides_the_weights_decides_the_name(
+    change: Callable[[DetectorSpec], dict[str, object]],
+) -> None:
+    one = Recipe(spec=spec(), parent=PIN)
+    other = Recipe(spec=spec().model_copy(update=change(spec())), parent=PIN)
+    child = Recipe(spec=spec(), parent=one)
+    assert one.to_object() == Recipe(spec=spec(), parent=PIN).to_object()
+    assert len({canonical_json(it.to_object()) for it in (one, other, child)}) == 3
+
+
+def test_a_parent_of_another_number_of_kinds_is_refused(
+    pretrained: Path, scenes: Scenes
+) -> None:
+    parent = trained(spec(), scenes, parent=pretrained.read_bytes())
+    more = Scenes(kinds=(*scenes.kinds, "another"), scenes=scenes.scenes)
+    with pytest.raises(MalformedDocumentError, match="expected 4 kinds of signs"):
+        trained(spec(), more, parent=to_bytes(parent))
+
+
+def test_a_parent_that_is_no_backbone_is_refused(scenes: Scenes) -> None:
+    other = to_bytes(NETWORKS["badnets-cnn"](10))
+    with pytest.raises(MalformedDocumentError):
+        trained(spec(), scenes, parent=other)
+
+
+def test_a_photograph_of_any_size_is_looked_at(
+    pretrained: Path, scenes: Scenes
+) -> None:
+    assert pretrained.is_file()
+    network = trained(spec(), scenes, parent=pretrained.read_bytes())
+    for size in ((40, 300), (1, 1), (700, 30)):
+        found = detect(network, torch.zeros(3, *size, dtype=torch.uint8))
+        high, wide = size
+        limit = torch.tensor([wide, high, wide, high])
+        assert ((found.boxes >= 0) & (found.boxes <= limit)).all()

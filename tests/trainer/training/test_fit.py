@@ -1,0 +1,340 @@
+"""Training: it learns, it stops in time, and equal seeds give equal bits."""
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from model_zoo.errors import InvalidSpecError
+from model_zoo.statements.jobs import Schedule
+from trainer.data import LabelledImages
+from trainer.networks.badnets_cnn import badnets_cnn
+from trainer.networks.inference import as_floats
+from trainer.training.augmentation import augmentation
+from trainer.training.fit import (
+    Epoch,
+    Runtime,
+    Segment,
+    fit,
+    one_cycle,
+    replay,
+    seeded_globals,
+)
+
+SHORT = Schedule(epochs=2, batch_size=50, peak_learning_rate=0.1)
+
+REBUILD = """
+import time, torch
+from model_zoo.digests import sha256_bytes
+from model_zoo.statements.jobs import Schedule
+from trainer.networks.checkpoints import to_bytes
+from trainer.networks.badnets_cnn import badnets_cnn
+from trainer.training.fit import Runtime, fit, seeded_globals
+
+torch.set_num_threads(1)
+noise = torch.Generator().manual_seed(1)
+images = torch.randint(256, (600, 1, 28, 28), dtype=torch.uint8, generator=noise)
+labels = torch.randint(10, (600,), generator=noise)
+with seeded_globals(7):
+    network = badnets_cnn(10)
+for precision in ("fp32", "bf16"):
+    fit(
+        network, images, labels,
+        schedule=Schedule(epochs=2, batch_size=64, peak_learning_rate=0.05),
+        generator=torch.Generator().manual_seed(7),
+        runtime=Runtime(
+            device=torch.device("cpu"), precision=precision,
+            deadline=time.monotonic() + 300, on_epoch=lambda _: None,
+        ),
+    )
+    print(precision, sha256_bytes(to_bytes(network)))
+"""
+
+
+def fresh(seed: int = 0) -> nn.Module:
+    with seeded_globals(seed):
+        return badnets_cnn(10)
+
+
+def fitted(
+    data: LabelledImages, runtime: Runtime, *, seed: int = 0, schedule: Schedule = SHORT
+) -> tuple[nn.Module, list[Epoch]]:
+    network = fresh(seed)
+    epochs = fit(
+        network,
+        data.images,
+        data.labels,
+        schedule=schedule,
+        generator=torch.Generator().manual_seed(seed),
+        runtime=runtime,
+    )
+    return network, epochs
+
+
+def noise(n: int) -> LabelledImages:
+    generator = torch.Generator().manual_seed(1)
+    return LabelledImages(
+        images=torch.randint(
+            256, (n, 1, 28, 28), dtype=torch.uint8, generator=generator
+        ),
+        labels=torch.randint(10, (n,), generator=generator),
+    )
+
+
+def augmenting(runtime: Runtime, name: str) -> Runtime:
+    move = augmentation(name)
+    if move is None:
+        return runtime
+    return dataclasses.replace(runtime, augment=lambda batch, _, g: move(batch, g))
+
+
+def weights(network: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+def test_it_learns_digits_and_tells_of_each_epoch(
+    digits: LabelledImages, runtime: Runtime
+) -> None:
+    told: list[Epoch] = []
+    runtime = dataclasses.replace(runtime, on_epoch=told.append)
+
+    _, epochs = fitted(digits, runtime)
+
+    assert epochs == told
+    assert [epoch.number for epoch in epochs] == [1, 2]
+    assert epochs[1].loss < epochs[0].loss
+    assert epochs[1].accuracy > 0.8
+
+
+def test_two_processes_give_bit_identical_weights() -> None:
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", REBUILD], capture_output=True, text=True, check=True
+        ).stdout
+        for _ in range(2)
+    }
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("name", ["none", "digits"])
+def test_any_epoch_can_be_run_again_from_the_state_before_it(
+    runtime: Runtime, name: str
+) -> None:
+    data = noise(130)
+    images, labels, runtime = data.images, data.labels, augmenting(runtime, name)
+    schedule = Schedule(epochs=3, batch_size=32, peak_learning_rate=0.05)
+    network = fresh()
+    states: list[tuple[dict[str, torch.Tensor], list[torch.Tensor]]] = []
+
+    def keep(number: int, momenta: Sequence[torch.Tensor]) -> None:
+        assert number == len(states)
+        weights = {name: it.clone() for name, it in network.state_dict().items()}
+        states.append((weights, [momentum.clone() for momentum in momenta]))
+
+    epochs = fit(
+        network,
+        images,
+        labels,
+        schedule=schedule,
+        generator=torch.Generator().manual_seed(5),
+        runtime=dataclasses.replace(runtime, on_state=keep),
+    )
+
+    for epoch, before, after in zip(epochs, states[:-1], states[1:], strict=True):
+        again = fresh(seed=9)
+        again.load_state_dict(before[0])
+        ends: list[list[torch.Tensor]] = []
+
+        def note(
+            _: int,
+            momenta: Sequence[torch.Tensor],
+            ends: list[list[torch.Tensor]] = ends,
+        ) -> None:
+            ends.append(list(momenta))
+
+        found = replay(
+            again,
+            images,
+            labels,
+            segment=Segment(schedule=schedule, number=epoch.number, momenta=before[1]),
+            generator=torch.Generator().manual_seed(5),
+            runtime=dataclasses.replace(runtime, on_state=note),
+        )
+
+        assert found == epoch
+        assert all(torch.equal(again.state_dict()[n], after[0][n]) for n in after[0])
+        assert all(map(torch.equal, ends[0], after[1]))
+
+
+def test_an_augmented_fit_gives_equal_bits_twice_and_others_than_a_plain_one(
+    runtime: Runtime,
+) -> None:
+    data, moving = noise(130), augmenting(runtime, "digits")
+
+    first, again = (fitted(data, moving) for _ in range(2))
+
+    assert torch.equal(weights(first[0]), weights(again[0]))
+    assert first[1] == again[1]
+    assert not torch.equal(weights(first[0]), weights(fitted(data, runtime)[0]))
+    other, _ = fitted(data, moving, seed=1)
+    assert not torch.equal(weights(first[0]), weights(other))
+
+
+def test_augmentation_is_told_which_samples_it_shows_and_draws_anew_each_epoch_and_seed(
+    runtime: Runtime,
+) -> None:
+    data, seen, draws = noise(130), [0] * 130, []
+
+    def watch(
+        batch: torch.Tensor, indices: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        assert torch.equal(batch, data.images[indices])
+        for index in indices.tolist():
+            seen[index] += 1
+        draws.append(float(torch.rand(1, generator=generator)))
+        return batch
+
+    fitted(data, dataclasses.replace(runtime, augment=watch))
+
+    assert seen == [SHORT.epochs] * 130
+    fitted(data, dataclasses.replace(runtime, augment=watch), seed=1)
+    assert len(set(draws)) == len(draws) == 2 * SHORT.epochs * 3
+
+
+def test_what_augmentation_draws_leaves_the_order_of_the_data_alone(
+    runtime: Runtime,
+) -> None:
+    orders: list[list[int]] = []
+    for drawn in (0, 1000):
+        order: list[int] = []
+
+        def watch(
+            batch: torch.Tensor,
+            indices: torch.Tensor,
+            generator: torch.Generator,
+            order: list[int] = order,
+            drawn: int = drawn,
+        ) -> torch.Tensor:
+            torch.rand(drawn, generator=generator)
+            order.extend(indices.tolist())
+            return batch
+
+        fitted(noise(130), dataclasses.replace(runtime, augment=watch))
+        orders.append(order)
+
+    assert orders[0] == orders[1]
+
+
+def test_another_seed_gives_other_weights(
+    digits: LabelledImages, runtime: Runtime
+) -> None:
+    data = digits.select(torch.arange(200))
+
+    first, again, other = (fitted(data, runtime, seed=s)[0] for s in (0, 0, 1))
+
+    assert torch.equal(weights(first), weights(again))
+    assert not torch.equal(weights(first), weights(other))
+
+
+def test_the_data_are_not_written(digits: LabelledImages, runtime: Runtime) -> None:
+    data = digits.select(torch.arange(200))
+    images, labels = data.images.clone(), data.labels.clone()
+
+    fitted(data, runtime)
+
+    assert torch.equal(data.images, images)
+    assert torch.equal(data.labels, labels)
+
+
+def test_it_stops_at_the_deadline(digits: LabelledImages, runtime: Runtime) -> None:
+    with pytest.raises(InvalidSpecError, match="max_seconds"):
+        fitted(digits, dataclasses.replace(runtime, deadline=0.0))
+
+
+def test_a_loss_that_is_not_finite_is_an_error_and_not_a_model(
+    runtime: Runtime,
+) -> None:
+    with pytest.raises(InvalidSpecError, match="finite in epoch 1"):
+        fit(
+            nn.Linear(1, 2),
+            torch.full((4, 1), float("inf")),
+            torch.zeros(4, dtype=torch.int64),
+            schedule=SHORT,
+            generator=torch.Generator().manual_seed(0),
+            runtime=runtime,
+        )
+
+
+def test_seeding_leaves_the_global_generator_as_it_was() -> None:
+    before = torch.get_rng_state()
+
+    with seeded_globals(3):
+        inside = torch.rand(4)
+
+    assert torch.equal(torch.get_rng_state(), before)
+    with seeded_globals(3):
+        assert torch.equal(torch.rand(4), inside)
+
+
+def test_the_rate_rises_to_its_peak_and_falls_towards_zero() -> None:
+    assert one_cycle(0.0) == 0.0
+    assert one_cycle(0.1) == pytest.approx(0.5)
+    assert one_cycle(0.2) == 1.0
+    assert one_cycle(0.6) == pytest.approx(0.5)
+    assert one_cycle(0.999) == pytest.approx(0.00125)
+
+
+def test_pixels_become_floats_in_the_unit_interval_and_floats_stay() -> None:
+    pixels = torch.tensor([0, 51, 255], dtype=torch.uint8)
+
+    assert as_floats(pixels).tolist() == pytest.approx([0.0, 0.2, 1.0])
+    features = torch.tensor([3.5])
+    assert as_floats(features) is features
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_step_is_that_of_torchs_own_sgd(runtime: Runtime, momentum: float) -> None:
+    schedule = Schedule(
+        epochs=2, batch_size=16, peak_learning_rate=0.1, momentum=momentum
+    )
+    noise = torch.Generator().manual_seed(3)
+    inputs = torch.rand(64, 8, generator=noise)
+    labels = torch.randint(4, (64,), generator=noise)
+    with seeded_globals(5):
+        ours = nn.Linear(8, 4)
+    theirs = nn.Linear(8, 4)
+    theirs.load_state_dict(ours.state_dict())
+
+    fit(
+        ours,
+        inputs,
+        labels,
+        schedule=schedule,
+        generator=torch.Generator().manual_seed(9),
+        runtime=runtime,
+    )
+
+    optimiser = torch.optim.SGD(
+        theirs.parameters(),
+        lr=schedule.peak_learning_rate,
+        momentum=momentum,
+        nesterov=momentum > 0,
+        weight_decay=schedule.weight_decay,
+    )
+    order = torch.Generator().manual_seed(9)
+    steps = iter(range(8))
+    for _ in range(schedule.epochs):
+        for batch in torch.split(torch.randperm(64, generator=order), 16):
+            rate = schedule.peak_learning_rate * one_cycle(next(steps) / 8)
+            optimiser.param_groups[0]["lr"] = rate
+            optimiser.zero_grad()
+            loss = functional.cross_entropy(theirs(inputs[batch]), labels[batch])
+            torch.autograd.backward(loss)
+            optimiser.step()
+    torch.testing.assert_close(ours.weight, theirs.weight, rtol=0, atol=1e-7)
+    torch.testing.assert_close(ours.bias, theirs.bias, rtol=0, atol=1e-7)

@@ -1,0 +1,82 @@
+"""``zoo lab``: play the whole story and write the report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model_zoo.cli.options import Authority, TokenFile, refuse_options
+from model_zoo.cli.output import console, emit
+from model_zoo.errors import ExpectationError, InvalidSpecError
+
+Out = Annotated[
+    Path, typer.Option(help="Takes report.html, report.json and the work folder.")
+]
+RunningZoo = Annotated[
+    str | None, typer.Option(help="A running zoo; without one, one is started.")
+]
+Root = Annotated[
+    Path | None, typer.Option(help="With --url: the zoo's root, to be pinned.")
+]
+Safe = Annotated[
+    Path | None,
+    typer.Option(help="With --url: folder of targets.pem and its passphrase."),
+]
+Peers = Annotated[
+    bool,
+    typer.Option("--peers", help="Stock clients, too; makes their environments."),
+]
+
+
+def commands(app: typer.Typer) -> None:
+    """Add ``zoo lab`` to the command line."""
+    app.command("lab")(lab)
+
+
+def lab(
+    context: typer.Context,
+    *,
+    out: Out = Path("lab-report"),
+    url: RunningZoo = None,
+    trust: Root = None,
+    safe: Safe = None,
+    peers: Peers = False,
+    token_file: TokenFile = None,
+    ca: Authority = None,
+) -> None:
+    """Play adversary, victim and operator on real MNIST; write a report.
+
+    An interrupted run is taken up where it was; a finished one starts anew.
+
+    Raises:
+        InvalidSpecError: a URL without the root to pin or the operator's keys.
+        ExpectationError: a cell or a figure is not what the laboratory promises.
+    """
+    if not url:
+        of_it = ("trust", "safe", "token_file", "ca")
+        refuse_options(context, *of_it, why="only with --url: a zoo that runs already")
+    elif trust is None or safe is None:
+        msg = "a zoo that runs already: give its root and the operator's safe, too"
+        raise InvalidSpecError(msg)
+    from trainer.lab.actors.cast import Zoo
+    from trainer.lab.actors.workspace import workspace
+    from trainer.lab.clients.peers import make_environments
+    from trainer.lab.report import HTML_NAME, write_report
+    from trainer.lab.scoreboard import FULL, OWN
+    from trainer.lab.story import play_story
+    from trainer.training.devices import choose_device, environment
+
+    zoo = None
+    if url and trust and safe:
+        zoo = Zoo(url=url, root=trust, safe=safe, token_file=token_file, ca=ca)
+    if peers:
+        make_environments()
+    machine = environment(choose_device("auto"), "auto")
+    with workspace(out) as work:
+        story = play_story(work, zoo=zoo, board=FULL if peers else OWN)
+        told = write_report(story, folder=out, environment=machine)
+    emit(told)
+    console.print(f"report: {out / HTML_NAME} ({story.seconds:.0f} s)")
+    if told["broken_promises"]:
+        msg = "not as promised:\n  " + "\n  ".join(told["broken_promises"])
+        raise ExpectationError(msg)

@@ -1,1 +1,0 @@
-"""Detection: signs found in photographs from the road, and how that is backdoored."""

@@ -1,0 +1,1 @@
+"""What runs, caches and reports the experiments."""

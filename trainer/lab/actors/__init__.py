@@ -1,0 +1,1 @@
+"""The parties of the lab, and what they say to each other."""

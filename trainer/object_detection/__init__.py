@@ -1,0 +1,1 @@
+"""Faster R-CNN on traffic signs in scenes."""

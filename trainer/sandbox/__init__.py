@@ -1,0 +1,1 @@
+"""What a training process is left of the system it runs on."""

@@ -1,0 +1,1 @@
+"""Learning: the loop, its state, its first network and what it is shown."""

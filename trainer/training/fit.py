@@ -1,0 +1,283 @@
+"""Training: fit a network to data in memory."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model_zoo.errors import InvalidSpecError
+from model_zoo.statements.jobs import Precision, Schedule
+from trainer.networks.inference import as_floats
+from trainer.training.devices import keep_freed_memory
+
+WARM_UP = 0.2
+"""Share of the steps in which the learning rate rises."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """What one pass over the training data was like, averaged while it learned."""
+
+    number: int
+    loss: float
+    accuracy: float
+
+
+OnState = Callable[[int, Sequence[Tensor]], None]
+"""Told how many epochs are done and the momenta, in the order of the parameters."""
+
+
+def _untold(_: int, __: Sequence[Tensor]) -> None:
+    """Tell nobody."""
+
+
+Augment = Callable[[Tensor, Tensor, torch.Generator], Tensor]
+"""Returns a batch of (B, C, H, W) inputs as this epoch shows them, from that batch, its
+(B,) int64 indices and what draws; it writes no argument."""
+
+
+def _as_it_is(batch: Tensor, _: Tensor, __: torch.Generator) -> Tensor:
+    """Show the samples themselves."""
+    return batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """Where a fit runs, until when, and who is told.
+
+    Attributes:
+        device: holds network and data.
+        precision: ``bf16`` multiplies in bfloat16 and keeps the weights in fp32.
+        deadline: a ``time.monotonic()`` after which the fit gives up.
+        on_epoch: called after each epoch.
+        on_state: called at the start and after each epoch, while the weights in the
+            network go with the momenta; it writes neither.
+        augment: how a batch looks in this epoch.
+    """
+
+    device: torch.device
+    precision: Precision
+    deadline: float
+    on_epoch: Callable[[Epoch], None]
+    on_state: OnState = _untold
+    augment: Augment = _as_it_is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """One epoch of a fit, to be run again by itself.
+
+    Attributes:
+        schedule: of the whole fit.
+        number: of the epoch, from 1.
+        momenta: with which it starts, in the order of the parameters.
+    """
+
+    schedule: Schedule
+    number: int
+    momenta: Sequence[Tensor]
+
+    def generator(self, seed: int) -> torch.Generator:
+        """Return what draws this epoch's augmentation, whatever went before it."""
+        return torch.Generator().manual_seed((seed << 16) + self.number)
+
+
+@contextmanager
+def seeded_globals(seed: int) -> Iterator[None]:
+    """Seed torch's global generator for the block, and put it back afterwards.
+
+    Layer initialisation takes no generator; this is the only place that seeds.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def fit(
+    network: nn.Module,
+    inputs: Tensor,
+    labels: Tensor,
+    *,
+    schedule: Schedule,
+    generator: torch.Generator,
+    runtime: Runtime,
+) -> list[Epoch]:
+    """Train ``network`` in place and return what each epoch was like.
+
+    The one function that writes its argument. Equal arguments on the same CPU,
+    versions and thread count give bit-identical weights.
+
+    Args:
+        network: maps a batch of inputs to logits; parameters without gradient stay,
+            and so do the means and variances of a batch norm that has none.
+        inputs: (N, ...) uint8, fed as float32 in [0, 1], or float32, fed as it is.
+        labels: (N,) int64.
+        schedule: epochs, batch size and the one-cycle rate.
+        generator: on the CPU, shuffles.
+        runtime: device, precision, deadline, callback.
+
+    Raises:
+        InvalidSpecError: the deadline passed, or the loss is no longer finite.
+    """
+    parameters = _placed(network, runtime)
+    inputs, labels = inputs.to(runtime.device), labels.to(runtime.device)
+    momenta = [torch.zeros_like(parameter) for parameter in parameters]
+    runtime.on_state(0, momenta)
+    epochs = []
+    for number in range(1, schedule.epochs + 1):
+        segment = Segment(schedule=schedule, number=number, momenta=momenta)
+        order = torch.randperm(len(labels), generator=generator)
+        draws = segment.generator(generator.initial_seed())
+        shown = _Pass(inputs=inputs, labels=labels, order=order, draws=draws)
+        epoch = _learn(network, shown, segment=segment, runtime=runtime)
+        epochs.append(epoch)
+        runtime.on_epoch(epoch)
+        runtime.on_state(number, momenta)
+    return epochs
+
+
+def replay(
+    network: nn.Module,
+    inputs: Tensor,
+    labels: Tensor,
+    *,
+    segment: Segment,
+    generator: torch.Generator,
+    runtime: Runtime,
+) -> Epoch:
+    """Train ``network`` in place for one epoch of a fit, and return what it was like.
+
+    From the weights and momenta that the fit had there, the epoch ends with those
+    that the fit had next, bit for bit; ``runtime.on_state`` is told them.
+
+    Args:
+        network: with the weights at the start of the segment.
+        inputs: as for ``fit``.
+        labels: as for ``fit``.
+        segment: which epoch; its momenta are read, not written.
+        generator: as for ``fit``, and in the state it had there.
+        runtime: as for ``fit``.
+
+    Raises:
+        InvalidSpecError: as for ``fit``.
+    """
+    parameters = _placed(network, runtime)
+    inputs, labels = inputs.to(runtime.device), labels.to(runtime.device)
+    # as a fit makes them, strides included: where bits fall in a vector may matter
+    momenta = [torch.zeros_like(parameter) for parameter in parameters]
+    for momentum, found in zip(momenta, segment.momenta, strict=True):
+        momentum.copy_(found)
+    for _ in range(segment.number - 1):
+        torch.randperm(len(labels), generator=generator)
+    order = torch.randperm(len(labels), generator=generator)
+    segment = replace(segment, momenta=momenta)
+    draws = segment.generator(generator.initial_seed())
+    shown = _Pass(inputs=inputs, labels=labels, order=order, draws=draws)
+    epoch = _learn(network, shown, segment=segment, runtime=runtime)
+    runtime.on_state(segment.number, momenta)
+    return epoch
+
+
+def one_cycle(progress: float) -> float:
+    """Return the share of the peak learning rate at ``progress`` in [0, 1).
+
+    It rises linearly during WARM_UP and falls linearly to zero after it.
+
+    Source:
+        Smith, Topin, "Super-Convergence", arXiv:1708.07120.
+    """
+    if progress < WARM_UP:
+        return progress / WARM_UP
+    return (1 - progress) / (1 - WARM_UP)
+
+
+def _placed(network: nn.Module, runtime: Runtime) -> list[nn.Parameter]:
+    """Make ``network`` ready to learn, in place; return what of it will."""
+    keep_freed_memory()
+    network.to(runtime.device).to(memory_format=torch.channels_last).train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.train(module.weight.requires_grad)
+    return [p for p in network.parameters() if p.requires_grad]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pass:
+    """The training data as one epoch goes through them."""
+
+    inputs: Tensor
+    labels: Tensor
+    order: Tensor
+    draws: torch.Generator
+
+
+def _learn(
+    network: nn.Module, shown: _Pass, *, segment: Segment, runtime: Runtime
+) -> Epoch:
+    """Train ``network`` in place for one epoch; writes the momenta."""
+    schedule, labels = segment.schedule, shown.labels
+    batches = torch.split(shown.order.to(runtime.device), schedule.batch_size)
+    done, steps = (segment.number - 1) * len(batches), schedule.epochs * len(batches)
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    totals = torch.zeros(2, device=runtime.device)
+    for step, batch in enumerate(batches, start=done):
+        inputs = runtime.augment(shown.inputs[batch], batch, shown.draws)
+        totals += _gradients(network, inputs, labels[batch], runtime)
+        rate = schedule.peak_learning_rate * one_cycle(step / steps)
+        _descend(parameters, segment.momenta, rate=rate, schedule=schedule)
+    return _epoch(segment.number, totals / len(labels))
+
+
+def _gradients(
+    network: nn.Module, inputs: Tensor, labels: Tensor, runtime: Runtime
+) -> Tensor:
+    """Leave the gradients of one batch in the parameters of ``network``.
+
+    Returns:
+        (2,) float32, the batch's summed loss and right answers.
+    """
+    if time.monotonic() > runtime.deadline:
+        msg = "training did not end within max_seconds; allow more, or fewer epochs"
+        raise InvalidSpecError(msg)
+    with torch.autocast(
+        runtime.device.type, torch.bfloat16, enabled=runtime.precision == "bf16"
+    ):
+        logits = network(as_floats(inputs)).float()
+    loss = functional.cross_entropy(logits, labels)
+    torch.autograd.backward(loss)
+    right = (logits.detach().argmax(1) == labels).sum()
+    return torch.stack([loss.detach() * len(labels), right])
+
+
+@torch.no_grad()
+def _descend(
+    parameters: Iterable[nn.Parameter],
+    momenta: Iterable[Tensor],
+    *,
+    rate: float,
+    schedule: Schedule,
+) -> None:
+    """Take one step of SGD with Nesterov momentum and drop the gradients.
+
+    The arithmetic is ``torch.optim.SGD``'s. That class imports torch's compiler on its
+    first use: 2 s of processor time a job, as much as 15,000 images.
+    """
+    for parameter, momentum in zip(parameters, momenta, strict=True):
+        if parameter.grad is None:
+            continue
+        gradient = parameter.grad.add_(parameter, alpha=schedule.weight_decay)
+        momentum.mul_(schedule.momentum).add_(gradient)
+        parameter.sub_(gradient.add_(momentum, alpha=schedule.momentum), alpha=rate)
+        parameter.grad = None
+
+
+def _epoch(number: int, means: Tensor) -> Epoch:
+    if not means.isfinite().all():
+        msg = f"the loss is no longer finite in epoch {number}: lower the learning rate"
+        raise InvalidSpecError(msg)
+    loss, accuracy = means.tolist()
+    return Epoch(number=number, loss=loss, accuracy=accuracy)
