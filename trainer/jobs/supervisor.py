@@ -102,7 +102,8 @@ def run_child(
         "kind": kind_of(spec),
         "spec": spec.to_object(),
         "max_seconds": spec.max_seconds,
-        "results": str(child.results),
+        # the child stands in a folder of its own: a relative path leads elsewhere there
+        "results": str(child.results and child.results.absolute()),
     }
     run_order(order, folder=folder, hear=hear, tick=tick, child=child)
 

@@ -5,6 +5,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 
 from rich.progress import Progress, TaskID
 
@@ -31,7 +32,8 @@ class OrderBook:
     """What was ordered under which label, kept in a file that outlives a kill.
 
     ``builders`` holds the key that the user pinned for each trainer; ``drafts`` takes
-    one folder a label; ``provenances`` what their builders signed.
+    one folder a label; ``provenances`` what their builders signed; ``earlier`` the jobs
+    of a run that ended before this one, and took its workers with it.
     """
 
     zoo: ZooClient
@@ -39,20 +41,22 @@ class OrderBook:
     drafts: Path
     builders: dict[str, PublicKey]
     jobs: dict[str, str] = field(default_factory=dict)
+    earlier: set[str] = field(default_factory=set)
     orders: dict[str, Order] = field(default_factory=dict)
     provenances: dict[str, Provenance] = field(default_factory=dict)
+    _writing: Lock = field(default_factory=Lock, repr=False)
 
     def __post_init__(self) -> None:
         if self.path.exists():
             self.jobs = json.loads(self.path.read_bytes())
+            self.earlier = set(self.jobs.values())
 
     def place(self, label: str, order: Order) -> None:
         """Send ``order``, unless a job under ``label`` is good still."""
         self.orders[label] = order
         if label in self.jobs and self._is_good(self.jobs[label], order.spec):
             return
-        self.jobs[label] = self.zoo.submit(order.spec, trainer=order.trainer).id
-        write_whole(self.path, json.dumps(self.jobs).encode())
+        self._send(label, order)
 
     def wait_for(self, *labels: str) -> None:
         """Wait until the jobs under ``labels`` have succeeded, showing how they do.
@@ -84,6 +88,12 @@ class OrderBook:
         self.provenances[label] = open_provenance(provenance, role)
         return to
 
+    def _send(self, label: str, order: Order) -> None:
+        job = self.zoo.submit(order.spec, trainer=order.trainer)
+        with self._writing:
+            self.jobs[label] = job.id
+            write_whole(self.path, json.dumps(self.jobs).encode())
+
     def _is_good(self, job_id: str, spec: JobSpec) -> bool:
         try:
             job = self.zoo.job(job_id)
@@ -101,6 +111,11 @@ class OrderBook:
             elif event.type != "progress":
                 progress.update(bar, note=event.type)
         job = self.zoo.job(self.jobs[label])
+        if job.state == "failed" and job.id in self.earlier:
+            # each kill costs a job the attempt that its worker was at
+            self._send(label, self.orders[label])
+            self._follow(label, progress, bar)
+            return
         if job.state != "succeeded":
             msg = f"job {label} ({job.id}) {job.state}: {job.error or 'no reason told'}"
             raise ExpectationError(msg)

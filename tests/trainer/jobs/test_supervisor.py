@@ -47,6 +47,27 @@ def test_what_is_trained_inside_has_the_bits_of_what_is_trained_outside(
     assert inside.read_bytes() == weights_of(spec, scratch=tmp_path / "outside")
 
 
+def test_results_are_measured_wherever_their_folder_is_said_to_be(
+    tmp_path: Path, digits: LabelledImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(digits)  # or there is no MNIST on this machine
+    monkeypatch.chdir(tmp_path)
+    spec = TrainSpec(held_out=59_900, schedule=Schedule(epochs=1), checkpoints=False)
+    for folder in ("built", "measured"):
+        Path(folder).mkdir()
+    run_child("build", spec, folder=Path("built"), hear=_ignore, tick=nothing)
+    child = Child(results=Path("built") / attempt.RESULTS)
+    run_child(
+        "measure",
+        spec,
+        folder=Path("measured"),
+        hear=_ignore,
+        tick=nothing,
+        child=child,
+    )
+    assert (tmp_path / "measured" / attempt.MEASURED).exists()
+
+
 def test_a_child_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     spec = NoopSpec(seconds=60, max_seconds=1)
     with pytest.raises(AttemptError, match="max_seconds = 1") as caught:
