@@ -15,8 +15,8 @@ from model_zoo.cli.options import (
 from model_zoo.cli.output import emit, say
 from model_zoo.errors import LocalError
 from model_zoo.files import write_beside
-from model_zoo.interop.oms import OmsKey, key_hint
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
+from model_zoo.keys.p256 import P256Key, key_hint
 from model_zoo.keys.pem import read_pem
 
 PUBLIC_SUFFIX = ".pub.pem"
@@ -34,7 +34,7 @@ def generate(
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Make a signing key: PATH, encrypted, and its public half beside it."""
-    key = OmsKey.generate() if p256 else SigningKey.generate()
+    key = P256Key.generate() if p256 else SigningKey.generate()
     public_path = path.with_suffix(PUBLIC_SUFFIX)
     if os.path.lexists(public_path):
         msg = f"{public_path} exists already; choose another name"
@@ -71,9 +71,9 @@ def show(
     emit({"keyid": key.keyid, "public_key": key.to_pem()})
 
 
-def _public_of(key: SigningKey | OmsKey) -> tuple[str, str]:
+def _public_of(key: SigningKey | P256Key) -> tuple[str, str]:
     """Return a key's public half in PEM, and what it is called."""
-    if isinstance(key, OmsKey):
+    if isinstance(key, P256Key):
         pem = key.public_pem()
         return pem, key_hint(pem)
     return key.public.to_pem(), key.public.keyid

@@ -35,8 +35,8 @@ from model_zoo.client.publish import Author
 from model_zoo.errors import InvalidSpecError
 from model_zoo.files import write_beside
 from model_zoo.http.transport import Transport
-from model_zoo.interop.oms import key_hint
 from model_zoo.keys.ed25519 import PublicKey
+from model_zoo.keys.p256 import key_hint
 from model_zoo.names import ReleaseName
 from model_zoo.tuf.anchor import Anchor
 from model_zoo.tuf.ceremony import RoleKeys

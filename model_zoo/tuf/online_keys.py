@@ -13,8 +13,8 @@ from tuf.api.metadata import Metadata, Root, Targets
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import InvalidSpecError, LocalError, MalformedDocumentError
 from model_zoo.files import write_beside
-from model_zoo.interop.oms import OmsKey, public_pem
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
+from model_zoo.keys.p256 import P256Key, public_pem
 from model_zoo.keys.pem import OWNER_ONLY
 from model_zoo.tuf.ceremony import RoleKeys, new_root, new_targets
 from model_zoo.tuf.publisher_roles import target_file
@@ -167,7 +167,7 @@ def passphrase_of(folder: Path) -> bytes:
         raise LocalError(msg) from error
 
 
-def _make_keys(folder: Path) -> tuple[Mapping[str, PublicKey], OmsKey]:
+def _make_keys(folder: Path) -> tuple[Mapping[str, PublicKey], P256Key]:
     path = folder / PASSPHRASE_FILE
     path.touch(mode=OWNER_ONLY, exist_ok=False)
     passphrase = secrets.token_urlsafe(32).encode()
@@ -177,6 +177,6 @@ def _make_keys(folder: Path) -> tuple[Mapping[str, PublicKey], OmsKey]:
         key = SigningKey.generate()
         key.save(folder / f"{name}.pem", passphrase=passphrase)
         publics[name] = key.public
-    oms = OmsKey.generate()
+    oms = P256Key.generate()
     oms.save(folder / f"{OMS}.pem", passphrase=passphrase)
     return publics, oms

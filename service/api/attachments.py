@@ -28,12 +28,12 @@ def _release(publisher: str, model: str, version: str, parts: PartsHere) -> Rele
 ReleaseHere = Annotated[ReleaseRow, Depends(_release)]
 
 
-def oms_key(parts: PartsHere) -> oms.OmsKey:
+def oms_key(parts: PartsHere) -> oms.P256Key:
     """Return the key under which this service signs for other projects' verifiers."""
     return parts.trust.oms_key
 
 
-OmsKeyHere = Annotated[oms.OmsKey, Depends(oms_key)]
+OmsKeyHere = Annotated[oms.P256Key, Depends(oms_key)]
 
 
 @router.get(RELEASE + "/model.sig")

@@ -6,8 +6,8 @@ from sqlalchemy.orm import Session
 from tuf.api.metadata import Targets
 
 from model_zoo.errors import InvalidSpecError, MalformedDocumentError
-from model_zoo.interop.oms import public_pem
 from model_zoo.keys.ed25519 import PublicKey
+from model_zoo.keys.p256 import public_pem
 from model_zoo.tuf.online_keys import LOG, OMS, named_trusted_keys
 from model_zoo.tuf.roles import TRUSTED_KEYS
 from model_zoo.tuf.trusted_keys import TrustedKeys

@@ -15,8 +15,8 @@ from tuf.api.metadata import Root, Targets
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import LocalError
 from model_zoo.files import drafted_name
-from model_zoo.interop.oms import OmsKey
 from model_zoo.keys.ed25519 import SigningKey
+from model_zoo.keys.p256 import P256Key
 from model_zoo.tuf.ceremony import RoleKeys, require_role_signed, require_signed
 from model_zoo.tuf.online_keys import (
     KEYS_FILE,
@@ -66,7 +66,7 @@ class TrustKeys:
     timestamp_key: SigningKey = field(repr=False)
     log_key: SigningKey = field(repr=False)
     log_origin: str
-    oms_key: OmsKey = field(repr=False)
+    oms_key: P256Key = field(repr=False)
     targets_key: SigningKey | None = field(repr=False)
     folder: Path
     root: bytes
@@ -115,7 +115,7 @@ def open_keys(folder: Path, *, now: datetime) -> TrustKeys:
         timestamp_key=timestamp,
         log_key=log_key,
         log_origin=log_origin(pinned),
-        oms_key=OmsKey.load(folder / f"{OMS}.pem", passphrase=passphrase),
+        oms_key=P256Key.load(folder / f"{OMS}.pem", passphrase=passphrase),
         targets_key=_targets_key(folder, pinned.signed, passphrase=passphrase),
         folder=folder,
         root=root,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from model_zoo.client.zoo import ZooClient
-from model_zoo.interop.oms import OmsKey
+from model_zoo.keys.p256 import P256Key
 from model_zoo.statements.dsse import Envelope
 from model_zoo.tuf.anchor import Anchor
 from tests.interop.serving import FILES, Served
@@ -41,7 +41,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
                 url=url,
                 client=client,
                 root=anchor.root,
-                oms_key=OmsKey.load(trust / "oms.pem", passphrase=passphrase),
+                oms_key=P256Key.load(trust / "oms.pem", passphrase=passphrase),
             )
 
 

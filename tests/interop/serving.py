@@ -10,7 +10,7 @@ from urllib.error import HTTPError
 import httpx
 
 from model_zoo.client.zoo import ZooClient
-from model_zoo.interop.oms import OmsKey
+from model_zoo.keys.p256 import P256Key
 from tests.model_zoo.servers import answering, respond
 from tests.service.zoo import JSON, weights
 
@@ -25,7 +25,7 @@ class Served:
     url: str
     client: ZooClient
     root: bytes
-    oms_key: OmsKey
+    oms_key: P256Key
 
     def get(self, path: str) -> httpx.Response:
         """Return the answer to a question that anybody can ask."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model_zoo.interop.oms import OmsKey
+from model_zoo.keys.p256 import P256Key
 from model_zoo.statements.policy import Policy
 from tests.interop import peers
 from tests.interop.serving import FILES, Served
@@ -79,7 +79,7 @@ def test_it_rejects_other_files(change: str, told: str, release: Path) -> None:
 
 def test_it_rejects_our_bundle_under_another_key(release: Path) -> None:
     public = release.parent / "oms.pub.pem"
-    public.write_text(OmsKey.generate().public_pem())
+    public.write_text(P256Key.generate().public_pem())
     done = verify(release)
     assert done.returncode != 0
     assert "Key mismatch" in done.stdout + done.stderr

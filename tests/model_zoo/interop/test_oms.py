@@ -10,14 +10,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from model_zoo.errors import InvalidSpecError, LocalError, NotPermittedError
-from model_zoo.interop.oms import OmsKey, write_bundle
+from model_zoo.interop.oms import write_bundle
 from model_zoo.keys.ed25519 import SigningKey
+from model_zoo.keys.p256 import P256Key
 from model_zoo.names import ReleaseName
 from model_zoo.statements.dsse import pre_authentication_encoding
 from model_zoo.statements.intoto import ReleaseStatement
 from model_zoo.statements.manifest import FileEntry, Manifest
 
-KEY = OmsKey.generate()
+KEY = P256Key.generate()
 PASSPHRASE = b"twelve letters and more"
 WEIGHTS = FileEntry(name="model.safetensors", size_bytes=9, sha256="a" * 64)
 CONFIG = FileEntry(name="config.json", size_bytes=2, sha256="b" * 64)
@@ -45,7 +46,7 @@ def test_the_signature_is_p256_over_the_encoded_payload_and_nothing_else() -> No
     bundle = write_bundle(STATEMENT, key=KEY)
     verify(bundle, KEY.public_pem())
     with pytest.raises(InvalidSignature):
-        verify(bundle, OmsKey.generate().public_pem())
+        verify(bundle, P256Key.generate().public_pem())
     with pytest.raises(InvalidSignature):
         verify(bundle, KEY.public_pem(), payload=b"{}")
 
@@ -92,9 +93,9 @@ def test_a_saved_key_is_encrypted_owned_and_loaded_again(tmp_path: Path) -> None
     KEY.save(path, passphrase=PASSPHRASE)
     assert path.stat().st_mode & 0o777 == 0o600
     assert b"ENCRYPTED" in path.read_bytes()
-    assert OmsKey.load(path, passphrase=PASSPHRASE).public_pem() == KEY.public_pem()
+    assert P256Key.load(path, passphrase=PASSPHRASE).public_pem() == KEY.public_pem()
     with pytest.raises(NotPermittedError):
-        OmsKey.load(path, passphrase=b"not the passphrase")
+        P256Key.load(path, passphrase=b"not the passphrase")
     with pytest.raises(LocalError):
         KEY.save(path, passphrase=PASSPHRASE)
     with pytest.raises(InvalidSpecError):
@@ -106,17 +107,17 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     KEY.save(path, passphrase=PASSPHRASE)
     path.chmod(0o640)
     with pytest.raises(NotPermittedError, match="chmod 600"):
-        OmsKey.load(path, passphrase=PASSPHRASE)
+        P256Key.load(path, passphrase=PASSPHRASE)
 
 
 def test_a_key_of_another_kind_or_curve_is_refused(tmp_path: Path) -> None:
     SigningKey.generate().save(tmp_path / "ed25519.pem", passphrase=PASSPHRASE)
-    OmsKey(ec.generate_private_key(ec.SECP384R1())).save(
+    P256Key(ec.generate_private_key(ec.SECP384R1())).save(
         tmp_path / "p384.pem", passphrase=PASSPHRASE
     )
     for name in ("ed25519.pem", "p384.pem"):
         with pytest.raises(InvalidSpecError, match="P-256"):
-            OmsKey.load(tmp_path / name, passphrase=PASSPHRASE)
+            P256Key.load(tmp_path / name, passphrase=PASSPHRASE)
 
 
 def test_a_plain_key_file_is_refused(tmp_path: Path) -> None:
@@ -124,16 +125,16 @@ def test_a_plain_key_file_is_refused(tmp_path: Path) -> None:
     path.write_text("-----BEGIN PRIVATE KEY-----\n")
     path.chmod(0o600)
     with pytest.raises(NotPermittedError, match="encrypted"):
-        OmsKey.load(path, passphrase=PASSPHRASE)
+        P256Key.load(path, passphrase=PASSPHRASE)
     path.write_text(KEY.public_pem())
     with pytest.raises(InvalidSpecError, match="this is a public key"):
-        OmsKey.load(path, passphrase=PASSPHRASE)
+        P256Key.load(path, passphrase=PASSPHRASE)
     path.write_bytes(b"x" * 5000)
     with pytest.raises(InvalidSpecError, match="longer"):
-        OmsKey.load(path, passphrase=PASSPHRASE)
+        P256Key.load(path, passphrase=PASSPHRASE)
     with pytest.raises(LocalError):
-        OmsKey.load(tmp_path / "none.pem", passphrase=PASSPHRASE)
+        P256Key.load(tmp_path / "none.pem", passphrase=PASSPHRASE)
 
 
 def test_a_printed_key_shows_no_secret() -> None:
-    assert repr(KEY) == "OmsKey()"
+    assert repr(KEY) == "P256Key()"

@@ -13,8 +13,8 @@ from model_zoo.errors import (
     SplitViewError,
     VerificationError,
 )
-from model_zoo.interop.oms import OmsKey
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
+from model_zoo.keys.p256 import P256Key
 from model_zoo.transparency.client import MEMORY_NAME, LogTrust, gather_evidence
 from model_zoo.transparency.memory import LogMemory, opened
 from model_zoo.tuf.online_keys import (
@@ -157,7 +157,7 @@ def test_trusted_keys_are_the_ones_that_targets_name_or_none() -> None:
 
 
 def test_the_log_key_retires_and_the_bundles_key_is_struck_out() -> None:
-    first, second = (OmsKey.generate().public_pem() for _ in range(2))
+    first, second = (P256Key.generate().public_pem() for _ in range(2))
     before = TrustedKeys(
         log_origin=ORIGIN,
         log=(OLD.public.to_pem(),),

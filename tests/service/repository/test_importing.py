@@ -12,8 +12,8 @@ from tuf.api.metadata import Targets
 
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import ZooError
-from model_zoo.interop.oms import OmsKey
 from model_zoo.keys.ed25519 import SigningKey
+from model_zoo.keys.p256 import P256Key
 from model_zoo.transparency.tlog import LogEntry, SignedCheckpoint
 from model_zoo.tuf.ceremony import RoleKeys, delegate, next_targets
 from model_zoo.tuf.online_keys import list_trusted_keys, with_online_keys
@@ -25,7 +25,7 @@ from tests.service.roles import TARGETS_KEY, make_real_root
 from tests.service.zoo import ALICE, MALLORY, Clock, Zoo, assert_problem, open_zoo
 
 NOW = Clock().now
-NEW_LOG, NEW_OMS = SigningKey.generate(), OmsKey.generate()
+NEW_LOG, NEW_OMS = SigningKey.generate(), P256Key.generate()
 MALFORMED = "MalformedDocumentError"
 
 
@@ -51,7 +51,7 @@ class Folder:
     def trusted(self) -> TrustedKeys:
         return TrustedKeys.read((self.path / "trusted-keys.json").read_bytes())
 
-    def replace(self, log: SigningKey = NEW_LOG, oms: OmsKey = NEW_OMS) -> None:
+    def replace(self, log: SigningKey = NEW_LOG, oms: P256Key = NEW_OMS) -> None:
         for key, name in ((log, "log.pem"), (oms, "oms.pem")):
             (self.path / name).unlink()
             key.save(self.path / name, passphrase=self.passphrase)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from model_zoo.client.worker import WorkClient
 from model_zoo.client.zoo import ZooClient
 from model_zoo.errors import ExpectationError
 from model_zoo.statements.jobs import NoopSpec
-from model_zoo.client.worker import WorkClient
 from tests.model_zoo.releases import BUILDER
 from tests.model_zoo.servers import open_zoo
 from trainer.lab.orders import Order, OrderBook

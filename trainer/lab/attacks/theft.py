@@ -10,8 +10,9 @@ from tuf.api.metadata import Metadata, MetaFile, Snapshot, Targets, Timestamp
 
 from model_zoo.clock import Clock, system_clock
 from model_zoo.digests import sha256_bytes
-from model_zoo.interop.oms import OmsKey, write_bundle
+from model_zoo.interop.oms import write_bundle
 from model_zoo.keys.ed25519 import SigningKey
+from model_zoo.keys.p256 import P256Key
 from model_zoo.names import ReleaseName
 from model_zoo.statements.folder import BUNDLE_NAME, manifest_of
 from model_zoo.statements.intoto import ReleaseStatement, sign_release
@@ -40,7 +41,7 @@ class Thief:
 
     snapshot_key: SigningKey
     timestamp_key: SigningKey
-    oms_key: OmsKey
+    oms_key: P256Key
     upstream: Behaviour
 
     @classmethod
@@ -54,7 +55,7 @@ class Thief:
         return cls(
             snapshot_key=snapshot,
             timestamp_key=timestamp,
-            oms_key=OmsKey.load(keys / f"{OMS}.pem", passphrase=passphrase),
+            oms_key=P256Key.load(keys / f"{OMS}.pem", passphrase=passphrase),
             upstream=upstream,
         )
 
@@ -129,7 +130,7 @@ def forged(
     *,
     current: Metadata[Targets] | None,
     key: SigningKey,
-    oms_key: OmsKey,
+    oms_key: P256Key,
 ) -> ForgedRelease:
     """Return a next role in which the files in ``folder`` are a release, badly signed.
 
