@@ -116,9 +116,10 @@ class Policy(Demands):
             PolicyNotMetError: another one than those the policy names.
         """
         if self.publishers is not None and name.publisher not in self.publishers:
+            accepted = ", ".join(self.publishers) or "nobody: its publishers are none"
             msg = (
-                f"{name}: the policy accepts {', '.join(self.publishers)}; "
-                f"{name.publisher} is somebody else"
+                f"{name}: the policy accepts {accepted}; {name.publisher} is not "
+                "among them"
             )
             raise PolicyNotMetError(msg)
 

@@ -23,6 +23,7 @@ from model_zoo.folders import RESERVED_NAMES, entries
 from model_zoo.jobs import MAX_SPEC_BYTES
 from model_zoo.manifest import FileEntry, Manifest
 from model_zoo.names import check_name
+from model_zoo.text import OneLine
 from trainer import attempt
 from trainer.supervision import AttemptError
 
@@ -31,7 +32,7 @@ MAX_RESULT_BYTES = 16 << 30
 """Of all files together; a sparse file costs a child nothing, and its copy does."""
 READABLE_BY_ALL = 0o644
 
-Text = Annotated[str, Field(max_length=1000)]
+Text = Annotated[OneLine, Field(max_length=1000)]
 Number = Annotated[int, Field(gt=-(2**53), lt=2**53)]
 """As canonical JSON can spell it."""
 

@@ -275,6 +275,7 @@ LEFT: dict[str, Callable[[Path, Path], object]] = {
     "no facts": lambda it, _: (it / "facts.json").unlink(),
     "facts of another type": _facts('{"python": ["3.11"]}'),
     "facts that are a list": _facts("[]"),
+    "facts of two lines": _facts('{"python": "3.11\\nverified"}'),
     "facts with half a character": _facts('{"python": "\\ud800"}'),
     "facts with a number that JSON cannot spell": _facts(
         '{"threads": 1' + "0" * 40 + "}"
