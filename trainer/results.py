@@ -25,7 +25,7 @@ from model_zoo.manifest import FileEntry, Manifest
 from model_zoo.names import check_name
 from model_zoo.text import OneLine
 from trainer import attempt
-from trainer.supervision import AttemptError
+from trainer.supervision import AttemptError, require_room
 
 CHUNK_BYTES = 1 << 20
 MAX_RESULT_BYTES = 16 << 30
@@ -51,7 +51,7 @@ def take(folder: Path, to: Path, *, tick: Callable[[], None]) -> Manifest:
 
     Raises:
         AttemptError: it left no results, or something that is no plain file, or more
-            than MAX_RESULT_BYTES.
+            than MAX_RESULT_BYTES, or than there is room for.
         LocalError: the copy cannot be written.
     """
     results = folder / attempt.RESULTS
@@ -97,6 +97,7 @@ def _copy(
             digest.update(chunk)
             copy.write(chunk)
             tick()
+            require_room(target.parent)
     return FileEntry(name=target.name, size_bytes=size_bytes, sha256=digest.hexdigest())
 
 
