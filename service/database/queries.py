@@ -50,7 +50,7 @@ def complete_upload(session: Session, upload_id: str) -> UploadRow | None:
     return upload if upload is not None and upload.state == "complete" else None
 
 
-def unused_uploads() -> Select[tuple[UploadRow]]:
+def unused_uploads() -> Select[UploadRow]:
     """Return the question for the uploads that nothing refers to, newest first.
 
     A release, a draft, or a release that waits for a signature refers to one.

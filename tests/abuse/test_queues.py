@@ -11,6 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import event, select
 
+from model_zoo.canonical import JsonObject
 from service.api.uploads import MAX_CHECKS
 from service.database.tables import UploadRow
 from service.parts import Parts
@@ -266,7 +267,12 @@ def test_what_a_release_or_a_waiting_one_consists_of_makes_no_room(small: Zoo) -
     small.published("alice/digits@1", {"card.json": JSON})
     [published] = (row.id for row in stored_uploads(small))
     waiting = small.upload({"card.json": JSON})
-    body = {"upload": waiting, "envelope": {}, "provenance": None, "roles": {}}
+    body: JsonObject = {
+        "upload": waiting,
+        "envelope": {},
+        "provenance": None,
+        "roles": {},
+    }
     hold(
         small.app.state.parts,
         PendingChange(kind="release", name="alice/digits@2", body=body),

@@ -75,15 +75,19 @@ def described(dtype: str, shape: list[int], size_bytes: int) -> bytes:
     return struct.pack("<Q", len(header)) + header + bytes(size_bytes)
 
 
+def read_by_the_reference(data: bytes) -> None:
+    deserialize(data)  # type: ignore[no-untyped-call]  # safetensors' own
+
+
 def types_of_the_reference() -> list[str]:
     with pytest.raises(SafetensorError) as refused:
-        deserialize(described("none", [1], 1))
+        read_by_the_reference(described("none", [1], 1))
     return re.findall("`([A-Z0-9_]+)`", str(refused.value).partition("one of")[2])
 
 
 def is_read_by_the_reference(data: bytes) -> bool:
     try:
-        deserialize(data)
+        read_by_the_reference(data)
     except SafetensorError:
         return False
     return True
