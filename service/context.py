@@ -14,7 +14,7 @@ from service.database.engine import Database
 from service.database.migrate import upgrade
 from service.settings import Settings, is_loopback
 from service.storage.blobs import BlobStore, told_as_local_error
-from service.storage.data_dir import lock_data_dir
+from service.storage.data_dir import lock_data_dir, lock_keys
 from service.storage.high_water_mark import SERVED_FILE, HighWaterMark
 from service.storage.online_keys import TrustKeys, open_keys
 
@@ -23,7 +23,8 @@ from service.storage.online_keys import TrustKeys, open_keys
 class Parts:
     """An opened data folder: hold it as long as the service lives, then close it.
 
-    ``served`` is the newest state that a client may have seen.
+    ``served`` is the newest state that a client may have seen, ``locks`` are on the
+    folder of data and on that of keys.
     """
 
     settings: Settings
@@ -31,7 +32,7 @@ class Parts:
     blobs: BlobStore
     trust: TrustKeys
     served: HighWaterMark
-    lock: int
+    locks: tuple[int, ...]
 
     def now(self) -> datetime:
         """Return the present as the settings' clock has it."""
@@ -43,21 +44,22 @@ class Parts:
         return self.settings.data_dir / "uploads"
 
     def close(self) -> None:
-        """Let another service use the data folder."""
+        """Let another service use the data folder and the keys."""
         self.database.close()
-        os.close(self.lock)
+        for lock in self.locks:
+            os.close(lock)
 
 
 def open_parts(settings: Settings) -> Parts:
-    """Lock the data folder, bring its schema up to date and return the parts.
+    """Lock data and keys, bring the schema up to date and return the parts.
 
     Raises:
-        LocalError: the folder cannot be used: in use, unwritable or full.
+        LocalError: a folder cannot be used: in use, unwritable or full.
     """
     folder = settings.data_dir
     with ExitStack() as undone:
-        lock = lock_data_dir(folder)
-        undone.callback(os.close, lock)
+        data_lock = lock_data_dir(folder)
+        undone.callback(os.close, data_lock)
         with told_as_local_error(f"cannot use data folder {folder}"):
             (folder / "uploads").mkdir(exist_ok=True)
             (folder / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
@@ -73,6 +75,8 @@ def open_parts(settings: Settings) -> Parts:
             raise LocalError(msg)
         trust = open_keys(settings.trust_dir or folder / "trust", now=settings.clock())
         require_root_fits(trust, settings)
+        keys_lock = lock_keys(trust.folder)
+        undone.callback(os.close, keys_lock)
         served = HighWaterMark(trust.folder / SERVED_FILE)
         undone.pop_all()
     return Parts(
@@ -81,7 +85,7 @@ def open_parts(settings: Settings) -> Parts:
         blobs=BlobStore(folder / "blobs"),
         trust=trust,
         served=served,
-        lock=lock,
+        locks=(data_lock, keys_lock),
     )
 
 

@@ -15,7 +15,6 @@ from model_zoo.errors import (
     InvalidSpecError,
     LengthMismatchError,
     NotFoundError,
-    TransportError,
 )
 from model_zoo.formats.check import check_format
 from model_zoo.statements.manifest import FileEntry, Manifest
@@ -33,39 +32,39 @@ MISSING_SHOWN = 64
 def open_upload(parts: Parts, manifest: Manifest) -> UploadRow:
     """Declare the files that will come; return the new upload.
 
+    Where as many uploads wait to be used as may, the longest idle is forgotten.
+
     Raises:
         InvalidSpecError: together they are more than the service takes.
-        TransportError: too many uploads wait to be used.
     """
     limit = parts.settings.max_upload_bytes
     if manifest.size_bytes > limit:
         msg = f"{manifest.size_bytes} bytes declared, at most {limit} are taken"
         raise InvalidSpecError(msg)
-    _require_room(parts)
     upload = UploadRow(
         id=new_id(),
         state="open",
-        created_at=parts.now(),
+        active_at=parts.now(),
         files=[UploadFileRow(**file.to_object()) for file in manifest.files],
     )
     with told_as_local_error("cannot open an upload"):
         _folder(parts, upload.id).mkdir()
     with parts.database.writing() as session:
+        forgotten = _make_room(session, parts)
         session.add(upload)
+    for upload_id in forgotten:
+        shutil.rmtree(_folder(parts, upload_id), ignore_errors=True)
     return upload
 
 
-def _require_room(parts: Parts) -> None:
-    """Refuse to keep more uploads in wait; those that are forgotten count no more."""
-    since = parts.now() - parts.settings.upload_lifetime
-    with parts.database.reading() as session:
-        waiting = unused_uploads(session, since=since)
-    if waiting >= parts.settings.max_open_uploads:
-        msg = (
-            f"{waiting} uploads wait to be completed and published, as many as may: "
-            "publish or delete some, or try again later"
-        )
-        raise TransportError(msg)
+def _make_room(session: Session, parts: Parts) -> list[str]:
+    """Forget all unused uploads but the newest, so that there may be one more."""
+    idle = list(
+        session.scalars(unused_uploads().offset(parts.settings.max_open_uploads - 1))
+    )
+    for upload in idle:
+        session.delete(upload)
+    return [upload.id for upload in idle]
 
 
 def find_upload(parts: Parts, upload_id: str) -> UploadRow:
@@ -139,23 +138,26 @@ def missing_parts(parts: Parts, upload: UploadRow) -> dict[str, list[int]]:
 
 
 def part_slot(parts: Parts, upload_id: str, *, name: str, number: int) -> PartSlot:
-    """Return the place of a part that may still be sent.
+    """Return the place of a part that may still be sent; its upload is not idle.
 
     Raises:
         NotFoundError: no such upload, file or part.
         ConflictError: the upload is complete.
     """
-    upload = find_upload(parts, upload_id)
-    if upload.state != "open":
-        msg = f"upload {upload_id} is complete: its files cannot change any more"
-        raise ConflictError(msg)
-    file = next((file for file in upload.files if file.name == name), None)
-    if file is None:
-        msg = f"upload {upload_id} declares no file {name[:80]!a}"
-        raise NotFoundError(msg)
-    if not 0 <= number < part_count(parts, file.size_bytes):
-        msg = f"{file.name} has no part {number}"
-        raise NotFoundError(msg)
+    check_id(upload_id, what="upload")
+    with parts.database.writing() as session:
+        upload = _get(session, upload_id)
+        if upload.state != "open":
+            msg = f"upload {upload_id} is complete: its files cannot change any more"
+            raise ConflictError(msg)
+        file = next((file for file in upload.files if file.name == name), None)
+        if file is None:
+            msg = f"upload {upload_id} declares no file {name[:80]!a}"
+            raise NotFoundError(msg)
+        if not 0 <= number < part_count(parts, file.size_bytes):
+            msg = f"{file.name} has no part {number}"
+            raise NotFoundError(msg)
+        upload.active_at = parts.now()
     return _slot(parts, file, number)
 
 
@@ -185,7 +187,7 @@ def complete(parts: Parts, upload_id: str) -> UploadRow:
         return upload  # a second request, sent while the first was still at work
     with parts.database.writing() as session:
         upload = _get(session, upload_id)
-        upload.state = "complete"
+        upload.state, upload.active_at = "complete", parts.now()
     shutil.rmtree(_folder(parts, upload_id), ignore_errors=True)
     return upload
 
@@ -229,7 +231,7 @@ def _chunks(slots: Iterable[PartSlot]) -> Iterator[bytes]:
 def _get(session: Session, upload_id: str) -> UploadRow:
     upload = session.get(UploadRow, upload_id)
     if upload is None:
-        msg = f"no upload {upload_id}"
+        msg = f"no upload {upload_id}; one that lay idle makes room for newer ones"
         raise NotFoundError(msg)
     return upload
 
