@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Response
 
 from model_zoo.digests import sha256_bytes
 from model_zoo.interop import mlbom, oms
+from model_zoo.keys.p256 import P256Key
 from model_zoo.names import ReleaseName
 from model_zoo.statements.dsse import Envelope
 from model_zoo.statements.intoto import vouched_provenance, vouched_release
@@ -28,12 +29,12 @@ def _release(publisher: str, model: str, version: str, parts: PartsHere) -> Rele
 ReleaseHere = Annotated[ReleaseRow, Depends(_release)]
 
 
-def oms_key(parts: PartsHere) -> oms.P256Key:
+def oms_key(parts: PartsHere) -> P256Key:
     """Return the key under which this service signs for other projects' verifiers."""
     return parts.trust.oms_key
 
 
-OmsKeyHere = Annotated[oms.P256Key, Depends(oms_key)]
+OmsKeyHere = Annotated[P256Key, Depends(oms_key)]
 
 
 @router.get(RELEASE + "/model.sig")
