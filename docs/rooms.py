@@ -25,7 +25,7 @@ STARTS = {
 }
 """Modules of a package's root that import from its rooms; all others are the ground,
 but for ``service.context``, which has rooms above and below it."""
-FLOOR_HEIGHT, PACKAGE_WIDTH, BOX_HEIGHT = 1.0, 10.0, 0.5
+FLOOR_HEIGHT, PACKAGE_WIDTH, BOX_HEIGHT = 1.0, 10.0, 0.34
 
 Arrows = Mapping[str, frozenset[str]]
 
