@@ -25,6 +25,7 @@ STARTS = {
 }
 """Modules of a package's root that import from its rooms; all others are the ground,
 but for ``service.context``, which has rooms above and below it."""
+ARROW_COLOR = "#8895a3"
 FLOOR_HEIGHT, PACKAGE_WIDTH, BOX_HEIGHT = 1.0, 10.0, 0.34
 
 Arrows = Mapping[str, frozenset[str]]
@@ -122,7 +123,7 @@ def draw(axes: Axes, package: str) -> None:
                 "",
                 xy=(to_x, to_y + BOX_HEIGHT / 2),
                 xytext=(x, y - BOX_HEIGHT / 2),
-                arrowprops={"arrowstyle": "->", "color": "#8895a3", "lw": 0.9},
+                arrowprops={"arrowstyle": "->", "color": ARROW_COLOR, "lw": 0.9},
                 zorder=1,
             )
     axes.set_title(package, family="monospace", fontsize=12)
