@@ -20,7 +20,7 @@ from trainer.lab.actors.processes import WATCHDOG_SECONDS
 from trainer.lab.clients.naive import fetch
 from trainer.lab.clients.victim import page_shown
 
-CLIENTS = Path(__file__).parent / "clients"
+CLIENTS = Path(__file__).parent
 KEPT = frozenset({"PATH", "HOME", "LANG", "TMPDIR", "XDG_CACHE_HOME"})
 NOWHERE = "http://127.0.0.1:9"
 """The discard port: who would leave this machine through it fails."""
