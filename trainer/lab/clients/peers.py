@@ -1,7 +1,6 @@
 """Stock clients as victims: the real programs, each in an environment of its own."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -17,13 +16,11 @@ from trainer.jobs.attempt import MODEL
 from trainer.lab.actors.artefacts import hub_path
 from trainer.lab.actors.exchanges import Scene
 from trainer.lab.actors.processes import WATCHDOG_SECONDS
+from trainer.lab.clients.environments import environment, run_apart
 from trainer.lab.clients.naive import fetch
 from trainer.lab.clients.victim import page_shown
 
 CLIENTS = Path(__file__).parent
-KEPT = frozenset({"PATH", "HOME", "LANG", "TMPDIR", "XDG_CACHE_HOME"})
-NOWHERE = "http://127.0.0.1:9"
-"""The discard port: who would leave this machine through it fails."""
 NOTHING, FAILED = "nothing to verify", "verification failed"
 """What refusals are called that come without a type."""
 
@@ -65,7 +62,7 @@ def huggingface_hub(scene: Scene, folder: Path) -> Path:
         "revision": wanted.version,
         "file_name": MODEL,
     }
-    python = environment("huggingface_hub-2.4.0")
+    python = _python("huggingface_hub-2.4.0")
     return _answer(python, "huggingface", task, folder=folder)
 
 
@@ -84,7 +81,7 @@ def model_signing(scene: Scene, folder: Path) -> Path:
     fetch(f"{api}/model.sig", folder / "model.sig")
     key = folder / "oms.pub.pem"
     key.write_text(scene.oms_key)
-    program = environment("model_signing").parent / "model_signing"
+    program = _python("model_signing").parent / "model_signing"
     options = ["--signature", str(folder / "model.sig"), "--public_key", str(key)]
     done = _run([str(program), "verify", "key", str(release), *options], folder=folder)
     if done.returncode:
@@ -104,7 +101,7 @@ def python_tuf(scene: Scene, folder: Path) -> Path:
         "root": str(root),
         "target": f"{wanted.publisher}/{wanted.model}/{wanted.version}/{MODEL}",
     }
-    return _answer(environment("python-tuf"), "python_tuf", task, folder=folder)
+    return _answer(_python("python-tuf"), "python_tuf", task, folder=folder)
 
 
 PEERS: dict[str, Callable[[Scene, Path], Path]] = {
@@ -115,37 +112,14 @@ PEERS: dict[str, Callable[[Scene, Path], Path]] = {
 }
 
 
-def environment(name: str) -> Path:
-    """Return the interpreter of a peer's environment, made if it is not there.
-
-    Raises:
-        LocalError: it cannot be made.
-    """
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(home) / "verified-model-zoo" / "bench-peers" / name
-    python, done = folder / "bin" / "python", folder / "installed.txt"
-    wanted = "\n".join(REQUIREMENTS[name])
-    if done.exists() and done.read_text() == wanted:
-        return python
-    try:
-        _make(sys.executable, "-P", "-m", "venv", str(folder))
-        pip = (str(python), "-P", "-m", "pip")
-        _make(*pip, "install", "--quiet", *REQUIREMENTS[name])
-    except subprocess.CalledProcessError as error:
-        msg = f"cannot make the environment of {name}: {error.stderr[-2000:]}"
-        raise LocalError(msg) from error
-    done.write_text(wanted)
-    return python
-
-
 def make_environments() -> None:
     """Make every peer's environment, so that no victim has to wait for it."""
     for name in REQUIREMENTS:
-        environment(name)
+        _python(name)
 
 
-def _make(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603  our own words
+def _python(name: str) -> Path:
+    return environment(name, REQUIREMENTS[name])
 
 
 def _answer(python: Path, client: str, task: JsonObject, *, folder: Path) -> Path:
@@ -162,20 +136,4 @@ def _answer(python: Path, client: str, task: JsonObject, *, folder: Path) -> Pat
 
 
 def _run(command: Sequence[str], *, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a peer where it reaches loopback only, and none of our settings."""
-    proxies = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
-    try:
-        return subprocess.run(  # noqa: S603  our own words
-            command,
-            cwd=folder,
-            env={name: value for name, value in os.environ.items() if name in KEPT}
-            | dict.fromkeys(proxies, NOWHERE)
-            | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"},
-            capture_output=True,
-            text=True,
-            timeout=WATCHDOG_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        msg = f"{command[1]}: no end after {WATCHDOG_SECONDS:g} s"
-        raise LocalError(msg) from error
+    return run_apart(command, seconds=WATCHDOG_SECONDS, folder=folder)
