@@ -43,8 +43,7 @@ def issue(
         not_after=now + timedelta(days=days),
     )
     authority.cert_pem.write_to_path(files.authority)
-    for pem in server.cert_chain_pems:
-        pem.write_to_path(files.chain, append=True)
+    files.chain.write_bytes(b"".join(pem.bytes() for pem in server.cert_chain_pems))
     files.key.touch(mode=OWNER_ONLY)
     server.private_key_pem.write_to_path(files.key)
     return files

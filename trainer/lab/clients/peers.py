@@ -14,7 +14,7 @@ from model_zoo.http.responses import PublishedRelease
 from model_zoo.statements.intoto import vouched_release
 from trainer.jobs.attempt import MODEL
 from trainer.lab.actors.artefacts import hub_path
-from trainer.lab.actors.exchanges import Scene
+from trainer.lab.actors.exchanges import Exchange
 from trainer.lab.actors.processes import WATCHDOG_SECONDS
 from trainer.lab.clients.environments import environment, run_apart
 from trainer.lab.clients.naive import fetch
@@ -41,22 +41,22 @@ class PeerRefusedError(Exception):
         super().__init__(message)
 
 
-def torch_hub(scene: Scene, folder: Path) -> Path:
+def torch_hub(exchange: Exchange, folder: Path) -> Path:
     """Use torch.hub with the digest that stands on the model's page."""
-    path = hub_path(scene.wanted, page_shown(scene).sha256)
+    path = hub_path(exchange.wanted, page_shown(exchange).sha256)
     task = {
-        "url": scene.url + path,
+        "url": exchange.url + path,
         "folder": str(folder),
         "file_name": path.rpartition("/")[2],
     }
     return _answer(Path(sys.executable), "torch_hub", task, folder=folder)
 
 
-def huggingface_hub(scene: Scene, folder: Path) -> Path:
+def huggingface_hub(exchange: Exchange, folder: Path) -> Path:
     """Use huggingface_hub with the mirror as its endpoint."""
-    wanted = scene.wanted
+    wanted = exchange.wanted
     task = {
-        "url": scene.url,
+        "url": exchange.url,
         "folder": str(folder),
         "repository": f"{wanted.publisher}/{wanted.model}",
         "revision": wanted.version,
@@ -66,11 +66,11 @@ def huggingface_hub(scene: Scene, folder: Path) -> Path:
     return _answer(python, "huggingface", task, folder=folder)
 
 
-def model_signing(scene: Scene, folder: Path) -> Path:
+def model_signing(exchange: Exchange, folder: Path) -> Path:
     """Download the files as one does by hand; let OpenSSF's verifier look at them."""
-    wanted, release = scene.wanted, folder / "release"
+    wanted, release = exchange.wanted, folder / "release"
     release.mkdir()
-    api = f"{scene.url}/api/v1/models/{wanted.path}/releases/{wanted.version}"
+    api = f"{exchange.url}/api/v1/models/{wanted.path}/releases/{wanted.version}"
     with httpx.Client(timeout=WATCHDOG_SECONDS, trust_env=False) as http:
         told = http.get(api)
     if told.is_error:
@@ -80,7 +80,7 @@ def model_signing(scene: Scene, folder: Path) -> Path:
         fetch(f"{api}/files/{file.name}", release / file.name)
     fetch(f"{api}/model.sig", folder / "model.sig")
     key = folder / "oms.pub.pem"
-    key.write_text(scene.oms_key)
+    key.write_text(exchange.oms_key)
     program = _python("model_signing").parent / "model_signing"
     options = ["--signature", str(folder / "model.sig"), "--public_key", str(key)]
     done = _run([str(program), "verify", "key", str(release), *options], folder=folder)
@@ -89,14 +89,14 @@ def model_signing(scene: Scene, folder: Path) -> Path:
     return release / MODEL
 
 
-def python_tuf(scene: Scene, folder: Path) -> Path:
+def python_tuf(exchange: Exchange, folder: Path) -> Path:
     """Use python-tuf with the zoo's root pinned, and nothing of ours."""
-    wanted, root = scene.wanted, folder / "root.json"
-    root.write_bytes(scene.root)
+    wanted, root = exchange.wanted, folder / "root.json"
+    root.write_bytes(exchange.root)
     task = {
-        "url": scene.url,
-        "visited": list(scene.visited),
-        "now": scene.clock().isoformat(),
+        "url": exchange.url,
+        "visited": list(exchange.visited),
+        "now": exchange.clock().isoformat(),
         "folder": str(folder),
         "root": str(root),
         "target": f"{wanted.publisher}/{wanted.model}/{wanted.version}/{MODEL}",
@@ -104,7 +104,7 @@ def python_tuf(scene: Scene, folder: Path) -> Path:
     return _answer(_python("python-tuf"), "python_tuf", task, folder=folder)
 
 
-PEERS: dict[str, Callable[[Scene, Path], Path]] = {
+PEERS: dict[str, Callable[[Exchange, Path], Path]] = {
     "torch.hub": torch_hub,
     "huggingface_hub": huggingface_hub,
     "model_signing": model_signing,
