@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from model_zoo.canonical import JsonObject, canonical_json, parse_object
 from model_zoo.documents import Document
@@ -57,6 +57,12 @@ class ReleaseStatement:
     manifest: Manifest
 
 
+def _spellable(spec: JsonObject) -> JsonObject:
+    """Return a spec that can be compared and hashed, as its canonical form is."""
+    canonical_json(spec)
+    return spec
+
+
 class Provenance(Document):
     """These files came of this spec, from these inputs, in this environment.
 
@@ -70,7 +76,7 @@ class Provenance(Document):
 
     subjects: Annotated[dict[str, Digest], Field(min_length=1, max_length=256)]
     kind: str
-    spec: dict[str, Any]
+    spec: Annotated[dict[str, Any], AfterValidator(_spellable)]
     inputs: dict[str, Digest]
     code: Digest
     environment: dict[str, str | int]
