@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tuf.api.metadata import Timestamp
 
-from model_zoo.canonical import parse_object
+from model_zoo.canonical import MAX_DEPTH, parse_object
 from model_zoo.client.lockfile import read_lock
 from model_zoo.errors import InvalidSpecError, MalformedDocumentError, VerificationError
 from model_zoo.http.server import Server
@@ -126,6 +126,21 @@ def test_a_role_of_unbounded_values_is_refused_though_signed(
     change(repository)
     repository.publish("alice")
     with pytest.raises(MalformedDocumentError, match=r"unknown fields|a version above"):
+        look(repository, tmp_path)
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 300])
+def test_a_role_nested_too_deep_is_refused_though_signed(
+    depth: int, tmp_path: Path
+) -> None:
+    repository = good_repository()
+    repository.next("alice")
+    deep: list[object] = []
+    for _ in range(depth):
+        deep = [deep]
+    repository.roles["alice"].signed.unrecognized_fields["x"] = deep
+    repository.publish("alice")
+    with pytest.raises(MalformedDocumentError, match="nested"):
         look(repository, tmp_path)
 
 
