@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from starlette.types import Message
 
 from service.api.uploads import MAX_CHECKS
 from service.context import Parts
+from service.database.identifiers import new_id
 from service.database.tables import UploadRow
+from service.jobs.streams import EventStreams, TooManyStreamsError
 from service.uploads.sessions import MISSING_SHOWN, complete
 from tests.abuse.test_connections import PATIENCE_SECONDS, Served, served, wait_until
 from tests.service.zoo import (
@@ -200,6 +202,45 @@ def test_a_stream_in_which_nothing_happens_is_kept_alive(
             assert next(lines) == "event: queued"
             while next(lines) != ": ping":
                 pass
+
+
+def test_what_one_visitor_may_take_is_bounded_unless_the_operator_says_more(
+    tmp_path: Path,
+) -> None:
+    with open_zoo(tmp_path / "zoo") as zoo:
+        zoo.bind()
+        settings = zoo.app.state.parts.settings
+        assert settings.max_connections == 1000
+        jobs = [zoo.submit()["id"] for _ in range(5)]
+        assert asyncio.run(places(zoo, jobs)) == [64, 64, 64, 64, 0]
+
+        waiting_for(zoo, 999)
+        body = {"files": entries({"card.json": JSON})}
+        assert zoo.post("/uploads", body).status_code == 201
+        assert_problem(zoo.post("/uploads", body), 503, "TransportError")
+
+
+async def places(zoo: Zoo, jobs: list[str]) -> list[int]:
+    """Take all the places for streams that there are; return how many of each job."""
+    streams: EventStreams = zoo.app.state.streams
+    taken = dict.fromkeys(jobs, 0)
+    with ExitStack() as held:
+        for job in jobs:
+            with suppress(TooManyStreamsError):
+                for _ in range(1000):
+                    held.enter_context(streams.place(job))
+                    taken[job] += 1
+    return list(taken.values())
+
+
+def waiting_for(zoo: Zoo, count: int) -> None:
+    """Have so many uploads wait to be completed."""
+    parts: Parts = zoo.app.state.parts
+    with parts.database.writing() as session:
+        session.add_all(
+            UploadRow(id=new_id(), state="open", created_at=parts.now(), files=[])
+            for _ in range(count)
+        )
 
 
 @pytest.mark.parametrize("ahead", [0, 5])
