@@ -321,19 +321,31 @@ SPELLED = st.builds(lambda value: json.dumps(value).encode(), json_values)
 
 def mutated(document: Any) -> st.SearchStrategy[bytes]:  # noqa: ANN401
     """Return the document with one value of it replaced by any other."""
-    paths = list(_paths(document))
+    return st.builds(
+        lambda path, value: json.dumps(replaced(document, path, value)).encode(),
+        st.sampled_from(list(_paths(document))),
+        st.sampled_from(ODD) | json_values,
+    )
 
-    def change(path: tuple[Any, ...], value: object) -> bytes:
-        copy = json.loads(json.dumps(document))
-        if not path:
-            return json.dumps(value).encode()
-        holder = copy
-        for step in path[:-1]:
-            holder = holder[step]
-        holder[path[-1]] = value
-        return json.dumps(copy).encode()
 
-    return st.builds(change, st.sampled_from(paths), st.sampled_from(ODD) | json_values)
+def replaced(document: Any, path: tuple[Any, ...], value: object) -> Any:  # noqa: ANN401
+    """Return a copy of the document with another value at ``path``."""
+    if not path:
+        return value
+    copy = holder = json.loads(json.dumps(document))
+    for step in path[:-1]:
+        holder = holder[step]
+    holder[path[-1]] = value
+    return copy
+
+
+def each_odd(document: Any) -> list[bytes]:  # noqa: ANN401
+    """Return the document with each of ODD in each of its places."""
+    return [
+        json.dumps(replaced(document, path, value)).encode()
+        for path in _paths(document)
+        for value in ODD
+    ]
 
 
 def _paths(document: Any, path: tuple[Any, ...] = ()) -> Any:  # noqa: ANN401
@@ -446,8 +458,7 @@ def test_the_documents_that_are_changed_here_are_good_ones() -> None:
         checked(json.dumps(role).encode())
 
 
-@given(mutated(statement(RELEASE_TYPE, RELEASE)))
-def test_any_signed_payload_is_a_release_or_refused(payload: bytes) -> None:
+def read_release(payload: bytes) -> None:
     envelope = Envelope.sign(payload, payload_type=PAYLOAD_TYPE, keys=[ALICE])
     try:
         opened = open_release(envelope, ROLE)
@@ -457,14 +468,30 @@ def test_any_signed_payload_is_a_release_or_refused(payload: bytes) -> None:
     assert opened.manifest.digest()
 
 
-@given(mutated(statement(PROVENANCE_TYPE, BUILD)))
-def test_any_signed_payload_is_provenance_or_refused(payload: bytes) -> None:
+def read_provenance(payload: bytes) -> None:
     envelope = Envelope.sign(payload, payload_type=PAYLOAD_TYPE, keys=[BUILDER])
     try:
         made = open_provenance(envelope, Role("builder", (BUILDER.public,)))
     except VerificationError:
         return
     made.is_of(NoopSpec())
+
+
+@given(mutated(statement(RELEASE_TYPE, RELEASE)))
+def test_any_signed_payload_is_a_release_or_refused(payload: bytes) -> None:
+    read_release(payload)
+
+
+@given(mutated(statement(PROVENANCE_TYPE, BUILD)))
+def test_any_signed_payload_is_provenance_or_refused(payload: bytes) -> None:
+    read_provenance(payload)
+
+
+def test_each_odd_value_in_each_place_is_read_or_refused() -> None:
+    for payload in each_odd(statement(RELEASE_TYPE, RELEASE)):
+        read_release(payload)
+    for payload in each_odd(statement(PROVENANCE_TYPE, BUILD)):
+        read_provenance(payload)
 
 
 @given(SPELLED)
