@@ -11,6 +11,17 @@ import rfc8785
 JsonObject = dict[str, Any]
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_CONSTANTS = re.compile(rb"NaN|Infinity")
+_LARGE = re.compile(
+    rb"(?<![0-9.eE])(?<![eE][-+])"
+    rb"(?:[0-9]{16}[0-9]*+(?:\.[0-9]++)?+(?:[eE][-+]?+[0-9]++)?+"
+    rb"|[0-9]++(?:\.[0-9]++)?+[eE]\+?+[0-9]++)"
+)
+"""Numbers that may reach 2**53: with so many digits, or an exponent above zero."""
+_INEXACT = 2.0**53
+"""From here on readers round integers."""
+_EXPONENT_FROM = 1e21
+"""From here on RFC 8785 spells a float with an exponent, and below as an integer."""
 MAX_DEPTH = 32
 """Deeper nesting than any document of ours needs; Python recurses on more."""
 
@@ -54,7 +65,7 @@ def parse_object(data: bytes, *, limit_bytes: int) -> JsonObject:
     if len(data) > limit_bytes:
         msg = f"{len(data)} bytes of JSON where at most {limit_bytes} are read"
         raise ValueError(msg)
-    require_shallow(data, max_depth=MAX_DEPTH)
+    _without_strings(data, max_depth=MAX_DEPTH)
     value = json.loads(
         data.decode("utf-8"),
         object_pairs_hook=_unique_names,
@@ -62,18 +73,42 @@ def parse_object(data: bytes, *, limit_bytes: int) -> JsonObject:
         parse_float=_finite,
     )
     if _SURROGATE.search(data):
-        json.dumps(value, ensure_ascii=False).encode("utf-8")  # refuses half a pair
+        _require_whole_pairs(value)
     if not isinstance(value, dict):
         msg = f"expected a JSON object, found {type(value).__name__}"
         raise ValueError(msg)  # noqa: TRY004  a reader of bytes raises one kind
     return value
 
 
-def require_shallow(data: bytes, *, max_depth: int) -> None:
-    """Accept UTF-8 that no JSON parser follows deeper than ``max_depth`` levels.
+def require_spellable(data: bytes, *, max_depth: int) -> None:
+    """Accept JSON that is shallow and has a canonical form, which reads back the same.
 
-    Only brackets are counted, without recursion: what is no JSON may pass, and the
-    parser refuses it where it stops being one.
+    Tokens are looked at, without recursion: what is no JSON may pass, and the parser
+    refuses it where it stops being one.
+
+    Raises:
+        ValueError: not UTF-8, nested deeper than ``max_depth`` levels, half a surrogate
+            pair, a NaN, an infinity, or a number whose canonical form is an integer
+            that JSON readers would round.
+    """
+    bare = _without_strings(data, max_depth=max_depth)
+    if _CONSTANTS.search(bare):
+        msg = "NaN and infinity have no canonical JSON"
+        raise ValueError(msg)
+    for number in set(_LARGE.findall(bare)):
+        value = float(number)
+        is_integer = number.isdigit() or value < _EXPONENT_FROM
+        if math.isinf(value) or (is_integer and value >= _INEXACT):
+            msg = f"{number[:20].decode()} has no canonical JSON: readers would round"
+            raise ValueError(msg)
+    if _SURROGATE.search(data):
+        _require_whole_pairs(json.loads(data))
+
+
+def _without_strings(data: bytes, *, max_depth: int) -> bytes:
+    """Return UTF-8 that no JSON parser follows deeper than ``max_depth``, bare of text.
+
+    Only brackets are counted, without recursion.
 
     Raises:
         ValueError: nested deeper, or in another encoding.
@@ -86,10 +121,20 @@ def require_shallow(data: bytes, *, max_depth: int) -> None:
     if b"\0" in data:  # UTF-16 and UTF-32, in which a letter can look like a quote
         msg = "expected JSON in UTF-8: a NUL byte"
         raise ValueError(msg)
-    brackets = _STRINGS.sub(b"", data).translate(None, _NO_BRACKETS)
+    bare = _STRINGS.sub(b"", data)
+    brackets = bare.translate(None, _NO_BRACKETS)
     if max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > max_depth:
         msg = f"JSON nested deeper than {max_depth} levels"
         raise ValueError(msg)
+    return bare
+
+
+def _require_whole_pairs(value: object) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        msg = f"half a surrogate pair has no canonical JSON: {error}"
+        raise ValueError(msg) from error
 
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> JsonObject:

@@ -67,6 +67,12 @@ class ReleaseStatement:
     manifest: Manifest
 
 
+def _spellable(spec: JsonObject) -> JsonObject:
+    """Return a spec that can be compared and hashed, as its canonical form is."""
+    canonical_json(spec)
+    return spec
+
+
 class Provenance(Document):
     """These files came of this spec, from these inputs, in this environment.
 
@@ -81,7 +87,7 @@ class Provenance(Document):
 
     subjects: Annotated[dict[OneLine, Digest], Field(min_length=1, max_length=256)]
     kind: OneLine
-    spec: dict[str, Any]
+    spec: Annotated[dict[str, Any], AfterValidator(_spellable)]
     inputs: dict[OneLine, Digest]
     code: Digest
     environment: dict[OneLine, OneLine | int]

@@ -37,7 +37,7 @@ def tell_ready(request: Request, response: Response, parts: PartsHere) -> ReadyO
             dying = expiring(session, now=parts.now())
     except SQLAlchemyError:
         database = False
-    except (ZooError, ValueError):  # there is metadata that nobody can read
+    except (ZooError, ValueError, KeyError, TypeError):  # metadata nobody can read
         fresh = False
     stopping = [it for it in dying if it.stops_everybody]
     fresh = fresh and all(it.expires > parts.now() for it in stopping)

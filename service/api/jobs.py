@@ -1,18 +1,20 @@
 """Jobs: what users ask for, watch and cancel, and the drafts they end in."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from http import HTTPStatus
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header, Request, Response
-from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi.responses import StreamingResponse
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.exceptions import HTTPException
 
 from model_zoo.names import check_name
 from model_zoo.statements.jobs import parse_spec
 from service.api.schemas import DraftOut, JobIn, JobOut, JobsOut
-from service.database.tables import JobRow
+from service.database.tables import EventRow, JobRow
 from service.http.dependencies import PartsHere, StreamsHere
 from service.http.files import file_response
 from service.jobs.queue import cancel, find_draft, find_job, jobs, submit
@@ -23,7 +25,20 @@ MAX_EVENT_ID = 2**31 - 1
 """What the column of event numbers can hold."""
 RETRY_SECONDS = 5
 """When to try again where every stream is taken."""
+EVENT_SCHEMA = {
+    "type": "object",
+    "properties": {
+        **{name: {"type": "string"} for name in ("data", "event", "id")},
+        "retry": {"type": "integer", "minimum": 0},
+    },
+}
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events; FastAPI's own kind fails when a client leaves early."""
+
+    media_type = "text/event-stream"
 
 
 @router.post("/jobs", status_code=HTTPStatus.ACCEPTED)
@@ -81,17 +96,29 @@ async def _place(
 
 @router.get(
     "/jobs/{job_id}/events",
-    response_class=EventSourceResponse,
+    response_class=EventStream,
+    responses={
+        200: {"content": {EventStream.media_type: {"itemSchema": EVENT_SCHEMA}}}
+    },
     dependencies=[Depends(_place)],
 )
 async def watch_job(
     job_id: str,
     streams: StreamsHere,
     last_event_id: Annotated[int, Header(ge=0, le=MAX_EVENT_ID)] = 0,
-) -> AsyncIterator[ServerSentEvent]:
+) -> EventStream:
     """Stream what happens to a job, from the event after Last-Event-ID to the last."""
-    async for event in streams.follow(job_id, last_event_id):
-        yield ServerSentEvent(data=event.data, event=event.type, id=str(event.sequence))
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return EventStream(_spelled(streams.follow(job_id, last_event_id)), headers=headers)
+
+
+async def _spelled(events: AsyncIterator[EventRow | None]) -> AsyncIterator[bytes]:
+    async for event in events:
+        if event is None:
+            yield KEEPALIVE_COMMENT
+        else:
+            data, number = json.dumps(event.data), str(event.sequence)
+            yield format_sse_event(data_str=data, event=event.type, id=number)
 
 
 @router.get("/jobs/{job_id}/draft")

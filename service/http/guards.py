@@ -17,7 +17,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from model_zoo.canonical import require_shallow
+from model_zoo.canonical import require_spellable
 from service.http.errors import Problem, refusal
 from service.settings import Settings
 
@@ -116,7 +116,7 @@ def _bounded(receive: Receive, limit: int) -> Receive:
 
 
 def _shallow(receive: Receive) -> Receive:
-    """Return ``receive`` that refuses a body of JSON nested too deep.
+    """Return ``receive`` that refuses JSON nested too deep or without canonical form.
 
     It is refused before the route parses it: what is kept can always be told again.
     """
@@ -127,7 +127,7 @@ def _shallow(receive: Receive) -> Receive:
         pieces.append(message.get("body", b""))
         if message["type"] == "http.request" and not message.get("more_body"):
             try:
-                require_shallow(b"".join(pieces), max_depth=MAX_BODY_DEPTH)
+                require_spellable(b"".join(pieces), max_depth=MAX_BODY_DEPTH)
             except ValueError as error:
                 raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from error
             pieces.clear()

@@ -17,6 +17,9 @@ from service.jobs.events import ENDINGS, events_after
 
 log = logging.getLogger(__name__)
 
+QUIET_SECONDS = 15.0
+"""Proxies take a connection for dead that says nothing for much longer."""
+
 
 class TooManyStreamsError(Exception):
     """The job, or the service, has as many streams as it may."""
@@ -77,8 +80,8 @@ class EventStreams:
             self._poller.cancel()
             self._poller = None
 
-    async def follow(self, job_id: str, after: int) -> AsyncIterator[EventRow]:
-        """Yield the job's events after number ``after``, to its last.
+    async def follow(self, job_id: str, after: int) -> AsyncIterator[EventRow | None]:
+        """Yield the job's events after number ``after``, to its last; None when quiet.
 
         Whoever has seen the last is told no more: a browser asks again when a stream
         ends, and would hold a place for ever. The caller holds a place.
@@ -93,7 +96,10 @@ class EventStreams:
             while topic.last_event <= after:
                 if topic.has_ended:
                     return
-                await topic.changed.wait()
+                try:
+                    await asyncio.wait_for(topic.changed.wait(), QUIET_SECONDS)
+                except TimeoutError:
+                    yield None
 
     async def _read(self, topic: _Topic, job_id: str, after: int) -> list[EventRow]:
         """Return the next events, read once for all who wait for the same."""

@@ -132,20 +132,39 @@ def test_a_daemon_that_swaps_the_weights_swaps_none_that_are_signed(
     assert (to / "model.safetensors").read_bytes().endswith(b"\x01" * 8)
 
 
-def test_a_measurement_is_never_the_childs_own(
-    scene: Scene, worker: Worker, tmp_path: Path
-) -> None:
-    model = tmp_path / "untrained.safetensors"
-    model.write_bytes(to_bytes(NETWORKS["badnets-cnn"](10)))
-    model.chmod(0o644)
-    hostile = hostile_child(
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A network that knows nothing."""
+    path = tmp_path / "untrained.safetensors"
+    path.write_bytes(to_bytes(NETWORKS["badnets-cnn"](10)))
+    path.chmod(0o644)
+    return path
+
+
+def forging(worker: Worker, model: Path) -> Worker:
+    """Return a worker whose child says everywhere that ``model`` knows everything."""
+    child = hostile_child(
         "forge_measure",
         {"model": str(model)},
         user=worker.child.user,
         readable=(model,),
     )
+    return replace(worker, child=child)
+
+
+def test_a_job_that_is_not_measured_shows_no_measurement(
+    scene: Scene, worker: Worker, model: Path
+) -> None:
+    job = done(scene, forging(worker, model), NoopSpec())
+    assert job.state == "succeeded", job
+    assert job.measured_evaluation is None
+
+
+def test_a_measurement_is_never_the_childs_own(
+    scene: Scene, worker: Worker, model: Path, tmp_path: Path
+) -> None:
     spec = TrainSpec(checkpoints=False)
-    job = done(scene, replace(worker, child=hostile), spec)
+    job = done(scene, forging(worker, model), spec)
     assert job.state == "succeeded", job
     envelope = scene.client.fetch_draft(
         job.id, builder=scene.builder.public, spec=spec, to=tmp_path / "draft"

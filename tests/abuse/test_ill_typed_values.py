@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Callable
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tuf.api.metadata import Timestamp
 
-from model_zoo.canonical import parse_object
+from model_zoo.canonical import MAX_DEPTH, parse_object
 from model_zoo.client.lockfile import read_lock
 from model_zoo.errors import InvalidSpecError, MalformedDocumentError, VerificationError
 from model_zoo.http.server import Server
@@ -25,7 +26,7 @@ from model_zoo.statements.intoto import (
     open_provenance,
     open_release,
 )
-from model_zoo.statements.jobs import parse_spec
+from model_zoo.statements.jobs import NoopSpec, parse_spec
 from model_zoo.statements.policy import Policy, read_policy
 from model_zoo.statements.release_json import parse_bundle
 from model_zoo.tuf.evidence import Evidence, signed_at_of, verify
@@ -126,6 +127,21 @@ def test_a_role_of_unbounded_values_is_refused_though_signed(
     change(repository)
     repository.publish("alice")
     with pytest.raises(MalformedDocumentError, match=r"unknown fields|a version above"):
+        look(repository, tmp_path)
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 300])
+def test_a_role_nested_too_deep_is_refused_though_signed(
+    depth: int, tmp_path: Path
+) -> None:
+    repository = good_repository()
+    repository.next("alice")
+    deep: list[object] = []
+    for _ in range(depth):
+        deep = [deep]
+    repository.roles["alice"].signed.unrecognized_fields["x"] = deep
+    repository.publish("alice")
+    with pytest.raises(MalformedDocumentError, match="nested"):
         look(repository, tmp_path)
 
 
@@ -293,24 +309,43 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner),
     max_leaves=8,
 )
+ODD = [
+    *(None, True, -1, 1.5, 2**53, 2**63, 10**30, 1e16, 1e300, float("nan")),
+    *("", "x", "a\nb", "\0", "\u202e", "\ud800", "x" * 70_000, "\u0665"),
+    *("2026-11-30T00:00:00", "0000-00-00T00:00:00Z", "9999-12-31T23:59:59+99:99"),
+    *([], {}, [[]], [0, 2**48, 2**48], {"x": 1e16}, {"": {}}),
+]
+"""Values in a place where a program of honest people has another."""
 SPELLED = st.builds(lambda value: json.dumps(value).encode(), json_values)
 
 
 def mutated(document: Any) -> st.SearchStrategy[bytes]:  # noqa: ANN401
     """Return the document with one value of it replaced by any other."""
-    paths = list(_paths(document))
+    return st.builds(
+        lambda path, value: json.dumps(replaced(document, path, value)).encode(),
+        st.sampled_from(list(_paths(document))),
+        st.sampled_from(ODD) | json_values,
+    )
 
-    def change(path: tuple[Any, ...], value: object) -> bytes:
-        copy = json.loads(json.dumps(document))
-        if not path:
-            return json.dumps(value).encode()
-        holder = copy
-        for step in path[:-1]:
-            holder = holder[step]
-        holder[path[-1]] = value
-        return json.dumps(copy).encode()
 
-    return st.builds(change, st.sampled_from(paths), json_values)
+def replaced(document: Any, path: tuple[Any, ...], value: object) -> Any:  # noqa: ANN401
+    """Return a copy of the document with another value at ``path``."""
+    if not path:
+        return value
+    copy = holder = json.loads(json.dumps(document))
+    for step in path[:-1]:
+        holder = holder[step]
+    holder[path[-1]] = value
+    return copy
+
+
+def each_odd(document: Any) -> list[bytes]:  # noqa: ANN401
+    """Return the document with each of ODD in each of its places."""
+    return [
+        json.dumps(replaced(document, path, value)).encode()
+        for path in _paths(document)
+        for value in ODD
+    ]
 
 
 def _paths(document: Any, path: tuple[Any, ...] = ()) -> Any:  # noqa: ANN401
@@ -324,9 +359,18 @@ def _paths(document: Any, path: tuple[Any, ...] = ()) -> Any:  # noqa: ANN401
         yield from _paths(value, (*path, step))
 
 
+def dated_repository() -> TufRepository:
+    """Return a repository that says when its timestamp was signed."""
+    repository = good_repository()
+    fields = repository.roles["timestamp"].signed.unrecognized_fields
+    fields[SIGNED_AT] = f"{NOW:%Y-%m-%dT%H:%M:%SZ}"
+    repository.publish_next()
+    return repository
+
+
 ROLES = {
     path: json.loads(data)
-    for path, data in good_repository().files.items()
+    for path, data in dated_repository().files.items()
     if path.startswith("/tuf/metadata/")
 }
 
@@ -334,7 +378,9 @@ ROLES = {
 @given(st.sampled_from(sorted(ROLES)).flatmap(lambda path: mutated(ROLES[path])))
 def test_any_metadata_is_read_or_refused(data: bytes) -> None:
     try:
-        checked(data)
+        role = checked(data).signed
+        if isinstance(role, Timestamp):
+            assert signed_at_of(role).tzinfo is UTC
     except MalformedDocumentError:
         return
 
@@ -358,11 +404,14 @@ def test_any_bytes_are_trusted_keys_or_refused(data: bytes) -> None:
 
 
 NOON = "2026-11-22T12:00:00Z"
-RELEASE = {"release": "alice/digits@1", "files": []}
+RELEASE = {
+    "release": "alice/digits@1",
+    "files": [{"name": "a.json", "size_bytes": 1, "sha256": "0" * 64}],
+}
 BUILD = {
     "buildDefinition": {
         "buildType": "urn:verified-model-zoo:build:v1",
-        "externalParameters": {"kind": "noop", "spec": {}},
+        "externalParameters": {"kind": "noop", "spec": {"seconds": 0}},
         "internalParameters": {"environment": {"threads": 1}},
         "resolvedDependencies": [
             {"name": "verified-model-zoo", "digest": {"sha256": "0" * 64}}
@@ -371,6 +420,15 @@ BUILD = {
     "runDetails": {
         "builder": {"id": BUILDER.public.keyid},
         "metadata": {"invocationId": "0", "startedOn": NOON, "finishedOn": NOON},
+        "byproducts": [
+            {
+                "name": "measured-evaluation",
+                "annotations": {
+                    "dataset": "mnist",
+                    "accuracy": {"successes": 1, "n": 2},
+                },
+            }
+        ],
     },
 }
 
@@ -384,22 +442,57 @@ def statement(predicate_type: str, predicate: object) -> dict[str, object]:
     }
 
 
-@given(mutated(statement(RELEASE_TYPE, RELEASE)))
-def test_any_signed_payload_is_a_release_or_refused(payload: bytes) -> None:
+def test_the_documents_that_are_changed_here_are_good_ones() -> None:
+    for predicate_type, predicate in (
+        (RELEASE_TYPE, RELEASE),
+        (PROVENANCE_TYPE, BUILD),
+    ):
+        payload = json.dumps(statement(predicate_type, predicate)).encode()
+        envelope = Envelope.sign(
+            payload, payload_type=PAYLOAD_TYPE, keys=[ALICE, BUILDER]
+        )
+        if predicate is RELEASE:
+            assert open_release(envelope, ROLE)
+        else:
+            assert open_provenance(envelope, Role("builder", (BUILDER.public,)))
+    for role in ROLES.values():
+        checked(json.dumps(role).encode())
+
+
+def read_release(payload: bytes) -> None:
     envelope = Envelope.sign(payload, payload_type=PAYLOAD_TYPE, keys=[ALICE])
     try:
-        open_release(envelope, ROLE)
+        opened = open_release(envelope, ROLE)
     except VerificationError:
         return
+    assert str(opened.release).isprintable()
+    assert opened.manifest.digest()
+
+
+def read_provenance(payload: bytes) -> None:
+    envelope = Envelope.sign(payload, payload_type=PAYLOAD_TYPE, keys=[BUILDER])
+    try:
+        made = open_provenance(envelope, Role("builder", (BUILDER.public,)))
+    except VerificationError:
+        return
+    made.is_of(NoopSpec())
+
+
+@given(mutated(statement(RELEASE_TYPE, RELEASE)))
+def test_any_signed_payload_is_a_release_or_refused(payload: bytes) -> None:
+    read_release(payload)
 
 
 @given(mutated(statement(PROVENANCE_TYPE, BUILD)))
 def test_any_signed_payload_is_provenance_or_refused(payload: bytes) -> None:
-    envelope = Envelope.sign(payload, payload_type=PAYLOAD_TYPE, keys=[BUILDER])
-    try:
-        open_provenance(envelope, Role("builder", (BUILDER.public,)))
-    except VerificationError:
-        return
+    read_provenance(payload)
+
+
+def test_each_odd_value_in_each_place_is_read_or_refused() -> None:
+    for payload in each_odd(statement(RELEASE_TYPE, RELEASE)):
+        read_release(payload)
+    for payload in each_odd(statement(PROVENANCE_TYPE, BUILD)):
+        read_provenance(payload)
 
 
 @given(SPELLED)

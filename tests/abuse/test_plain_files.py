@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from model_zoo.audit.lists import read_model_list
-from model_zoo.client.lockfile import LOCK_NAME, read_lock
-from model_zoo.digests import is_sha256
+from model_zoo.client.lockfile import LOCK_NAME, Lock, read_lock, write_lock
+from model_zoo.digests import is_sha256, sha256_bytes
 from model_zoo.errors import LocalError, MalformedDocumentError, VerificationError
 from model_zoo.files import open_plain, read_plain, write_beside
 from model_zoo.formats.check import check_format
@@ -24,9 +24,12 @@ from model_zoo.statements.manifest import FileEntry
 from model_zoo.statements.release_json import read_bundle, write_bundle
 from model_zoo.statements.verification import read_verified
 from model_zoo.transparency.memory import LogMemory
+from model_zoo.transparency.tlog import Checkpoint
 from model_zoo.transparency.witness import held_state
 from model_zoo.tuf.evidence import Evidence, read_evidence, write_evidence
-from tests.model_zoo.releases import ALICE, write_release
+from tests.model_zoo.client.test_lockfile import ENTRY
+from tests.model_zoo.formats.test_onnx import model as onnx_model
+from tests.model_zoo.releases import ALICE, weights, write_release
 
 Plant = Callable[[Path], None]
 SECRET = b"another file of the user's"
@@ -73,7 +76,11 @@ PLANTS = [
     unix_socket,
 ]
 LINKS = [link_to_file, link_to_nothing]
-FILE = FileEntry(name="config.json", size_bytes=1 << 40, sha256="0" * 64)
+CONFIG = b'{"network": "badnets-cnn"}'
+FILE = FileEntry(
+    name="config.json", size_bytes=len(CONFIG), sha256=sha256_bytes(CONFIG)
+)
+LOCK = Lock.from_object({"releases": [ENTRY]})
 READERS: dict[str, Callable[[Path], object]] = {
     BUNDLE_NAME: read_bundle,
     EVIDENCE_NAME: read_evidence,
@@ -91,8 +98,42 @@ def test_what_is_no_plain_file_is_neither_read_nor_waited_for(
     name: str, plant: Plant, tmp_path: Path
 ) -> None:
     plant(tmp_path / name)
-    with pytest.raises(VerificationError):
+    with pytest.raises(VerificationError, match="not a plain file"):
         READERS[name](tmp_path)
+
+
+GOOD: dict[str, Callable[[Path], object]] = {
+    BUNDLE_NAME: lambda folder: write_bundle(
+        folder, envelope=read_bundle(folder.parent / "made")[0], provenance=None
+    ),
+    EVIDENCE_NAME: lambda folder: write_evidence(folder, EVIDENCE),
+    "config.json": lambda folder: (folder / "config.json").write_bytes(CONFIG),
+    "model.safetensors": lambda folder: (folder / "model.safetensors").write_bytes(
+        weights()
+    ),
+    "model.onnx": lambda folder: (folder / "model.onnx").write_bytes(onnx_model()),
+    LOCK_NAME: lambda folder: write_lock(LOCK, folder / LOCK_NAME),
+    "log.note": lambda folder: (folder / "log.note").write_bytes(
+        Checkpoint("zoo.example/log", 1, bytes(32)).signed(ALICE).to_bytes()
+    ),
+}
+"""Name -> writes a file of that name that its reader takes."""
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_link_to_what_would_be_taken_is_not_followed(
+    name: str, tmp_path: Path
+) -> None:
+    good, linked = tmp_path / "good", tmp_path / "linked"
+    good.mkdir()
+    linked.mkdir()
+    write_release(tmp_path / "made")
+    GOOD[name](good)
+    READERS[name](good)
+
+    (linked / name).symlink_to(good / name)
+    with pytest.raises(VerificationError, match="not a plain file"):
+        READERS[name](linked)
 
 
 @pytest.mark.parametrize("plant", PLANTS)

@@ -3,18 +3,21 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import event, select
+from starlette.types import Message
 
 from model_zoo.canonical import JsonObject
 from service.api.uploads import MAX_CHECKS
 from service.context import Parts
+from service.database.identifiers import new_id
 from service.database.tables import UploadRow
+from service.jobs.streams import EventStreams, TooManyStreamsError
 from service.repository.pending import PendingChange, hold
 from service.uploads.sessions import MISSING_SHOWN, complete
 from tests.abuse.test_connections import PATIENCE_SECONDS, Served, served, wait_until
@@ -136,6 +139,109 @@ def test_a_stream_of_one_job_is_refused_when_it_has_enough(tmp_path: Path) -> No
 
         assert_problem(zoo.ask(path=path), 503, "TransportError")
         assert is_streaming(zoo, second)
+
+
+def test_a_watcher_that_leaves_early_is_no_failure_of_the_service(
+    tmp_path: Path,
+) -> None:
+    with open_zoo(tmp_path / "zoo") as zoo:
+        zoo.bind()
+        job = zoo.submit()["id"]
+        attempt = zoo.leased()["attempt"]
+        events = [{"type": "log", "data": {"line": line}} for line in range(64)]
+        assert zoo.post(f"/attempts/{attempt}/events", {"events": events}).is_success
+        asyncio.run(left_early(zoo, f"{API}/jobs/{job}/events"))
+
+
+async def left_early(zoo: Zoo, path: str) -> None:
+    """Ask for a stream as a server does, and leave when its first event comes."""
+    asked, told = asyncio.Event(), asyncio.Event()
+
+    async def receive() -> Message:
+        if not asked.is_set():
+            asked.set()
+            return {"type": "http.request", "body": b""}
+        await told.wait()
+        for _ in range(100):  # until whatever lies between is full of the next events
+            await asyncio.sleep(0)
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            told.set()
+            await asyncio.Event().wait()  # nobody reads any more
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"127.0.0.1:8000")],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 8000),
+    }
+    await zoo.app(scope, receive, send)
+
+
+def test_a_stream_in_which_nothing_happens_is_kept_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.jobs.streams.QUIET_SECONDS", 0.01)
+    with served(tmp_path) as zoo:
+        key = {"public_key": BUILDER.public.to_pem()}
+        zoo.ask("PUT", f"{API}/trainers/lab", json=key)
+        path = f"{API}/jobs/{submitted(zoo)}/events"
+        with httpx.stream(
+            "GET", zoo.url + path, trust_env=False, timeout=PATIENCE_SECONDS
+        ) as answer:
+            lines = answer.iter_lines()
+            assert next(lines) == "event: queued"
+            while next(lines) != ": ping":
+                pass
+
+
+def test_what_one_visitor_may_take_is_bounded_unless_the_operator_says_more(
+    tmp_path: Path,
+) -> None:
+    with open_zoo(tmp_path / "zoo") as zoo:
+        zoo.bind()
+        settings = zoo.app.state.parts.settings
+        assert settings.max_connections == 1000
+        jobs = [zoo.submit()["id"] for _ in range(5)]
+        assert asyncio.run(places(zoo, jobs)) == [64, 64, 64, 64, 0]
+
+        waiting_for(zoo, 999)
+        body = {"files": entries({"card.json": JSON})}
+        assert zoo.post("/uploads", body).status_code == 201
+        assert_problem(zoo.post("/uploads", body), 503, "TransportError")
+
+
+async def places(zoo: Zoo, jobs: list[str]) -> list[int]:
+    """Take all the places for streams that there are; return how many of each job."""
+    streams: EventStreams = zoo.app.state.streams
+    taken = dict.fromkeys(jobs, 0)
+    with ExitStack() as held:
+        for job in jobs:
+            with suppress(TooManyStreamsError):
+                for _ in range(1000):
+                    held.enter_context(streams.place(job))
+                    taken[job] += 1
+    return list(taken.values())
+
+
+def waiting_for(zoo: Zoo, count: int) -> None:
+    """Have so many uploads wait to be completed."""
+    parts: Parts = zoo.app.state.parts
+    with parts.database.writing() as session:
+        session.add_all(
+            UploadRow(id=new_id(), state="open", created_at=parts.now(), files=[])
+            for _ in range(count)
+        )
 
 
 @pytest.mark.parametrize("ahead", [0, 5])

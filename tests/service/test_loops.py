@@ -1,5 +1,6 @@
 """What runs beside the requests: each by itself, told of, and going on."""
 
+import asyncio
 import logging
 import shutil
 import sqlite3
@@ -11,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from model_zoo.errors import LocalError
+from service.loops import Loop, running
 from tests.model_zoo.servers import open_zoo as served
 from tests.service.zoo import Clock, open_zoo
 
@@ -89,9 +92,10 @@ def test_what_cannot_be_renewed_is_told_and_leases_still_run_out(folder: Path) -
                 " ORDER BY version DESC LIMIT 1"
             ).fetchone()
             connection.execute(
-                "UPDATE trust_metadata SET data = x'00' WHERE role = 'timestamp'"
+                "UPDATE trust_metadata SET data = '{}' WHERE role = 'timestamp'"
             )
         wait_until(lambda: ready(url)[1]["renew"]["failures"] != 0)
+        assert ready(url)[1]["renew"]["error"] == "KeyError"
         assert ready(url)[0] == 503
 
         clock.advance(HALF_A_LIFE_SECONDS)
@@ -102,3 +106,39 @@ def test_what_cannot_be_renewed_is_told_and_leases_still_run_out(folder: Path) -
                 "UPDATE trust_metadata SET data = ? WHERE role = 'timestamp'", (kept,)
             )
         wait_until(lambda: ready(url)[0] == 200)
+
+
+RAISED = [KeyError, OSError, RuntimeError, AssertionError, MemoryError, LocalError]
+
+
+@pytest.mark.parametrize("error", RAISED)
+def test_whatever_a_loop_raises_it_is_told_and_goes_on_and_so_do_the_others(
+    error: type[Exception],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.loops.LONGEST_PAUSE_SECONDS", 0.01)
+    due = iter([error("once"), error("twice")])
+    done: list[str] = []
+
+    def fail_at_first() -> None:
+        raised = next(due, None)
+        if raised is not None:
+            raise raised
+        done.append("first")
+
+    first = Loop(name="first", act=fail_at_first, every_seconds=0)
+    other = Loop(name="other", act=lambda: done.append("other"), every_seconds=0)
+    seen: list[tuple[int, str | None]] = []
+
+    async def watched() -> None:
+        async with running([first, other], clock=Clock()):
+            while len(set(seen)) < 3 and done.count("other") < 5000:
+                seen.append((first.failures, first.error))
+                await asyncio.sleep(0.001)
+
+    asyncio.run(watched())
+    assert {(1, error.__name__), (2, error.__name__), (0, None)} <= set(seen)
+    assert done.count("first") > 0
+    assert (other.failures, other.error) == (0, None)
+    assert [it.levelno for it in caplog.records] == [logging.ERROR] * 2

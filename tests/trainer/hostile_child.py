@@ -266,6 +266,16 @@ def _two_results(folder: Path, results: Path) -> None:
     results.symlink_to("/etc")
 
 
+def _linked_results(folder: Path, results: Path) -> None:
+    results.rename(folder / "kept")
+    results.symlink_to(folder / "kept")
+
+
+def _linked_facts(folder: Path, _: Path) -> None:
+    (folder / "facts.json").rename(folder / "kept.json")
+    (folder / "facts.json").symlink_to(folder / "kept.json")
+
+
 def _sparse(folder: Path, results: Path) -> None:
     for number in range(5):
         with (results / f"large-{number}.json").open("wb") as file:
@@ -282,6 +292,11 @@ LEFT: dict[str, Callable[[Path, Path], object]] = {
         it / "facts.json", "/dev/zero"
     ),
     "a link in place of the results": _two_results,
+    "a link to good content among the results": lambda folder, it: (
+        it / "more.json"
+    ).symlink_to(folder / "facts.json"),
+    "a link to good content in place of facts": _linked_facts,
+    "a link to good content in place of the results": _linked_results,
     "more results than are taken": _sparse,
     "a name that is reserved": lambda _, it: (it / "trust.json").write_text("{}"),
     "no facts": lambda it, _: (it / "facts.json").unlink(),

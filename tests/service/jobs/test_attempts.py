@@ -352,6 +352,16 @@ def test_inputs_and_measurement_are_those_of_the_spec(
     assert shown["measured_evaluation"] == report("mnist").to_object()
 
 
+def test_a_job_that_is_not_measured_takes_no_measurement(zoo: Zoo) -> None:
+    job = zoo.submit()
+    lease = zoo.leased()
+    body = zoo.completion(lease, measured=report("mnist"))
+
+    assert_problem(zoo.complete(lease, body), 422, "ProvenanceMismatchError")
+    assert zoo.complete(lease).status_code == 200
+    assert zoo.get(f"/jobs/{job['id']}").json()["measured_evaluation"] is None
+
+
 def test_a_measurement_that_nobody_signed_is_not_taken(zoo: Zoo) -> None:
     zoo.submit()
     lease = zoo.leased()
