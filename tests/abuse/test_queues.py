@@ -27,6 +27,7 @@ from tests.service.zoo import (
     JSON,
     Zoo,
     assert_problem,
+    entries,
     open_zoo,
     parse_events,
 )
