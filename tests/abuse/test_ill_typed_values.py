@@ -309,7 +309,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner),
     max_leaves=8,
 )
-ODD = [
+ODD: list[Any] = [
     *(None, True, -1, 1.5, 2**53, 2**63, 10**30, 1e16, 1e300, float("nan")),
     *("", "x", "a\nb", "\0", "\u202e", "\ud800", "x" * 70_000, "\u0665"),
     *("2026-11-30T00:00:00", "0000-00-00T00:00:00Z", "9999-12-31T23:59:59+99:99"),
