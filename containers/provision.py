@@ -21,7 +21,7 @@ from model_zoo.cli.output import say
 from model_zoo.clock import system_clock
 from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.tuf.ceremony import RoleKeys
-from model_zoo.tuf.online_keys import ROOT_FILE, make_server_folder, write_first
+from model_zoo.tuf.online import ROOT_FILE, make_server_folder, write_first
 from model_zoo.tuf.roles import sign
 from trainer.files import read_bytes, write_whole
 from trainer.lab.actors.certificates import issue

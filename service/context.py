@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy.exc import DatabaseError
 
 from model_zoo.errors import LocalError, NotPermittedError
-from model_zoo.tuf.online_keys import ROOT_FILE
+from model_zoo.tuf.online import ROOT_FILE
 from service.database.engine import Database
 from service.database.migrate import upgrade
 from service.settings import Settings, is_loopback

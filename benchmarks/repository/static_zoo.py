@@ -18,7 +18,8 @@ from model_zoo.clock import system_clock
 from model_zoo.http.server import Server
 from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.tuf.ceremony import RoleKeys, new_root
-from model_zoo.tuf.publisher_roles import next_snapshot, next_timestamp, sign_roles
+from model_zoo.tuf.online import next_snapshot, next_timestamp
+from model_zoo.tuf.publisher_roles import sign_roles
 from model_zoo.tuf.roles import (
     ROOT,
     SNAPSHOT,

@@ -38,15 +38,10 @@ from model_zoo.keys.ed25519 import PublicKey
 from model_zoo.keys.pem import read_pem
 from model_zoo.statements.folder import require_unused
 from model_zoo.tuf import ceremony
-from model_zoo.tuf.online_keys import (
-    KEYS_FILE,
+from model_zoo.tuf.online import (
     ROOT_FILE,
     TARGETS_FILE,
-    list_trusted_keys,
     make_server_folder,
-    named_trusted_keys,
-    trusted_keys_file,
-    with_online_keys,
     write_first,
 )
 from model_zoo.tuf.roles import (
@@ -59,7 +54,14 @@ from model_zoo.tuf.roles import (
     sign,
     to_bytes,
 )
-from model_zoo.tuf.trusted_keys import TrustedKeys
+from model_zoo.tuf.trusted_keys import (
+    KEYS_FILE,
+    TrustedKeys,
+    list_trusted_keys,
+    named_trusted_keys,
+    trusted_keys_file,
+    with_online_keys,
+)
 from model_zoo.tuf.view import TrustedZoo
 
 SnapshotKey = Annotated[

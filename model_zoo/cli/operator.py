@@ -38,9 +38,9 @@ from model_zoo.http.transport import Transport
 from model_zoo.keys.ed25519 import PublicKey
 from model_zoo.keys.p256 import key_hint
 from model_zoo.names import ReleaseName
-from model_zoo.tuf.anchor import Anchor
 from model_zoo.tuf.ceremony import RoleKeys
 from model_zoo.tuf.roles import to_bytes
+from model_zoo.tuf.updater import Anchor
 
 Threshold = Annotated[int, typer.Option(min=1, help="How many of them must sign.")]
 TRUSTED_KINDS = {

@@ -14,7 +14,7 @@ from model_zoo.http.transport import Transport
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
 from model_zoo.keys.pem import read_encrypted_pem
 from model_zoo.statements.dsse import Role
-from model_zoo.tuf.anchor import ROOT_VARIABLE, Anchor, unpinned
+from model_zoo.tuf.updater import ROOT_VARIABLE, Anchor, unpinned
 
 PASSPHRASE_VARIABLE = "ZOO_KEY_PASSPHRASE"  # noqa: S105  the variable's name
 TOKEN_VARIABLE = "ZOO_TOKEN"  # noqa: S105  the variable's name

@@ -8,14 +8,13 @@ from model_zoo.http.transport import Transport
 from model_zoo.names import ReleaseName
 from model_zoo.statements.dsse import Envelope
 from model_zoo.statements.intoto import Provenance, vouched_provenance
-from model_zoo.tuf.anchor import Anchor
 from model_zoo.tuf.releases import ancestry, read_release
-from model_zoo.tuf.revocations import YANK_NAME, YankNotice
+from model_zoo.tuf.revocations import YANK_NAME, YankNotice, withdrawal, withdrawn_file
 from model_zoo.tuf.roles import target_path
+from model_zoo.tuf.updater import Anchor
 from model_zoo.tuf.view import (
     TrustedZoo,
 )
-from model_zoo.tuf.withdrawals import withdrawal, withdrawn_file
 
 MAX_DESCENDANTS = 256
 

@@ -23,8 +23,7 @@ from model_zoo.statements.jobs import Digest
 from model_zoo.statements.manifest import FileEntry
 from model_zoo.statements.policy import Policy
 from model_zoo.statements.verification import VerifiedRelease
-from model_zoo.tuf.anchor import Anchor
-from model_zoo.tuf.updater import MAX_ROOT_BYTES, require_root
+from model_zoo.tuf.updater import MAX_ROOT_BYTES, Anchor, require_root
 
 LOCK_NAME = "zoo.lock"
 MAX_LOCK_BYTES = 16 * 1024 * 1024

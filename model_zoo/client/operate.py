@@ -22,7 +22,6 @@ from model_zoo.errors import (
 from model_zoo.http.transport import Transport
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
 from model_zoo.names import ReleaseName
-from model_zoo.tuf.anchor import Anchor
 from model_zoo.tuf.ceremony import (
     RoleKeys,
     delegate,
@@ -30,7 +29,6 @@ from model_zoo.tuf.ceremony import (
     next_withdrawn,
     withdraw,
 )
-from model_zoo.tuf.online_keys import list_trusted_keys
 from model_zoo.tuf.roles import (
     ROOT,
     TARGETS,
@@ -41,7 +39,8 @@ from model_zoo.tuf.roles import (
     sign,
     to_bytes,
 )
-from model_zoo.tuf.trusted_keys import TrustedKeys
+from model_zoo.tuf.trusted_keys import TrustedKeys, list_trusted_keys
+from model_zoo.tuf.updater import Anchor
 from model_zoo.tuf.view import (
     TrustedZoo,
 )

@@ -36,7 +36,6 @@ from model_zoo.statements.manifest import Manifest
 from model_zoo.statements.policy import Policy
 from model_zoo.statements.release_json import bundle_bytes
 from model_zoo.statements.verification import verify_provenance
-from model_zoo.tuf.anchor import Anchor
 from model_zoo.tuf.ceremony import RoleKeys
 from model_zoo.tuf.publisher_roles import (
     PublisherRoles,
@@ -48,6 +47,7 @@ from model_zoo.tuf.publisher_roles import (
 )
 from model_zoo.tuf.releases import read_release
 from model_zoo.tuf.revocations import YankNotice, yank_edit, yank_notice
+from model_zoo.tuf.updater import Anchor
 
 Build = Callable[[PublisherRoles, datetime], dict[str, Metadata[Targets]]]
 Send = Callable[[JsonObject], JsonObject | None]

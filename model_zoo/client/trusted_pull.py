@@ -27,7 +27,6 @@ from model_zoo.statements.folder import BUNDLE_NAME, FileProgress, entries
 from model_zoo.statements.policy import Policy
 from model_zoo.statements.release_json import MAX_BUNDLE_BYTES
 from model_zoo.statements.verification import VerifiedRelease, signers, verify_files
-from model_zoo.tuf.anchor import Anchor
 from model_zoo.tuf.evidence import (
     Evidence,
     Moment,
@@ -37,7 +36,8 @@ from model_zoo.tuf.evidence import (
     write_evidence,
 )
 from model_zoo.tuf.releases import TrustedRelease, release_of
-from model_zoo.tuf.withdrawals import withdrawal
+from model_zoo.tuf.revocations import withdrawal
+from model_zoo.tuf.updater import Anchor
 
 
 def pull(

@@ -34,7 +34,7 @@ from model_zoo.statements.intoto import ReleaseStatement
 from model_zoo.statements.jobs import JobSpec, kind_of
 from model_zoo.statements.policy import Policy
 from model_zoo.statements.verification import VerifiedRelease
-from model_zoo.tuf.anchor import Anchor, unpinned
+from model_zoo.tuf.updater import Anchor, unpinned
 
 MAX_SHOWN = 20
 """Versions that a message lists."""

@@ -28,11 +28,11 @@ from model_zoo.statements.manifest import Manifest
 from model_zoo.statements.policy import Policy
 from model_zoo.statements.release_json import parse_bundle
 from model_zoo.statements.verification import require_demands, require_no_reserved_name
+from model_zoo.tuf.revocations import withdrawal, withdrawn_file
 from model_zoo.tuf.roles import target_path
 from model_zoo.tuf.view import (
     TrustedZoo,
 )
-from model_zoo.tuf.withdrawals import withdrawal, withdrawn_file
 
 MAX_ANCESTORS = 64
 

@@ -8,7 +8,7 @@ ours; and what is kept so that the same walk can be done later without a network
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,8 +18,10 @@ from tuf.api.metadata import (
 )
 from tuf.ngclient import FetcherInterface, Updater
 
+from model_zoo.clock import Clock, system_clock
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import (
+    InvalidSpecError,
     LocalError,
     MalformedDocumentError,
     PolicyNotMetError,
@@ -29,15 +31,20 @@ from model_zoo.hosts import is_loopback
 from model_zoo.http.deadlines import DownloadLimits
 from model_zoo.http.server import Server
 from model_zoo.tuf.cache import own_cache
-from model_zoo.tuf.checked_fetcher import CheckedFetcher
-from model_zoo.tuf.fetcher import MappingFetcher, ServerFetcher
+from model_zoo.tuf.fetcher import CheckedFetcher, MappingFetcher, ServerFetcher
 from model_zoo.tuf.roles import (
     is_development,
     our_key,
     parse,
 )
-from model_zoo.tuf.view import METADATA_PATH, TARGETS_PATH, TrustedZoo, told
+from model_zoo.tuf.view import (
+    METADATA_PATH,
+    TARGETS_PATH,
+    TrustedZoo,
+    told,
+)
 
+ROOT_VARIABLE = "ZOO_TRUST_ROOT"
 OFFLINE = "offline:///"
 MAX_ROOT_BYTES = 512_000
 """What stock clients read of a root."""
@@ -214,3 +221,45 @@ def _require_fit(root: Root, server: Server) -> None:
             "believed on this machine only; ask the operator for the real one"
         )
         raise PolicyNotMetError(msg)
+
+
+def unpinned() -> InvalidSpecError:
+    """Return the refusal to go on without a pinned root."""
+    return InvalidSpecError(
+        "no trust root is pinned: give --trust ROOT.json or set "
+        f"{ROOT_VARIABLE}; take the root from the operator, not from the server"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchor:
+    """A pinned root, from a file or the environment and never from the server."""
+
+    root: bytes = field(repr=False)
+    cache: Path = field(default_factory=default_cache)
+    clock: Clock = system_clock
+
+    @classmethod
+    def load(cls, path: Path) -> "Anchor":
+        """Return the anchor whose root is in the file at ``path``.
+
+        Raises:
+            VerificationError: it is no root.
+            LocalError: it cannot be read.
+        """
+        return cls(root=read_root(path))
+
+    def now(self) -> datetime:
+        """Return the time that expiry is judged at."""
+        return self.clock()
+
+    @property
+    def partials(self) -> Path:
+        """Where downloads that broke off wait to be resumed."""
+        return self.cache / "partial"
+
+    @contextmanager
+    def refreshed(self, server: Server) -> Iterator[TrustedZoo]:
+        """Yield what the zoo at ``server`` vouches for now."""
+        with refreshed(server, self.root, cache=self.cache, now=self.now()) as zoo:
+            yield zoo

@@ -18,8 +18,7 @@ from model_zoo.files import drafted_name
 from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.keys.p256 import P256Key
 from model_zoo.tuf.ceremony import RoleKeys, require_role_signed, require_signed
-from model_zoo.tuf.online_keys import (
-    KEYS_FILE,
+from model_zoo.tuf.online import (
     OMS,
     ONLINE,
     PASSPHRASE_FILE,
@@ -37,6 +36,7 @@ from model_zoo.tuf.roles import (
     parse,
     sign,
 )
+from model_zoo.tuf.trusted_keys import KEYS_FILE
 from service.storage.blobs import told_as_local_error
 
 log = logging.getLogger(__name__)

@@ -34,8 +34,8 @@ from model_zoo.http.server import Server
 from model_zoo.http.transport import Transport
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
 from model_zoo.statements.policy import Policy
-from model_zoo.tuf.anchor import Anchor
 from model_zoo.tuf.ceremony import RoleKeys
+from model_zoo.tuf.updater import Anchor
 from tests.model_zoo.releases import weights
 from tests.model_zoo.servers import open_zoo
 from trainer.lab.actors.artefacts import provenance_of

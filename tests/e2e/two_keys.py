@@ -18,10 +18,10 @@ from model_zoo.client.zoo import ZooClient
 from model_zoo.http.server import Server
 from model_zoo.http.transport import Transport
 from model_zoo.keys.ed25519 import SigningKey
-from model_zoo.tuf.anchor import Anchor
 from model_zoo.tuf.ceremony import RoleKeys
 from model_zoo.tuf.publisher_roles import sign_roles, target_file
 from model_zoo.tuf.roles import parse
+from model_zoo.tuf.updater import Anchor
 from tests.model_zoo.releases import ALICE, write_files
 from tests.model_zoo.servers import anchor_of, open_zoo
 

@@ -20,7 +20,7 @@ from model_zoo.statements.dsse import Envelope
 from model_zoo.statements.intoto import vouched_release
 from model_zoo.statements.release_json import bundle_bytes
 from model_zoo.tuf.ceremony import RoleKeys
-from model_zoo.tuf.online_keys import make_server_folder, write_first
+from model_zoo.tuf.online import make_server_folder, write_first
 from model_zoo.tuf.publisher_roles import (
     PublisherRoles,
     edited,

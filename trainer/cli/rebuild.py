@@ -34,7 +34,7 @@ from model_zoo.statements.intoto import Provenance, open_provenance, vouched_pro
 from model_zoo.statements.jobs import JobSpec
 from model_zoo.statements.policy import Policy
 from model_zoo.statements.release_json import read_bundle
-from model_zoo.tuf.anchor import Anchor, unpinned
+from model_zoo.tuf.updater import Anchor, unpinned
 
 if TYPE_CHECKING:
     from trainer.jobs.rebuild import Rebuilt

@@ -16,8 +16,8 @@ from model_zoo.http.server import Server
 from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.names import ReleaseName
 from model_zoo.statements.policy import Policy
-from model_zoo.tuf.anchor import Anchor
 from model_zoo.tuf.ceremony import RoleKeys
+from model_zoo.tuf.updater import Anchor
 from trainer.jobs.attempt import MODEL
 from trainer.lab.actors.artefacts import bare, hub_path, marked, provenance_of
 from trainer.lab.actors.certificates import issue

@@ -27,8 +27,8 @@ from model_zoo.statements.folder import manifest_of
 from model_zoo.statements.intoto import Provenance, sign_provenance, subjects_of
 from model_zoo.statements.jobs import NoopSpec
 from model_zoo.statements.policy import Policy
-from model_zoo.tuf.anchor import Anchor
 from model_zoo.tuf.releases import trusted_release
+from model_zoo.tuf.updater import Anchor
 from tests.model_zoo.releases import ALICE, BOB, BUILDER, MALLORY, weights
 from tests.model_zoo.servers import open_zoo
 

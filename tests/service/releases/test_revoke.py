@@ -11,9 +11,13 @@ from tuf.api.metadata import Targets
 from model_zoo.canonical import JsonObject
 from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.names import ReleaseName
-from model_zoo.tuf.revocations import YankNotice, yank_notice
+from model_zoo.tuf.revocations import (
+    YankNotice,
+    withdrawal,
+    withdrawn_file,
+    yank_notice,
+)
 from model_zoo.tuf.roles import YANKED
-from model_zoo.tuf.withdrawals import withdrawal, withdrawn_file
 from tests.service.operator import stranger
 from tests.service.roles import (
     Files,

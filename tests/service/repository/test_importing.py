@@ -16,10 +16,9 @@ from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.keys.p256 import P256Key
 from model_zoo.transparency.tlog import LogEntry, SignedCheckpoint
 from model_zoo.tuf.ceremony import RoleKeys, delegate, next_targets
-from model_zoo.tuf.online_keys import list_trusted_keys, with_online_keys
 from model_zoo.tuf.publisher_roles import sign_roles
 from model_zoo.tuf.roles import TARGETS, TRUSTED_KEYS, YANKED, parse, tuf_key
-from model_zoo.tuf.trusted_keys import TrustedKeys
+from model_zoo.tuf.trusted_keys import TrustedKeys, list_trusted_keys, with_online_keys
 from tests.service.operator import stranger, submit_targets
 from tests.service.roles import TARGETS_KEY, make_real_root
 from tests.service.zoo import ALICE, MALLORY, Clock, Zoo, assert_problem, open_zoo

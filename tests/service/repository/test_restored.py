@@ -25,8 +25,8 @@ from model_zoo.http.server import Server
 from model_zoo.http.transport import Transport
 from model_zoo.statements.policy import Policy
 from model_zoo.tuf import publisher_roles as publishing
-from model_zoo.tuf.anchor import Anchor
 from model_zoo.tuf.publisher_roles import renewed, sign_roles
+from model_zoo.tuf.updater import Anchor
 from service.storage.high_water_mark import SERVED_FILE
 from tests.model_zoo.releases import ALICE, BOB, MALLORY, POLICY, write_files
 from tests.model_zoo.servers import anchor_of, open_zoo

@@ -17,7 +17,12 @@ from model_zoo.statements.policy import Policy
 from model_zoo.tuf.ceremony import RoleKeys, give_yanked, next_root, next_targets
 from model_zoo.tuf.publisher_roles import edited, sign_roles, target_file
 from model_zoo.tuf.releases import trusted_release
-from model_zoo.tuf.revocations import WithdrawnFile, YankNotice, index_path
+from model_zoo.tuf.revocations import (
+    WithdrawnFile,
+    YankNotice,
+    index_path,
+    withdrawn_file,
+)
 from model_zoo.tuf.roles import (
     MAX_METADATA_BYTES,
     SNAPSHOT,
@@ -29,7 +34,6 @@ from model_zoo.tuf.roles import (
     sign,
     to_bytes,
 )
-from model_zoo.tuf.withdrawals import withdrawn_file
 from service.database.tables import MetadataRow, TargetRow
 from service.repository import index, state
 from service.repository.commit import commit, keep_target, refresh

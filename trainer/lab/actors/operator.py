@@ -20,7 +20,6 @@ from model_zoo.client.operate import (
 from model_zoo.http.transport import Transport
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
 from model_zoo.names import ReleaseName
-from model_zoo.tuf.anchor import Anchor
 from model_zoo.tuf.ceremony import (
     RoleKeys,
     give_yanked,
@@ -28,7 +27,7 @@ from model_zoo.tuf.ceremony import (
     next_targets,
     require_signed,
 )
-from model_zoo.tuf.online_keys import passphrase_of
+from model_zoo.tuf.online import passphrase_of
 from model_zoo.tuf.publisher_roles import delegated_to, renewed, sign_roles
 from model_zoo.tuf.roles import (
     ROOT,
@@ -41,6 +40,7 @@ from model_zoo.tuf.roles import (
     to_bytes,
 )
 from model_zoo.tuf.trusted_keys import TrustedKeys
+from model_zoo.tuf.updater import Anchor
 
 ROOT_HOLDERS = ("root-1", "root-2")
 """Two of three are enough."""

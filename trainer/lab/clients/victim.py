@@ -14,7 +14,7 @@ from model_zoo.http.server import Server
 from model_zoo.keys.ed25519 import PublicKey
 from model_zoo.statements.dsse import Role
 from model_zoo.statements.policy import Policy
-from model_zoo.tuf.anchor import Anchor
+from model_zoo.tuf.updater import Anchor
 from trainer.jobs.attempt import MODEL
 from trainer.lab.actors.artefacts import page_path
 from trainer.lab.actors.exchanges import Scene

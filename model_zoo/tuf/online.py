@@ -1,6 +1,8 @@
-"""The folder that goes to the server: online keys, first root and targets.
+"""The online half: the keys that lie on the server, and the roles that they sign.
 
-Made at the ceremony, on the operator's machine; root and targets keys never enter it.
+Their folder is made at the ceremony, on the operator's machine, and goes to the server
+with first root and targets; root and targets keys never enter it. Snapshot and
+timestamp say which versions belong together, and since when.
 """
 
 import secrets
@@ -8,27 +10,36 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
-from tuf.api.metadata import Metadata, Root, Targets
+from tuf.api.metadata import (
+    Metadata,
+    MetaFile,
+    Root,
+    Snapshot,
+    Targets,
+    Timestamp,
+)
 
+from model_zoo.clock import rfc3339
 from model_zoo.digests import sha256_bytes
-from model_zoo.errors import InvalidSpecError, LocalError, MalformedDocumentError
+from model_zoo.errors import LocalError
 from model_zoo.files import write_beside
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
-from model_zoo.keys.p256 import P256Key, public_pem
+from model_zoo.keys.p256 import P256Key
 from model_zoo.keys.pem import OWNER_ONLY
 from model_zoo.tuf.ceremony import RoleKeys, new_root, new_targets
-from model_zoo.tuf.publisher_roles import target_file
 from model_zoo.tuf.roles import (
     ROOT,
+    SIGNED_AT,
     SNAPSHOT,
     TARGETS,
     TIMESTAMP,
-    TRUSTED_KEYS,
+    expiry,
+    sign,
     to_bytes,
 )
-from model_zoo.tuf.trusted_keys import TrustedKeys
+from model_zoo.tuf.trusted_keys import KEYS_FILE, TrustedKeys, list_trusted_keys
 
-ROOT_FILE, TARGETS_FILE, KEYS_FILE = "root.json", "targets.json", "trusted-keys.json"
+ROOT_FILE, TARGETS_FILE = "root.json", "targets.json"
 PASSPHRASE_FILE = "passphrase"  # noqa: S105  a file's name
 LOG = "log"
 ONLINE = (SNAPSHOT, TIMESTAMP, LOG)
@@ -83,62 +94,6 @@ def make_server_folder(
     return root, targets
 
 
-def list_trusted_keys(targets: Targets, data: bytes) -> None:
-    """Let ``targets`` name the trusted keys in ``data``, and no others."""
-    targets.targets[TRUSTED_KEYS] = target_file(
-        TRUSTED_KEYS, size_bytes=len(data), sha256=sha256_bytes(data)
-    )
-
-
-def named_trusted_keys(targets: Targets, data: bytes) -> TrustedKeys:
-    """Return the trusted keys in ``data``, if they are those that ``targets`` name.
-
-    Raises:
-        MalformedDocumentError: they are not, or are no such document.
-    """
-    named = targets.targets.get(TRUSTED_KEYS)
-    if (
-        named is None
-        or named.length != len(data)
-        or named.hashes.get("sha256") != sha256_bytes(data)
-    ):
-        msg = f"{TRUSTED_KEYS}: not the file that the targets name"
-        raise MalformedDocumentError(msg)
-    return TrustedKeys.read(data)
-
-
-def with_online_keys(
-    trusted: TrustedKeys, *, log_key: PublicKey | None = None, oms: str | None = None
-) -> TrustedKeys:
-    """Return trusted keys in which a server's log or P-256 key (PEM) is another.
-
-    The log's key retires: what people remember stays theirs to compare with. The P-256
-    key is struck out, since whoever checks a bundle remembers nothing.
-
-    Raises:
-        InvalidSpecError: the log's key has retired already, or oms is no P-256 key.
-    """
-    changes: dict[str, tuple[str, ...]] = {}
-    if log_key is not None:
-        pem = log_key.to_pem()
-        if pem in trusted.log_retired:
-            msg = "this key has signed the log before and was replaced: make a new one"
-            raise InvalidSpecError(msg)
-        gone = (it for it in trusted.log if it != pem)
-        changes = {"log": (pem,), "log_retired": (*trusted.log_retired, *gone)}
-    if oms is not None:
-        changes["oms"] = (public_pem(oms),)
-    return TrustedKeys(**{**trusted.model_dump(), **changes})
-
-
-def trusted_keys_file(version: int) -> str:
-    """Return how the trusted keys of targets of a later version are called in a folder.
-
-    Each has a name of its own, since ``trusted-keys.json`` goes with the first.
-    """
-    return f"{version}.{KEYS_FILE}"
-
-
 def log_origin(root: Metadata[Root]) -> str:
     """Return the name of the log that belongs to a root, whoever has signed it yet."""
     return f"verified-model-zoo/{sha256_bytes(root.signed_bytes)[:ORIGIN_HEX]}"
@@ -180,3 +135,56 @@ def _make_keys(folder: Path) -> tuple[Mapping[str, PublicKey], P256Key]:
     oms = P256Key.generate()
     oms.save(folder / f"{OMS}.pem", passphrase=passphrase)
     return publics, oms
+
+
+def next_snapshot(
+    current: Metadata[Snapshot] | None,
+    changed: Mapping[str, MetaFile],
+    *,
+    key: SigningKey,
+    now: datetime,
+) -> Metadata[Snapshot]:
+    """Return the signed snapshot that names ``changed`` beside all that was there.
+
+    A role once named stays for ever: clients refuse a snapshot that drops one.
+    """
+    version, meta = (
+        (0, {})
+        if current is None
+        else (
+            current.signed.version,
+            current.signed.meta,
+        )
+    )
+    metadata = Metadata(
+        Snapshot(
+            version=version + 1,
+            expires=expiry(SNAPSHOT, now),
+            meta=meta | {f"{name}.json": file for name, file in changed.items()},
+        )
+    )
+    sign(metadata, key)
+    return metadata
+
+
+def next_timestamp(
+    version: int,
+    snapshot: bytes,
+    *,
+    snapshot_version: int,
+    key: SigningKey,
+    now: datetime,
+) -> Metadata[Timestamp]:
+    """Return the signed timestamp of that version over the snapshot's bytes."""
+    metadata = Metadata(
+        Timestamp(
+            version=version,
+            expires=expiry(TIMESTAMP, now),
+            snapshot_meta=MetaFile(
+                snapshot_version, len(snapshot), {"sha256": sha256_bytes(snapshot)}
+            ),
+            unrecognized_fields={SIGNED_AT: rfc3339(now)},
+        )
+    )
+    sign(metadata, key)
+    return metadata
