@@ -24,7 +24,7 @@
         └── UntrustedServerError      the server's certificate is not the pinned one
 
 HTTP status codes live in ``service/http/errors.py`` and exit codes in
-``model_zoo/cli/exits.py``; an error knows neither.
+``model_zoo/cli/output.py``; an error knows neither.
 """
 
 

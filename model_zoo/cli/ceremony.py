@@ -29,7 +29,7 @@ from model_zoo.cli.trust_files import (
     write_folder,
     write_new,
 )
-from model_zoo.client import operate as operating
+from model_zoo.client.operate import parse_role, submit_roles
 from model_zoo.client.publish import Author
 from model_zoo.clock import rfc3339, system_clock
 from model_zoo.errors import InvalidSpecError
@@ -138,7 +138,7 @@ def sign_file(
             sign_resigned(file, author, transport)
         return
     refuse_options(context, *OF_THE_ZOO, why="root and targets are signed off line")
-    name, metadata = operating.parse_role(data)
+    name, metadata = parse_role(data)
     sign(metadata, signer)
     write_beside(file, to_bytes(metadata))
     say(f"signed {name} version {metadata.signed.version}")
@@ -229,9 +229,9 @@ def submit(
     token_file: TokenFile = None,
 ) -> None:
     """Hand in a root that enough holders have signed."""
-    name, metadata = operating.parse_role(read_file(file))
+    name, metadata = parse_role(read_file(file))
     with transport_to(url, ca, token_file) as transport:
-        versions = operating.hand_in(transport, {name: to_bytes(metadata)})
+        versions = submit_roles(transport, {name: to_bytes(metadata)})
     report(f"handed in {file}", versions)
 
 
@@ -258,7 +258,7 @@ def show(
     if out is not None:
         write_folder(out, files)
     roles = [data for name, data in files.items() if name != KEYS_FILE]
-    told = {name: _told(name, it) for name, it in map(operating.parse_role, roles)}
+    told = {name: _told(name, it) for name, it in map(parse_role, roles)}
     for name, facts in told.items():
         say(f"{name} version {facts['version']}, expires {facts['expires']}")
         for line in facts["lines"]:

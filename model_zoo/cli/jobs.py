@@ -6,9 +6,15 @@ from typing import Annotated
 
 import typer
 
-from model_zoo.cli.options import DEFAULT_URL, Authority, TokenFile, Url, connect
+from model_zoo.cli.options import (
+    DEFAULT_URL,
+    Authority,
+    TokenFile,
+    Url,
+    connect,
+    read_spec,
+)
 from model_zoo.cli.output import emit, say
-from model_zoo.cli.specs import read_spec
 from model_zoo.errors import ExpectationError
 from model_zoo.http.responses import Job
 from model_zoo.http.sse import JobEvent

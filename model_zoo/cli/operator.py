@@ -28,8 +28,7 @@ from model_zoo.cli.trust_files import (
     say_who_must_sign,
     write_new,
 )
-from model_zoo.client import operate as operating
-from model_zoo.client import publish as publishing
+from model_zoo.client import operate, publish
 from model_zoo.client.cosign import cosign_resigned
 from model_zoo.client.publish import Author
 from model_zoo.errors import InvalidSpecError
@@ -86,10 +85,10 @@ def delegate(
         msg = f"--with {resigned}: expected the roles that zoo trust renew --out wrote"
         raise InvalidSpecError(msg)
     roles = {name: to_bytes(metadata) for name, metadata in held.items()}
-    edit = operating.delegate_to(publisher, role_keys(key, threshold), resigned=roles)
+    edit = operate.delegate_to(publisher, role_keys(key, threshold), resigned=roles)
     keys = [signing_key(path, passphrase_file=passphrase_file) for path in targets_key]
     with transport_to(url, ca, token_file) as transport:
-        versions = operating.change_targets(
+        versions = operate.change_targets(
             transport, anchor=anchor_of(trust), keys=keys, edit=edit
         )
     report(f"delegated to {publisher}", versions)
@@ -123,7 +122,7 @@ def trusted_keys(
             raise InvalidSpecError(msg)
         _show_trusted(anchor_of(trust), transport_to(url, ca, token_file))
         return
-    edit = operating.trust_keys(
+    edit = operate.edit_trusted_keys(
         add={"builders": loaded(add_builder), "witnesses": loaded(add_witness)},
         remove={
             "builders": loaded(remove_builder),
@@ -132,7 +131,7 @@ def trusted_keys(
     )
     keys = [signing_key(path, passphrase_file=passphrase_file) for path in targets_key]
     with transport_to(url, ca, token_file) as transport:
-        versions = operating.change_targets(
+        versions = operate.change_targets(
             transport, anchor=anchor_of(trust), keys=keys, edit=edit
         )
     report("changed the trusted keys", versions)
@@ -177,11 +176,11 @@ def withdraw(
     reasons = {ReleaseName.parse(name): reason for name in names}
     keys = [signing_key(path, passphrase_file=passphrase_file) for path in targets_key]
     with transport_to(url, ca, token_file) as transport:
-        versions = operating.change_targets(
+        versions = operate.change_targets(
             transport,
             anchor=anchor_of(trust),
             keys=keys,
-            edit=operating.withdraw_releases(reasons),
+            edit=operate.withdraw_releases(reasons),
         )
     report(f"withdrew {', '.join(names)}", versions)
 
@@ -215,21 +214,21 @@ def renew(
         refuse_options(context, "threshold", why="it is of several keys: --next-key")
     with transport_to(url, ca, token_file) as transport:
         if out is None:
-            _told(publisher, publishing.renew(transport, publisher, author=author))
+            _told(publisher, publish.renew(transport, publisher, author=author))
             return
         keys = (
             role_keys(next_key, threshold)
             if next_key
             else RoleKeys(keys=(author.key.public,))
         )
-        files = publishing.resign(transport, publisher, author=author, keys=keys)
+        files = publish.re_sign(transport, publisher, author=author, keys=keys)
     write_new(out, resigned_file(files))
     say(f"wrote {out}; every other holder runs: zoo trust sign {out} --key KEY.pem")
     say(f"then the operator: zoo trust delegate {publisher} --with {out}")
     emit({"roles": sorted(files)})
 
 
-def _told(publisher: str, renewal: publishing.Renewal) -> None:
+def _told(publisher: str, renewal: publish.Renewal) -> None:
     if renewal.waits_for:
         say(f"handed in, not renewed yet: {publisher}")
         say_who_must_sign(publisher, renewal.waits_for)

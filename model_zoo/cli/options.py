@@ -2,18 +2,23 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from model_zoo.canonical import parse_object
 from model_zoo.client.zoo import ZooClient
 from model_zoo.errors import InvalidSpecError, LocalError
 from model_zoo.http.server import Server
 from model_zoo.http.transport import Transport
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
 from model_zoo.keys.pem import read_encrypted_pem
+from model_zoo.names import ReleaseName
 from model_zoo.statements.dsse import Role
+from model_zoo.statements.jobs import MAX_SPEC_BYTES, JobSpec, parse_spec
+from model_zoo.statements.policy import Policy, read_policy
 from model_zoo.tuf.updater import ROOT_VARIABLE, Anchor, unpinned
 
 PASSPHRASE_VARIABLE = "ZOO_KEY_PASSPHRASE"  # noqa: S105  the variable's name
@@ -45,6 +50,19 @@ SigningKeyFile = Annotated[
 PassphraseFile = Annotated[
     Path | None,
     typer.Option(help="File with the key's passphrase; else ZOO_KEY_PASSPHRASE."),
+]
+BuilderKey = Annotated[
+    Path | None, typer.Option("--builder", help="Pinned builder key (PEM).")
+]
+SpecFile = Annotated[
+    Path | None, typer.Option("--spec", help="The spec that you sent (JSON).")
+]
+AllowWithdrawn = Annotated[
+    list[str],
+    typer.Option(help="Take this release although what it was made from is withdrawn."),
+]
+PolicyFile = Annotated[
+    Path | None, typer.Option("--policy", help="What else to demand (JSON).")
 ]
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -207,3 +225,79 @@ def _first_line(path: Path) -> str:
         msg = f"{path} is empty"
         raise LocalError(msg)
     return lines[0]
+
+
+def policy_of(
+    publisher: Role | None,
+    *,
+    made_by: tuple[Path | None, Path | None],
+    file: Path | None,
+    allow_withdrawn: list[str],
+) -> Policy:
+    """Return all that the options demand: every file among them is read.
+
+    Args:
+        publisher: the pinned publisher keys.
+        made_by: the files of the builder's key and of the spec.
+        file: the policy file.
+        allow_withdrawn: names beside those in the policy file.
+
+    Raises:
+        InvalidSpecError: a file does not hold what it should, or a name is none.
+        LocalError: a file cannot be read.
+    """
+    builder, spec = made_by
+    demands = Policy() if file is None else read_policy(file)
+    names = tuple(str(ReleaseName.parse(name)) for name in allow_withdrawn)
+    return demands.model_copy(
+        update={
+            "publisher": publisher,
+            "builder": builder_role(builder),
+            "spec": None if spec is None else read_spec(spec),
+            "allow_withdrawn": (*demands.allow_withdrawn, *names),
+        }
+    )
+
+
+def require_overridable(allowed: list[str], releases: list[str]) -> None:
+    """Accept overrides for what is at hand only: another has no effect.
+
+    Raises:
+        InvalidSpecError: one is for another release.
+    """
+    for name in allowed:
+        if name not in releases:
+            msg = f"--allow-withdrawn {name}: without effect on {', '.join(releases)}"
+            raise InvalidSpecError(msg)
+
+
+def read_spec(path: Path, *, defaults: Mapping[str, str] | None = None) -> JobSpec:
+    """Return the spec in the file at ``path``: ``{"kind": "train", "seed": 1, ...}``.
+
+    The kind stands in the user's file, since a server that could choose it could
+    have one kind of job checked against the spec of another.
+
+    Args:
+        path: the file.
+        defaults: what need not be typed, as a command knows it already.
+
+    Raises:
+        InvalidSpecError: not JSON, no kind, or not a spec of that kind.
+        LocalError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_SPEC_BYTES + 1)
+        typed = parse_object(data, limit_bytes=MAX_SPEC_BYTES)
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise LocalError(msg) from error
+    except ValueError as error:
+        msg = f"{path}: not a spec: {error}"
+        raise InvalidSpecError(msg) from error
+    fields = {**(defaults or {}), **typed}
+    kind = fields.pop("kind", None)
+    if not isinstance(kind, str):
+        msg = f'{path}: a spec file names its "kind", such as "train"'
+        raise InvalidSpecError(msg)
+    return parse_spec(kind, fields)

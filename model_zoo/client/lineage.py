@@ -58,7 +58,7 @@ def lineage_of(transport: Transport, name: ReleaseName, *, anchor: Anchor) -> Li
     )
 
 
-def told(lineage: Lineage) -> list[str]:
+def format_lineage(lineage: Lineage) -> list[str]:
     """Return the lineage as lines for people."""
     lines = [lineage.release]
     if lineage.withdrawn is not None:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from tuf.api.metadata import Metadata, Root, Targets
 
@@ -19,9 +19,10 @@ from model_zoo.errors import (
     InvalidSpecError,
     MalformedDocumentError,
 )
+from model_zoo.http.responses import BoundKey, escaped
 from model_zoo.http.transport import Transport
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
-from model_zoo.names import ReleaseName
+from model_zoo.names import ReleaseName, check_name
 from model_zoo.tuf.ceremony import (
     RoleKeys,
     delegate,
@@ -93,7 +94,7 @@ def change_targets(
 
     def send() -> dict[str, int]:
         files = _signed(made, keys)
-        return hand_in(transport, files | step.signed, files=step.files)
+        return submit_roles(transport, files | step.signed, files=step.files)
 
     try:
         return send()
@@ -114,7 +115,7 @@ def _signed(
     return {name: to_bytes(metadata) for name, metadata in made.items()}
 
 
-def hand_in(
+def submit_roles(
     transport: Transport,
     roles: Mapping[str, bytes],
     *,
@@ -172,7 +173,7 @@ def withdraw_releases(reasons: Mapping[ReleaseName, str]) -> Callable[[Step], No
     return edit
 
 
-def trust_keys(
+def edit_trusted_keys(
     *,
     add: Mapping[str, Sequence[PublicKey]],
     remove: Mapping[str, Sequence[PublicKey]] | None = None,
@@ -216,3 +217,28 @@ def parse_role(data: bytes) -> tuple[str, Metadata[Root] | Metadata[Targets]]:
         return ROOT, parse(data, Root)
     except MalformedDocumentError:
         return TARGETS, parse(data, Targets)
+
+
+def register_key(
+    transport: Transport,
+    noun: Literal["publisher", "trainer"],
+    name: str,
+    *,
+    public_key: PublicKey,
+) -> BoundKey:
+    """Bind ``name`` to ``public_key``; binding it again to the same key is fine.
+
+    Raises:
+        ConflictError: the name is bound to another key.
+        MalformedDocumentError: the zoo says it bound another name or key.
+    """
+    path = f"/{noun}s/{check_name(name, what=noun)}"
+    body = {"public_key": public_key.to_pem()}
+    bound = BoundKey.read(transport.send("PUT", path, body))
+    if (bound.name, bound.keyid) != (name, public_key.keyid):
+        msg = (
+            f"{noun} {name}: the zoo says that it bound another name or key: "
+            f"{escaped(bound.name)}, {bound.keyid}"
+        )
+        raise MalformedDocumentError(msg)
+    return bound

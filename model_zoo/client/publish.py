@@ -237,7 +237,7 @@ def renew(transport: Transport, publisher: str, *, author: Author) -> Renewal:
     return Renewal(versions={}, waits_for=others)
 
 
-def resign(
+def re_sign(
     transport: Transport, publisher: str, *, author: Author, keys: RoleKeys
 ) -> dict[str, bytes]:
     """Return the files of a publisher's roles, signed anew for keys to come.

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from model_zoo.errors import (
     ConflictError,
@@ -15,6 +16,7 @@ from model_zoo.errors import (
     VerificationError,
 )
 from model_zoo.formats.check import check_format
+from model_zoo.formats.safetensors import state_dict
 from model_zoo.http.downloads import Downloader
 from model_zoo.http.partials import PARTIAL_SUFFIX
 from model_zoo.http.responses import PublishedRelease
@@ -23,11 +25,12 @@ from model_zoo.names import ReleaseName
 from model_zoo.statements.dsse import Envelope
 from model_zoo.statements.folder import FileProgress
 from model_zoo.statements.intoto import ReleaseStatement
-from model_zoo.statements.manifest import Manifest
+from model_zoo.statements.manifest import WEIGHTS_SUFFIX, Manifest
 from model_zoo.statements.policy import Policy
 from model_zoo.statements.release_json import write_bundle
 from model_zoo.statements.verification import (
     VerifiedRelease,
+    read_verified,
     verified,
     verify_directory,
     verify_release,
@@ -183,3 +186,23 @@ def _already_there(
         msg = f"{folder} holds other files that were signed as {statement.release}"
         raise ConflictError(msg)
     return found
+
+
+def load(release: VerifiedRelease) -> dict[str, Any]:
+    """Return the tensors of the one weights file in ``release``.
+
+    The file is read once, hashed, and parsed from memory: what changes on the disk
+    after it was verified is noticed, and what was hashed is what is loaded.
+
+    Raises:
+        DigestMismatchError: the file changed since it was verified.
+        InvalidSpecError: the release holds no weights file or more than one.
+        LocalError: it cannot be read, or the trainer extra is not installed.
+    """
+    weights = release.statement.manifest.weights()
+    files = [file for file in weights if file.name.endswith(WEIGHTS_SUFFIX)]
+    if len(files) != 1:
+        told = f"{len(files)} weights files ({WEIGHTS_SUFFIX}), not one"
+        msg = f"{release.statement.release} holds {told}"
+        raise InvalidSpecError(msg)
+    return state_dict(read_verified(files[0], release.path))

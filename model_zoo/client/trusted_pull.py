@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from model_zoo.client import load as loading
 from model_zoo.client.pull import (
     download_files,
     is_occupied,
+    load,
     release_path,
     staging_beside,
 )
@@ -129,7 +129,7 @@ def verify_folder(
     return _verified(folder, release, moment, policy=policy)
 
 
-def load(
+def load_folder(
     transport: Transport | None,
     folder: Path,
     *,
@@ -150,7 +150,7 @@ def load(
         name = found.statement.release
         release, _, _ = look_up(transport, name, anchor=anchor, policy=policy)
         _require_same(folder, release)
-    return loading.load(found)
+    return load(found)
 
 
 def versions(

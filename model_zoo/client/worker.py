@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from model_zoo.canonical import JsonObject
-from model_zoo.client.registrations import bind
+from model_zoo.client.operate import register_key
 from model_zoo.digests import is_sha256
 from model_zoo.errors import InvalidSpecError
 from model_zoo.http.downloads import Downloader
@@ -47,7 +47,7 @@ class WorkClient:
         Raises:
             ConflictError: the name is bound to another key.
         """
-        return bind(self._transport, "trainer", name, public_key=public_key)
+        return register_key(self._transport, "trainer", name, public_key=public_key)
 
     def lease(
         self, trainer: str, *, worker: str, kinds: Iterable[str], lease_seconds: int

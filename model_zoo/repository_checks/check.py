@@ -17,8 +17,8 @@ from tuf.api.metadata import TargetFile
 
 from model_zoo.clock import Clock
 from model_zoo.errors import NotFoundError, VerificationError
-from model_zoo.hosts import is_loopback
 from model_zoo.http.downloads import download
+from model_zoo.http.hosts import is_loopback
 from model_zoo.http.server import Server
 from model_zoo.repository_checks.log_rules import LogReader, log_findings
 from model_zoo.repository_checks.observe import Finding, Observer, Repository, failure

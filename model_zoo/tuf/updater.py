@@ -27,8 +27,8 @@ from model_zoo.errors import (
     PolicyNotMetError,
     TransportError,
 )
-from model_zoo.hosts import is_loopback
 from model_zoo.http.deadlines import DownloadLimits
+from model_zoo.http.hosts import is_loopback
 from model_zoo.http.server import Server
 from model_zoo.tuf.cache import own_cache
 from model_zoo.tuf.fetcher import CheckedFetcher, MappingFetcher, ServerFetcher

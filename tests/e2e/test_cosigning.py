@@ -9,7 +9,7 @@ from tuf.ngclient import Updater
 
 from model_zoo.canonical import JsonObject, canonical_json
 from model_zoo.client.cosign import cosign_resigned
-from model_zoo.client.publish import resign
+from model_zoo.client.publish import re_sign
 from model_zoo.clock import system_clock
 from model_zoo.errors import (
     ConflictError,
@@ -209,7 +209,7 @@ def test_a_role_with_bins_is_cosigned_and_given_other_keys_alike(
     assert len(it.waiting()["roles"]) == 1 + BINS
     assert not it.cosign().pending
     new = RoleKeys(keys=(MALLORY.public, SCANNER.public), threshold=2)
-    files = resign(it.transport, "alice", author=it.author(MALLORY), keys=new)
+    files = re_sign(it.transport, "alice", author=it.author(MALLORY), keys=new)
     roles = {name: parse(data, Targets) for name, data in files.items()}
 
     both = cosign_resigned(it.transport, roles, it.author(SCANNER))
@@ -240,7 +240,7 @@ def test_bins_wait_only_where_each_has_a_signature(
 def test_resigned_roles_that_hold_more_are_not_signed(it: TwoKeys) -> None:
     it.publish(NAME)
     new = RoleKeys(keys=(MALLORY.public, SCANNER.public), threshold=2)
-    files = resign(it.transport, "alice", author=it.author(MALLORY), keys=new)
+    files = re_sign(it.transport, "alice", author=it.author(MALLORY), keys=new)
     role = parse(files["alice"], Targets)
     role.signed.targets |= STOWAWAY
     with pytest.raises(MalformedDocumentError, match="not the current version"):

@@ -16,11 +16,11 @@ from model_zoo.cli.options import (
     TrustRoot,
     Url,
     connect,
+    read_spec,
     refuse_options,
 )
 from model_zoo.cli.options import pinned as pinned_root
 from model_zoo.cli.output import emit, say
-from model_zoo.cli.specs import read_spec
 from model_zoo.client.trusted_pull import verify_folder
 from model_zoo.client.zoo import ZooClient
 from model_zoo.errors import (

@@ -8,7 +8,11 @@ import pytest
 
 from model_zoo.client import trusted_pull as pulling
 from model_zoo.client.lineage import lineage_of
-from model_zoo.client.operate import change_targets, trust_keys, withdraw_releases
+from model_zoo.client.operate import (
+    change_targets,
+    edit_trusted_keys,
+    withdraw_releases,
+)
 from model_zoo.client.zoo import ZooClient
 from model_zoo.digests import sha256_file
 from model_zoo.errors import (
@@ -218,7 +222,7 @@ def test_a_policy_for_provenance_wants_a_trusted_builder(family: Family) -> None
         family.transport,
         anchor=family.anchor,
         keys=[family.targets_key],
-        edit=trust_keys(add={"builders": [BUILDER.public]}),
+        edit=edit_trusted_keys(add={"builders": [BUILDER.public]}),
     )
     family.pull(CHILD, "child", demanding)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from model_zoo.cli.exits import exit_code
+from model_zoo.cli.output import exit_code
 from model_zoo.cli.witness import _look_forever, register
 from model_zoo.errors import (
     InvalidSpecError,

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from model_zoo.client.lost_versions import lost_versions
-from model_zoo.client.operate import hand_in
+from model_zoo.client.operate import submit_roles
 from model_zoo.client.publish import Author, renew
 from model_zoo.client.zoo import ZooClient
 from model_zoo.clock import system_clock
@@ -186,7 +186,7 @@ def test_nobody_puts_another_role_under_a_lost_version(disk: Disk) -> None:
             following = renewed(zoo.publisher("alice"), now=anchor.now())
         assert following["alice"].signed.version == lost
         with pytest.raises(ConflictError, match=f"expected version {lost + 1}"):
-            hand_in(transport, sign_roles(following, ALICE))
+            submit_roles(transport, sign_roles(following, ALICE))
 
 
 def test_a_lost_withdrawal_is_still_refused(disk: Disk) -> None:

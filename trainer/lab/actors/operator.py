@@ -14,7 +14,7 @@ from model_zoo.client.operate import (
     Step,
     change_targets,
     delegate_to,
-    trust_keys,
+    edit_trusted_keys,
     withdraw_releases,
 )
 from model_zoo.http.transport import Transport
@@ -82,7 +82,7 @@ class Operator:
     ) -> None:
         """List whose cosignatures and whose provenance count, and whose does not."""
         self._change(
-            trust_keys(
+            edit_trusted_keys(
                 add={"witnesses": witnesses, "builders": builders},
                 remove={"builders": no_builders},
             )
