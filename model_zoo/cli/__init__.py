@@ -146,10 +146,10 @@ def _usage(error: Exception) -> InvalidSpecError:
     """Return click's refusal of a command line as ours, with where to read on."""
     context = getattr(error, "ctx", None)
     where = "zoo" if context is None else context.command_path
-    told = error.format_message() if hasattr(error, "format_message") else str(error)
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
     if type(error).__name__ == "NoArgsIsHelpError":  # its message is the whole help
-        told = "say which command"
-    return InvalidSpecError(f"{told.strip().rstrip('.')}; see: {where} --help")
+        message = "say which command"
+    return InvalidSpecError(f"{message.strip().rstrip('.')}; see: {where} --help")
 
 
 def _json_first(arguments: list[str]) -> list[str]:

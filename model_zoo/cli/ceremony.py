@@ -7,7 +7,7 @@ import typer
 from tuf.api.metadata import Metadata, Root, Targets
 
 from model_zoo.canonical import JsonObject
-from model_zoo.cli.operator import sign_resigned
+from model_zoo.cli.operator import sign_re_signed
 from model_zoo.cli.options import (
     DEFAULT_URL,
     Authority,
@@ -22,15 +22,15 @@ from model_zoo.cli.options import (
 )
 from model_zoo.cli.output import emit, say
 from model_zoo.cli.trust_files import (
+    re_signed_roles,
     read_file,
     report,
-    resigned_roles,
     role_keys,
     write_folder,
     write_new,
 )
 from model_zoo.client.operate import parse_role, submit_roles
-from model_zoo.client.publish import Author
+from model_zoo.client.publish import Signer
 from model_zoo.clock import rfc3339, system_clock
 from model_zoo.errors import InvalidSpecError
 from model_zoo.files import write_beside
@@ -117,7 +117,7 @@ def init(
 
 def sign_file(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="Root, targets or resigned roles.")],
+    file: Annotated[Path, typer.Argument(help="Root, targets or re-signed roles.")],
     *,
     key: Annotated[Path, typer.Option("--key", help="Your encrypted key (PEM).")],
     trust: TrustRoot = None,
@@ -132,10 +132,10 @@ def sign_file(
     what the zoo vouches for under your pinned root.
     """
     data, signer = read_file(file), signing_key(key, passphrase_file=passphrase_file)
-    if resigned_roles(data):
-        author = Author(key=signer, anchor=anchor_of(trust))
+    if re_signed_roles(data):
+        cosigner = Signer(key=signer, anchor=anchor_of(trust))
         with transport_to(url, ca, token_file) as transport:
-            sign_resigned(file, author, transport)
+            sign_re_signed(file, cosigner, transport)
         return
     refuse_options(context, *OF_THE_ZOO, why="root and targets are signed off line")
     name, metadata = parse_role(data)
@@ -197,7 +197,7 @@ def rekey(
     following = ceremony.next_targets(current, now=system_clock())
     version = following.signed.version
     if key:
-        ceremony.give_yanked(following.signed, PublicKey.load(key))
+        ceremony.rekey_yanked(following.signed, PublicKey.load(key))
     if log_key or oms_key:
         before = _named_by(current.signed, trusted_keys)
         after = with_online_keys(
@@ -258,12 +258,12 @@ def show(
     if out is not None:
         write_folder(out, files)
     roles = [data for name, data in files.items() if name != KEYS_FILE]
-    told = {name: _told(name, it) for name, it in map(parse_role, roles)}
-    for name, facts in told.items():
+    shown = {name: _facts(name, it) for name, it in map(parse_role, roles)}
+    for name, facts in shown.items():
         say(f"{name} version {facts['version']}, expires {facts['expires']}")
         for line in facts["lines"]:
             say(f"  {line}")
-    emit(told)
+    emit(shown)
 
 
 def _newest(zoo: TrustedZoo) -> dict[str, bytes]:
@@ -275,7 +275,7 @@ def _newest(zoo: TrustedZoo) -> dict[str, bytes]:
     return files
 
 
-def _told(name: str, metadata: Metadata[Root] | Metadata[Targets]) -> JsonObject:
+def _facts(name: str, metadata: Metadata[Root] | Metadata[Targets]) -> JsonObject:
     """Return a role's facts, and lines for people."""
     signed = metadata.signed
     lines = []

@@ -37,7 +37,7 @@ def submit(
 ) -> None:
     """Ask a trainer to do the job that a spec file describes."""
     with connect(url, ca=ca, token_file=token_file) as zoo:
-        _told(zoo.submit(read_spec(spec), trainer=trainer))
+        _report(zoo.submit(read_spec(spec), trainer=trainer))
 
 
 @app.command()
@@ -50,7 +50,7 @@ def show(
 ) -> None:
     """Show how a job stands."""
     with connect(url, ca=ca, token_file=token_file) as zoo:
-        _told(zoo.job(job))
+        _report(zoo.job(job))
 
 
 @app.command()
@@ -85,7 +85,7 @@ def watch(
         for event in zoo.events(job):
             say(_event_line(event))
         ended = zoo.job(job)
-    _told(ended)
+    _report(ended)
     if ended.state != "succeeded":
         msg = f"job {job} {ended.state}: {ended.error or 'no reason was given'}"
         raise ExpectationError(msg)
@@ -101,7 +101,7 @@ def cancel(
 ) -> None:
     """Ask for a job to be stopped."""
     with connect(url, ca=ca, token_file=token_file) as zoo:
-        _told(zoo.cancel(job))
+        _report(zoo.cancel(job))
 
 
 @app.command("list")
@@ -136,7 +136,7 @@ def _fact(name: str, value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _told(job: Job) -> None:
+def _report(job: Job) -> None:
     say(_line(job))
     emit(job.to_object())
 

@@ -20,17 +20,17 @@ from model_zoo.cli.options import (
 from model_zoo.cli.output import emit, say
 from model_zoo.cli.trust_files import (
     loaded,
+    re_signed_file,
+    re_signed_roles,
     read_file,
     report,
-    resigned_file,
-    resigned_roles,
     role_keys,
     say_who_must_sign,
     write_new,
 )
 from model_zoo.client import operate, publish
-from model_zoo.client.cosign import cosign_resigned
-from model_zoo.client.publish import Author
+from model_zoo.client.cosign import cosign_re_signed
+from model_zoo.client.publish import Signer
 from model_zoo.errors import InvalidSpecError
 from model_zoo.files import write_beside
 from model_zoo.http.transport import Transport
@@ -70,7 +70,7 @@ def delegate(
     key: Annotated[list[Path], typer.Option("--key", help="Public key (PEM).")],
     threshold: Threshold = 1,
     targets_key: TargetsKey,
-    resigned: Annotated[
+    re_signed: Annotated[
         Path | None, typer.Option("--with", help="Written by zoo trust renew --out.")
     ] = None,
     trust: TrustRoot = None,
@@ -80,12 +80,12 @@ def delegate(
     token_file: TokenFile = None,
 ) -> None:
     """Give a publisher's name its keys, or other keys."""
-    held = {} if resigned is None else resigned_roles(read_file(resigned))
-    if resigned is not None and not held:
-        msg = f"--with {resigned}: expected the roles that zoo trust renew --out wrote"
+    held = {} if re_signed is None else re_signed_roles(read_file(re_signed))
+    if re_signed is not None and not held:
+        msg = f"--with {re_signed}: expected the roles that zoo trust renew --out wrote"
         raise InvalidSpecError(msg)
     roles = {name: to_bytes(metadata) for name, metadata in held.items()}
-    edit = operate.delegate_to(publisher, role_keys(key, threshold), resigned=roles)
+    edit = operate.delegate_to(publisher, role_keys(key, threshold), re_signed=roles)
     keys = [signing_key(path, passphrase_file=passphrase_file) for path in targets_key]
     with transport_to(url, ca, token_file) as transport:
         versions = operate.change_targets(
@@ -205,7 +205,7 @@ def renew(
     token_file: TokenFile = None,
 ) -> None:
     """Sign your role anew: before it expires, or with a new key for the operator."""
-    author = Author(
+    signer = Signer(
         key=signing_key(key, passphrase_file=passphrase_file), anchor=anchor_of(trust)
     )
     if out is None:
@@ -214,21 +214,23 @@ def renew(
         refuse_options(context, "threshold", why="it is of several keys: --next-key")
     with transport_to(url, ca, token_file) as transport:
         if out is None:
-            _told(publisher, publish.renew(transport, publisher, author=author))
+            _report_renewal(
+                publisher, publish.renew(transport, publisher, signer=signer)
+            )
             return
         keys = (
             role_keys(next_key, threshold)
             if next_key
-            else RoleKeys(keys=(author.key.public,))
+            else RoleKeys(keys=(signer.key.public,))
         )
-        files = publish.re_sign(transport, publisher, author=author, keys=keys)
-    write_new(out, resigned_file(files))
+        files = publish.re_sign(transport, publisher, signer=signer, keys=keys)
+    write_new(out, re_signed_file(files))
     say(f"wrote {out}; every other holder runs: zoo trust sign {out} --key KEY.pem")
     say(f"then the operator: zoo trust delegate {publisher} --with {out}")
     emit({"roles": sorted(files)})
 
 
-def _told(publisher: str, renewal: publish.Renewal) -> None:
+def _report_renewal(publisher: str, renewal: publish.Renewal) -> None:
     if renewal.waits_for:
         say(f"handed in, not renewed yet: {publisher}")
         say_who_must_sign(publisher, renewal.waits_for)
@@ -237,17 +239,17 @@ def _told(publisher: str, renewal: publish.Renewal) -> None:
         report(f"renewed {publisher}", dict(renewal.versions))
 
 
-def sign_resigned(file: Path, author: Author, transport: Transport) -> None:
+def sign_re_signed(file: Path, signer: Signer, transport: Transport) -> None:
     """Add a signature to the roles in ``file``, which ``renew`` wrote for the operator.
 
     Raises:
         VerificationError: they are not the current ones, signed anew.
     """
-    roles = resigned_roles(read_file(file))
-    write_beside(file, resigned_file(cosign_resigned(transport, roles, author)))
-    told = ", ".join(
+    roles = re_signed_roles(read_file(file))
+    write_beside(file, re_signed_file(cosign_re_signed(transport, roles, signer)))
+    signed = ", ".join(
         f"{name} version {it.signed.version}" for name, it in roles.items()
     )
-    say(f"signed {told}: what is current, and nothing more")
+    say(f"signed {signed}: what is current, and nothing more")
     signatures = {name: sorted(it.signatures) for name, it in roles.items()}
     emit({"signatures": signatures})

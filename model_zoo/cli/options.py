@@ -11,6 +11,7 @@ import typer
 from model_zoo.canonical import parse_object
 from model_zoo.client.zoo import ZooClient
 from model_zoo.errors import InvalidSpecError, LocalError
+from model_zoo.files import translate_os_errors
 from model_zoo.http.server import Server
 from model_zoo.http.transport import Transport
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
@@ -214,12 +215,8 @@ def passphrase(file: Path | None, *, confirm: bool = False) -> bytes:
 
 
 def _first_line(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_SECRET_BYTES)
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise LocalError(msg) from error
+    with translate_os_errors(f"cannot read {path}"), path.open("rb") as file:
+        data = file.read(MAX_SECRET_BYTES)
     lines = data.decode("utf-8", errors="replace").splitlines()
     if not lines:
         msg = f"{path} is empty"
@@ -285,13 +282,10 @@ def read_spec(path: Path, *, defaults: Mapping[str, str] | None = None) -> JobSp
         InvalidSpecError: not JSON, no kind, or not a spec of that kind.
         LocalError: it cannot be read.
     """
+    with translate_os_errors(f"cannot read {path}"), path.open("rb") as file:
+        data = file.read(MAX_SPEC_BYTES + 1)
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_SPEC_BYTES + 1)
         typed = parse_object(data, limit_bytes=MAX_SPEC_BYTES)
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise LocalError(msg) from error
     except ValueError as error:
         msg = f"{path}: not a spec: {error}"
         raise InvalidSpecError(msg) from error

@@ -26,8 +26,9 @@ from model_zoo.cli.options import (
 from model_zoo.cli.output import emit, file_progress, say
 from model_zoo.cli.trust_files import say_who_must_sign
 from model_zoo.client.cosign import cosign
-from model_zoo.client.publish import Author
-from model_zoo.errors import InvalidSpecError, LocalError
+from model_zoo.client.publish import Signer
+from model_zoo.errors import InvalidSpecError
+from model_zoo.files import translate_os_errors
 from model_zoo.http.responses import BoundKey
 from model_zoo.keys.ed25519 import PublicKey
 from model_zoo.names import ReleaseName, check_name
@@ -121,7 +122,7 @@ def yank(
         say(f"handed in, not withdrawn yet: {name}: {notice.reason}")
         say_who_must_sign(ReleaseName.parse(name).publisher, waits_for)
     else:
-        say(notice.told())
+        say(notice.to_line())
     emit({**notice.to_object(), "waits_for": list(waits_for)})
 
 
@@ -139,14 +140,14 @@ def cosign_change(
 
     What waits is built again here, from what your own root vouches for, and compared.
     """
-    author = Author(
+    signer = Signer(
         key=signing_key(key, passphrase_file=passphrase_file), anchor=anchor_of(trust)
     )
     with transport_to(url, ca, token_file) as transport:
-        change = cosign(transport, check_name(publisher, what="publisher"), author)
-    say(f"signed {change.told}")
+        change = cosign(transport, check_name(publisher, what="publisher"), signer)
+    say(f"signed {change.change}")
     say("others must sign it too" if change.pending else "that was enough: it is done")
-    emit({"name": change.name, "signed": change.told, "pending": change.pending})
+    emit({"name": change.name, "signed": change.change, "pending": change.pending})
 
 
 @app.callback()
@@ -166,7 +167,7 @@ def bind_publisher(
 ) -> None:
     """Bind a publisher's name to a key, once and for all."""
     with connect(url, ca=ca, token_file=token_file) as zoo:
-        _told(zoo.bind_publisher(name, PublicKey.load(key)))
+        _report_key(zoo.bind_publisher(name, PublicKey.load(key)))
 
 
 @trainers.command("bind")
@@ -180,10 +181,10 @@ def bind_trainer(
 ) -> None:
     """Bind a trainer's name to a builder's key, once and for all."""
     with connect(url, ca=ca, token_file=token_file) as zoo:
-        _told(zoo.bind_trainer(name, PublicKey.load(key)))
+        _report_key(zoo.bind_trainer(name, PublicKey.load(key)))
 
 
-def _told(bound: BoundKey) -> None:
+def _report_key(bound: BoundKey) -> None:
     say(f"{bound.name} is bound to {bound.keyid}")
     emit(bound.to_object())
 
@@ -197,12 +198,8 @@ def read_envelope(path: Path | None) -> Envelope | None:
     """
     if path is None:
         return None
-    try:
-        with path.open("rb") as file:
-            return Envelope.from_bytes(file.read(MAX_ENVELOPE_BYTES + 1))
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise LocalError(msg) from error
+    with translate_os_errors(f"cannot read {path}"), path.open("rb") as file:
+        return Envelope.from_bytes(file.read(MAX_ENVELOPE_BYTES + 1))
 
 
 def _order(builder: Path | None, spec: Path | None) -> tuple[PublicKey, JobSpec]:

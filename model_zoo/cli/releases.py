@@ -156,7 +156,7 @@ def lock(
 ) -> None:
     """Add releases to zoo.lock, for ``zoo pull --frozen``: digests, and what is pinned.
 
-    With --trust the root is kept in the file: frozen pulls walk from it, and learn of
+    With --trust the root is kept in the file: frozen pulls start from it, and learn of
     withdrawals. A root that the file has already counts as if it were given.
     """
     publisher = publisher_role(key, threshold=threshold)

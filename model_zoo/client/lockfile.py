@@ -63,7 +63,7 @@ class Lock(Document):
     """What a machine may pull, and nothing else.
 
     ``root`` is the pinned root itself, so that a fresh checkout needs no other file:
-    every release must then be one that the walk from it leads to now. Format 1 has
+    every release must then be one that the traversal from it leads to now. Format 1 has
     none.
     """
 

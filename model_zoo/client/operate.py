@@ -138,20 +138,20 @@ def submit_roles(
 
 
 def delegate_to(
-    publisher: str, keys: RoleKeys, *, resigned: Mapping[str, bytes] | None = None
+    publisher: str, keys: RoleKeys, *, re_signed: Mapping[str, bytes] | None = None
 ) -> Callable[[Step], None]:
     """Return the edit that gives a name its keys, or other keys.
 
     Args:
         publisher: the name.
         keys: whose signatures count, and how many of them must be there.
-        resigned: role name -> file, signed with the new keys: needed where the name
+        re_signed: role name -> file, signed with the new keys: needed where the name
             has releases, or no client could verify them from then on.
     """
 
     def edit(step: Step) -> None:
         delegate(step.targets, publisher, keys)
-        step.signed |= dict(resigned or {})
+        step.signed |= dict(re_signed or {})
 
     return edit
 

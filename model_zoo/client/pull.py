@@ -12,9 +12,9 @@ from typing import Any
 from model_zoo.errors import (
     ConflictError,
     InvalidSpecError,
-    LocalError,
     VerificationError,
 )
+from model_zoo.files import translate_os_errors
 from model_zoo.formats.check import check_format
 from model_zoo.formats.safetensors import state_dict
 from model_zoo.http.downloads import Downloader
@@ -139,12 +139,9 @@ def staging_beside(to: Path) -> Iterator[Path]:
         LocalError: the folder cannot be made.
     """
     staging = to.with_name(f".{to.name}.{secrets.token_hex(8)}{PARTIAL_SUFFIX}")
-    try:
+    with translate_os_errors(f"cannot make folder {to}"):
         to.parent.mkdir(parents=True, exist_ok=True)
         staging.mkdir()
-    except OSError as error:
-        msg = f"cannot make folder {to}: {error.strerror}"
-        raise LocalError(msg) from error
     try:
         yield staging
         _appear(staging, to)
@@ -153,14 +150,14 @@ def staging_beside(to: Path) -> Iterator[Path]:
 
 
 def _appear(staging: Path, to: Path) -> None:
-    try:
-        staging.rename(to)
-    except OSError as error:
-        if is_occupied(to):
-            msg = f"{to}: somebody else wrote there meanwhile"
-            raise ConflictError(msg) from error
-        msg = f"cannot make folder {to}: {error.strerror}"
-        raise LocalError(msg) from error
+    with translate_os_errors(f"cannot make folder {to}"):
+        try:
+            staging.rename(to)
+        except OSError as error:
+            if is_occupied(to):
+                msg = f"{to}: somebody else wrote there meanwhile"
+                raise ConflictError(msg) from error
+            raise
 
 
 def is_occupied(path: Path) -> bool:
@@ -202,7 +199,7 @@ def load(release: VerifiedRelease) -> dict[str, Any]:
     weights = release.statement.manifest.weights()
     files = [file for file in weights if file.name.endswith(WEIGHTS_SUFFIX)]
     if len(files) != 1:
-        told = f"{len(files)} weights files ({WEIGHTS_SUFFIX}), not one"
-        msg = f"{release.statement.release} holds {told}"
+        count = f"{len(files)} weights files ({WEIGHTS_SUFFIX}), not one"
+        msg = f"{release.statement.release} holds {count}"
         raise InvalidSpecError(msg)
     return state_dict(read_verified(files[0], release.path))

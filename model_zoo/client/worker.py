@@ -79,7 +79,7 @@ class WorkClient:
         return Heartbeat.read(answer).cancel
 
     def report(self, attempt: str, events: Iterable[JsonObject]) -> None:
-        """Add ``{"type": "progress" | "log", "data": {...}}`` to the job's story.
+        """Add ``{"type": "progress" | "log", "data": {...}}`` to the job's events.
 
         Raises:
             ConflictError: the lease ran out.

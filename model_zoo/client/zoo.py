@@ -151,7 +151,7 @@ class ZooClient:
         Args:
             name: which release.
             policy: pinned keys, and what else to demand; all of it must hold, and the
-                walk from the root as well, where one is pinned.
+                traversal from the root as well, where one is pinned.
             to: the folder to make.
             progress: told of every piece that arrived.
 
@@ -238,7 +238,7 @@ class ZooClient:
         return publish.yank(
             self._transport,
             _release_name(name),
-            author=publish.Author(key=key, anchor=self.anchor),
+            signer=publish.Signer(key=key, anchor=self.anchor),
             reason=reason,
         )
 
@@ -266,7 +266,7 @@ class ZooClient:
             self._transport,
             _release_name(name),
             folder,
-            author=publish.Author(key=key, anchor=self.anchor),
+            signer=publish.Signer(key=key, anchor=self.anchor),
             provenance=provenance,
             progress=progress,
         )
@@ -298,7 +298,7 @@ class ZooClient:
             self._transport,
             check_id(job, what="job"),
             name=_release_name(as_),
-            author=publish.Author(key=key, anchor=self.anchor),
+            signer=publish.Signer(key=key, anchor=self.anchor),
             order=publish.order(builder, spec),
             progress=progress,
         )

@@ -117,7 +117,7 @@ class Accepted(Answer):
     pending: bool = False
 
 
-class PendingChange(Answer):
+class WaitingChange(Answer):
     """A change that waits for co-signatures: its kind, and the request that made it."""
 
     kind: Literal["release", "yank", "renewal"]
@@ -160,7 +160,7 @@ class Signed(Answer):
     pending: bool
 
 
-class Holders(Answer):
+class FileReleases(Answer):
     """Releases that hold a file, and those made from it: hints, to be verified."""
 
     releases: Annotated[tuple[str, ...], Field(max_length=256)]

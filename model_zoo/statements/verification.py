@@ -9,13 +9,12 @@ from model_zoo.digests import sha256_bytes, sha256_stream
 from model_zoo.errors import (
     DigestMismatchError,
     LengthMismatchError,
-    LocalError,
     MalformedDocumentError,
     PolicyNotMetError,
     ProvenanceMismatchError,
     WrongReleaseError,
 )
-from model_zoo.files import open_plain
+from model_zoo.files import open_plain, translate_os_errors
 from model_zoo.formats.check import check_format
 from model_zoo.keys.ed25519 import PublicKey
 from model_zoo.names import ReleaseName
@@ -233,12 +232,9 @@ def read_verified(file: FileEntry, folder: Path) -> bytes:
         DigestMismatchError: other bytes than signed.
         LocalError: it cannot be read.
     """
-    try:
-        with open_plain(folder / file.name) as stream:
-            data = stream.read(file.size_bytes + 1)
-    except OSError as error:
-        msg = f"cannot read {folder / file.name}: {error.strerror}"
-        raise LocalError(msg) from error
+    path = folder / file.name
+    with translate_os_errors(f"cannot read {path}"), open_plain(path) as stream:
+        data = stream.read(file.size_bytes + 1)
     if len(data) != file.size_bytes:
         raise _wrong_length(file, len(data))
     if (found := sha256_bytes(data)) != file.sha256:
@@ -247,15 +243,11 @@ def read_verified(file: FileEntry, folder: Path) -> bytes:
 
 
 def _verify_file(file: FileEntry, path: Path) -> None:
-    try:
-        with open_plain(path) as stream:
-            size_bytes = os.fstat(stream.fileno()).st_size
-            if size_bytes != file.size_bytes:
-                raise _wrong_length(file, size_bytes)
-            found = sha256_stream(stream)
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise LocalError(msg) from error
+    with translate_os_errors(f"cannot read {path}"), open_plain(path) as stream:
+        size_bytes = os.fstat(stream.fileno()).st_size
+        if size_bytes != file.size_bytes:
+            raise _wrong_length(file, size_bytes)
+        found = sha256_stream(stream)
     if found != file.sha256:
         raise DigestMismatchError(file.name, expected=file.sha256, found=found)
 

@@ -202,7 +202,7 @@ def withdraw(
         targets.add_key(tuf_key(key), WITHDRAWN)
 
 
-def give_yanked(targets: Targets, key: PublicKey) -> None:
+def rekey_yanked(targets: Targets, key: PublicKey) -> None:
     """Give the online role of withdrawn digests to the server's new snapshot key."""
     before = delegation_of(targets, YANKED)
     for keyid in () if before is None else tuple(before.keyids):
@@ -223,8 +223,10 @@ def next_withdrawn(
     else:
         role = next_targets(current, now=now).signed
     role.expires = expiry(WITHDRAWN, now)
-    told = role.unrecognized_fields[WITHDRAWALS]
-    told.update({str(name): checked_reason(reason) for name, reason in reasons.items()})
+    listed = role.unrecognized_fields[WITHDRAWALS]
+    listed.update(
+        {str(name): checked_reason(reason) for name, reason in reasons.items()}
+    )
     return Metadata(role)
 
 

@@ -22,7 +22,7 @@ from tuf.api.metadata import (
 from model_zoo.clock import rfc3339
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import LocalError
-from model_zoo.files import write_beside
+from model_zoo.files import translate_os_errors, write_beside
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
 from model_zoo.keys.p256 import P256Key
 from model_zoo.keys.pem import OWNER_ONLY
@@ -64,7 +64,7 @@ def make_server_folder(
         InvalidSpecError: a root that one key alone can sign.
         LocalError: the folder is not empty, or cannot be written.
     """
-    try:
+    with translate_os_errors(f"cannot make {folder}"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if any(folder.iterdir()):
             msg = f"{folder} is not empty: a ceremony starts in a new folder"
@@ -88,9 +88,6 @@ def make_server_folder(
         targets = new_targets(online[SNAPSHOT], now=now)
         list_trusted_keys(targets.signed, trusted)
         (folder / KEYS_FILE).write_bytes(trusted)
-    except OSError as error:
-        msg = f"cannot make {folder}: {error.strerror}"
-        raise LocalError(msg) from error
     return root, targets
 
 
@@ -115,11 +112,8 @@ def passphrase_of(folder: Path) -> bytes:
     Raises:
         LocalError: it cannot be read.
     """
-    try:
+    with translate_os_errors(f"cannot read {folder / PASSPHRASE_FILE}"):
         return (folder / PASSPHRASE_FILE).read_bytes().strip()
-    except OSError as error:
-        msg = f"cannot read {folder / PASSPHRASE_FILE}: {error.strerror}"
-        raise LocalError(msg) from error
 
 
 def _make_keys(folder: Path) -> tuple[Mapping[str, PublicKey], P256Key]:

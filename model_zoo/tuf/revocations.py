@@ -77,7 +77,7 @@ class YankNotice(Document):
             msg = f"yank notice: {error}"
             raise MalformedDocumentError(msg) from error
 
-    def told(self) -> str:
+    def to_line(self) -> str:
         """Return the notice as one line."""
         return (
             f"{self.release} was withdrawn by the {self.withdrawn_by} at "
@@ -189,18 +189,20 @@ def withdrawal(zoo: TrustedZoo, name: ReleaseName) -> str | None:
     """Return why a release was withdrawn, in one line; None where it was not."""
     if is_withdrawn_by_operator(zoo, name):
         zoo.target(target_path(name, "-"))
-        told = zoo.delegated(WITHDRAWN).unrecognized_fields.get(WITHDRAWALS, {})
-        reason = told.get(str(name)) if isinstance(told, dict) else None
+        reasons = zoo.delegated(WITHDRAWN).unrecognized_fields.get(WITHDRAWALS, {})
+        reason = reasons.get(str(name)) if isinstance(reasons, dict) else None
         shown = printable(str(reason or "no reason is told"))
         return f"{name} was withdrawn by the operator: {shown}"
     if zoo.target(target_path(name, BUNDLE_NAME)) is not None:
-        return None  # a yank drops it in the step that adds the notice: one walk less
+        return (
+            None  # a yank drops it in the step that adds the notice: one look-up less
+        )
     if zoo.target(target_path(name, YANK_NAME)) is None:
         return None
     notice = YankNotice.read(zoo.read_target(target_path(name, YANK_NAME)))
     if notice.release != str(name):
         raise WrongReleaseError(expected=str(name), found=notice.release)
-    return notice.told()
+    return notice.to_line()
 
 
 def is_withdrawn_by_operator(zoo: TrustedZoo, name: ReleaseName) -> bool:
@@ -212,14 +214,14 @@ def is_withdrawn_by_operator(zoo: TrustedZoo, name: ReleaseName) -> bool:
 
 
 def withdrawn_file(
-    zoo: TrustedZoo, sha256: str, *, holder: ReleaseName | None
+    zoo: TrustedZoo, sha256: str, *, release: ReleaseName | None
 ) -> str | None:
     """Return why a file must not be used any more, in one line; None where it may be.
 
     Args:
         zoo: what is vouched for now.
         sha256: the file's digest.
-        holder: a release that holds the file: the operator's word counts, and that of
+        release: a release that holds the file: the operator's word counts, and that of
             the release's own publisher. None where no release is known to hold it:
             then everybody's does.
 
@@ -231,12 +233,12 @@ def withdrawn_file(
         return None
     entry = WithdrawnFile.read(zoo.read_target(path))
     for name in entry.releases():
-        is_bound = holder is None or name.publisher == holder.publisher
+        is_bound = release is None or name.publisher == release.publisher
         if not is_bound and not is_withdrawn_by_operator(zoo, name):
             continue
-        told = withdrawal(zoo, name)
-        if told is not None and _held(zoo, name, sha256):
-            return told
+        reason = withdrawal(zoo, name)
+        if reason is not None and _held(zoo, name, sha256):
+            return reason
     return None
 
 

@@ -1,8 +1,8 @@
 """From a pinned root to what the zoo vouches for now: our door to python-tuf's client.
 
-python-tuf walks root, timestamp, snapshot, targets and delegations. Here are its cache,
-one per pinned root; its clock, which a test can set; its errors, told as
-ours; and what is kept so that the same walk can be done later without a network.
+python-tuf traverses root, timestamp, snapshot, targets and delegations. Here are its
+cache, one per pinned root; its clock, which a test can set; its errors, raised as ours;
+and what is kept so that the same traversal can be done later without a network. ADR 22.
 """
 
 import os
@@ -22,11 +22,11 @@ from model_zoo.clock import Clock, system_clock
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import (
     InvalidSpecError,
-    LocalError,
     MalformedDocumentError,
     PolicyNotMetError,
     TransportError,
 )
+from model_zoo.files import translate_os_errors
 from model_zoo.http.deadlines import DownloadLimits
 from model_zoo.http.hosts import is_loopback
 from model_zoo.http.server import Server
@@ -41,7 +41,7 @@ from model_zoo.tuf.view import (
     METADATA_PATH,
     TARGETS_PATH,
     TrustedZoo,
-    told,
+    translate_errors,
 )
 
 ROOT_VARIABLE = "ZOO_TRUST_ROOT"
@@ -102,7 +102,7 @@ def _traversed(
     base_url = server.url.rstrip("/") + "/"
     zoo = open_zoo(fetcher, base_url, root, folder=folder, now=now)
     _require_fit(zoo.root, server)
-    with told():
+    with translate_errors():
         zoo.updater.refresh()
     _require_fit(zoo.root, server)
     _require_own_keyids(zoo)
@@ -127,7 +127,7 @@ def offline(
     with TemporaryDirectory(prefix="zoo-offline-") as folder:
         zoo = open_zoo(fetcher, OFFLINE, root, folder=Path(folder), now=now)
         try:
-            with told():
+            with translate_errors():
                 zoo.updater.refresh()
             _require_own_keyids(zoo)
             yield zoo
@@ -143,12 +143,9 @@ def read_root(path: Path) -> bytes:
         MalformedDocumentError: it is no root.
         LocalError: it cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_ROOT_BYTES + 1)
-    except OSError as error:
-        msg = f"cannot read trust root {path}: {error.strerror}"
-        raise LocalError(msg) from error
+    what = f"cannot read trust root {path}"
+    with translate_os_errors(what), path.open("rb") as file:
+        data = file.read(MAX_ROOT_BYTES + 1)
     return require_root(data, where=str(path))
 
 
@@ -189,7 +186,7 @@ def open_zoo(
         folder: the cache, which this view has to itself.
         now: the time that expiry is judged at.
     """
-    with told():
+    with translate_errors():
         updater = Updater(
             str(folder),
             base_url + METADATA_PATH,

@@ -25,7 +25,6 @@ from tuf.ngclient import FetcherInterface, Updater
 from model_zoo.errors import (
     ExpiredMetadataError,
     LengthMismatchError,
-    LocalError,
     MalformedDocumentError,
     NotFoundError,
     RollbackError,
@@ -33,6 +32,7 @@ from model_zoo.errors import (
     TransportError,
     ZooError,
 )
+from model_zoo.files import translate_os_errors
 from model_zoo.tuf.publisher_roles import PublisherRoles
 from model_zoo.tuf.roles import (
     ROOT,
@@ -95,7 +95,7 @@ class TrustedZoo:
         is_new = f"{publisher}.json" not in self._signed(SNAPSHOT, Snapshot).meta
         if is_new and delegation_of(self.targets, publisher) is not None:
             return None  # delegated to, and has signed nothing yet
-        with told():
+        with translate_errors():
             return self.updater.get_targetinfo(path)
 
     def read_target(self, path: str) -> bytes:
@@ -133,7 +133,7 @@ class TrustedZoo:
         name = TARGETS_PATH + hashed_path(target)
         if name in self.read:
             return self.read[name]
-        with told():
+        with translate_errors():
             data = self.fetcher.download_bytes(self.base_url + name, target.length)
             target.verify_length_and_hashes(data)
         self.read[name] = data
@@ -221,7 +221,7 @@ class TrustedZoo:
         pinned = parse(self.bootstrap, Root).signed.version
         for version in range(pinned + 1, self.root.version + 1):
             kept = self.cache / "root_history" / f"{version}.root.json"
-            with told():
+            with translate_errors():
                 files[f"{METADATA_PATH}{version}.root.json"] = kept.read_bytes()
         return files
 
@@ -236,7 +236,7 @@ class TrustedZoo:
         role = self._cached(publisher, Targets).signed
         bins = None if role.delegations is None else role.delegations.succinct_roles
         if bins is not None:
-            with told():
+            with translate_errors():
                 self.updater.get_targetinfo(_path_into(bins, name, publisher))
         return self._cached(name, Targets)
 
@@ -254,7 +254,7 @@ class TrustedZoo:
 
     def _file(self, name: str) -> bytes:
         """Return the verified file of a role; ngclient has just written it."""
-        with told():
+        with translate_errors():
             return (self.cache / f"{quote(name, '')}.json").read_bytes()
 
     def _cached(self, name: str, kind: type[T]) -> Metadata[T]:
@@ -283,19 +283,17 @@ def sha256_of(target: TargetFile) -> str:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Raise python-tuf's errors as ours."""
     try:
-        yield
+        with translate_os_errors("cannot keep trust metadata"):
+            yield
     except (tuf_errors.RepositoryError, tuf_errors.DownloadError) as error:
         kind = next(ours for theirs, ours in _OURS.items() if isinstance(error, theirs))
         raise kind.__new__(kind, f"trust metadata: {error}") from error
     except ValueError as error:
         msg = f"trust metadata: {error}"
         raise MalformedDocumentError(msg) from error
-    except OSError as error:
-        msg = f"cannot keep trust metadata: {error.strerror or error}"
-        raise LocalError(msg) from error
 
 
 def _path_into(bins: SuccinctRoles, name: str, publisher: str) -> str:

@@ -11,9 +11,9 @@ from typing import Any
 from tuf.api.metadata import Targets
 
 from model_zoo.canonical import JsonObject, canonical_json
-from model_zoo.client.cosign import Cosigned, cosign
+from model_zoo.client.cosign import CosignedChange, cosign
 from model_zoo.client.operate import change_targets, delegate_to
-from model_zoo.client.publish import Author, Renewal, renew
+from model_zoo.client.publish import Renewal, Signer, renew
 from model_zoo.client.zoo import ZooClient
 from model_zoo.http.server import Server
 from model_zoo.http.transport import Transport
@@ -43,14 +43,14 @@ class TwoKeys:
     zoo: ZooClient
     transport: Transport
 
-    def author(self, key: SigningKey) -> Author:
-        return Author(key=key, anchor=self.anchor)
+    def author(self, key: SigningKey) -> Signer:
+        return Signer(key=key, anchor=self.anchor)
 
-    def cosign(self, key: SigningKey = SCANNER) -> Cosigned:
+    def cosign(self, key: SigningKey = SCANNER) -> CosignedChange:
         return cosign(self.transport, "alice", self.author(key))
 
     def renew(self, key: SigningKey = ALICE) -> Renewal:
-        return renew(self.transport, "alice", author=self.author(key))
+        return renew(self.transport, "alice", signer=self.author(key))
 
     def publish(self, *names: str, files: Path | None = None) -> None:
         """Publish releases with both keys."""

@@ -29,7 +29,7 @@ from model_zoo.tuf.view import (
     TARGETS_PATH,
     TrustedZoo,
     hashed_path,
-    told,
+    translate_errors,
 )
 
 PINNED = "pinned-root"
@@ -104,7 +104,7 @@ def _refreshed(given: argparse.Namespace) -> Iterator[TrustedZoo]:
         zoo = open_zoo(
             fetcher, OFFLINE, root, folder=given.metadata_dir, now=system_clock()
         )
-        with told():
+        with translate_errors():
             zoo.updater.refresh()
         yield zoo
 
@@ -135,7 +135,7 @@ def _bring(zoo: TrustedZoo, target: TargetFile, given: argparse.Namespace) -> No
     Targets without a SHA-256, which our zoo never signs, go python-tuf's way.
     """
     to = given.target_dir / quote(target.path, safe="")
-    with told():
+    with translate_errors():
         if zoo.updater.find_cached_target(target, str(to)) is not None:
             return
         if "sha256" not in target.hashes:

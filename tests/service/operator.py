@@ -11,7 +11,7 @@ from model_zoo.tuf.ceremony import RoleKeys, delegate, next_targets
 from model_zoo.tuf.publisher_roles import PublisherRoles, sign_roles
 from model_zoo.tuf.roles import TARGETS
 from model_zoo.tuf.updater import open_zoo
-from model_zoo.tuf.view import TrustedZoo, told
+from model_zoo.tuf.view import TrustedZoo, translate_errors
 from tests.service.roles import (
     TARGETS_KEY,
     Files,
@@ -69,6 +69,6 @@ def stranger(zoo: Zoo, folder: Path) -> TrustedZoo:
     root = zoo.app.state.parts.trust.root
     fetcher = InProcess(zoo.get)
     view = open_zoo(fetcher, URL, root, folder=folder, now=zoo.clock())
-    with told():
+    with translate_errors():
         view.updater.refresh()
     return view

@@ -190,7 +190,10 @@ def test_a_hint_that_the_zoo_withholds_hides_no_direct_parent(family: Family) ->
         pytest.raises(YankedError),
     ):
         trusted_release(
-            view, ReleaseName.parse(CHILD), policy=OPEN, holders=lambda _: []
+            view,
+            ReleaseName.parse(CHILD),
+            policy=OPEN,
+            containing_releases=lambda _: [],
         )
 
 

@@ -95,7 +95,7 @@ def test_a_yanked_release_is_in_no_role_and_every_client_is_told_why(
     told = withdrawal(view, ReleaseName.parse(NAME))
     assert told is not None
     assert REASON in told
-    by_digest = withdrawn_file(view, DIGEST, holder=None)
+    by_digest = withdrawn_file(view, DIGEST, release=None)
     assert by_digest == told
 
 

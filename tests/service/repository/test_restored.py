@@ -10,7 +10,7 @@ import pytest
 
 from model_zoo.client.lost_versions import lost_versions
 from model_zoo.client.operate import submit_roles
-from model_zoo.client.publish import Author, renew
+from model_zoo.client.publish import Signer, renew
 from model_zoo.client.zoo import ZooClient
 from model_zoo.clock import system_clock
 from model_zoo.digests import sha256_bytes
@@ -350,9 +350,9 @@ def test_a_publisher_whose_bins_were_lost_has_them_again(
             bob.pull(THIRD, policy=Policy(), to=disk.folder / "before")
     disk.restore()
     with open_zoo(disk.data, accept_loss=disk.served()) as url:
-        author = Author(key=ALICE, anchor=disk.anchor("alice anew"))
+        author = Signer(key=ALICE, anchor=disk.anchor("alice anew"))
         with Transport(Server(url)) as transport:
-            renew(transport, "alice", author=author)
+            renew(transport, "alice", signer=author)
         publish(disk, url, THIRD, disk.folder / "third", user="alice anew")
         with ZooClient(url, anchor=disk.anchor("bob")) as bob:
             bob.pull(THIRD, policy=Policy(), to=disk.folder / "after")

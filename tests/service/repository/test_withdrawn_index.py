@@ -14,7 +14,7 @@ from model_zoo.errors import YankedError
 from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.names import ReleaseName
 from model_zoo.statements.policy import Policy
-from model_zoo.tuf.ceremony import RoleKeys, give_yanked, next_root, next_targets
+from model_zoo.tuf.ceremony import RoleKeys, next_root, next_targets, rekey_yanked
 from model_zoo.tuf.publisher_roles import edited, sign_roles, target_file
 from model_zoo.tuf.releases import trusted_release
 from model_zoo.tuf.revocations import (
@@ -167,7 +167,7 @@ def test_an_entry_in_anothers_name_is_not_believed(
         withdraw(zoo, notice(name, [DIGEST], by))
         assert pull(zoo, tmp_path / "seen", NAME) == NAME
     view = stranger(zoo, tmp_path / "seen")
-    assert withdrawn_file(view, DIGEST, holder=None) is None
+    assert withdrawn_file(view, DIGEST, release=None) is None
 
 
 def test_a_true_withdrawal_of_another_file_is_none_of_this_one(
@@ -180,8 +180,8 @@ def test_a_true_withdrawal_of_another_file_is_none_of_this_one(
     withdraw(zoo, notice(NAME, [digest]))
     view = stranger(zoo, tmp_path / "seen")
     holder = ReleaseName("alice", "digits", "2")
-    assert withdrawn_file(view, digest, holder=holder) is None
-    assert withdrawn_file(view, DIGEST, holder=None) is not None
+    assert withdrawn_file(view, digest, release=holder) is None
+    assert withdrawn_file(view, DIGEST, release=None) is not None
 
 
 def test_a_copyist_whose_role_expires_stops_nobody_else(
@@ -286,7 +286,7 @@ def replace_snapshot_key(trust: Path) -> None:
     (trust / "2.root.json").write_bytes(to_bytes(following))
     targets = parse((trust / "targets.json").read_bytes(), Targets)
     after = next_targets(targets, now=Clock().now)
-    give_yanked(after.signed, key.public)
+    rekey_yanked(after.signed, key.public)
     data = sign_roles({TARGETS: after}, TARGETS_KEY)[TARGETS]
     (trust / "2.targets.json").write_bytes(data)
     (trust / "snapshot.pem").unlink()
@@ -316,7 +316,7 @@ def test_an_index_of_notices_is_written_anew_at_the_next_start(tmp_path: Path) -
         view = stranger(zoo, tmp_path / "seen")
         entry = WithdrawnFile.read(view.read_target(path))
         assert entry.publishers == (NAME,)
-        told = withdrawn_file(view, DIGEST, holder=None)
+        told = withdrawn_file(view, DIGEST, release=None)
         assert told is not None
         version = current(zoo.get, YANKED, Targets).signed.version
     with open_zoo(tmp_path / "zoo") as zoo:

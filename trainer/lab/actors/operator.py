@@ -22,9 +22,9 @@ from model_zoo.keys.ed25519 import PublicKey, SigningKey
 from model_zoo.names import ReleaseName
 from model_zoo.tuf.ceremony import (
     RoleKeys,
-    give_yanked,
     next_root,
     next_targets,
+    rekey_yanked,
     require_signed,
 )
 from model_zoo.tuf.online import passphrase_of
@@ -152,7 +152,7 @@ class Operator:
         self, folder: Path, current: Metadata[Targets], *, snapshot: SigningKey
     ) -> None:
         targets = next_targets(current, now=self.anchor.now())
-        give_yanked(targets.signed, snapshot.public)
+        rekey_yanked(targets.signed, snapshot.public)
         sign(targets, self.key(TARGETS))
         file = folder / f"{targets.signed.version}.targets.json"
         file.write_bytes(to_bytes(targets))
