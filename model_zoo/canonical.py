@@ -54,9 +54,8 @@ def parse_object(data: bytes, *, limit_bytes: int) -> JsonObject:
     if len(data) > limit_bytes:
         msg = f"{len(data)} bytes of JSON where at most {limit_bytes} are read"
         raise ValueError(msg)
-    require_shallow(data, max_depth=MAX_DEPTH)
     value = json.loads(
-        data.decode("utf-8"),
+        require_shallow(data, max_depth=MAX_DEPTH),
         object_pairs_hook=_unique_names,
         parse_constant=_refuse_constant,
         parse_float=_finite,
@@ -69,8 +68,8 @@ def parse_object(data: bytes, *, limit_bytes: int) -> JsonObject:
     return value
 
 
-def require_shallow(data: bytes, *, max_depth: int) -> None:
-    """Accept UTF-8 that no JSON parser follows deeper than ``max_depth`` levels.
+def require_shallow(data: bytes, *, max_depth: int) -> str:
+    """Return the text in ``data``, which no JSON parser follows below ``max_depth``.
 
     Only brackets are counted, without recursion: what is no JSON may pass, and the
     parser refuses it where it stops being one.
@@ -79,7 +78,7 @@ def require_shallow(data: bytes, *, max_depth: int) -> None:
         ValueError: nested deeper, or in another encoding.
     """
     try:
-        data.decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         msg = f"expected JSON in UTF-8: {error}"
         raise ValueError(msg) from error
@@ -90,6 +89,7 @@ def require_shallow(data: bytes, *, max_depth: int) -> None:
     if max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > max_depth:
         msg = f"JSON nested deeper than {max_depth} levels"
         raise ValueError(msg)
+    return text
 
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> JsonObject:

@@ -21,7 +21,7 @@ from model_zoo.cli import (
     witness,
 )
 from model_zoo.cli.output import answer_in_json, emit, exit_code, say
-from model_zoo.cli.parsing import StrictCommand
+from model_zoo.cli.parsing import StrictCommand, spread
 from model_zoo.errors import InvalidSpecError, LocalError, ZooError
 from model_zoo.extras import install_line
 
@@ -132,6 +132,7 @@ def _describe(app: typer.Typer) -> None:
         command.cls = StrictCommand
         if command.callback is not None:
             command.help = _prose(inspect.getdoc(command.callback) or "")
+            command.callback = spread(command.callback)
     for group in app.registered_groups:
         if group.typer_instance is not None:
             _describe(group.typer_instance)

@@ -8,10 +8,14 @@ import typer
 
 from model_zoo.audit.rules import Audit
 from model_zoo.audit.rules import audit as audit_entries
-from model_zoo.cli.options import Authority, TokenFile, refuse_options, token
+from model_zoo.cli.options import (
+    Authority,
+    Connection,
+    TokenFile,
+    refuse_options,
+)
 from model_zoo.cli.output import emit, say
 from model_zoo.clock import system_clock
-from model_zoo.http.server import Server
 
 MIB = 1024 * 1024
 MAX_NAME_CHARACTERS = 40
@@ -109,7 +113,7 @@ def check(
         deep=deep,
         watch_seconds=watch,
     )
-    server = Server(url, ca=ca, token=token(token_file))
+    server = Connection(url=url, ca=ca, token_file=token_file).server()
     findings = check_repository(server, extent, clock=system_clock)
     failures = sum(finding.severity is Severity.FAILURE for finding in findings)
     for finding in findings:

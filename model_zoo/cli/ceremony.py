@@ -9,16 +9,12 @@ from tuf.api.metadata import Metadata, Root, Targets
 from model_zoo.canonical import JsonObject
 from model_zoo.cli.operator import sign_re_signed
 from model_zoo.cli.options import (
-    DEFAULT_URL,
-    Authority,
+    Connection,
     PassphraseFile,
-    TokenFile,
     TrustRoot,
-    Url,
     anchor_of,
     refuse_options,
     signing_key,
-    transport_to,
 )
 from model_zoo.cli.output import emit, say
 from model_zoo.cli.trust_files import (
@@ -122,9 +118,7 @@ def sign_file(
     key: Annotated[Path, typer.Option("--key", help="Your encrypted key (PEM).")],
     trust: TrustRoot = None,
     passphrase_file: PassphraseFile = None,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Add your signature to a root or to targets; read it first: zoo trust show.
 
@@ -134,7 +128,7 @@ def sign_file(
     data, signer = read_file(file), signing_key(key, passphrase_file=passphrase_file)
     if re_signed_roles(data):
         cosigner = Signer(key=signer, anchor=anchor_of(trust))
-        with transport_to(url, ca, token_file) as transport:
+        with connection.transport() as transport:
             sign_re_signed(file, cosigner, transport)
         return
     refuse_options(context, *OF_THE_ZOO, why="root and targets are signed off line")
@@ -224,13 +218,11 @@ def _named_by(targets: Targets, path: Path | None) -> TrustedKeys:
 def submit(
     file: Annotated[Path, typer.Argument(help="A signed root.")],
     *,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Hand in a root that enough holders have signed."""
     name, metadata = parse_role(read_file(file))
-    with transport_to(url, ca, token_file) as transport:
+    with connection.transport() as transport:
         versions = submit_roles(transport, {name: to_bytes(metadata)})
     report(f"handed in {file}", versions)
 
@@ -243,16 +235,14 @@ def show(
         Path | None, typer.Option(help="A new folder: gets what the zoo vouches for.")
     ] = None,
     trust: TrustRoot = None,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Show what a file says; without one, what the zoo vouches for under your root."""
     if file is not None:
         refuse_options(context, *OF_THE_ZOO, why="a file is shown as it is")
         files = {file.name: read_file(file)}
     else:
-        anchor, transport = anchor_of(trust), transport_to(url, ca, token_file)
+        anchor, transport = anchor_of(trust), connection.transport()
         with transport, anchor.refreshed(transport.server) as zoo:
             files = _newest(zoo)
     if out is not None:

@@ -7,11 +7,7 @@ from typing import Annotated
 import typer
 
 from model_zoo.cli.options import (
-    DEFAULT_URL,
-    Authority,
-    TokenFile,
-    Url,
-    connect,
+    Connection,
     read_spec,
 )
 from model_zoo.cli.output import emit, say
@@ -31,12 +27,10 @@ def submit(
     spec: Annotated[Path, typer.Argument(help="Spec file (JSON) with its kind.")],
     *,
     trainer: Annotated[str, typer.Option(help="Who shall do it.")],
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Ask a trainer to do the job that a spec file describes."""
-    with connect(url, ca=ca, token_file=token_file) as zoo:
+    with connection.client() as zoo:
         _report(zoo.submit(read_spec(spec), trainer=trainer))
 
 
@@ -44,12 +38,10 @@ def submit(
 def show(
     job: JobId,
     *,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Show how a job stands."""
-    with connect(url, ca=ca, token_file=token_file) as zoo:
+    with connection.client() as zoo:
         _report(zoo.job(job))
 
 
@@ -60,13 +52,11 @@ def fetch(
     builder: Annotated[Path, typer.Option(help="Pinned builder key (PEM).")],
     spec: Annotated[Path, typer.Option(help="The spec that you sent (JSON).")],
     to: Annotated[Path, typer.Option(help="Folder to make.")],
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Fetch what a job made, if the pinned builder says it is what you ordered."""
     pinned, ordered = PublicKey.load(builder), read_spec(spec)
-    with connect(url, ca=ca, token_file=token_file) as zoo:
+    with connection.client() as zoo:
         zoo.fetch_draft(job, builder=pinned, spec=ordered, to=to)
     say(f"{to}: the draft of job {job}, as ordered")
     emit({"job": job, "path": str(to)})
@@ -76,12 +66,10 @@ def fetch(
 def watch(
     job: JobId,
     *,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Follow a job to its end; exit 1 unless it succeeded."""
-    with connect(url, ca=ca, token_file=token_file) as zoo:
+    with connection.client() as zoo:
         for event in zoo.events(job):
             say(_event_line(event))
         ended = zoo.job(job)
@@ -95,12 +83,10 @@ def watch(
 def cancel(
     job: JobId,
     *,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Ask for a job to be stopped."""
-    with connect(url, ca=ca, token_file=token_file) as zoo:
+    with connection.client() as zoo:
         _report(zoo.cancel(job))
 
 
@@ -109,12 +95,10 @@ def list_jobs(
     *,
     state: Annotated[str | None, typer.Option(help="Only jobs in this state.")] = None,
     trainer: Annotated[str | None, typer.Option(help="Only this trainer's.")] = None,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """List jobs."""
-    with connect(url, ca=ca, token_file=token_file) as zoo:
+    with connection.client() as zoo:
         jobs = zoo.jobs(state=state, trainer=trainer)
     for job in jobs:
         say(_line(job))

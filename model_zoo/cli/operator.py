@@ -6,16 +6,12 @@ from typing import Annotated
 import typer
 
 from model_zoo.cli.options import (
-    DEFAULT_URL,
-    Authority,
+    Connection,
     PassphraseFile,
-    TokenFile,
     TrustRoot,
-    Url,
     anchor_of,
     refuse_options,
     signing_key,
-    transport_to,
 )
 from model_zoo.cli.output import emit, say
 from model_zoo.cli.trust_files import (
@@ -75,9 +71,7 @@ def delegate(
     ] = None,
     trust: TrustRoot = None,
     passphrase_file: PassphraseFile = None,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Give a publisher's name its keys, or other keys."""
     held = {} if re_signed is None else re_signed_roles(read_file(re_signed))
@@ -87,7 +81,7 @@ def delegate(
     roles = {name: to_bytes(metadata) for name, metadata in held.items()}
     edit = operate.delegate_to(publisher, role_keys(key, threshold), re_signed=roles)
     keys = [signing_key(path, passphrase_file=passphrase_file) for path in targets_key]
-    with transport_to(url, ca, token_file) as transport:
+    with connection.transport() as transport:
         versions = operate.change_targets(
             transport, anchor=anchor_of(trust), keys=keys, edit=edit
         )
@@ -107,9 +101,7 @@ def trusted_keys(
     targets_key: TargetsKey = [],  # noqa: B006
     trust: TrustRoot = None,
     passphrase_file: PassphraseFile = None,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Show the keys that one pinned root brings along; with --targets-key, change them.
 
@@ -120,7 +112,7 @@ def trusted_keys(
         if any((*changes, passphrase_file)):
             msg = "whoever changes the trusted keys signs for it: give --targets-key"
             raise InvalidSpecError(msg)
-        _show_trusted(anchor_of(trust), transport_to(url, ca, token_file))
+        _show_trusted(anchor_of(trust), connection.transport())
         return
     edit = operate.edit_trusted_keys(
         add={"builders": loaded(add_builder), "witnesses": loaded(add_witness)},
@@ -130,7 +122,7 @@ def trusted_keys(
         },
     )
     keys = [signing_key(path, passphrase_file=passphrase_file) for path in targets_key]
-    with transport_to(url, ca, token_file) as transport:
+    with connection.transport() as transport:
         versions = operate.change_targets(
             transport, anchor=anchor_of(trust), keys=keys, edit=edit
         )
@@ -143,7 +135,8 @@ def _show_trusted(anchor: Anchor, transport: Transport) -> None:
         trusted = zoo.trusted_keys()
     keys = {
         kind: [
-            {"keyid": _keyid(pem), "public_key": pem} for pem in getattr(trusted, field)
+            {"keyid": _keyid(pem, field), "public_key": pem}
+            for pem in getattr(trusted, field)
         ]
         for kind, field in TRUSTED_KINDS.items()
     }
@@ -153,12 +146,9 @@ def _show_trusted(anchor: Anchor, transport: Transport) -> None:
     emit(dict(keys))
 
 
-def _keyid(pem: str) -> str:
+def _keyid(pem: str, field: str) -> str:
     """Return what a key is called: Ed25519's by us, P-256's by model_signing."""
-    try:
-        return PublicKey.from_pem(pem).keyid
-    except InvalidSpecError:
-        return key_hint(pem)
+    return key_hint(pem) if field == "oms" else PublicKey.from_pem(pem).keyid
 
 
 def withdraw(
@@ -168,14 +158,12 @@ def withdraw(
     targets_key: TargetsKey,
     trust: TrustRoot = None,
     passphrase_file: PassphraseFile = None,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Withdraw any publisher's releases, for good: the operator's act."""
     reasons = {ReleaseName.parse(name): reason for name in names}
     keys = [signing_key(path, passphrase_file=passphrase_file) for path in targets_key]
-    with transport_to(url, ca, token_file) as transport:
+    with connection.transport() as transport:
         versions = operate.change_targets(
             transport,
             anchor=anchor_of(trust),
@@ -200,9 +188,7 @@ def renew(
     threshold: Threshold = 1,
     trust: TrustRoot = None,
     passphrase_file: PassphraseFile = None,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Sign your role anew: before it expires, or with a new key for the operator."""
     signer = Signer(
@@ -212,7 +198,7 @@ def renew(
         refuse_options(context, "next_key", why="the operator needs it, with --out")
     if not next_key:
         refuse_options(context, "threshold", why="it is of several keys: --next-key")
-    with transport_to(url, ca, token_file) as transport:
+    with connection.transport() as transport:
         if out is None:
             _report_renewal(
                 publisher, publish.renew(transport, publisher, signer=signer)

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -68,6 +69,32 @@ PolicyFile = Annotated[
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """Which zoo is asked, whom to believe that it is there, and the token for it.
+
+    A parameter of this type gives a command the options of its fields: see ``spread``.
+    Its methods raise InvalidSpecError for a URL or token that cannot be used, and
+    LocalError where a file cannot be read.
+    """
+
+    url: Url = DEFAULT_URL
+    ca: Authority = None
+    token_file: TokenFile = None
+
+    def server(self) -> Server:
+        """Return where the zoo is."""
+        return Server(self.url, ca=self.ca, token=token(self.token_file))
+
+    def transport(self) -> Transport:
+        """Return a transport to it."""
+        return Transport(self.server())
+
+    def client(self, anchor: Anchor | None = None) -> ZooClient:
+        """Return a client of it, under a pinned root if one is given."""
+        return connect(self.url, ca=self.ca, token_file=self.token_file, anchor=anchor)
+
+
 def refuse_options(context: typer.Context, *names: str, why: str) -> None:
     """Refuse options that have no effect in the mode asked for.
 
@@ -131,16 +158,6 @@ def anchor_of(trust: Path | None) -> Anchor:
     if trust is None:
         raise unpinned()
     return Anchor.load(trust)
-
-
-def transport_to(url: str, ca: Path | None, token_file: Path | None) -> Transport:
-    """Return a transport to the zoo at ``url``.
-
-    Raises:
-        InvalidSpecError: a URL or token that cannot be used.
-        LocalError: a file cannot be read.
-    """
-    return Transport(Server(url, ca=ca, token=token(token_file)))
 
 
 def token(file: Path | None) -> str | None:

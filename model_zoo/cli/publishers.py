@@ -6,22 +6,17 @@ from typing import Annotated
 import typer
 
 from model_zoo.cli.options import (
-    DEFAULT_URL,
-    Authority,
     BuilderKey,
+    Connection,
     PassphraseFile,
     SigningKeyFile,
     SpecFile,
-    TokenFile,
     TrustRoot,
-    Url,
     anchor_of,
-    connect,
     pinned,
     read_spec,
     refuse_options,
     signing_key,
-    transport_to,
 )
 from model_zoo.cli.output import emit, file_progress, say
 from model_zoo.cli.trust_files import say_who_must_sign
@@ -68,9 +63,7 @@ def publish(
     provenance: ProvenanceFile = None,
     passphrase_file: PassphraseFile = None,
     trust: TrustRoot = None,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Sign files on this machine and publish them: a folder, or what a job made.
 
@@ -84,7 +77,7 @@ def publish(
     refuse_options(context, *others, why="it is for the other of folder and --job")
     signer = signing_key(key, passphrase_file=passphrase_file)
     with (
-        connect(url, ca=ca, token_file=token_file, anchor=pinned(trust)) as zoo,
+        connection.client(pinned(trust)) as zoo,
         file_progress() as bars,
     ):
         if folder is not None:
@@ -109,13 +102,11 @@ def yank(
     key: SigningKeyFile,
     trust: TrustRoot = None,
     passphrase_file: PassphraseFile = None,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Withdraw a release of yours, for good; clients refuse it, and what it made."""
     signer = signing_key(key, passphrase_file=passphrase_file)
-    with connect(url, ca=ca, token_file=token_file, anchor=pinned(trust)) as zoo:
+    with connection.client(pinned(trust)) as zoo:
         withdrawal = zoo.yank(name, reason=reason, key=signer)
     notice, waits_for = withdrawal.notice, withdrawal.waits_for
     if waits_for:
@@ -132,9 +123,7 @@ def cosign_change(
     key: SigningKeyFile,
     trust: TrustRoot = None,
     passphrase_file: PassphraseFile = None,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Add the signature that a publisher's release, yank or renewal still lacks.
 
@@ -143,7 +132,7 @@ def cosign_change(
     signer = Signer(
         key=signing_key(key, passphrase_file=passphrase_file), anchor=anchor_of(trust)
     )
-    with transport_to(url, ca, token_file) as transport:
+    with connection.transport() as transport:
         change = cosign(transport, check_name(publisher, what="publisher"), signer)
     say(f"signed {change.change}")
     say("others must sign it too" if change.pending else "that was enough: it is done")
@@ -161,12 +150,10 @@ def bind_publisher(
     name: Name,
     *,
     key: Key,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Bind a publisher's name to a key, once and for all."""
-    with connect(url, ca=ca, token_file=token_file) as zoo:
+    with connection.client() as zoo:
         _report_key(zoo.bind_publisher(name, PublicKey.load(key)))
 
 
@@ -175,12 +162,10 @@ def bind_trainer(
     name: Name,
     *,
     key: Key,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Bind a trainer's name to a builder's key, once and for all."""
-    with connect(url, ca=ca, token_file=token_file) as zoo:
+    with connection.client() as zoo:
         _report_key(zoo.bind_trainer(name, PublicKey.load(key)))
 
 

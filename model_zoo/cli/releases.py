@@ -7,25 +7,20 @@ import typer
 
 from model_zoo.canonical import JsonObject
 from model_zoo.cli.options import (
-    DEFAULT_URL,
     AllowWithdrawn,
-    Authority,
     BuilderKey,
+    Connection,
     PolicyFile,
     PublisherKeys,
     SpecFile,
     Threshold,
-    TokenFile,
     TrustRoot,
-    Url,
     anchor_of,
-    connect,
     pinned,
     policy_of,
     publisher_role,
     refuse_options,
     require_overridable,
-    transport_to,
 )
 from model_zoo.cli.output import emit, file_progress, say
 from model_zoo.client.lineage import format_lineage, lineage_of
@@ -79,9 +74,7 @@ def pull(
     allow_withdrawn: AllowWithdrawn = [],  # noqa: B006  typer copies it
     frozen: Frozen = False,
     lock_file: LockFile = Path(LOCK_NAME),
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Download a release; keep it only if root or keys vouch for every byte.
 
@@ -97,7 +90,7 @@ def pull(
     )
     lock = read_lock(lock_file) if frozen else None
     anchor = pinned(trust) or (None if lock is None else lock.anchor())
-    with connect(url, ca=ca, token_file=token_file, anchor=anchor) as zoo:
+    with connection.client(anchor) as zoo:
         if lock is None:
             release = zoo.resolve(name)
             require_overridable(allow_withdrawn, [str(release)])
@@ -150,9 +143,7 @@ def lock(
     threshold: Threshold = None,
     trust: TrustRoot = None,
     lock_file: LockFile = Path(LOCK_NAME),
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Add releases to zoo.lock, for ``zoo pull --frozen``: digests, and what is pinned.
 
@@ -165,7 +156,7 @@ def lock(
     if known is not None:
         known.require_no_other(None if anchor is None else anchor.root.decode())
         anchor = anchor or known.anchor()
-    with connect(url, ca=ca, token_file=token_file, anchor=anchor) as zoo:
+    with connection.client(anchor) as zoo:
         releases = [zoo.resolve(name) for name in names]
         locked = lock_releases(zoo, releases, publisher=publisher)
     write_lock(locked if known is None else known.merged_with(locked), lock_file)
@@ -177,12 +168,10 @@ def lock(
 def show(
     name: Annotated[str, typer.Argument(help="publisher/model[@version]")],
     *,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Show what the zoo says of a model or release; nothing of it is verified here."""
-    with connect(url, ca=ca, token_file=token_file) as zoo:
+    with connection.client() as zoo:
         if "@" in name:
             release = zoo.release(name)
             say(f"{_published(release)} (not verified)")
@@ -206,11 +195,9 @@ def _published(release: PublishedRelease) -> str:
     return printable(line)
 
 
-def list_models(
-    *, url: Url = DEFAULT_URL, ca: Authority = None, token_file: TokenFile = None
-) -> None:
+def list_models(*, connection: Connection) -> None:
     """List the models and their versions; those that were withdrawn are marked."""
-    with connect(url, ca=ca, token_file=token_file) as zoo:
+    with connection.client() as zoo:
         models = zoo.models()
     for model in models:
         gone = model.withdrawn
@@ -223,13 +210,11 @@ def lineage(
     name: Annotated[str, typer.Argument(help="publisher/model@version")],
     *,
     trust: TrustRoot = None,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Show what a release was made from, and what was made from it."""
     release, anchor = ReleaseName.parse(name), anchor_of(trust)
-    with transport_to(url, ca, token_file) as transport:
+    with connection.transport() as transport:
         found = lineage_of(transport, release, anchor=anchor)
     for line in format_lineage(found):
         say(line)

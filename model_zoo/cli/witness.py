@@ -10,15 +10,11 @@ import typer
 
 from model_zoo.canonical import JsonObject
 from model_zoo.cli.options import (
-    DEFAULT_URL,
-    Authority,
+    Connection,
     PassphraseFile,
     SigningKeyFile,
-    TokenFile,
-    Url,
     refuse_options,
     signing_key,
-    token,
 )
 from model_zoo.cli.output import emit, say
 from model_zoo.clock import system_clock
@@ -62,14 +58,12 @@ def witness(
     ] = INTERVAL_SECONDS,
     once: Annotated[bool, typer.Option("--once", help="Look once and end.")] = False,
     passphrase_file: PassphraseFile = None,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Cosign a log's checkpoints, each only if it extends the one before."""
     if once:
         refuse_options(context, "interval", why="with --once there is one look")
-    server = Server(url, ca=ca, token=token(token_file))
+    server = connection.server()
     by = Witness(
         key=signing_key(key, passphrase_file=passphrase_file),
         log_keys=tuple(map(PublicKey.load, log_key)),

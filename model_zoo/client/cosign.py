@@ -105,9 +105,9 @@ def cosign(transport: Transport, publisher: str, signer: Signer) -> CosignedChan
             raise NotPermittedError(msg)
         expected = EXPECTED[waiting.kind](zoo, waiting, current, now)
     if expected.name != waiting.name:
-        raise WrongReleaseError(expected=waiting.name, found=expected.name)
+        raise WrongReleaseError.of(expected=waiting.name, found=expected.name)
     if expected.publisher != publisher:
-        raise WrongReleaseError(expected=publisher, found=expected.name)
+        raise WrongReleaseError.of(expected=publisher, found=expected.name)
     _require_alike(held, expected.roles, now=now)
     if expected.manifest is not None:
         _look_at(transport, f"{path}/files", expected.manifest)

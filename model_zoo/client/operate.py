@@ -35,6 +35,7 @@ from model_zoo.tuf.roles import (
     TARGETS,
     TRUSTED_KEYS,
     WITHDRAWN,
+    checked,
     our_key,
     parse,
     sign,
@@ -213,10 +214,9 @@ def parse_role(data: bytes) -> tuple[str, Metadata[Root] | Metadata[Targets]]:
     Raises:
         MalformedDocumentError: neither.
     """
-    try:
+    if isinstance(checked(data).signed, Root):
         return ROOT, parse(data, Root)
-    except MalformedDocumentError:
-        return TARGETS, parse(data, Targets)
+    return TARGETS, parse(data, Targets)
 
 
 def register_key(

@@ -13,12 +13,12 @@ from model_zoo.client.operate import register_key
 from model_zoo.digests import is_sha256
 from model_zoo.errors import InvalidSpecError
 from model_zoo.http.downloads import Downloader
-from model_zoo.http.responses import BoundKey, Heartbeat, Job, Lease, check_id
+from model_zoo.http.responses import BoundKey, Heartbeat, Job, Lease
 from model_zoo.http.server import Server
 from model_zoo.http.transport import API, Transport
 from model_zoo.http.uploads import upload_folder
 from model_zoo.keys.ed25519 import PublicKey
-from model_zoo.names import check_name
+from model_zoo.names import check_id, check_name
 from model_zoo.statements.dsse import Envelope
 from model_zoo.statements.evaluation import EvaluationReport
 

@@ -17,14 +17,13 @@ from model_zoo.http.responses import (
     ModelReleases,
     Models,
     PublishedRelease,
-    check_id,
     require_job,
 )
 from model_zoo.http.server import Server
 from model_zoo.http.sse import JobEvent, follow
 from model_zoo.http.transport import Transport
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
-from model_zoo.names import ModelName, ReleaseName, check_name
+from model_zoo.names import ModelName, ReleaseName, check_id, check_name
 from model_zoo.statements.dsse import Envelope
 from model_zoo.statements.folder import FileProgress
 from model_zoo.statements.intoto import ReleaseStatement

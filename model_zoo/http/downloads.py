@@ -114,7 +114,7 @@ class Downloader:
                 self._is_completed(path, partial, wanted, report)
             found = partial.digest.hexdigest()
             if found != sha256:
-                raise DigestMismatchError(to.name, expected=sha256, found=found)
+                raise DigestMismatchError.of(to.name, expected=sha256, found=found)
             partial.move(to)
 
     def _folder(self, to: Path) -> Path:
@@ -194,7 +194,7 @@ def _pieces(
     announced = response.begin_file()
     if arrived + announced != size_bytes:
         found = str(arrived + announced)
-        raise LengthMismatchError(name, expected=size_bytes, found=found)
+        raise LengthMismatchError.of(name, expected=size_bytes, found=found)
     for buffer in itertools.cycle([bytearray(BUFFER_BYTES) for _ in range(BUFFERS)]):
         count = response.readinto(buffer)
         if not count:

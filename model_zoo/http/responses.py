@@ -5,7 +5,6 @@ A server may be lying: nothing here is believed about a model until
 bears the name or the id that was asked for is checked at once.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -28,22 +27,9 @@ MAX_PART_BYTES = 64 * 1024 * 1024
 MAX_PARTS = 1 << 20
 MAX_QUOTED_CHARACTERS = 200
 
-_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 JobId = Annotated[str, Field(pattern=r"\A[0-9a-f]{32}\z")]
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 FINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
-
-
-def check_id(text: str, *, what: str) -> str:
-    """Return ``text`` if it is an id as the service makes them.
-
-    Raises:
-        InvalidSpecError: it is not, and must not become part of a URL.
-    """
-    if not _ID.fullmatch(text):
-        msg = f"{what} id {text[:80]!a}: expected 32 lowercase hexadecimal digits"
-        raise InvalidSpecError(msg)
-    return text
 
 
 def escaped(text: str) -> str:
@@ -96,7 +82,7 @@ class PublishedRelease(Answer):
             WrongReleaseError: it is about another one, or none.
         """
         if self.name != str(name):
-            raise WrongReleaseError(expected=str(name), found=escaped(self.name))
+            raise WrongReleaseError.of(expected=str(name), found=escaped(self.name))
         return self
 
     def envelopes(self) -> tuple[Envelope, Envelope | None]:
@@ -209,7 +195,7 @@ class ModelReleases(Answer):
             WrongReleaseError: it, or a release in it, is of another one, or of none.
         """
         if self.name != str(model):
-            raise WrongReleaseError(expected=str(model), found=escaped(self.name))
+            raise WrongReleaseError.of(expected=str(model), found=escaped(self.name))
         for release in self.releases:
             try:
                 found = ReleaseName.parse(release.name)
@@ -217,7 +203,7 @@ class ModelReleases(Answer):
                 msg = f"{model}: the server lists what is no release: {error}"
                 raise MalformedDocumentError(msg) from error
             if found.model_name != model:
-                raise WrongReleaseError(expected=f"{model}@...", found=str(found))
+                raise WrongReleaseError.of(expected=f"{model}@...", found=str(found))
         return self
 
 

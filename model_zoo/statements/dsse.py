@@ -74,7 +74,7 @@ def verify_threshold(
         and by_keyid[signature.keyid].signed(message, signature.value)
     }
     if len(signers) < role.threshold:
-        raise ThresholdNotMetError(
+        raise ThresholdNotMetError.of(
             role.name, valid=len(signers), threshold=role.threshold
         )
 

@@ -86,7 +86,7 @@ def verify_release(
     # (3) It speaks of the release that was asked for: a signature over another
     #     release, or another version of this one, is worth nothing here.
     if name is not None and statement.release != name:
-        raise WrongReleaseError(expected=str(name), found=str(statement.release))
+        raise WrongReleaseError.of(expected=str(name), found=str(statement.release))
     # (4) It leaves room for the signatures beside the files.
     require_no_reserved_name(statement.manifest)
     # (5) All else that the policy demands holds.
@@ -238,7 +238,7 @@ def read_verified(file: FileEntry, folder: Path) -> bytes:
     if len(data) != file.size_bytes:
         raise _wrong_length(file, len(data))
     if (found := sha256_bytes(data)) != file.sha256:
-        raise DigestMismatchError(file.name, expected=file.sha256, found=found)
+        raise DigestMismatchError.of(file.name, expected=file.sha256, found=found)
     return data
 
 
@@ -249,11 +249,11 @@ def _verify_file(file: FileEntry, path: Path) -> None:
             raise _wrong_length(file, size_bytes)
         found = sha256_stream(stream)
     if found != file.sha256:
-        raise DigestMismatchError(file.name, expected=file.sha256, found=found)
+        raise DigestMismatchError.of(file.name, expected=file.sha256, found=found)
 
 
 def _wrong_length(file: FileEntry, size_bytes: int) -> LengthMismatchError:
-    return LengthMismatchError(
+    return LengthMismatchError.of(
         file.name, expected=file.size_bytes, found=str(size_bytes)
     )
 

@@ -127,9 +127,9 @@ def require_role_signed(
             role, signed_bytes(metadata.signed), metadata.signatures
         )
     except (ValueError, RepositoryError) as error:
-        raise ThresholdNotMetError(role, valid=0, threshold=1) from error
+        raise ThresholdNotMetError.of(role, valid=0, threshold=1) from error
     if not result:
-        raise ThresholdNotMetError(
+        raise ThresholdNotMetError.of(
             role, valid=len(result.signed), threshold=result.threshold
         )
 

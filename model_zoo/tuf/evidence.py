@@ -156,7 +156,7 @@ def verify(
         VerificationError: a subclass for each other way in which it does not hold.
     """
     if name is not None and evidence.release != str(name):
-        raise WrongReleaseError(expected=str(name), found=evidence.release)
+        raise WrongReleaseError.of(expected=str(name), found=evidence.release)
     files = evidence.to_files()
     # (1) The traversal from the root holds at the moment that the zoo signed it.
     with offline(files, root, now=_claimed(files)) as zoo:

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from model_zoo.errors import (
     InvalidSpecError,
@@ -93,7 +93,7 @@ def trusted_release(
     release = read_release(zoo, name)
     # (4) It speaks of the release that was asked for, and leaves room for evidence.
     if release.statement.release != name:
-        raise WrongReleaseError(
+        raise WrongReleaseError.of(
             expected=str(name), found=str(release.statement.release)
         )
     require_no_reserved_name(release.statement.manifest)
@@ -110,13 +110,7 @@ def trusted_release(
     overridden = _require_sound_ancestry(
         zoo, release, provenance, policy=policy, containing_releases=containing_releases
     )
-    return TrustedRelease(
-        statement=release.statement,
-        envelope=release.envelope,
-        provenance=release.provenance,
-        bundle=release.bundle,
-        overridden=overridden,
-    )
+    return replace(release, overridden=overridden)
 
 
 def release_of(path: str) -> ReleaseName | None:

@@ -201,7 +201,7 @@ def withdrawal(zoo: TrustedZoo, name: ReleaseName) -> str | None:
         return None
     notice = YankNotice.read(zoo.read_target(target_path(name, YANK_NAME)))
     if notice.release != str(name):
-        raise WrongReleaseError(expected=str(name), found=notice.release)
+        raise WrongReleaseError.of(expected=str(name), found=notice.release)
     return notice.to_line()
 
 

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from tuf.api.metadata import (
     Root,
 )
-from tuf.ngclient import FetcherInterface, Updater
+from tuf.ngclient import FetcherInterface
 
 from model_zoo.clock import Clock, system_clock
 from model_zoo.digests import sha256_bytes
@@ -41,6 +41,7 @@ from model_zoo.tuf.view import (
     METADATA_PATH,
     TARGETS_PATH,
     TrustedZoo,
+    ZooUpdater,
     translate_errors,
 )
 
@@ -187,15 +188,14 @@ def open_zoo(
         now: the time that expiry is judged at.
     """
     with translate_errors():
-        updater = Updater(
+        updater = ZooUpdater(
             str(folder),
             base_url + METADATA_PATH,
             target_base_url=base_url + TARGETS_PATH,
             fetcher=CheckedFetcher(fetcher),
             bootstrap=root,
         )
-    # ngclient reads the system's clock and offers no other.
-    updater._trusted_set.reference_time = now  # noqa: SLF001
+    updater.judge_expiry_at(now)
     return TrustedZoo(updater, base_url, fetcher, folder, folder, root, {})
 
 

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -64,6 +63,22 @@ _OURS: Mapping[type[Exception], type[ZooError]] = {
 T = TypeVar("T", Root, Targets, Snapshot, Timestamp)
 
 
+class ZooUpdater(Updater):
+    """python-tuf's client, at a time of ours, which shows what it has verified.
+
+    ngclient reads the system's clock, and hands out what it verified by target path
+    only: both are in the set of metadata that it trusts.
+    """
+
+    def judge_expiry_at(self, now: datetime) -> None:
+        """Take ``now`` for the time."""
+        self._trusted_set.reference_time = now
+
+    def verified(self, role: str) -> Any:  # noqa: ANN401  as python-tuf types it
+        """Return the verified content of a role; None where it was not read."""
+        return self._trusted_set.get(role)
+
+
 @dataclass(frozen=True, slots=True)
 class TrustedZoo:
     """What one zoo vouches for at one moment, every byte of it signed.
@@ -81,7 +96,7 @@ class TrustedZoo:
         read: targets that were read, by the path they lie under.
     """
 
-    updater: Updater
+    updater: ZooUpdater
     base_url: str
     fetcher: FetcherInterface
     cache: Path
@@ -92,7 +107,7 @@ class TrustedZoo:
     def target(self, path: str) -> TargetFile | None:
         """Return what the zoo says of a target; None where nobody vouches for it."""
         publisher = path.partition("/")[0]
-        is_new = f"{publisher}.json" not in self._signed(SNAPSHOT, Snapshot).meta
+        is_new = f"{publisher}.json" not in self._snapshot.meta
         if is_new and delegation_of(self.targets, publisher) is not None:
             return None  # delegated to, and has signed nothing yet
         with translate_errors():
@@ -155,7 +170,7 @@ class TrustedZoo:
         if delegation is None:
             msg = f"no publisher {name}: the operator has not delegated to that name"
             raise NotFoundError(msg)
-        known = f"{name}.json" in self._signed(SNAPSHOT, Snapshot).meta
+        known = f"{name}.json" in self._snapshot.meta
         if known:
             self.target(publisher_paths(name)[0].replace("*", "-"))
         keys = self._signed(TARGETS, Targets).delegations
@@ -197,8 +212,8 @@ class TrustedZoo:
 
         The transparency log has an entry for each but the snapshot.
         """
-        loaded = self._trusted()
-        return {name: self._file(name) for name in loaded if name != TIMESTAMP}
+        read = self._all_verified()
+        return {name: self._file(name) for name in read if name != TIMESTAMP}
 
     def require_alive(self, moment: datetime) -> None:
         """Accept what was read only if none of it had expired at ``moment``.
@@ -206,7 +221,7 @@ class TrustedZoo:
         Raises:
             ExpiredMetadataError: a role had.
         """
-        for name, signed in self._trusted().items():
+        for name, signed in self._all_verified().items():
             if signed.expires <= moment:
                 msg = f"{name} expired at {signed.expires}, and the log is newer"
                 raise ExpiredMetadataError(msg)
@@ -214,7 +229,7 @@ class TrustedZoo:
     def evidence(self) -> dict[str, bytes]:
         """Return URL path -> bytes of all that was read, for ``offline``."""
         files = dict(self.read)
-        for name, signed in self._trusted().items():
+        for name, signed in self._all_verified().items():
             prefix = "" if name == TIMESTAMP else f"{signed.version}."
             file = f"{METADATA_PATH}{prefix}{quote(name, '')}.json"
             files[file] = self._file(name)
@@ -240,13 +255,19 @@ class TrustedZoo:
                 self.updater.get_targetinfo(_path_into(bins, name, publisher))
         return self._cached(name, Targets)
 
-    def _trusted(self) -> Mapping[str, Root | Targets | Snapshot | Timestamp]:
-        # ngclient offers no reading of what it verified but by target path.
-        known: Any = self.updater._trusted_set._trusted_set  # noqa: SLF001
-        return MappingProxyType(known)
+    def _all_verified(self) -> dict[str, Root | Targets | Snapshot | Timestamp]:
+        """Return name -> role of all that was read; the snapshot names every other."""
+        targets = (file.removesuffix(".json") for file in self._snapshot.meta)
+        names = (ROOT, TIMESTAMP, SNAPSHOT, *targets)
+        found = ((name, self.updater.verified(name)) for name in names)
+        return {name: signed for name, signed in found if signed is not None}
+
+    @property
+    def _snapshot(self) -> Snapshot:
+        return self._signed(SNAPSHOT, Snapshot)
 
     def _signed(self, name: str, kind: type[T]) -> T:
-        signed = self._trusted().get(name)
+        signed = self.updater.verified(name)
         if not isinstance(signed, kind):
             msg = f"no {name} metadata was verified"
             raise MalformedDocumentError(msg)
@@ -258,7 +279,7 @@ class TrustedZoo:
             return (self.cache / f"{quote(name, '')}.json").read_bytes()
 
     def _cached(self, name: str, kind: type[T]) -> Metadata[T]:
-        if name not in self._trusted():
+        if self.updater.verified(name) is None:
             msg = f"no {name} metadata was verified"
             raise MalformedDocumentError(msg)
         return parse(self._file(name), kind)
@@ -290,7 +311,8 @@ def translate_errors() -> Iterator[None]:
             yield
     except (tuf_errors.RepositoryError, tuf_errors.DownloadError) as error:
         kind = next(ours for theirs, ours in _OURS.items() if isinstance(error, theirs))
-        raise kind.__new__(kind, f"trust metadata: {error}") from error
+        msg = f"trust metadata: {error}"
+        raise kind(msg) from error
     except ValueError as error:
         msg = f"trust metadata: {error}"
         raise MalformedDocumentError(msg) from error

@@ -51,7 +51,7 @@ def digest(scene: Scene, folder: Path) -> Path:
     found = sha256_file(to)
     if found != page.sha256:
         to.unlink()
-        raise DigestMismatchError(MODEL, expected=page.sha256, found=found)
+        raise DigestMismatchError.of(MODEL, expected=page.sha256, found=found)
     return to
 
 
