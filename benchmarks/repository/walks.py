@@ -80,7 +80,7 @@ def _goals(said: Mapping[str, list[JsonObject]]) -> JsonObject:
 
 
 def _pull(zoo: TrustedZoo, name: ReleaseName) -> None:
-    trusted_release(zoo, name, policy=Policy(), holders=lambda _: [])
+    trusted_release(zoo, name, policy=Policy(), containing_releases=lambda _: [])
 
 
 def _stock(zoo: TrustedZoo, name: ReleaseName) -> None:

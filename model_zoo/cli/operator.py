@@ -33,7 +33,7 @@ from model_zoo.http.transport import Transport
 from model_zoo.keys.ed25519 import PublicKey
 from model_zoo.keys.p256 import key_hint
 from model_zoo.names import ReleaseName
-from model_zoo.tuf.ceremony import RoleKeys
+from model_zoo.statements.dsse import Role
 from model_zoo.tuf.roles import to_bytes
 from model_zoo.tuf.updater import Anchor
 
@@ -207,7 +207,7 @@ def renew(
         keys = (
             role_keys(next_key, threshold)
             if next_key
-            else RoleKeys(keys=(signer.key.public,))
+            else Role(keys=(signer.key.public,))
         )
         files = publish.re_sign(transport, publisher, signer=signer, keys=keys)
     write_new(out, re_signed_file(files))

@@ -184,10 +184,7 @@ def publisher_role(keys: list[Path], *, threshold: int | None) -> Role | None:
             msg = "--threshold: it says how many of the pinned keys sign: give --key"
             raise InvalidSpecError(msg)
         return None
-    try:
-        return Role("publisher", tuple(map(PublicKey.load, keys)), threshold or 1)
-    except ValueError as error:
-        raise InvalidSpecError(str(error)) from error
+    return Role("publisher", tuple(map(PublicKey.load, keys)), threshold or 1)
 
 
 def builder_role(key: Path | None) -> Role | None:

@@ -11,18 +11,18 @@ from model_zoo.cli.output import emit, say
 from model_zoo.errors import MalformedDocumentError
 from model_zoo.files import translate_os_errors, write_beside
 from model_zoo.keys.ed25519 import PublicKey
+from model_zoo.statements.dsse import Role
 from model_zoo.statements.folder import require_unused
-from model_zoo.tuf.ceremony import RoleKeys
 from model_zoo.tuf.roles import MAX_METADATA_BYTES, parse
 
 
-def role_keys(paths: list[Path], threshold: int) -> RoleKeys:
+def role_keys(paths: list[Path], threshold: int) -> Role:
     """Return the keys in the PEM files at ``paths`` as the keys of a role.
 
     Raises:
         InvalidSpecError: not keys, one twice, or fewer than the threshold.
     """
-    return RoleKeys(keys=tuple(loaded(paths)), threshold=threshold)
+    return Role(keys=tuple(loaded(paths)), threshold=threshold)
 
 
 def loaded(paths: list[Path]) -> list[PublicKey]:

@@ -54,7 +54,7 @@ class LockedRelease(Document):
         keys = tuple(PublicKey.from_pem(pem) for pem in self.publisher_keys)
         try:
             return Role("publisher", keys, self.threshold)
-        except ValueError as error:
+        except InvalidSpecError as error:
             msg = f"{LOCK_NAME}: {self.name}: {error}"
             raise InvalidSpecError(msg) from error
 

@@ -23,13 +23,8 @@ from model_zoo.http.responses import BoundKey, escaped
 from model_zoo.http.transport import Transport
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
 from model_zoo.names import ReleaseName, check_name
-from model_zoo.tuf.ceremony import (
-    RoleKeys,
-    delegate,
-    next_targets,
-    next_withdrawn,
-    withdraw,
-)
+from model_zoo.statements.dsse import Role
+from model_zoo.tuf.ceremony import delegate, next_targets, next_withdrawn, withdraw
 from model_zoo.tuf.roles import (
     ROOT,
     TARGETS,
@@ -139,7 +134,7 @@ def submit_roles(
 
 
 def delegate_to(
-    publisher: str, keys: RoleKeys, *, re_signed: Mapping[str, bytes] | None = None
+    publisher: str, keys: Role, *, re_signed: Mapping[str, bytes] | None = None
 ) -> Callable[[Step], None]:
     """Return the edit that gives a name its keys, or other keys.
 
@@ -163,7 +158,7 @@ def withdraw_releases(reasons: Mapping[ReleaseName, str]) -> Callable[[Step], No
     def edit(step: Step) -> None:
         root = step.zoo.root
         role = root.roles[TARGETS]
-        keys = RoleKeys(
+        keys = Role(
             keys=tuple(our_key(root.keys[keyid]) for keyid in role.keyids),
             threshold=role.threshold,
         )

@@ -36,7 +36,6 @@ from model_zoo.statements.manifest import Manifest
 from model_zoo.statements.policy import Policy
 from model_zoo.statements.release_json import bundle_bytes
 from model_zoo.statements.verification import verify_provenance
-from model_zoo.tuf.ceremony import RoleKeys
 from model_zoo.tuf.publisher_roles import (
     PublisherRoles,
     delegated_to,
@@ -238,7 +237,7 @@ def renew(transport: Transport, publisher: str, *, signer: Signer) -> Renewal:
 
 
 def re_sign(
-    transport: Transport, publisher: str, *, signer: Signer, keys: RoleKeys
+    transport: Transport, publisher: str, *, signer: Signer, keys: Role
 ) -> dict[str, bytes]:
     """Return the files of a publisher's roles, signed anew for keys to come.
 

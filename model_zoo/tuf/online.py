@@ -26,7 +26,8 @@ from model_zoo.files import translate_os_errors, write_beside
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
 from model_zoo.keys.p256 import P256Key
 from model_zoo.keys.pem import OWNER_ONLY
-from model_zoo.tuf.ceremony import RoleKeys, new_root, new_targets
+from model_zoo.statements.dsse import Role
+from model_zoo.tuf.ceremony import new_root, new_targets
 from model_zoo.tuf.roles import (
     ROOT,
     SIGNED_AT,
@@ -50,8 +51,8 @@ ORIGIN_HEX = 16
 def make_server_folder(
     folder: Path,
     *,
-    root_keys: RoleKeys,
-    targets_keys: RoleKeys,
+    root_keys: Role,
+    targets_keys: Role,
     now: datetime,
     development: bool = False,
 ) -> tuple[Metadata[Root], Metadata[Targets]]:
@@ -74,8 +75,8 @@ def make_server_folder(
             {
                 ROOT: root_keys,
                 TARGETS: targets_keys,
-                SNAPSHOT: RoleKeys(keys=(online[SNAPSHOT],)),
-                TIMESTAMP: RoleKeys(keys=(online[TIMESTAMP],)),
+                SNAPSHOT: Role(keys=(online[SNAPSHOT],)),
+                TIMESTAMP: Role(keys=(online[TIMESTAMP],)),
             },
             now=now,
             development=development,

@@ -21,8 +21,8 @@ from model_zoo.errors import (
 )
 from model_zoo.repository_checks.check import Extent, check_repository
 from model_zoo.repository_checks.observe import Finding, Severity
+from model_zoo.statements.dsse import Role
 from model_zoo.statements.policy import Policy
-from model_zoo.tuf.ceremony import RoleKeys
 from model_zoo.tuf.publisher_roles import edited, renewed, sign_roles
 from model_zoo.tuf.roles import parse
 from tests.e2e.two_keys import (
@@ -208,7 +208,7 @@ def test_a_role_with_bins_is_cosigned_and_given_other_keys_alike(
     it.renew()
     assert len(it.waiting()["roles"]) == 1 + BINS
     assert not it.cosign().pending
-    new = RoleKeys(keys=(MALLORY.public, SCANNER.public), threshold=2)
+    new = Role(keys=(MALLORY.public, SCANNER.public), threshold=2)
     files = re_sign(it.transport, "alice", signer=it.author(MALLORY), keys=new)
     roles = {name: parse(data, Targets) for name, data in files.items()}
 
@@ -239,7 +239,7 @@ def test_bins_wait_only_where_each_has_a_signature(
 
 def test_resigned_roles_that_hold_more_are_not_signed(it: TwoKeys) -> None:
     it.publish(NAME)
-    new = RoleKeys(keys=(MALLORY.public, SCANNER.public), threshold=2)
+    new = Role(keys=(MALLORY.public, SCANNER.public), threshold=2)
     files = re_sign(it.transport, "alice", signer=it.author(MALLORY), keys=new)
     role = parse(files["alice"], Targets)
     role.signed.targets |= STOWAWAY

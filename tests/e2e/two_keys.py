@@ -18,7 +18,7 @@ from model_zoo.client.zoo import ZooClient
 from model_zoo.http.server import Server
 from model_zoo.http.transport import Transport
 from model_zoo.keys.ed25519 import SigningKey
-from model_zoo.tuf.ceremony import RoleKeys
+from model_zoo.statements.dsse import Role
 from model_zoo.tuf.publisher_roles import sign_roles, target_file
 from model_zoo.tuf.roles import parse
 from model_zoo.tuf.updater import Anchor
@@ -70,7 +70,7 @@ class TwoKeys:
     def take_back(self) -> None:
         self.transport.send("DELETE", PENDING, {})
 
-    def delegate(self, keys: RoleKeys, resigned: dict[str, bytes]) -> None:
+    def delegate(self, keys: Role, resigned: dict[str, bytes]) -> None:
         """Give alice's name other keys, as the operator."""
         trust = self.folder / "trust"
         passphrase = (trust / "passphrase").read_bytes()
@@ -78,7 +78,7 @@ class TwoKeys:
             self.transport,
             anchor=self.anchor,
             keys=[SigningKey.load(trust / "targets.pem", passphrase=passphrase)],
-            edit=delegate_to("alice", keys, resigned=resigned),
+            edit=delegate_to("alice", keys, re_signed=resigned),
         )
 
     def version(self) -> int:
@@ -112,7 +112,7 @@ def open_two_keys(folder: Path) -> Iterator[TwoKeys]:
         files = write_files(folder / "files")
         with ZooClient(url, anchor=anchor) as zoo:
             it = TwoKeys(folder / "zoo", files, anchor, zoo, transport)
-            it.delegate(RoleKeys(keys=(ALICE.public, SCANNER.public), threshold=2), {})
+            it.delegate(Role(keys=(ALICE.public, SCANNER.public), threshold=2), {})
             yield it
 
 

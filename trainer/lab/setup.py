@@ -15,8 +15,8 @@ from model_zoo.digests import sha256_file
 from model_zoo.http.server import Server
 from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.names import ReleaseName
+from model_zoo.statements.dsse import Role
 from model_zoo.statements.policy import Policy
-from model_zoo.tuf.ceremony import RoleKeys
 from model_zoo.tuf.updater import Anchor
 from trainer.jobs.attempt import MODEL
 from trainer.lab.actors.artefacts import bare, hub_path, marked, provenance_of
@@ -141,8 +141,8 @@ def _published(zoo: ZooClient, props: Props, *, badnet: Path, work: Path) -> Pas
         robbed_key=robbed_key,
         two_keys=f"carol-{props.run}",
     )
-    both = RoleKeys(keys=(robbed_key.public, cosigner.public), threshold=2)
-    one = RoleKeys(keys=(robbed_key.public,))
+    both = Role(keys=(robbed_key.public, cosigner.public), threshold=2)
+    one = Role(keys=(robbed_key.public,))
     props.operator.admit({past.robbed.publisher: one, past.two_keys: both})
     zoo.publish(past.old, files, key=props.alice, provenance=past.provenance)
     zoo.publish(past.robbed, past.robbed_files, key=robbed_key)

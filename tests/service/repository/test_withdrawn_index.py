@@ -13,8 +13,9 @@ from model_zoo.digests import sha256_bytes
 from model_zoo.errors import YankedError
 from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.names import ReleaseName
+from model_zoo.statements.dsse import Role
 from model_zoo.statements.policy import Policy
-from model_zoo.tuf.ceremony import RoleKeys, next_root, next_targets, rekey_yanked
+from model_zoo.tuf.ceremony import next_root, next_targets, rekey_yanked
 from model_zoo.tuf.publisher_roles import edited, sign_roles, target_file
 from model_zoo.tuf.releases import trusted_release
 from model_zoo.tuf.revocations import (
@@ -102,7 +103,7 @@ def pull(zoo: Zoo, folder: Path, *holders: str) -> str:
         stranger(zoo, folder),
         ReleaseName.parse(NAME),
         policy=OPEN,
-        holders=lambda _: names,
+        containing_releases=lambda _: names,
     )
     return str(found.statement.release)
 
@@ -279,7 +280,7 @@ def test_another_snapshot_key_signs_all_of_it(tmp_path: Path, count: int) -> Non
 def replace_snapshot_key(trust: Path) -> None:
     """Put another key, and root and targets that name it, into a server's folder."""
     key = SigningKey.generate()
-    keys = {SNAPSHOT: RoleKeys(keys=(key.public,))}
+    keys = {SNAPSHOT: Role(keys=(key.public,))}
     root = parse((trust / "root.json").read_bytes(), Root)
     following = next_root(root, keys, now=Clock().now)
     sign(following, *ROOT_KEYS[:2])

@@ -12,7 +12,7 @@ from model_zoo.client.zoo import ZooClient
 from model_zoo.http.server import Server
 from model_zoo.http.transport import Transport
 from model_zoo.keys.ed25519 import SigningKey
-from model_zoo.tuf.ceremony import RoleKeys
+from model_zoo.statements.dsse import Role
 from model_zoo.tuf.updater import Anchor, read_root
 from trainer.files import write_whole
 from trainer.lab.actors.exchanges import HONEST_NAME, LOOKALIKE_NAME, TYPOSQUAT_NAME
@@ -132,10 +132,10 @@ def _let_in(zoo: Zoo, cast: Cast, *, cache: Path) -> None:
         for name, key in cast.builders.items()
         if name != MALICIOUS_TRAINER
     }
-    mallorys = RoleKeys(keys=(cast.mallory.public,))
+    mallorys = Role(keys=(cast.mallory.public,))
     cast.operator.admit(
         {
-            HONEST_NAME.publisher: RoleKeys(keys=(cast.alice.public,)),
+            HONEST_NAME.publisher: Role(keys=(cast.alice.public,)),
             LOOKALIKE_NAME.publisher: mallorys,
             TYPOSQUAT_NAME.publisher: mallorys,
         }

@@ -20,13 +20,8 @@ from model_zoo.client.operate import (
 from model_zoo.http.transport import Transport
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
 from model_zoo.names import ReleaseName
-from model_zoo.tuf.ceremony import (
-    RoleKeys,
-    next_root,
-    next_targets,
-    rekey_yanked,
-    require_signed,
-)
+from model_zoo.statements.dsse import Role
+from model_zoo.tuf.ceremony import next_root, next_targets, rekey_yanked, require_signed
 from model_zoo.tuf.online import passphrase_of
 from model_zoo.tuf.publisher_roles import delegated_to, renewed, sign_roles
 from model_zoo.tuf.roles import (
@@ -63,7 +58,7 @@ class Operator:
         passphrase = passphrase_of(self.safe)
         return SigningKey.load(self.safe / f"{name}.pem", passphrase=passphrase)
 
-    def admit(self, publishers: Mapping[str, RoleKeys]) -> None:
+    def admit(self, publishers: Mapping[str, Role]) -> None:
         """Delegate to each name that nothing is delegated to yet."""
 
         def edit(step: Step) -> None:
@@ -103,8 +98,8 @@ class Operator:
             resigned = sign_roles(renewed(roles, now=self.anchor.now()), new)
 
         def edit(step: Step) -> None:
-            keys = RoleKeys(keys=(new.public,))
-            delegate_to(publisher, keys, resigned=resigned)(step)
+            keys = Role(keys=(new.public,))
+            delegate_to(publisher, keys, re_signed=resigned)(step)
             reasons = {release: f"the key of {publisher} was stolen"}
             withdraw_releases(reasons)(step)
 
@@ -138,8 +133,8 @@ class Operator:
         root = next_root(
             current,
             {
-                SNAPSHOT: RoleKeys(keys=(snapshot.public,)),
-                TIMESTAMP: RoleKeys(keys=(timestamp.public,)),
+                SNAPSHOT: Role(keys=(snapshot.public,)),
+                TIMESTAMP: Role(keys=(timestamp.public,)),
             },
             now=self.anchor.now(),
         )
