@@ -8,12 +8,7 @@ import typer
 
 from model_zoo.audit.rules import Audit
 from model_zoo.audit.rules import audit as audit_entries
-from model_zoo.cli.options import (
-    Authority,
-    Connection,
-    TokenFile,
-    refuse_options,
-)
+from model_zoo.cli.options import Authority, Connection, TokenFile, refuse_options
 from model_zoo.cli.output import emit, say
 from model_zoo.clock import system_clock
 

@@ -6,10 +6,7 @@ from typing import Annotated
 
 import typer
 
-from model_zoo.cli.options import (
-    Connection,
-    read_spec,
-)
+from model_zoo.cli.options import Connection, read_spec
 from model_zoo.cli.output import emit, say
 from model_zoo.errors import ExpectationError
 from model_zoo.http.responses import Job

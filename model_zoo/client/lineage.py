@@ -12,9 +12,7 @@ from model_zoo.tuf.releases import ancestry, read_release
 from model_zoo.tuf.revocations import YANK_NAME, YankNotice, withdrawal, withdrawn_file
 from model_zoo.tuf.roles import target_path
 from model_zoo.tuf.updater import Anchor
-from model_zoo.tuf.view import (
-    TrustedZoo,
-)
+from model_zoo.tuf.view import TrustedZoo
 
 MAX_DESCENDANTS = 256
 

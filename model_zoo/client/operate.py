@@ -14,11 +14,7 @@ from tuf.api.metadata import Metadata, Root, Targets
 
 from model_zoo.canonical import JsonObject
 from model_zoo.client.lost_versions import lost_versions, skip_lost
-from model_zoo.errors import (
-    ConflictError,
-    InvalidSpecError,
-    MalformedDocumentError,
-)
+from model_zoo.errors import ConflictError, InvalidSpecError, MalformedDocumentError
 from model_zoo.http.responses import BoundKey, escaped
 from model_zoo.http.transport import Transport
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
@@ -38,9 +34,7 @@ from model_zoo.tuf.roles import (
 )
 from model_zoo.tuf.trusted_keys import TrustedKeys, list_trusted_keys
 from model_zoo.tuf.updater import Anchor
-from model_zoo.tuf.view import (
-    TrustedZoo,
-)
+from model_zoo.tuf.view import TrustedZoo
 
 ROLES_PATH = "/trust/roles"
 

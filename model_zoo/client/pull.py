@@ -9,11 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from model_zoo.errors import (
-    ConflictError,
-    InvalidSpecError,
-    VerificationError,
-)
+from model_zoo.errors import ConflictError, InvalidSpecError, VerificationError
 from model_zoo.files import translate_os_errors
 from model_zoo.formats.check import check_format
 from model_zoo.formats.safetensors import state_dict

@@ -6,17 +6,13 @@ bears the name or the id that was asked for is checked at once.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import ConfigDict, Field, model_validator
 
 from model_zoo.canonical import JsonObject
 from model_zoo.documents import Document
-from model_zoo.errors import (
-    InvalidSpecError,
-    MalformedDocumentError,
-    WrongReleaseError,
-)
+from model_zoo.errors import InvalidSpecError, MalformedDocumentError, WrongReleaseError
 from model_zoo.names import ModelName, ReleaseName
 from model_zoo.statements.dsse import Envelope
 from model_zoo.statements.jobs import Digest
@@ -28,8 +24,10 @@ MAX_PARTS = 1 << 20
 MAX_QUOTED_CHARACTERS = 200
 
 JobId = Annotated[str, Field(pattern=r"\A[0-9a-f]{32}\z")]
-JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-FINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
+FinalState = Literal["succeeded", "failed", "cancelled"]
+JobState = Literal["queued", "running"] | FinalState
+FINAL_STATES: frozenset[str] = frozenset(get_args(FinalState))
+"""The states in which a job stays, which are also the types of its last event."""
 
 
 def escaped(text: str) -> str:

@@ -35,10 +35,7 @@ from model_zoo.tuf.roles import (
     delegation_of,
     is_development,
 )
-from model_zoo.tuf.view import (
-    TARGETS_PATH,
-    hashed_path,
-)
+from model_zoo.tuf.view import TARGETS_PATH, hashed_path
 
 POLL_SECONDS = 0.2
 

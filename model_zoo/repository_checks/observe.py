@@ -33,11 +33,7 @@ from model_zoo.tuf.roles import (
     parse,
 )
 from model_zoo.tuf.trusted_keys import MAX_TRUSTED_KEYS_BYTES, TrustedKeys
-from model_zoo.tuf.view import (
-    METADATA_PATH,
-    TARGETS_PATH,
-    hashed_path,
-)
+from model_zoo.tuf.view import METADATA_PATH, TARGETS_PATH, hashed_path
 
 MAX_OLDER_SNAPSHOTS = 32
 ROOTS_LOOKED_AHEAD = 3

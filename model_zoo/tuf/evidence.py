@@ -36,13 +36,8 @@ from model_zoo.transparency.client import (
 from model_zoo.transparency.tlog import LogEntry
 from model_zoo.tuf.releases import ContainingReleases, TrustedRelease, trusted_release
 from model_zoo.tuf.roles import SIGNED_AT, SNAPSHOT, TIMESTAMP, parse, version_of
-from model_zoo.tuf.updater import (
-    offline,
-)
-from model_zoo.tuf.view import (
-    METADATA_PATH,
-    TrustedZoo,
-)
+from model_zoo.tuf.updater import offline
+from model_zoo.tuf.view import METADATA_PATH, TrustedZoo
 
 MAX_EVIDENCE_BYTES = 32 * 1024 * 1024
 MAX_EVIDENCE_FILES = 1024

@@ -30,9 +30,7 @@ from model_zoo.statements.release_json import parse_bundle
 from model_zoo.statements.verification import require_demands, require_no_reserved_name
 from model_zoo.tuf.revocations import withdrawal, withdrawn_file
 from model_zoo.tuf.roles import target_path
-from model_zoo.tuf.view import (
-    TrustedZoo,
-)
+from model_zoo.tuf.view import TrustedZoo
 
 MAX_ANCESTORS = 64
 

@@ -13,9 +13,7 @@ from model_zoo.keys.p256 import public_pem
 from model_zoo.statements.dsse import Role
 from model_zoo.transparency.memory import require_apart
 from model_zoo.tuf.publisher_roles import target_file
-from model_zoo.tuf.roles import (
-    TRUSTED_KEYS,
-)
+from model_zoo.tuf.roles import TRUSTED_KEYS
 
 KEYS_FILE = "trusted-keys.json"
 MAX_TRUSTED_KEYS_BYTES = 256 * 1024

@@ -13,9 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tuf.api.metadata import (
-    Root,
-)
+from tuf.api.metadata import Root
 from tuf.ngclient import FetcherInterface
 
 from model_zoo.clock import Clock, system_clock
@@ -32,11 +30,7 @@ from model_zoo.http.hosts import is_loopback
 from model_zoo.http.server import Server
 from model_zoo.tuf.cache import own_cache
 from model_zoo.tuf.fetcher import CheckedFetcher, MappingFetcher, ServerFetcher
-from model_zoo.tuf.roles import (
-    is_development,
-    our_key,
-    parse,
-)
+from model_zoo.tuf.roles import is_development, our_key, parse
 from model_zoo.tuf.view import (
     METADATA_PATH,
     TARGETS_PATH,
