@@ -2,6 +2,8 @@
 
 Nothing in a list is believed, run or fetched here. Front matter is read line by line,
 by a reader that knows ``key: value`` and no more: YAML's loaders can run code.
+
+ADR 36.
 """
 
 import csv

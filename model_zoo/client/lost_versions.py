@@ -1,4 +1,7 @@
-"""Versions that a zoo served and lost: the next one of a role lies above them."""
+"""Versions that a zoo served and lost: the next one of a role lies above them.
+
+ADR 33.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -7,6 +7,8 @@ refused by name: tensors in other files, operators whose code lies in a library.
 
 What a graph computes, and what that costs, is not judged.
 
+ADR 23.
+
 Source:
     ONNX IR, https://github.com/onnx/onnx/blob/main/onnx/onnx.proto;
     protobuf encoding, https://protobuf.dev/programming-guides/encoding/.

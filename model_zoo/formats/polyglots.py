@@ -6,6 +6,8 @@ program that looks at other places of it, an archive with a pickle inside, and
 By chance, the weights of one model in some 100,000 spell a pickle; a longer or shorter
 name in the header helps.
 
+ADR 32.
+
 Source:
     PKWARE APPNOTE 6.3.10, sections 4.3.12 to 4.3.16; POSIX.1-2017 pax, ustar; HDF5 file
     format specification 3.0, section II.A; CPython's pickletools.

@@ -6,6 +6,8 @@ and refuses every file in which two readers could see two different models:
 overlaps, holes, offsets out of range, a name that stands twice, a header that a
 reader of another format would take for its own.
 
+ADR 3.
+
 Source:
     The safetensors format description, https://github.com/huggingface/safetensors.
 """

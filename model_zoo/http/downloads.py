@@ -4,6 +4,8 @@ A download without a digest is not offered. The bytes go by ``readinto`` into a 
 reused buffers that are hashed and written, so memory does not grow with the file;
 hashing has a thread of its own, since SHA-256 lets go of the interpreter's lock.
 What breaks off is gone on with, in this call, the next one or another process.
+
+ADR 14 and ADR 30.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""Where a zoo is, and whom to believe that it is there."""
+"""Where a zoo is, and whom to believe that it is there. ADR 8."""
 
 import ssl
 from dataclasses import dataclass, field

@@ -1,5 +1,7 @@
 """A job's events as server-sent events: bounded, resumed where the stream broke off.
 
+ADR 36.
+
 Source:
     WHATWG HTML, section "Server-sent events".
 """

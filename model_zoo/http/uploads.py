@@ -1,4 +1,7 @@
-"""Sending files: declared with their digests, then sent in parts, lost ones again."""
+"""Sending files: declared with their digests, then sent in parts, lost ones again.
+
+ADR 12.
+"""
 
 import base64
 import hashlib

@@ -1,4 +1,7 @@
-"""Private keys on disk: encrypted PEM, never readable by anyone but the owner."""
+"""Private keys on disk: encrypted PEM, never readable by anyone but the owner.
+
+ADR 7.
+"""
 
 import os
 from pathlib import Path

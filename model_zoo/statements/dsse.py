@@ -1,5 +1,7 @@
 """DSSE: a payload, its type, and the signatures over both.
 
+ADR 2 and ADR 36.
+
 Source:
     DSSE protocol and envelope, version 1.0.2.
 """

@@ -1,4 +1,7 @@
-"""What must hold before a release may be used; demanding nothing refuses everything."""
+"""What must hold before a release may be used; demanding nothing refuses everything.
+
+ADR 28.
+"""
 
 from collections.abc import Mapping
 from datetime import timedelta

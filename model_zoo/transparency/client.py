@@ -2,6 +2,8 @@
 
 That something is in the log does not make it good. It makes it seen: whoever signs
 two different things for two readers has to put both where everybody looks.
+
+ADR 18.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

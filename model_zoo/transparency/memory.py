@@ -4,6 +4,8 @@ A log that shows one history to some and another to others must keep doing so: e
 them asks, every time, that the new checkpoint extends the one remembered here. That
 holds over a change of the log's key, too: what is remembered may be signed by a key
 that has retired since, what comes may not.
+
+ADR 18.
 """
 
 import contextlib

@@ -3,6 +3,8 @@
 It cosigns a checkpoint only if that extends the last one it cosigned, and remembers it
 before anybody hears of it. One witness cannot be shown two histories, and so neither
 can all the clients that ask for its cosignature.
+
+ADR 18.
 """
 
 import contextlib

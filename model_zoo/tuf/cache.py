@@ -3,6 +3,8 @@
 Each traversal works on a copy of its own. It is taken over when it is done, and only if
 nobody has taken over another meanwhile: else the traversal starts again from that, so
 that python-tuf judges the one against the other and nothing newer is ever forgotten.
+
+ADR 30.
 """
 
 import contextlib

@@ -3,6 +3,8 @@
 Every function takes metadata and returns the next version of it, still to be signed:
 keys and files are the command's business. A root counts when its own threshold and the
 threshold of the root before it are met.
+
+ADR 17.
 """
 
 import copy

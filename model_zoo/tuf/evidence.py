@@ -1,4 +1,7 @@
-"""``trust.json``: all that a pinned root vouched for, kept to be checked off line."""
+"""``trust.json``: all that a pinned root vouched for, kept to be checked off line.
+
+ADR 22.
+"""
 
 import base64
 import binascii
