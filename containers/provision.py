@@ -20,8 +20,8 @@ from cryptography import x509
 from model_zoo.cli.output import say
 from model_zoo.clock import system_clock
 from model_zoo.keys.ed25519 import SigningKey
-from model_zoo.tuf.ceremony import RoleKeys
-from model_zoo.tuf.online_keys import ROOT_FILE, make_server_folder, write_first
+from model_zoo.statements.dsse import Role
+from model_zoo.tuf.online import ROOT_FILE, make_server_folder, write_first
 from model_zoo.tuf.roles import sign
 from trainer.files import read_bytes, write_whole
 from trainer.lab.actors.certificates import issue
@@ -106,8 +106,8 @@ def _provide_trust(folder: Path, *, safe: Path, now: datetime) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
     root, targets = make_server_folder(
         unfinished,
-        root_keys=RoleKeys(keys=tuple(key.public for key in holders), threshold=2),
-        targets_keys=RoleKeys(keys=(targets_key.public,)),
+        root_keys=Role(keys=tuple(key.public for key in holders), threshold=2),
+        targets_keys=Role(keys=(targets_key.public,)),
         now=now,
     )
     sign(root, *holders)

@@ -65,9 +65,9 @@ def parse_object(data: bytes, *, limit_bytes: int) -> JsonObject:
     if len(data) > limit_bytes:
         msg = f"{len(data)} bytes of JSON where at most {limit_bytes} are read"
         raise ValueError(msg)
-    _without_strings(data, max_depth=MAX_DEPTH)
+    text, _ = _shallow(data, max_depth=MAX_DEPTH)
     value = json.loads(
-        data.decode("utf-8"),
+        text,
         object_pairs_hook=_unique_names,
         parse_constant=_refuse_constant,
         parse_float=_finite,
@@ -91,7 +91,7 @@ def require_spellable(data: bytes, *, max_depth: int) -> None:
             pair, a NaN, an infinity, or a number whose canonical form is an integer
             that JSON readers would round.
     """
-    bare = _without_strings(data, max_depth=max_depth)
+    _, bare = _shallow(data, max_depth=max_depth)
     if _CONSTANTS.search(bare):
         msg = "NaN and infinity have no canonical JSON"
         raise ValueError(msg)
@@ -105,16 +105,17 @@ def require_spellable(data: bytes, *, max_depth: int) -> None:
         _require_whole_pairs(json.loads(data))
 
 
-def _without_strings(data: bytes, *, max_depth: int) -> bytes:
-    """Return UTF-8 that no JSON parser follows deeper than ``max_depth``, bare of text.
+def _shallow(data: bytes, *, max_depth: int) -> tuple[str, bytes]:
+    """Return the text in ``data``, and ``data`` without its strings.
 
-    Only brackets are counted, without recursion.
+    No JSON parser follows the text deeper than ``max_depth``. Only brackets are
+    counted, without recursion.
 
     Raises:
         ValueError: nested deeper, or in another encoding.
     """
     try:
-        data.decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         msg = f"expected JSON in UTF-8: {error}"
         raise ValueError(msg) from error
@@ -126,7 +127,7 @@ def _without_strings(data: bytes, *, max_depth: int) -> bytes:
     if max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > max_depth:
         msg = f"JSON nested deeper than {max_depth} levels"
         raise ValueError(msg)
-    return bare
+    return text, bare
 
 
 def _require_whole_pairs(value: object) -> None:

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 Clock = Callable[[], datetime]
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far two honest clocks may be apart."""
 
 _FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 _RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", re.ASCII)

@@ -37,7 +37,7 @@ class Document(BaseModel):
         try:
             return cls.model_validate_json(canonical_json(value))
         except ValidationError as error:
-            raise ValueError(_told(error)) from error
+            raise ValueError(_format(error)) from error
 
     @classmethod
     def from_bytes(cls, data: bytes, *, limit_bytes: int) -> Self:
@@ -49,7 +49,7 @@ class Document(BaseModel):
         return cls.from_object(parse_object(data, limit_bytes=limit_bytes))
 
 
-def _told(error: ValidationError) -> str:
+def _format(error: ValidationError) -> str:
     """Return one line that names every wrong field, without echoing the input."""
     return "; ".join(
         f"{'.'.join(str(part) for part in item['loc']) or 'document'}: {item['msg']}"

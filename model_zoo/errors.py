@@ -24,8 +24,11 @@
         └── UntrustedServerError      the server's certificate is not the pinned one
 
 HTTP status codes live in ``service/http/errors.py`` and exit codes in
-``model_zoo/cli/exits.py``; an error knows neither.
+``model_zoo/cli/output.py``; an error knows neither. Each takes its message; those
+that are made from values have a constructor ``of`` as well. ADR 35.
 """
+
+from typing import Self
 
 
 class ZooError(Exception):
@@ -71,21 +74,27 @@ class MalformedDocumentError(VerificationError):
 class ThresholdNotMetError(VerificationError):
     """Fewer distinct trusted keys signed the payload than the role demands."""
 
-    def __init__(self, role: str, *, valid: int, threshold: int) -> None:
-        """Say how many of the role's keys signed and how many had to."""
-        self.valid = valid
-        super().__init__(
+    valid = 0
+    """How many signed, where somebody counted."""
+
+    @classmethod
+    def of(cls, role: str, *, valid: int, threshold: int) -> Self:
+        """Return the error that says how many of the role's keys had to sign."""
+        error = cls(
             f"{role}: signed by {valid} of the trusted keys, {threshold} needed; "
             "check which key you pinned, and tell the publisher if it is the right one"
         )
+        error.valid = valid
+        return error
 
 
 class WrongReleaseError(VerificationError):
     """The statement is signed, but it speaks of another release."""
 
-    def __init__(self, *, expected: str, found: str) -> None:
-        """Name the release that was asked for and the one that came."""
-        super().__init__(f"asked for {expected}, the signed statement is of {found}")
+    @classmethod
+    def of(cls, *, expected: str, found: str) -> Self:
+        """Return the error that names what was asked for and what came."""
+        return cls(f"asked for {expected}, the signed statement is of {found}")
 
 
 class ProvenanceMismatchError(VerificationError):
@@ -99,17 +108,19 @@ class PolicyNotMetError(VerificationError):
 class LengthMismatchError(VerificationError):
     """The file is longer or shorter than its manifest says."""
 
-    def __init__(self, name: str, *, expected: int, found: str) -> None:
-        """Say how long ``name`` should be and what came instead."""
-        super().__init__(f"{name}: expected {expected} bytes, found {found}")
+    @classmethod
+    def of(cls, name: str, *, expected: int, found: str) -> Self:
+        """Return the error that says how long ``name`` should be, and what came."""
+        return cls(f"{name}: expected {expected} bytes, found {found}")
 
 
 class DigestMismatchError(VerificationError):
     """The bytes are not the ones that the digest names."""
 
-    def __init__(self, name: str, *, expected: str, found: str) -> None:
-        """Name the file and both digests."""
-        super().__init__(
+    @classmethod
+    def of(cls, name: str, *, expected: str, found: str) -> Self:
+        """Return the error that names the file and both digests."""
+        return cls(
             f"{name}: expected sha256 {expected}, found {found}; "
             "these are other bytes than the digest names: do not use them"
         )

@@ -9,11 +9,14 @@ Source:
     open(2): O_NOFOLLOW, O_NONBLOCK; rename(2) replaces a link and does not follow it.
 """
 
+import contextlib
 import errno
+import fcntl
 import os
 import re
 import secrets
 import stat
+from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 
@@ -24,6 +27,42 @@ _LOCKING = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _DRAFT = re.compile(r"\.(.+)\.[0-9a-f]{16}\.part")
 _NOT_PLAIN = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR})
 """What open(2) says of a link, of a socket, and of a folder that is to be written."""
+
+
+@contextlib.contextmanager
+def translate_os_errors(what: str) -> Iterator[None]:
+    """Raise what this machine refuses as ours: it is not the network's failure.
+
+    Args:
+        what: was not done, as a message begins: ``cannot read FILE``.
+
+    Raises:
+        LocalError: for any OSError of the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        msg = f"{what}: {error.strerror or error}"
+        raise LocalError(msg) from error
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, waits: bool = True) -> Iterator[None]:
+    """Hold the lock file at ``path``, which is made if need be; see flock(2).
+
+    The kernel lets go of it when the process ends, however it ends. ADR 36.
+
+    Raises:
+        MalformedDocumentError: a link, folder, pipe, socket or device stands there.
+        BlockingIOError: another process holds it, and nobody ``waits`` for that.
+        OSError: it cannot be made or locked.
+    """
+    descriptor = open_lock(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def open_plain(path: Path) -> BufferedReader:
@@ -43,12 +82,8 @@ def read_plain(path: Path, *, limit_bytes: int) -> bytes:
         MalformedDocumentError: it is no regular file, or longer than ``limit_bytes``.
         LocalError: it is not there, or cannot be read.
     """
-    try:
-        with open_plain(path) as file:
-            data = file.read(limit_bytes + 1)
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise LocalError(msg) from error
+    with translate_os_errors(f"cannot read {path}"), open_plain(path) as file:
+        data = file.read(limit_bytes + 1)
     if len(data) > limit_bytes:
         msg = f"{path}: over {limit_bytes} bytes, and no more are read"
         raise MalformedDocumentError(msg)
@@ -75,7 +110,7 @@ def write_beside(path: Path, data: bytes) -> None:
         LocalError: it cannot be written; what was there is untouched.
     """
     partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-    try:
+    with translate_os_errors(f"cannot write {path}"):
         try:
             with partial.open("xb") as file:
                 file.write(data)
@@ -85,9 +120,6 @@ def write_beside(path: Path, data: bytes) -> None:
             _sync_folder(path.parent)
         finally:
             partial.unlink(missing_ok=True)
-    except OSError as error:
-        msg = f"cannot write {path}: {error.strerror}"
-        raise LocalError(msg) from error
 
 
 def drafted_name(path: Path) -> str:

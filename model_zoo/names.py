@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from model_zoo.errors import InvalidSpecError
 
 _PART = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
+_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _RULE = "1 to 64 of a-z 0-9 . _ - and the first a letter or digit"
 
 RESERVED_PUBLISHERS = frozenset(
@@ -47,6 +48,18 @@ def check_name(text: str, *, what: str) -> str:
     """
     if not _PART.fullmatch(text):
         msg = f"{what} name {text[:80]!a}: expected {_RULE}"
+        raise InvalidSpecError(msg)
+    return text
+
+
+def check_id(text: str, *, what: str) -> str:
+    """Return ``text`` if it is an id as the service makes them: 128 random bits.
+
+    Raises:
+        InvalidSpecError: it is not, and must not become part of a path or URL.
+    """
+    if not _ID.fullmatch(text):
+        msg = f"{what} id {text[:80]!a}: expected 32 lowercase hexadecimal digits"
         raise InvalidSpecError(msg)
     return text
 

@@ -7,7 +7,7 @@ import typer
 
 from model_zoo.cli.output import emit, say
 from model_zoo.errors import LocalError, NotPermittedError
-from model_zoo.tuf.online_keys import ROOT_FILE
+from model_zoo.tuf.online import ROOT_FILE
 
 MAX_TOKEN_BYTES = 4096
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from sqlalchemy.exc import DatabaseError
 
 from model_zoo.errors import LocalError, NotPermittedError
-from model_zoo.tuf.online_keys import ROOT_FILE
+from model_zoo.http.hosts import is_loopback
+from model_zoo.tuf.online import ROOT_FILE
 from service.database.engine import Database
 from service.database.migrate import upgrade
-from service.settings import Settings, is_loopback
+from service.settings import Settings
 from service.storage.blobs import BlobStore, told_as_local_error
 from service.storage.data_dir import lock_data_dir, lock_keys
 from service.storage.high_water_mark import SERVED_FILE, HighWaterMark

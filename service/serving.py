@@ -18,11 +18,12 @@ from fastapi import FastAPI
 from model_zoo.errors import LocalError
 from model_zoo.extras import install_line
 from model_zoo.files import write_beside
+from model_zoo.http.hosts import is_loopback
 from service.app import create_app
 from service.http.connections import Connections, affordable, raise_descriptor_limit
 from service.http.tls import TlsFiles
 from service.jobs.workers import Workers, can_train, embedded_key, worker_command
-from service.settings import WILDCARD_HOSTS, Settings, is_loopback
+from service.settings import WILDCARD_HOSTS, Settings
 
 log = logging.getLogger(__name__)
 

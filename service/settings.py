@@ -1,12 +1,12 @@
 """What the operator decides, checked once, before anything is opened."""
 
-import ipaddress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 from model_zoo.clock import Clock, system_clock
 from model_zoo.errors import InvalidSpecError, NotPermittedError
+from model_zoo.http.hosts import is_loopback
 from model_zoo.statements.dsse import MAX_ENVELOPE_BYTES
 
 MIN_TOKEN_CHARACTERS = 32
@@ -78,13 +78,3 @@ class Settings:
         bound = () if self.host in WILDCARD_HOSTS else (self.host,)
         names = (*LOOPBACK_HOSTS, *bound, *self.allowed_hosts)
         return frozenset(name.lower().strip("[]") for name in names)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a socket that is bound to ``host``."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

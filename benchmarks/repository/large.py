@@ -13,7 +13,7 @@ from benchmarks.repository.weights import write_weights
 from model_zoo.canonical import JsonObject
 from model_zoo.client.zoo import ZooClient
 from model_zoo.keys.ed25519 import SigningKey
-from model_zoo.tuf.anchor import Anchor
+from model_zoo.tuf.updater import Anchor
 from trainer.lab.clients import environments
 
 GIGABYTE = 10**9

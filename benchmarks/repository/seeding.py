@@ -20,13 +20,13 @@ from model_zoo.digests import sha256_bytes
 from model_zoo.errors import LocalError
 from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.names import ReleaseName
-from model_zoo.statements.dsse import Envelope
+from model_zoo.statements.dsse import Envelope, Role
 from model_zoo.statements.folder import BUNDLE_NAME
 from model_zoo.statements.intoto import ReleaseStatement, sign_release
 from model_zoo.statements.manifest import FileEntry, Manifest
 from model_zoo.statements.release_json import bundle_bytes
 from model_zoo.transparency.tlog import LogEntry
-from model_zoo.tuf.ceremony import RoleKeys, delegate, next_targets
+from model_zoo.tuf.ceremony import delegate, next_targets
 from model_zoo.tuf.publisher_roles import (
     PublisherRoles,
     edited,
@@ -214,7 +214,7 @@ def _delegated(
     targets = next_targets(state.require(session, TARGETS, Targets), now=now)
     rows = []
     for name, key in keys.items():
-        delegate(targets.signed, name, RoleKeys(keys=(key.public,)))
+        delegate(targets.signed, name, Role(keys=(key.public,)))
         pem = key.public.to_pem()
         rows.append({"name": name, "keyid": key.public.keyid, "public_key": pem})
     session.execute(insert(PublisherRow), [{**row, "created_at": now} for row in rows])

@@ -17,8 +17,10 @@ from model_zoo.canonical import JsonObject
 from model_zoo.clock import system_clock
 from model_zoo.http.server import Server
 from model_zoo.keys.ed25519 import SigningKey
-from model_zoo.tuf.ceremony import RoleKeys, new_root
-from model_zoo.tuf.publisher_roles import next_snapshot, next_timestamp, sign_roles
+from model_zoo.statements.dsse import Role
+from model_zoo.tuf.ceremony import new_root
+from model_zoo.tuf.online import next_snapshot, next_timestamp
+from model_zoo.tuf.publisher_roles import sign_roles
 from model_zoo.tuf.roles import (
     ROOT,
     SNAPSHOT,
@@ -53,9 +55,9 @@ class StaticZoo:
 
     def __post_init__(self) -> None:
         (self.folder / METADATA_PATH).mkdir(parents=True)
-        lists = {name: RoleKeys(keys=(key.public,)) for name, key in self.keys.items()}
+        lists = {name: Role(keys=(key.public,)) for name, key in self.keys.items()}
         holders = (self.keys[ROOT], SigningKey.generate())
-        lists[ROOT] = RoleKeys(keys=tuple(key.public for key in holders), threshold=2)
+        lists[ROOT] = Role(keys=tuple(key.public for key in holders), threshold=2)
         root = new_root(lists, now=self.now)
         sign(root, *holders)
         self.root = to_bytes(root)

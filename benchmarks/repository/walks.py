@@ -18,10 +18,10 @@ from model_zoo.http.server import Server
 from model_zoo.names import ReleaseName
 from model_zoo.statements.folder import BUNDLE_NAME
 from model_zoo.statements.policy import Policy
-from model_zoo.tuf.anchor import Anchor
 from model_zoo.tuf.releases import trusted_release
 from model_zoo.tuf.roles import target_path
 from model_zoo.tuf.updater import (
+    Anchor,
     refreshed,
 )
 from model_zoo.tuf.view import (
@@ -80,7 +80,7 @@ def _goals(said: Mapping[str, list[JsonObject]]) -> JsonObject:
 
 
 def _pull(zoo: TrustedZoo, name: ReleaseName) -> None:
-    trusted_release(zoo, name, policy=Policy(), holders=lambda _: [])
+    trusted_release(zoo, name, policy=Policy(), containing_releases=lambda _: [])
 
 
 def _stock(zoo: TrustedZoo, name: ReleaseName) -> None:

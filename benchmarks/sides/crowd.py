@@ -9,7 +9,7 @@ from pathlib import Path
 
 from model_zoo.client.zoo import ZooClient
 from model_zoo.keys.ed25519 import SigningKey
-from model_zoo.tuf.anchor import Anchor
+from model_zoo.tuf.updater import Anchor
 
 _telling = threading.Lock()
 

@@ -10,7 +10,7 @@ from benchmarks.sides.pull import peak_bytes
 from model_zoo.client.zoo import ZooClient
 from model_zoo.statements.manifest import FileEntry
 from model_zoo.statements.policy import Policy
-from model_zoo.tuf.anchor import Anchor
+from model_zoo.tuf.updater import Anchor
 
 KILLED = 9
 

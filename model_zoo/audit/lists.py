@@ -2,6 +2,8 @@
 
 Nothing in a list is believed, run or fetched here. Front matter is read line by line,
 by a reader that knows ``key: value`` and no more: YAML's loaders can run code.
+
+ADR 36.
 """
 
 import csv
@@ -16,7 +18,7 @@ from typing import Any
 
 from model_zoo.canonical import parse_object
 from model_zoo.errors import InvalidSpecError, LocalError, MalformedDocumentError
-from model_zoo.files import read_plain
+from model_zoo.files import read_plain, translate_os_errors
 
 MAX_LIST_BYTES = 4 * 1024 * 1024
 MAX_README_BYTES = 256 * 1024
@@ -93,7 +95,7 @@ def read_model_list(path: Path) -> tuple[ModelEntry, ...]:
     if not path.exists():
         msg = f"cannot read {path}: there is no such file or folder"
         raise LocalError(msg)
-    try:
+    with translate_os_errors(f"cannot read {path}"):
         if path.is_dir():
             found = list(_from_folder(path))
         elif path.suffix.lower() in readers:
@@ -102,9 +104,6 @@ def read_model_list(path: Path) -> tuple[ModelEntry, ...]:
         else:
             msg = f"{path}: expected a .json or .csv file, or a folder of readmes"
             raise InvalidSpecError(msg)
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise LocalError(msg) from error
     if not 1 <= len(found) <= MAX_ENTRIES:
         msg = f"{path}: {len(found)} models, expected 1 to {MAX_ENTRIES}"
         raise InvalidSpecError(msg)

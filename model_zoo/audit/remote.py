@@ -14,9 +14,9 @@ from http import HTTPStatus
 from urllib.parse import quote, urljoin, urlsplit
 
 from model_zoo.errors import InvalidSpecError, TransportError
-from model_zoo.hosts import is_loopback, is_public, require_public_peer
 from model_zoo.http.client import HttpClient, Request, Response
 from model_zoo.http.deadlines import Allowance, DownloadLimits
+from model_zoo.http.hosts import is_loopback, is_public, require_public_peer
 from model_zoo.http.server import Server
 from model_zoo.text import printable
 

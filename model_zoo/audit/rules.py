@@ -24,7 +24,7 @@ from model_zoo.errors import (
     TransportError,
     VerificationError,
 )
-from model_zoo.files import open_plain
+from model_zoo.files import open_plain, translate_os_errors
 
 PIECE_BYTES = 1024 * 1024
 STRONG = frozenset({"sha512", "sha256"})
@@ -35,13 +35,13 @@ UNSAFE_SUFFIXES = (
 """Of files that common loaders unpickle, or build code from (Keras' lambda layers)."""
 UNSAFE_LOADERS = ("pickle", "torch.load", "joblib", "yaml.load", "dill")
 
-Fetch = Callable[[str, Collection[str]], dict[str, str]]
+FetchDigests = Callable[[str, Collection[str]], dict[str, str]]
 """Returns algorithm -> digest of the file at a URL; raises where it cannot."""
 Checked = Literal["match", "mismatch", "not checked"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class ComparedEntry:
     """What an entry says, and what its file turned out to be.
 
     Attributes:
@@ -62,22 +62,22 @@ class Evidence:
         return "mismatch" if _other_digests(self) else "match"
 
 
-Rule = Callable[[Evidence], str]
+Rule = Callable[[ComparedEntry], str]
 """Returns what is wrong with an entry, in words; nothing where it is not."""
 
 
-def unreadable(evidence: Evidence) -> str:
+def unreadable(evidence: ComparedEntry) -> str:
     """Say why an entry could not be read."""
     return evidence.entry.problem
 
 
-def no_digest(evidence: Evidence) -> str:
+def no_digest(evidence: ComparedEntry) -> str:
     """Say that nothing tells the file from another one."""
     entry = evidence.entry
     return "" if entry.digests or entry.problem else "no digest: any file would do"
 
 
-def bad_digest(evidence: Evidence) -> str:
+def bad_digest(evidence: ComparedEntry) -> str:
     """Say which digest is none."""
     digests = evidence.entry.digests
     bad = [
@@ -86,7 +86,7 @@ def bad_digest(evidence: Evidence) -> str:
     return f"not a digest: {', '.join(bad)}" if bad else ""
 
 
-def digest_mismatch(evidence: Evidence) -> str:
+def digest_mismatch(evidence: ComparedEntry) -> str:
     """Say which digest the file does not have."""
     return "; ".join(
         f"{name} is {evidence.found[name]}, listed as {evidence.entry.digests[name]}"
@@ -94,7 +94,7 @@ def digest_mismatch(evidence: Evidence) -> str:
     )
 
 
-def digest_beside_url(evidence: Evidence) -> str:
+def digest_beside_url(evidence: ComparedEntry) -> str:
     """Say that whoever can change the URL can change the digest."""
     entry = evidence.entry
     if not entry.digests or _is_elsewhere(entry.digest_source, entry.url):
@@ -102,7 +102,7 @@ def digest_beside_url(evidence: Evidence) -> str:
     return "the digest comes from where the URL does: who changes one changes both"
 
 
-def weak_digest(evidence: Evidence) -> str:
+def weak_digest(evidence: ComparedEntry) -> str:
     """Say that two files with one digest can be made."""
     digests = evidence.entry.digests
     if not digests or STRONG & digests.keys():
@@ -110,13 +110,13 @@ def weak_digest(evidence: Evidence) -> str:
     return f"{', '.join(digests)}: two files with one such digest can be made"
 
 
-def plain_http(evidence: Evidence) -> str:
+def plain_http(evidence: ComparedEntry) -> str:
     """Say that anybody on the way can answer."""
     is_plain = evidence.entry.url.lower().startswith(("http:", "ftp:"))
     return "no TLS: anybody on the way can answer" if is_plain else ""
 
 
-def unsafe_loader(evidence: Evidence) -> str:
+def unsafe_loader(evidence: ComparedEntry) -> str:
     """Say what can run code before, or while, the weights are read."""
     entry = evidence.entry
     if entry.has_yaml_tags:
@@ -130,7 +130,7 @@ def unsafe_loader(evidence: Evidence) -> str:
     )
 
 
-def no_signature(evidence: Evidence) -> str:
+def no_signature(evidence: ComparedEntry) -> str:
     """Say that nobody vouches for the file."""
     entry = evidence.entry
     return "" if entry.signature or entry.problem else "no signature: nobody vouches"
@@ -163,7 +163,7 @@ ADVICE: Mapping[str, str] = {
 """What to do about a finding."""
 
 
-class Finding(Document):
+class AuditFinding(Document):
     """What a rule says of an entry."""
 
     rule: str
@@ -177,7 +177,7 @@ class AuditedEntry(Document):
     name: str
     checked: Checked
     unseen: str
-    findings: tuple[Finding, ...]
+    findings: tuple[AuditFinding, ...]
 
 
 class Audit(Document):
@@ -215,7 +215,7 @@ class Audit(Document):
         }
 
 
-def audit(entries: Iterable[ModelEntry], *, fetch: Fetch | None = None) -> Audit:
+def audit(entries: Iterable[ModelEntry], *, fetch: FetchDigests | None = None) -> Audit:
     """Return what every rule finds in every entry.
 
     A file beside the list is hashed. One that is not there is fetched with ``fetch``;
@@ -232,45 +232,43 @@ def local_digests(path: Path, algorithms: Collection[str]) -> dict[str, str]:
         LocalError: it cannot be read.
     """
     hashes = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
-    try:
-        with open_plain(path) as file:
-            while piece := file.read(PIECE_BYTES):
-                for it in hashes.values():
-                    it.update(piece)
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise LocalError(msg) from error
+    with translate_os_errors(f"cannot read {path}"), open_plain(path) as file:
+        while piece := file.read(PIECE_BYTES):
+            for it in hashes.values():
+                it.update(piece)
     return {name: it.hexdigest() for name, it in hashes.items()}
 
 
-def _look(entry: ModelEntry, fetch: Fetch | None) -> Evidence:
+def _look(entry: ModelEntry, fetch: FetchDigests | None) -> ComparedEntry:
     """Compare the entry's file with its digests, where both are to be had."""
     names = [name for name in entry.digests if not _is_bad(name, entry.digests)]
     if not names:
-        return Evidence(entry=entry, found={}, unseen="nothing to compare with")
+        return ComparedEntry(entry=entry, found={}, unseen="nothing to compare with")
     try:
         if entry.file is not None:
-            return Evidence(entry=entry, found=local_digests(entry.file, names))
+            return ComparedEntry(entry=entry, found=local_digests(entry.file, names))
         if fetch is None or not entry.url:
-            told = "its file is not at hand" + ("" if fetch else ", and not fetched")
-            return Evidence(entry=entry, found={}, unseen=told)
-        return Evidence(entry=entry, found=fetch(entry.url, names))
+            why = "its file is not at hand" + ("" if fetch else ", and not fetched")
+            return ComparedEntry(entry=entry, found={}, unseen=why)
+        return ComparedEntry(entry=entry, found=fetch(entry.url, names))
     except (InvalidSpecError, LocalError, TransportError, VerificationError) as error:
-        return Evidence(entry=entry, found={}, unseen=str(error))
+        return ComparedEntry(entry=entry, found={}, unseen=str(error))
 
 
-def _audited(evidence: Evidence) -> AuditedEntry:
-    told = {name: rule(evidence) for name, rule in RULES.items()}
+def _audited(evidence: ComparedEntry) -> AuditedEntry:
+    messages = {name: rule(evidence) for name, rule in RULES.items()}
     return AuditedEntry(
         where=evidence.entry.where,
         name=evidence.entry.name,
         checked=evidence.checked,
         unseen=evidence.unseen,
-        findings=tuple(Finding(rule=name, told=it) for name, it in told.items() if it),
+        findings=tuple(
+            AuditFinding(rule=name, told=it) for name, it in messages.items() if it
+        ),
     )
 
 
-def _other_digests(evidence: Evidence) -> list[str]:
+def _other_digests(evidence: ComparedEntry) -> list[str]:
     listed = evidence.entry.digests
     return [name for name, found in evidence.found.items() if found != listed[name]]
 

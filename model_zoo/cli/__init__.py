@@ -11,20 +11,17 @@ import typer
 
 from model_zoo import __version__
 from model_zoo.cli import (
-    auditing,
-    bindings,
+    audits,
     ceremony,
     jobs,
     keys,
     operator,
+    publishers,
     releases,
-    trust_check,
-    trusting,
     witness,
 )
-from model_zoo.cli.exits import exit_code
-from model_zoo.cli.output import answer_in_json, emit, say
-from model_zoo.cli.strict import StrictCommand
+from model_zoo.cli.output import answer_in_json, emit, exit_code, say
+from model_zoo.cli.parsing import StrictCommand, spread
 from model_zoo.errors import InvalidSpecError, LocalError, ZooError
 from model_zoo.extras import install_line
 
@@ -80,17 +77,17 @@ def build() -> typer.Typer:
     )
     app.add_typer(keys.app, name="keys")
     releases.register(app)
-    trusting.register(app)
+    publishers.register(app)
     witness.register(app)
-    auditing.register(app)
+    audits.register(app)
     trust = typer.Typer(help="The trust root: make it, sign it, change it, look at it.")
     ceremony.register(trust)
     operator.register(trust)
-    trust.command("check")(trust_check.check)
+    trust.command("check")(audits.check)
     app.add_typer(trust, name="trust")
     app.add_typer(jobs.app, name="jobs")
-    app.add_typer(bindings.publishers, name="publishers")
-    app.add_typer(bindings.trainers, name="trainers")
+    app.add_typer(publishers.app, name="publishers")
+    app.add_typer(publishers.trainers, name="trainers")
     for plugin in sorted(entry_points(group=COMMANDS_GROUP)):
         plugin.load()(app)
     _describe(app)
@@ -135,6 +132,7 @@ def _describe(app: typer.Typer) -> None:
         command.cls = StrictCommand
         if command.callback is not None:
             command.help = _prose(inspect.getdoc(command.callback) or "")
+            command.callback = spread(command.callback)
     for group in app.registered_groups:
         if group.typer_instance is not None:
             _describe(group.typer_instance)
@@ -149,10 +147,10 @@ def _usage(error: Exception) -> InvalidSpecError:
     """Return click's refusal of a command line as ours, with where to read on."""
     context = getattr(error, "ctx", None)
     where = "zoo" if context is None else context.command_path
-    told = error.format_message() if hasattr(error, "format_message") else str(error)
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
     if type(error).__name__ == "NoArgsIsHelpError":  # its message is the whole help
-        told = "say which command"
-    return InvalidSpecError(f"{told.strip().rstrip('.')}; see: {where} --help")
+        message = "say which command"
+    return InvalidSpecError(f"{message.strip().rstrip('.')}; see: {where} --help")
 
 
 def _json_first(arguments: list[str]) -> list[str]:

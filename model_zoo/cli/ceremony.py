@@ -7,30 +7,26 @@ import typer
 from tuf.api.metadata import Metadata, Root, Targets
 
 from model_zoo.canonical import JsonObject
-from model_zoo.cli.operator import sign_resigned
+from model_zoo.cli.operator import sign_re_signed
 from model_zoo.cli.options import (
-    DEFAULT_URL,
-    Authority,
+    Connection,
     PassphraseFile,
-    TokenFile,
     TrustRoot,
-    Url,
     anchor_of,
     refuse_options,
     signing_key,
-    transport_to,
 )
 from model_zoo.cli.output import emit, say
 from model_zoo.cli.trust_files import (
+    re_signed_roles,
     read_file,
     report,
-    resigned_roles,
     role_keys,
     write_folder,
     write_new,
 )
-from model_zoo.client import operate as operating
-from model_zoo.client.publish import Author
+from model_zoo.client.operate import parse_role, submit_roles
+from model_zoo.client.publish import Signer
 from model_zoo.clock import rfc3339, system_clock
 from model_zoo.errors import InvalidSpecError
 from model_zoo.files import write_beside
@@ -39,15 +35,10 @@ from model_zoo.keys.p256 import public_pem
 from model_zoo.keys.pem import read_pem
 from model_zoo.statements.folder import require_unused
 from model_zoo.tuf import ceremony
-from model_zoo.tuf.online_keys import (
-    KEYS_FILE,
+from model_zoo.tuf.online import (
     ROOT_FILE,
     TARGETS_FILE,
-    list_trusted_keys,
     make_server_folder,
-    named_trusted_keys,
-    trusted_keys_file,
-    with_online_keys,
     write_first,
 )
 from model_zoo.tuf.roles import (
@@ -60,7 +51,14 @@ from model_zoo.tuf.roles import (
     sign,
     to_bytes,
 )
-from model_zoo.tuf.trusted_keys import TrustedKeys
+from model_zoo.tuf.trusted_keys import (
+    KEYS_FILE,
+    TrustedKeys,
+    list_trusted_keys,
+    named_trusted_keys,
+    trusted_keys_file,
+    with_online_keys,
+)
 from model_zoo.tuf.view import TrustedZoo
 
 SnapshotKey = Annotated[
@@ -116,14 +114,12 @@ def init(
 
 def sign_file(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="Root, targets or resigned roles.")],
+    file: Annotated[Path, typer.Argument(help="Root, targets or re-signed roles.")],
     *,
     key: Annotated[Path, typer.Option("--key", help="Your encrypted key (PEM).")],
     trust: TrustRoot = None,
     passphrase_file: PassphraseFile = None,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Add your signature to a root or to targets; read it first: zoo trust show.
 
@@ -131,13 +127,13 @@ def sign_file(
     what the zoo vouches for under your pinned root.
     """
     data, signer = read_file(file), signing_key(key, passphrase_file=passphrase_file)
-    if resigned_roles(data):
-        author = Author(key=signer, anchor=anchor_of(trust))
-        with transport_to(url, ca, token_file) as transport:
-            sign_resigned(file, author, transport)
+    if re_signed_roles(data):
+        cosigner = Signer(key=signer, anchor=anchor_of(trust))
+        with connection.transport() as transport:
+            sign_re_signed(file, cosigner, transport)
         return
     refuse_options(context, *OF_THE_ZOO, why="root and targets are signed off line")
-    name, metadata = operating.parse_role(data)
+    name, metadata = parse_role(data)
     sign(metadata, signer)
     write_beside(file, to_bytes(metadata))
     say(f"signed {name} version {metadata.signed.version}")
@@ -196,7 +192,7 @@ def rekey(
     following = ceremony.next_targets(current, now=system_clock())
     version = following.signed.version
     if key:
-        ceremony.give_yanked(following.signed, PublicKey.load(key))
+        ceremony.rekey_yanked(following.signed, PublicKey.load(key))
     if log_key or oms_key:
         before = _named_by(current.signed, trusted_keys)
         after = with_online_keys(
@@ -232,14 +228,12 @@ def _named_by(targets: Targets, path: Path | None) -> TrustedKeys:
 def submit(
     file: Annotated[Path, typer.Argument(help="A signed root.")],
     *,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Hand in a root that enough holders have signed."""
-    name, metadata = operating.parse_role(read_file(file))
-    with transport_to(url, ca, token_file) as transport:
-        versions = operating.hand_in(transport, {name: to_bytes(metadata)})
+    name, metadata = parse_role(read_file(file))
+    with connection.transport() as transport:
+        versions = submit_roles(transport, {name: to_bytes(metadata)})
     report(f"handed in {file}", versions)
 
 
@@ -251,27 +245,25 @@ def show(
         Path | None, typer.Option(help="A new folder: gets what the zoo vouches for.")
     ] = None,
     trust: TrustRoot = None,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Show what a file says; without one, what the zoo vouches for under your root."""
     if file is not None:
         refuse_options(context, *OF_THE_ZOO, why="a file is shown as it is")
         files = {file.name: read_file(file)}
     else:
-        anchor, transport = anchor_of(trust), transport_to(url, ca, token_file)
+        anchor, transport = anchor_of(trust), connection.transport()
         with transport, anchor.refreshed(transport.server) as zoo:
             files = _newest(zoo)
     if out is not None:
         write_folder(out, files)
     roles = [data for name, data in files.items() if name != KEYS_FILE]
-    told = {name: _told(name, it) for name, it in map(operating.parse_role, roles)}
-    for name, facts in told.items():
+    shown = {name: _facts(name, it) for name, it in map(parse_role, roles)}
+    for name, facts in shown.items():
         say(f"{name} version {facts['version']}, expires {facts['expires']}")
         for line in facts["lines"]:
             say(f"  {line}")
-    emit(told)
+    emit(shown)
 
 
 def _newest(zoo: TrustedZoo) -> dict[str, bytes]:
@@ -283,7 +275,7 @@ def _newest(zoo: TrustedZoo) -> dict[str, bytes]:
     return files
 
 
-def _told(name: str, metadata: Metadata[Root] | Metadata[Targets]) -> JsonObject:
+def _facts(name: str, metadata: Metadata[Root] | Metadata[Targets]) -> JsonObject:
     """Return a role's facts, and lines for people."""
     signed = metadata.signed
     lines = []

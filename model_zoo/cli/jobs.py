@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from model_zoo.cli.options import DEFAULT_URL, Authority, TokenFile, Url, connect
+from model_zoo.cli.options import Connection, read_spec
 from model_zoo.cli.output import emit, say
-from model_zoo.cli.specs import read_spec
 from model_zoo.errors import ExpectationError
 from model_zoo.http.responses import Job
 from model_zoo.http.sse import JobEvent
@@ -25,26 +24,22 @@ def submit(
     spec: Annotated[Path, typer.Argument(help="Spec file (JSON) with its kind.")],
     *,
     trainer: Annotated[str, typer.Option(help="Who shall do it.")],
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Ask a trainer to do the job that a spec file describes."""
-    with connect(url, ca=ca, token_file=token_file) as zoo:
-        _told(zoo.submit(read_spec(spec), trainer=trainer))
+    with connection.client() as zoo:
+        _report(zoo.submit(read_spec(spec), trainer=trainer))
 
 
 @app.command()
 def show(
     job: JobId,
     *,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Show how a job stands."""
-    with connect(url, ca=ca, token_file=token_file) as zoo:
-        _told(zoo.job(job))
+    with connection.client() as zoo:
+        _report(zoo.job(job))
 
 
 @app.command()
@@ -54,13 +49,11 @@ def fetch(
     builder: Annotated[Path, typer.Option(help="Pinned builder key (PEM).")],
     spec: Annotated[Path, typer.Option(help="The spec that you sent (JSON).")],
     to: Annotated[Path, typer.Option(help="Folder to make.")],
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Fetch what a job made, if the pinned builder says it is what you ordered."""
     pinned, ordered = PublicKey.load(builder), read_spec(spec)
-    with connect(url, ca=ca, token_file=token_file) as zoo:
+    with connection.client() as zoo:
         zoo.fetch_draft(job, builder=pinned, spec=ordered, to=to)
     say(f"{to}: the draft of job {job}, as ordered")
     emit({"job": job, "path": str(to)})
@@ -70,12 +63,10 @@ def fetch(
 def watch(
     job: JobId,
     *,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Follow a job to its end; exit 1 unless it succeeded."""
-    with connect(url, ca=ca, token_file=token_file) as zoo:
+    with connection.client() as zoo:
         _say_if_waiting(zoo.job(job))
         for event in zoo.events(job):
             say(_event_line(event))
@@ -91,13 +82,11 @@ def watch(
 def cancel(
     job: JobId,
     *,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Ask for a job to be stopped."""
-    with connect(url, ca=ca, token_file=token_file) as zoo:
-        _told(zoo.cancel(job))
+    with connection.client() as zoo:
+        _report(zoo.cancel(job))
 
 
 @app.command("list")
@@ -105,12 +94,10 @@ def list_jobs(
     *,
     state: Annotated[str | None, typer.Option(help="Only jobs in this state.")] = None,
     trainer: Annotated[str | None, typer.Option(help="Only this trainer's.")] = None,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """List jobs."""
-    with connect(url, ca=ca, token_file=token_file) as zoo:
+    with connection.client() as zoo:
         jobs = zoo.jobs(state=state, trainer=trainer)
     for job in jobs:
         say(_line(job))
@@ -138,7 +125,7 @@ def _fact(name: str, value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _told(job: Job) -> None:
+def _report(job: Job) -> None:
     say(_line(job))
     emit(job.to_object())
 

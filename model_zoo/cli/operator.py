@@ -6,41 +6,36 @@ from typing import Annotated
 import typer
 
 from model_zoo.cli.options import (
-    DEFAULT_URL,
-    Authority,
+    Connection,
     PassphraseFile,
-    TokenFile,
     TrustRoot,
-    Url,
     anchor_of,
     refuse_options,
     signing_key,
-    transport_to,
 )
 from model_zoo.cli.output import emit, say
 from model_zoo.cli.trust_files import (
     loaded,
+    re_signed_file,
+    re_signed_roles,
     read_file,
     report,
-    resigned_file,
-    resigned_roles,
     role_keys,
     say_who_must_sign,
     write_new,
 )
-from model_zoo.client import operate as operating
-from model_zoo.client import publish as publishing
-from model_zoo.client.cosign import cosign_resigned
-from model_zoo.client.publish import Author
+from model_zoo.client import operate, publish
+from model_zoo.client.cosign import cosign_re_signed
+from model_zoo.client.publish import Signer
 from model_zoo.errors import InvalidSpecError
 from model_zoo.files import write_beside
 from model_zoo.http.transport import Transport
 from model_zoo.keys.ed25519 import PublicKey
 from model_zoo.keys.p256 import key_hint
 from model_zoo.names import ReleaseName
-from model_zoo.tuf.anchor import Anchor
-from model_zoo.tuf.ceremony import RoleKeys
+from model_zoo.statements.dsse import Role
 from model_zoo.tuf.roles import to_bytes
+from model_zoo.tuf.updater import Anchor
 
 Threshold = Annotated[int, typer.Option(min=1, help="How many of them must sign.")]
 TRUSTED_KINDS = {
@@ -71,25 +66,23 @@ def delegate(
     key: Annotated[list[Path], typer.Option("--key", help="Public key (PEM).")],
     threshold: Threshold = 1,
     targets_key: TargetsKey,
-    resigned: Annotated[
+    re_signed: Annotated[
         Path | None, typer.Option("--with", help="Written by zoo trust renew --out.")
     ] = None,
     trust: TrustRoot = None,
     passphrase_file: PassphraseFile = None,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Give a publisher's name its keys, or other keys."""
-    held = {} if resigned is None else resigned_roles(read_file(resigned))
-    if resigned is not None and not held:
-        msg = f"--with {resigned}: expected the roles that zoo trust renew --out wrote"
+    held = {} if re_signed is None else re_signed_roles(read_file(re_signed))
+    if re_signed is not None and not held:
+        msg = f"--with {re_signed}: expected the roles that zoo trust renew --out wrote"
         raise InvalidSpecError(msg)
     roles = {name: to_bytes(metadata) for name, metadata in held.items()}
-    edit = operating.delegate_to(publisher, role_keys(key, threshold), resigned=roles)
+    edit = operate.delegate_to(publisher, role_keys(key, threshold), re_signed=roles)
     keys = [signing_key(path, passphrase_file=passphrase_file) for path in targets_key]
-    with transport_to(url, ca, token_file) as transport:
-        versions = operating.change_targets(
+    with connection.transport() as transport:
+        versions = operate.change_targets(
             transport, anchor=anchor_of(trust), keys=keys, edit=edit
         )
     report(f"delegated to {publisher}", versions)
@@ -108,9 +101,7 @@ def trusted_keys(
     targets_key: TargetsKey = [],  # noqa: B006
     trust: TrustRoot = None,
     passphrase_file: PassphraseFile = None,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Show the keys that one pinned root brings along; with --targets-key, change them.
 
@@ -121,9 +112,9 @@ def trusted_keys(
         if any((*changes, passphrase_file)):
             msg = "whoever changes the trusted keys signs for it: give --targets-key"
             raise InvalidSpecError(msg)
-        _show_trusted(anchor_of(trust), transport_to(url, ca, token_file))
+        _show_trusted(anchor_of(trust), connection.transport())
         return
-    edit = operating.trust_keys(
+    edit = operate.edit_trusted_keys(
         add={"builders": loaded(add_builder), "witnesses": loaded(add_witness)},
         remove={
             "builders": loaded(remove_builder),
@@ -131,8 +122,8 @@ def trusted_keys(
         },
     )
     keys = [signing_key(path, passphrase_file=passphrase_file) for path in targets_key]
-    with transport_to(url, ca, token_file) as transport:
-        versions = operating.change_targets(
+    with connection.transport() as transport:
+        versions = operate.change_targets(
             transport, anchor=anchor_of(trust), keys=keys, edit=edit
         )
     report("changed the trusted keys", versions)
@@ -144,7 +135,8 @@ def _show_trusted(anchor: Anchor, transport: Transport) -> None:
         trusted = zoo.trusted_keys()
     keys = {
         kind: [
-            {"keyid": _keyid(pem), "public_key": pem} for pem in getattr(trusted, field)
+            {"keyid": _keyid(pem, field), "public_key": pem}
+            for pem in getattr(trusted, field)
         ]
         for kind, field in TRUSTED_KINDS.items()
     }
@@ -154,12 +146,9 @@ def _show_trusted(anchor: Anchor, transport: Transport) -> None:
     emit(dict(keys))
 
 
-def _keyid(pem: str) -> str:
+def _keyid(pem: str, field: str) -> str:
     """Return what a key is called: Ed25519's by us, P-256's by model_signing."""
-    try:
-        return PublicKey.from_pem(pem).keyid
-    except InvalidSpecError:
-        return key_hint(pem)
+    return key_hint(pem) if field == "oms" else PublicKey.from_pem(pem).keyid
 
 
 def withdraw(
@@ -169,19 +158,17 @@ def withdraw(
     targets_key: TargetsKey,
     trust: TrustRoot = None,
     passphrase_file: PassphraseFile = None,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Withdraw any publisher's releases, for good: the operator's act."""
     reasons = {ReleaseName.parse(name): reason for name in names}
     keys = [signing_key(path, passphrase_file=passphrase_file) for path in targets_key]
-    with transport_to(url, ca, token_file) as transport:
-        versions = operating.change_targets(
+    with connection.transport() as transport:
+        versions = operate.change_targets(
             transport,
             anchor=anchor_of(trust),
             keys=keys,
-            edit=operating.withdraw_releases(reasons),
+            edit=operate.withdraw_releases(reasons),
         )
     report(f"withdrew {', '.join(names)}", versions)
 
@@ -201,35 +188,35 @@ def renew(
     threshold: Threshold = 1,
     trust: TrustRoot = None,
     passphrase_file: PassphraseFile = None,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Sign your role anew: before it expires, or with a new key for the operator."""
-    author = Author(
+    signer = Signer(
         key=signing_key(key, passphrase_file=passphrase_file), anchor=anchor_of(trust)
     )
     if out is None:
         refuse_options(context, "next_key", why="the operator needs it, with --out")
     if not next_key:
         refuse_options(context, "threshold", why="it is of several keys: --next-key")
-    with transport_to(url, ca, token_file) as transport:
+    with connection.transport() as transport:
         if out is None:
-            _told(publisher, publishing.renew(transport, publisher, author=author))
+            _report_renewal(
+                publisher, publish.renew(transport, publisher, signer=signer)
+            )
             return
         keys = (
             role_keys(next_key, threshold)
             if next_key
-            else RoleKeys(keys=(author.key.public,))
+            else Role(keys=(signer.key.public,))
         )
-        files = publishing.resign(transport, publisher, author=author, keys=keys)
-    write_new(out, resigned_file(files))
+        files = publish.re_sign(transport, publisher, signer=signer, keys=keys)
+    write_new(out, re_signed_file(files))
     say(f"wrote {out}; every other holder runs: zoo trust sign {out} --key KEY.pem")
     say(f"then the operator: zoo trust delegate {publisher} --with {out}")
     emit({"roles": sorted(files)})
 
 
-def _told(publisher: str, renewal: publishing.Renewal) -> None:
+def _report_renewal(publisher: str, renewal: publish.Renewal) -> None:
     if renewal.waits_for:
         say(f"handed in, not renewed yet: {publisher}")
         say_who_must_sign(publisher, renewal.waits_for)
@@ -238,17 +225,17 @@ def _told(publisher: str, renewal: publishing.Renewal) -> None:
         report(f"renewed {publisher}", dict(renewal.versions))
 
 
-def sign_resigned(file: Path, author: Author, transport: Transport) -> None:
+def sign_re_signed(file: Path, signer: Signer, transport: Transport) -> None:
     """Add a signature to the roles in ``file``, which ``renew`` wrote for the operator.
 
     Raises:
         VerificationError: they are not the current ones, signed anew.
     """
-    roles = resigned_roles(read_file(file))
-    write_beside(file, resigned_file(cosign_resigned(transport, roles, author)))
-    told = ", ".join(
+    roles = re_signed_roles(read_file(file))
+    write_beside(file, re_signed_file(cosign_re_signed(transport, roles, signer)))
+    signed = ", ".join(
         f"{name} version {it.signed.version}" for name, it in roles.items()
     )
-    say(f"signed {told}: what is current, and nothing more")
+    say(f"signed {signed}: what is current, and nothing more")
     signatures = {name: sorted(it.signatures) for name, it in roles.items()}
     emit({"signatures": signatures})

@@ -2,19 +2,26 @@
 
 import os
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from model_zoo.canonical import parse_object
 from model_zoo.client.zoo import ZooClient
 from model_zoo.errors import InvalidSpecError, LocalError
+from model_zoo.files import translate_os_errors
 from model_zoo.http.server import Server
 from model_zoo.http.transport import Transport
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
 from model_zoo.keys.pem import read_encrypted_pem
+from model_zoo.names import ReleaseName
 from model_zoo.statements.dsse import Role
-from model_zoo.tuf.anchor import ROOT_VARIABLE, Anchor, unpinned
+from model_zoo.statements.jobs import MAX_SPEC_BYTES, JobSpec, parse_spec
+from model_zoo.statements.policy import Policy, read_policy
+from model_zoo.tuf.updater import ROOT_VARIABLE, Anchor, unpinned
 
 PASSPHRASE_VARIABLE = "ZOO_KEY_PASSPHRASE"  # noqa: S105  the variable's name
 TOKEN_VARIABLE = "ZOO_TOKEN"  # noqa: S105  the variable's name
@@ -46,7 +53,46 @@ PassphraseFile = Annotated[
     Path | None,
     typer.Option(help="File with the key's passphrase; else ZOO_KEY_PASSPHRASE."),
 ]
+BuilderKey = Annotated[
+    Path | None, typer.Option("--builder", help="Pinned builder key (PEM).")
+]
+SpecFile = Annotated[
+    Path | None, typer.Option("--spec", help="The spec that you sent (JSON).")
+]
+AllowWithdrawn = Annotated[
+    list[str],
+    typer.Option(help="Take this release although what it was made from is withdrawn."),
+]
+PolicyFile = Annotated[
+    Path | None, typer.Option("--policy", help="What else to demand (JSON).")
+]
 DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """Which zoo is asked, whom to believe that it is there, and the token for it.
+
+    A parameter of this type gives a command the options of its fields: see ``spread``.
+    Its methods raise InvalidSpecError for a URL or token that cannot be used, and
+    LocalError where a file cannot be read.
+    """
+
+    url: Url = DEFAULT_URL
+    ca: Authority = None
+    token_file: TokenFile = None
+
+    def server(self) -> Server:
+        """Return where the zoo is."""
+        return Server(self.url, ca=self.ca, token=token(self.token_file))
+
+    def transport(self) -> Transport:
+        """Return a transport to it."""
+        return Transport(self.server())
+
+    def client(self, anchor: Anchor | None = None) -> ZooClient:
+        """Return a client of it, under a pinned root if one is given."""
+        return connect(self.url, ca=self.ca, token_file=self.token_file, anchor=anchor)
 
 
 def refuse_options(context: typer.Context, *names: str, why: str) -> None:
@@ -114,16 +160,6 @@ def anchor_of(trust: Path | None) -> Anchor:
     return Anchor.load(trust)
 
 
-def transport_to(url: str, ca: Path | None, token_file: Path | None) -> Transport:
-    """Return a transport to the zoo at ``url``.
-
-    Raises:
-        InvalidSpecError: a URL or token that cannot be used.
-        LocalError: a file cannot be read.
-    """
-    return Transport(Server(url, ca=ca, token=token(token_file)))
-
-
 def token(file: Path | None) -> str | None:
     """Return the zoo's token: from a file, else the environment, else none.
 
@@ -148,10 +184,7 @@ def publisher_role(keys: list[Path], *, threshold: int | None) -> Role | None:
             msg = "--threshold: it says how many of the pinned keys sign: give --key"
             raise InvalidSpecError(msg)
         return None
-    try:
-        return Role("publisher", tuple(map(PublicKey.load, keys)), threshold or 1)
-    except ValueError as error:
-        raise InvalidSpecError(str(error)) from error
+    return Role("publisher", tuple(map(PublicKey.load, keys)), threshold or 1)
 
 
 def builder_role(key: Path | None) -> Role | None:
@@ -196,14 +229,83 @@ def passphrase(file: Path | None, *, confirm: bool = False) -> bytes:
 
 
 def _first_line(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_SECRET_BYTES)
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise LocalError(msg) from error
+    with translate_os_errors(f"cannot read {path}"), path.open("rb") as file:
+        data = file.read(MAX_SECRET_BYTES)
     lines = data.decode("utf-8", errors="replace").splitlines()
     if not lines:
         msg = f"{path} is empty"
         raise LocalError(msg)
     return lines[0]
+
+
+def policy_of(
+    publisher: Role | None,
+    *,
+    made_by: tuple[Path | None, Path | None],
+    file: Path | None,
+    allow_withdrawn: list[str],
+) -> Policy:
+    """Return all that the options demand: every file among them is read.
+
+    Args:
+        publisher: the pinned publisher keys.
+        made_by: the files of the builder's key and of the spec.
+        file: the policy file.
+        allow_withdrawn: names beside those in the policy file.
+
+    Raises:
+        InvalidSpecError: a file does not hold what it should, or a name is none.
+        LocalError: a file cannot be read.
+    """
+    builder, spec = made_by
+    demands = Policy() if file is None else read_policy(file)
+    names = tuple(str(ReleaseName.parse(name)) for name in allow_withdrawn)
+    return demands.model_copy(
+        update={
+            "publisher": publisher,
+            "builder": builder_role(builder),
+            "spec": None if spec is None else read_spec(spec),
+            "allow_withdrawn": (*demands.allow_withdrawn, *names),
+        }
+    )
+
+
+def require_overridable(allowed: list[str], releases: list[str]) -> None:
+    """Accept overrides for what is at hand only: another has no effect.
+
+    Raises:
+        InvalidSpecError: one is for another release.
+    """
+    for name in allowed:
+        if name not in releases:
+            msg = f"--allow-withdrawn {name}: without effect on {', '.join(releases)}"
+            raise InvalidSpecError(msg)
+
+
+def read_spec(path: Path, *, defaults: Mapping[str, str] | None = None) -> JobSpec:
+    """Return the spec in the file at ``path``: ``{"kind": "train", "seed": 1, ...}``.
+
+    The kind stands in the user's file, since a server that could choose it could
+    have one kind of job checked against the spec of another.
+
+    Args:
+        path: the file.
+        defaults: what need not be typed, as a command knows it already.
+
+    Raises:
+        InvalidSpecError: not JSON, no kind, or not a spec of that kind.
+        LocalError: it cannot be read.
+    """
+    with translate_os_errors(f"cannot read {path}"), path.open("rb") as file:
+        data = file.read(MAX_SPEC_BYTES + 1)
+    try:
+        typed = parse_object(data, limit_bytes=MAX_SPEC_BYTES)
+    except ValueError as error:
+        msg = f"{path}: not a spec: {error}"
+        raise InvalidSpecError(msg) from error
+    fields = {**(defaults or {}), **typed}
+    kind = fields.pop("kind", None)
+    if not isinstance(kind, str):
+        msg = f'{path}: a spec file names its "kind", such as "train"'
+        raise InvalidSpecError(msg)
+    return parse_spec(kind, fields)

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -10,9 +10,32 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from rich.text import Text
 
 from model_zoo.canonical import JsonObject
+from model_zoo.errors import (
+    ConflictError,
+    ExpectationError,
+    InvalidSpecError,
+    LocalError,
+    NotFoundError,
+    NotPermittedError,
+    TransportError,
+    VerificationError,
+    ZooError,
+)
 from model_zoo.statements.folder import FileProgress
 from model_zoo.statements.manifest import FileEntry
 from model_zoo.text import printable
+
+EXIT_CODES: Mapping[type[ZooError], int] = {
+    ExpectationError: 1,
+    LocalError: 1,
+    InvalidSpecError: 2,
+    TransportError: 3,
+    VerificationError: 4,
+    NotFoundError: 5,
+    NotPermittedError: 5,
+    ConflictError: 5,
+    ZooError: 1,
+}
 
 console = Console(stderr=True, highlight=False)
 
@@ -58,3 +81,13 @@ def file_progress() -> Iterator[FileProgress]:
             bars.advance(tasks[file.name], count)
 
         yield moved
+
+
+def exit_code(error: ZooError) -> int:
+    """Return the exit code for ``error``, that of its nearest class in the table."""
+    return EXIT_CODES[decision(error)]
+
+
+def decision(error: ZooError) -> type[ZooError]:
+    """Return the kind of error that asks the same of a user."""
+    return next(kind for kind in type(error).__mro__ if kind in EXIT_CODES)

@@ -1,4 +1,4 @@
-"""``zoo pull | verify | lock | publish | list | show``: releases as users see them."""
+"""``zoo pull | verify | lock | list | show | lineage``: releases as users see them."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,32 +6,24 @@ from typing import Annotated
 import typer
 
 from model_zoo.canonical import JsonObject
-from model_zoo.cli.demands import (
+from model_zoo.cli.options import (
     AllowWithdrawn,
     BuilderKey,
+    Connection,
     PolicyFile,
-    SpecFile,
-    policy_of,
-    require_overridable,
-)
-from model_zoo.cli.options import (
-    DEFAULT_URL,
-    Authority,
-    PassphraseFile,
     PublisherKeys,
-    SigningKeyFile,
+    SpecFile,
     Threshold,
-    TokenFile,
     TrustRoot,
-    Url,
-    connect,
+    anchor_of,
     pinned,
+    policy_of,
     publisher_role,
     refuse_options,
-    signing_key,
+    require_overridable,
 )
 from model_zoo.cli.output import emit, file_progress, say
-from model_zoo.cli.specs import read_spec
+from model_zoo.client.lineage import format_lineage, lineage_of
 from model_zoo.client.lockfile import (
     LOCK_NAME,
     Lock,
@@ -44,23 +36,13 @@ from model_zoo.client.lockfile import (
 from model_zoo.client.trusted_pull import verify_folder
 from model_zoo.client.zoo import ZooClient
 from model_zoo.clock import rfc3339
-from model_zoo.errors import InvalidSpecError, LocalError
+from model_zoo.errors import InvalidSpecError
 from model_zoo.http.responses import PublishedRelease
-from model_zoo.keys.ed25519 import PublicKey
 from model_zoo.names import ModelName, ReleaseName
-from model_zoo.statements.dsse import MAX_ENVELOPE_BYTES, Envelope
-from model_zoo.statements.jobs import JobSpec
 from model_zoo.statements.policy import Policy
 from model_zoo.statements.verification import VerifiedRelease, verify_directory
 from model_zoo.text import printable
 
-ProvenanceFile = Annotated[
-    Path | None,
-    typer.Option(help="For a folder: how a builder says it was made (zoo export)."),
-]
-FolderToPublish = Annotated[Path | None, typer.Argument(help="Folder of files.")]
-PublishAs = Annotated[str, typer.Option("--as", help="publisher/model@version")]
-JobToPublish = Annotated[str, typer.Option(help="Publish what this job made.")]
 ToFolder = Annotated[
     Path | None, typer.Option("--to", help="Folder to make; else named after it.")
 ]
@@ -73,7 +55,7 @@ LockFile = Annotated[Path, typer.Option("--lock", help="The lock file.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to ``app``."""
-    for command in (pull, verify, publish, show):
+    for command in (pull, verify, show, lineage):
         app.command()(command)
     app.command("lock")(lock)
     app.command("list")(list_models)
@@ -93,9 +75,7 @@ def pull(
     allow_withdrawn: AllowWithdrawn = [],  # noqa: B006  typer copies it
     frozen: Frozen = False,
     lock_file: LockFile = Path(LOCK_NAME),
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Download a release; keep it only if root or keys vouch for every byte.
 
@@ -111,7 +91,7 @@ def pull(
     )
     lock = read_lock(lock_file) if frozen else None
     anchor = pinned(trust) or (None if lock is None else lock.anchor())
-    with connect(url, ca=ca, token_file=token_file, anchor=anchor) as zoo:
+    with connection.client(anchor) as zoo:
         if lock is None:
             release = zoo.resolve(name)
             require_overridable(allow_withdrawn, [str(release)])
@@ -164,13 +144,11 @@ def lock(
     threshold: Threshold = None,
     trust: TrustRoot = None,
     lock_file: LockFile = Path(LOCK_NAME),
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Add releases to zoo.lock, for ``zoo pull --frozen``: digests, and what is pinned.
 
-    With --trust the root is kept in the file: frozen pulls walk from it, and learn of
+    With --trust the root is kept in the file: frozen pulls start from it, and learn of
     withdrawals. A root that the file has already counts as if it were given.
     """
     publisher = publisher_role(key, threshold=threshold)
@@ -179,7 +157,7 @@ def lock(
     if known is not None:
         known.require_no_other(None if anchor is None else anchor.root.decode())
         anchor = anchor or known.anchor()
-    with connect(url, ca=ca, token_file=token_file, anchor=anchor) as zoo:
+    with connection.client(anchor) as zoo:
         releases = [zoo.resolve(name) for name in names]
         locked = lock_releases(zoo, releases, publisher=publisher)
     write_lock(locked if known is None else known.merged_with(locked), lock_file)
@@ -188,61 +166,13 @@ def lock(
     emit(locked.to_object())
 
 
-def publish(
-    context: typer.Context,
-    folder: FolderToPublish = None,
-    *,
-    as_: PublishAs,
-    key: SigningKeyFile,
-    job: JobToPublish = "",
-    builder: BuilderKey = None,
-    spec: SpecFile = None,
-    provenance: ProvenanceFile = None,
-    passphrase_file: PassphraseFile = None,
-    trust: TrustRoot = None,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
-) -> None:
-    """Sign files on this machine and publish them: a folder, or what a job made.
-
-    The publisher's role is built upon what the pinned root vouches for now.
-    """
-    name = ReleaseName.parse(as_)
-    if (folder is None) == (not job):
-        msg = "give either a folder or --job ID"
-        raise InvalidSpecError(msg)
-    others = ("provenance",) if job else ("builder", "spec")
-    refuse_options(context, *others, why="it is for the other of folder and --job")
-    signer = signing_key(key, passphrase_file=passphrase_file)
-    with (
-        connect(url, ca=ca, token_file=token_file, anchor=pinned(trust)) as zoo,
-        file_progress() as bars,
-    ):
-        if folder is not None:
-            made = read_envelope(provenance)
-            release = zoo.publish(
-                name, folder, key=signer, provenance=made, progress=bars
-            )
-        else:
-            maker, ordered = _order(builder, spec)
-            release = zoo.publish_job(
-                job, as_=name, key=signer, builder=maker, spec=ordered, progress=bars
-            )
-    done = "handed in, to be co-signed:" if release.pending else "published"
-    say(f"{done} {name}, signed by {signer.public.keyid}")
-    emit({**release.to_object(), "keyid": signer.public.keyid})
-
-
 def show(
     name: Annotated[str, typer.Argument(help="publisher/model[@version]")],
     *,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Show what the zoo says of a model or release; nothing of it is verified here."""
-    with connect(url, ca=ca, token_file=token_file) as zoo:
+    with connection.client() as zoo:
         if "@" in name:
             release = zoo.release(name)
             say(f"{_published(release)} (not verified)")
@@ -259,24 +189,37 @@ def show(
 
 def _published(release: PublishedRelease) -> str:
     """Return what the zoo says of a release's day, and of its withdrawal, if any."""
-    told = f"{release.name}, published {release.published_at}"
+    line = f"{release.name}, published {release.published_at}"
     gone = release.withdrawn
     if gone is not None:
-        told += f", WITHDRAWN by the {gone.by} at {gone.at}: {gone.reason}"
-    return printable(told)
+        line += f", WITHDRAWN by the {gone.by} at {gone.at}: {gone.reason}"
+    return printable(line)
 
 
-def list_models(
-    *, url: Url = DEFAULT_URL, ca: Authority = None, token_file: TokenFile = None
-) -> None:
+def list_models(*, connection: Connection) -> None:
     """List the models and their versions; those that were withdrawn are marked."""
-    with connect(url, ca=ca, token_file=token_file) as zoo:
+    with connection.client() as zoo:
         models = zoo.models()
     for model in models:
         gone = model.withdrawn
         versions = (f"{it} (withdrawn)" if it in gone else it for it in model.versions)
         say(f"{printable(model.name)}  {', '.join(map(printable, versions))}")
     emit({"items": [model.to_object() for model in models]})
+
+
+def lineage(
+    name: Annotated[str, typer.Argument(help="publisher/model@version")],
+    *,
+    trust: TrustRoot = None,
+    connection: Connection,
+) -> None:
+    """Show what a release was made from, and what was made from it."""
+    release, anchor = ReleaseName.parse(name), anchor_of(trust)
+    with connection.transport() as transport:
+        found = lineage_of(transport, release, anchor=anchor)
+    for line in format_lineage(found):
+        say(line)
+    emit(found.to_object())
 
 
 def _refuse_of_other_pulls(context: typer.Context, name: str, *, frozen: bool) -> None:
@@ -287,8 +230,8 @@ def _refuse_of_other_pulls(context: typer.Context, name: str, *, frozen: bool) -
         )
         raise InvalidSpecError(msg)
     if frozen:
-        told = "with --frozen the lock file says whose keys count"
-        refuse_options(context, "key", "threshold", why=told)
+        why = "with --frozen the lock file says whose keys count"
+        refuse_options(context, "key", "threshold", why=why)
     else:
         refuse_options(context, "lock_file", why="only with --frozen")
 
@@ -326,30 +269,6 @@ def _folder(name: ReleaseName) -> Path:
     return Path(f"{name.model}-{name.version}")
 
 
-def read_envelope(path: Path | None) -> Envelope | None:
-    """Return the envelope in the file at ``path``, if there is to be one.
-
-    Raises:
-        MalformedDocumentError: it holds none.
-        LocalError: it cannot be read.
-    """
-    if path is None:
-        return None
-    try:
-        with path.open("rb") as file:
-            return Envelope.from_bytes(file.read(MAX_ENVELOPE_BYTES + 1))
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise LocalError(msg) from error
-
-
-def _order(builder: Path | None, spec: Path | None) -> tuple[PublicKey, JobSpec]:
-    if builder is None or spec is None:
-        msg = "--job needs --builder and --spec: nobody signs what he did not order"
-        raise InvalidSpecError(msg)
-    return PublicKey.load(builder), read_spec(spec)
-
-
 def _report(releases: list[VerifiedRelease]) -> None:
     for release in releases:
         manifest = release.statement.manifest
@@ -358,8 +277,8 @@ def _report(releases: list[VerifiedRelease]) -> None:
             f"{len(manifest.files)} file(s), {manifest.size_bytes:,} bytes, "
             f"{_vouched(release)}"
         )
-        for told in release.overridden:
-            say(f"  OVERRIDDEN: {told}")
+        for overridden in release.overridden:
+            say(f"  OVERRIDDEN: {overridden}")
     emit({"verified": [_verified(release) for release in releases]})
 
 
@@ -369,8 +288,8 @@ def _vouched(release: VerifiedRelease) -> str:
     if release.as_of is None:
         return signed
     whose = "witnessed" if release.witnessed else "by the zoo's own clock"
-    told = f"verified as of {rfc3339(release.as_of)} ({whose}), later yanks unseen"
-    return f"{told}, {signed}" if release.keyids else told
+    as_of = f"verified as of {rfc3339(release.as_of)} ({whose}), later yanks unseen"
+    return f"{as_of}, {signed}" if release.keyids else as_of
 
 
 def _verified(release: VerifiedRelease) -> JsonObject:

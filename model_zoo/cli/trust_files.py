@@ -8,21 +8,21 @@ from tuf.api.metadata import Metadata, Targets
 
 from model_zoo.canonical import parse_object
 from model_zoo.cli.output import emit, say
-from model_zoo.errors import LocalError, MalformedDocumentError
-from model_zoo.files import write_beside
+from model_zoo.errors import MalformedDocumentError
+from model_zoo.files import translate_os_errors, write_beside
 from model_zoo.keys.ed25519 import PublicKey
+from model_zoo.statements.dsse import Role
 from model_zoo.statements.folder import require_unused
-from model_zoo.tuf.ceremony import RoleKeys
 from model_zoo.tuf.roles import MAX_METADATA_BYTES, parse
 
 
-def role_keys(paths: list[Path], threshold: int) -> RoleKeys:
+def role_keys(paths: list[Path], threshold: int) -> Role:
     """Return the keys in the PEM files at ``paths`` as the keys of a role.
 
     Raises:
         InvalidSpecError: not keys, one twice, or fewer than the threshold.
     """
-    return RoleKeys(keys=tuple(loaded(paths)), threshold=threshold)
+    return Role(keys=tuple(loaded(paths)), threshold=threshold)
 
 
 def loaded(paths: list[Path]) -> list[PublicKey]:
@@ -32,8 +32,8 @@ def loaded(paths: list[Path]) -> list[PublicKey]:
 
 def report(done: str, versions: dict[str, int]) -> None:
     """Tell what was done and which role versions are current since."""
-    told = ", ".join(f"{name} version {it}" for name, it in versions.items())
-    say(f"{done}: {told}")
+    current = ", ".join(f"{name} version {it}" for name, it in versions.items())
+    say(f"{done}: {current}")
     emit({"versions": versions})
 
 
@@ -43,7 +43,7 @@ def say_who_must_sign(publisher: str, keyids: Sequence[str]) -> None:
     say(f"it waits for the holder of key {holders}: zoo cosign {publisher}")
 
 
-def resigned_roles(data: bytes) -> dict[str, Metadata[Targets]]:
+def re_signed_roles(data: bytes) -> dict[str, Metadata[Targets]]:
     """Return role name -> metadata of what ``zoo trust renew --out`` wrote.
 
     Empty where ``data`` is one role's file, or none.
@@ -63,8 +63,8 @@ def resigned_roles(data: bytes) -> dict[str, Metadata[Targets]]:
     }
 
 
-def resigned_file(roles: Mapping[str, bytes]) -> bytes:
-    """Return the file of roles that ``resigned_roles`` reads."""
+def re_signed_file(roles: Mapping[str, bytes]) -> bytes:
+    """Return the file of roles that ``re_signed_roles`` reads."""
     return json.dumps({name: json.loads(data) for name, data in roles.items()}).encode()
 
 
@@ -74,12 +74,8 @@ def read_file(path: Path) -> bytes:
     Raises:
         LocalError: it cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_METADATA_BYTES + 1)
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise LocalError(msg) from error
+    with translate_os_errors(f"cannot read {path}"), path.open("rb") as file:
+        return file.read(MAX_METADATA_BYTES + 1)
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -90,11 +86,8 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         LocalError: it cannot be written.
     """
     require_unused(folder)
-    try:
+    with translate_os_errors(f"cannot make {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        msg = f"cannot make {folder}: {error.strerror}"
-        raise LocalError(msg) from error
     for name, data in files.items():
         write_beside(folder / name, data)
 

@@ -10,15 +10,11 @@ import typer
 
 from model_zoo.canonical import JsonObject
 from model_zoo.cli.options import (
-    DEFAULT_URL,
-    Authority,
+    Connection,
     PassphraseFile,
     SigningKeyFile,
-    TokenFile,
-    Url,
     refuse_options,
     signing_key,
-    token,
 )
 from model_zoo.cli.output import emit, say
 from model_zoo.clock import system_clock
@@ -29,9 +25,9 @@ from model_zoo.keys.ed25519 import PublicKey
 from model_zoo.transparency.client import log_reader
 from model_zoo.transparency.witness import (
     COSIGNATURES_PATH,
-    Cosigned,
+    CosignedCheckpoint,
     Witness,
-    held_state,
+    locked_state,
 )
 from model_zoo.tuf.fetcher import ServerFetcher
 
@@ -62,14 +58,12 @@ def witness(
     ] = INTERVAL_SECONDS,
     once: Annotated[bool, typer.Option("--once", help="Look once and end.")] = False,
     passphrase_file: PassphraseFile = None,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Cosign a log's checkpoints, each only if it extends the one before."""
     if once:
         refuse_options(context, "interval", why="with --once there is one look")
-    server = Server(url, ca=ca, token=token(token_file))
+    server = connection.server()
     by = Witness(
         key=signing_key(key, passphrase_file=passphrase_file),
         log_keys=tuple(map(PublicKey.load, log_key)),
@@ -78,25 +72,25 @@ def witness(
     )
     with _looking(by, server) as look:
         if once:
-            emit(_told(look(), by))
+            emit(_to_object(look(), by))
         else:
             _look_forever(look, interval_seconds=interval)
 
 
 @contextmanager
-def _looking(by: Witness, server: Server) -> Iterator[Callable[[], Cosigned]]:
+def _looking(by: Witness, server: Server) -> Iterator[Callable[[], CosignedCheckpoint]]:
     """Yield how ``by`` looks at the log of a zoo once, and says what it saw."""
     with (
         closing(ServerFetcher(server)) as fetcher,
         Transport(server) as transport,
-        held_state(by.state),
+        locked_state(by.state),
     ):
         fetch = log_reader(fetcher, server.url)
 
         def submit(note: str) -> None:
             transport.send("POST", COSIGNATURES_PATH, {"note": note})
 
-        def look() -> Cosigned:
+        def look() -> CosignedCheckpoint:
             seen = by.look(fetch, submit, now=system_clock())
             say(f"{seen.origin}: {seen.size} entries, cosigned as {by.name}")
             return seen
@@ -104,7 +98,7 @@ def _looking(by: Witness, server: Server) -> Iterator[Callable[[], Cosigned]]:
         yield look
 
 
-def _told(seen: Cosigned, by: Witness) -> JsonObject:
+def _to_object(seen: CosignedCheckpoint, by: Witness) -> JsonObject:
     return {
         "origin": seen.origin,
         "size": seen.size,

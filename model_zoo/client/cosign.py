@@ -14,8 +14,9 @@ from tempfile import TemporaryDirectory
 from tuf.api.metadata import Metadata, Targets
 
 from model_zoo.canonical import JsonObject, canonical_json
-from model_zoo.client.publish import Author
+from model_zoo.client.publish import Signer
 from model_zoo.client.pull import download_files
+from model_zoo.clock import CLOCK_SKEW
 from model_zoo.errors import (
     ConflictError,
     ExpiredMetadataError,
@@ -25,11 +26,11 @@ from model_zoo.errors import (
     WrongReleaseError,
 )
 from model_zoo.http.responses import (
-    PendingChange,
     PendingRelease,
     PendingRoles,
     PendingYank,
     Signed,
+    WaitingChange,
 )
 from model_zoo.http.transport import Transport
 from model_zoo.names import ReleaseName
@@ -37,7 +38,6 @@ from model_zoo.statements.folder import BUNDLE_NAME
 from model_zoo.statements.intoto import vouched_release
 from model_zoo.statements.manifest import Manifest
 from model_zoo.statements.release_json import bundle_bytes
-from model_zoo.transparency.client import CLOCK_SKEW
 from model_zoo.tuf.publisher_roles import (
     PublisherRoles,
     delegated_to,
@@ -55,11 +55,11 @@ Roles = Mapping[str, Metadata[Targets]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cosigned:
+class CosignedChange:
     """What was signed, in words, and whether it still waits for others to sign."""
 
     name: str
-    told: str
+    change: str
     pending: bool
 
 
@@ -67,11 +67,11 @@ class Cosigned:
 class Expected:
     """A change as the co-signer builds it.
 
-    ``told`` says it in words; ``manifest`` lists files that are to be looked at.
+    ``change`` says it in words; ``manifest`` lists files that are to be looked at.
     """
 
     name: str
-    told: str
+    change: str
     roles: Roles
     manifest: Manifest | None = None
 
@@ -81,7 +81,7 @@ class Expected:
         return self.name.partition("/")[0]
 
 
-def cosign(transport: Transport, publisher: str, author: Author) -> Cosigned:
+def cosign(transport: Transport, publisher: str, signer: Signer) -> CosignedChange:
     """Sign the change of ``publisher`` that waits; return what it is and how it stands.
 
     The roles to be signed are built here, and must be those that wait, but for an
@@ -89,41 +89,41 @@ def cosign(transport: Transport, publisher: str, author: Author) -> Cosigned:
 
     Raises:
         NotFoundError: none waits.
-        NotPermittedError: the name is not delegated to the author's key.
+        NotPermittedError: the name is not delegated to the signer's key.
         VerificationError: what waits is more, or other, than it says.
     """
     path = f"/publishers/{publisher}/pending"
-    waiting = PendingChange.read(transport.get(path))
+    waiting = WaitingChange.read(transport.get(path))
     held = {
         name: parse(canonical_json(it), Targets)
         for name, it in PendingRoles.read(waiting.request).roles.items()
     }
-    with author.anchor.refreshed(transport.server) as zoo:
-        now, current = author.anchor.now(), zoo.publisher(publisher)
-        if author.key.public.keyid not in current.delegation.keyids:
+    with signer.anchor.refreshed(transport.server) as zoo:
+        now, current = signer.anchor.now(), zoo.publisher(publisher)
+        if signer.key.public.keyid not in current.delegation.keyids:
             msg = f"{publisher} is not delegated to this key: its signature is no use"
             raise NotPermittedError(msg)
         expected = EXPECTED[waiting.kind](zoo, waiting, current, now)
     if expected.name != waiting.name:
-        raise WrongReleaseError(expected=waiting.name, found=expected.name)
+        raise WrongReleaseError.of(expected=waiting.name, found=expected.name)
     if expected.publisher != publisher:
-        raise WrongReleaseError(expected=publisher, found=expected.name)
+        raise WrongReleaseError.of(expected=publisher, found=expected.name)
     _require_alike(held, expected.roles, now=now)
     if expected.manifest is not None:
         _look_at(transport, f"{path}/files", expected.manifest)
     signed: JsonObject = {
-        name: json.loads(data) for name, data in sign_roles(held, author.key).items()
+        name: json.loads(data) for name, data in sign_roles(held, signer.key).items()
     }
     answer = transport.send("POST", f"{path}/signatures", {"roles": signed})
-    return Cosigned(
-        name=waiting.name, told=expected.told, pending=Signed.read(answer).pending
+    return CosignedChange(
+        name=waiting.name, change=expected.change, pending=Signed.read(answer).pending
     )
 
 
-def cosign_resigned(
-    transport: Transport, roles: Roles, author: Author
+def cosign_re_signed(
+    transport: Transport, roles: Roles, signer: Signer
 ) -> dict[str, bytes]:
-    """Return the files of a publisher's resigned roles with one more signature.
+    """Return the files of a publisher's re_signed roles with one more signature.
 
     They go to the operator, who will give the name other keys. They must be the
     current ones, but for version, an expiry within bounds, and the keys of their bins.
@@ -133,16 +133,16 @@ def cosign_resigned(
         VerificationError: they hold more, or other, than the current ones.
     """
     publisher = min(roles).partition("~")[0]
-    with author.anchor.refreshed(transport.server) as zoo:
-        now = author.anchor.now()
+    with signer.anchor.refreshed(transport.server) as zoo:
+        now = signer.anchor.now()
         current = _delegated_as_in(roles, publisher, zoo.publisher(publisher))
         expected = renewed(current, now=now)
     _require_alike(roles, expected, now=now)
-    return sign_roles(roles, author.key)
+    return sign_roles(roles, signer.key)
 
 
 def _release(
-    zoo: TrustedZoo, waiting: PendingChange, current: PublisherRoles, now: datetime
+    zoo: TrustedZoo, waiting: WaitingChange, current: PublisherRoles, now: datetime
 ) -> Expected:
     """Return the roles with one release more: what its publisher's statement lists.
 
@@ -160,14 +160,14 @@ def _release(
     add = release_targets(name, statement.manifest, bundle=bundle)
     return Expected(
         name=str(name),
-        told=f"the release {name}",
+        change=f"the release {name}",
         roles=edited(current, add=add, now=now),
         manifest=statement.manifest,
     )
 
 
 def _yank(
-    zoo: TrustedZoo, waiting: PendingChange, current: PublisherRoles, now: datetime
+    zoo: TrustedZoo, waiting: WaitingChange, current: PublisherRoles, now: datetime
 ) -> Expected:
     """Return the roles without the release that the notice names, and with the notice.
 
@@ -186,26 +186,26 @@ def _yank(
     edit = yank_edit(name, notice, manifest=manifest, bundle=release.bundle)
     return Expected(
         name=str(name),
-        told=f"the withdrawal of {name}: {notice.reason}",
+        change=f"the withdrawal of {name}: {notice.reason}",
         roles=edited(current, add=edit.add, remove=edit.remove, now=now),
     )
 
 
 def _renewal(
-    _: TrustedZoo, waiting: PendingChange, current: PublisherRoles, now: datetime
+    _: TrustedZoo, waiting: WaitingChange, current: PublisherRoles, now: datetime
 ) -> Expected:
     """Return the roles as they are, one version later."""
     del waiting
     publisher = current.delegation.name
     return Expected(
         name=publisher,
-        told=f"the renewal of {publisher}",
+        change=f"the renewal of {publisher}",
         roles=renewed(current, now=now),
     )
 
 
 EXPECTED: Mapping[
-    str, Callable[[TrustedZoo, PendingChange, PublisherRoles, datetime], Expected]
+    str, Callable[[TrustedZoo, WaitingChange, PublisherRoles, datetime], Expected]
 ] = {"release": _release, "yank": _yank, "renewal": _renewal}
 """By kind of change: what must wait, if it is what it says."""
 

@@ -1,26 +1,23 @@
 """What a release was made from and what was made from it, each link verified."""
 
-from model_zoo.client.trusted_pull import holders
+from model_zoo.client.trusted_pull import containing_releases
 from model_zoo.documents import Document
 from model_zoo.errors import InvalidSpecError, MalformedDocumentError, NotFoundError
-from model_zoo.http.responses import Holders
+from model_zoo.http.responses import FileReleases
 from model_zoo.http.transport import Transport
 from model_zoo.names import ReleaseName
 from model_zoo.statements.dsse import Envelope
 from model_zoo.statements.intoto import Provenance, vouched_provenance
-from model_zoo.tuf.anchor import Anchor
 from model_zoo.tuf.releases import ancestry, read_release
-from model_zoo.tuf.revocations import YANK_NAME, YankNotice
+from model_zoo.tuf.revocations import YANK_NAME, YankNotice, withdrawal, withdrawn_file
 from model_zoo.tuf.roles import target_path
-from model_zoo.tuf.view import (
-    TrustedZoo,
-)
-from model_zoo.tuf.withdrawals import withdrawal, withdrawn_file
+from model_zoo.tuf.updater import Anchor
+from model_zoo.tuf.view import TrustedZoo
 
 MAX_DESCENDANTS = 256
 
 
-class Kin(Document):
+class Relative(Document):
     """One relative: its file, its release where one is known, and the way to it."""
 
     sha256: str
@@ -34,8 +31,8 @@ class Lineage(Document):
 
     release: str
     withdrawn: str | None
-    ancestors: tuple[Kin, ...]
-    descendants: tuple[Kin, ...]
+    ancestors: tuple[Relative, ...]
+    descendants: tuple[Relative, ...]
 
 
 def lineage_of(transport: Transport, name: ReleaseName, *, anchor: Anchor) -> Lineage:
@@ -47,7 +44,7 @@ def lineage_of(transport: Transport, name: ReleaseName, *, anchor: Anchor) -> Li
     """
     with anchor.refreshed(transport.server) as zoo:
         why = withdrawal(zoo, name)
-        ancestors: tuple[Kin, ...] = ()
+        ancestors: tuple[Relative, ...] = ()
         if why is None:
             ancestors = _ancestors(transport, zoo, name)
         descendants = _descendants(transport, zoo, name)
@@ -59,40 +56,44 @@ def lineage_of(transport: Transport, name: ReleaseName, *, anchor: Anchor) -> Li
     )
 
 
-def told(lineage: Lineage) -> list[str]:
+def format_lineage(lineage: Lineage) -> list[str]:
     """Return the lineage as lines for people."""
     lines = [lineage.release]
     if lineage.withdrawn is not None:
         lines.append(f"  WITHDRAWN: {lineage.withdrawn}")
-    for title, kin in (
+    for title, relatives in (
         ("made from", lineage.ancestors),
         ("made into", lineage.descendants),
     ):
-        lines.append(f"{title}: {'nothing that is known' if not kin else ''}".rstrip())
-        for one in kin:
-            mark = f"  WITHDRAWN: {one.withdrawn}" if one.withdrawn else ""
-            lines.append(f"  {' <- '.join(one.chain)}  sha256 {one.sha256[:16]}{mark}")
+        lines.append(
+            f"{title}: {'nothing that is known' if not relatives else ''}".rstrip()
+        )
+        for relative in relatives:
+            mark = f"  WITHDRAWN: {relative.withdrawn}" if relative.withdrawn else ""
+            lines.append(
+                f"  {' <- '.join(relative.chain)}  sha256 {relative.sha256[:16]}{mark}"
+            )
     return lines
 
 
 def _ancestors(
     transport: Transport, zoo: TrustedZoo, name: ReleaseName
-) -> tuple[Kin, ...]:
+) -> tuple[Relative, ...]:
     """Return what a release was made from; of a withdrawn one no role tells it."""
     above = ancestry(
         zoo,
         name,
         _provenance(read_release(zoo, name).provenance),
-        holders=lambda sha256: holders(transport, sha256),
+        containing_releases=lambda sha256: containing_releases(transport, sha256),
     )
     return tuple(
-        Kin(
-            sha256=kin.sha256,
-            release=None if kin.release is None else str(kin.release),
-            chain=kin.chain,
-            withdrawn=withdrawn_file(zoo, kin.sha256, holder=kin.release),
+        Relative(
+            sha256=it.sha256,
+            release=None if it.release is None else str(it.release),
+            chain=it.chain,
+            withdrawn=withdrawn_file(zoo, it.sha256, release=it.release),
         )
-        for kin in above
+        for it in above
     )
 
 
@@ -109,8 +110,8 @@ def _tensors(zoo: TrustedZoo, name: ReleaseName) -> list[str]:
 
 def _descendants(
     transport: Transport, zoo: TrustedZoo, name: ReleaseName
-) -> tuple[Kin, ...]:
-    found: dict[ReleaseName, Kin] = {}
+) -> tuple[Relative, ...]:
+    found: dict[ReleaseName, Relative] = {}
     todo: list[tuple[ReleaseName, tuple[str, ...]]] = [(name, (str(name),))]
     while todo and len(found) < MAX_DESCENDANTS:
         parent, chain = todo.pop(0)
@@ -119,7 +120,7 @@ def _descendants(
                 if child in found or not _descends(zoo, child, sha256):
                     continue
                 way = (str(child), *chain)
-                found[child] = Kin(
+                found[child] = Relative(
                     sha256=sha256,
                     release=str(child),
                     chain=way,
@@ -130,7 +131,7 @@ def _descendants(
 
 
 def _children(transport: Transport, sha256: str) -> list[ReleaseName]:
-    said = Holders.read(transport.get(f"/holders/{sha256}"))
+    said = FileReleases.read(transport.get(f"/holders/{sha256}"))
     try:
         return [ReleaseName.parse(name) for name in said.children]
     except InvalidSpecError as error:

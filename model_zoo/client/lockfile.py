@@ -23,8 +23,7 @@ from model_zoo.statements.jobs import Digest
 from model_zoo.statements.manifest import FileEntry
 from model_zoo.statements.policy import Policy
 from model_zoo.statements.verification import VerifiedRelease
-from model_zoo.tuf.anchor import Anchor
-from model_zoo.tuf.updater import MAX_ROOT_BYTES, require_root
+from model_zoo.tuf.updater import MAX_ROOT_BYTES, Anchor, require_root
 
 LOCK_NAME = "zoo.lock"
 MAX_LOCK_BYTES = 16 * 1024 * 1024
@@ -56,7 +55,7 @@ class LockedRelease(Document):
         keys = tuple(PublicKey.from_pem(pem) for pem in self.publisher_keys)
         try:
             return Role("publisher", keys, self.threshold)
-        except ValueError as error:
+        except InvalidSpecError as error:
             msg = f"{LOCK_NAME}: {self.name}: {error}"
             raise InvalidSpecError(msg) from error
 
@@ -65,7 +64,7 @@ class Lock(Document):
     """What a machine may pull, and nothing else.
 
     ``root`` is the pinned root itself, so that a fresh checkout needs no other file:
-    every release must then be one that the walk from it leads to now. Format 1 has
+    every release must then be one that the traversal from it leads to now. Format 1 has
     none.
     """
 

@@ -1,4 +1,7 @@
-"""Versions that a zoo served and lost: the next one of a role lies above them."""
+"""Versions that a zoo served and lost: the next one of a role lies above them.
+
+ADR 33.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -18,12 +21,12 @@ MAX_SKIPPED = 100_000
 def lost_versions(transport: Transport) -> dict[str, int]:
     """Return role -> newest version that the zoo says it served and lost."""
     try:
-        told = transport.get(LOST_PATH).get("versions")
+        lost = transport.get(LOST_PATH).get("versions")
     except NotFoundError:
         return {}
-    if not isinstance(told, dict):
+    if not isinstance(lost, dict):
         return {}
-    return {name: it for name, it in told.items() if isinstance(it, int)}
+    return {name: it for name, it in lost.items() if isinstance(it, int)}
 
 
 def skip_lost(

@@ -8,43 +8,33 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from tuf.api.metadata import Metadata, Root, Targets
 
 from model_zoo.canonical import JsonObject
 from model_zoo.client.lost_versions import lost_versions, skip_lost
-from model_zoo.errors import (
-    ConflictError,
-    InvalidSpecError,
-    MalformedDocumentError,
-)
+from model_zoo.errors import ConflictError, InvalidSpecError, MalformedDocumentError
+from model_zoo.http.responses import BoundKey, escaped
 from model_zoo.http.transport import Transport
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
-from model_zoo.names import ReleaseName
-from model_zoo.tuf.anchor import Anchor
-from model_zoo.tuf.ceremony import (
-    RoleKeys,
-    delegate,
-    next_targets,
-    next_withdrawn,
-    withdraw,
-)
-from model_zoo.tuf.online_keys import list_trusted_keys
+from model_zoo.names import ReleaseName, check_name
+from model_zoo.statements.dsse import Role
+from model_zoo.tuf.ceremony import delegate, next_targets, next_withdrawn, withdraw
 from model_zoo.tuf.roles import (
     ROOT,
     TARGETS,
     TRUSTED_KEYS,
     WITHDRAWN,
+    checked,
     our_key,
     parse,
     sign,
     to_bytes,
 )
-from model_zoo.tuf.trusted_keys import TrustedKeys
-from model_zoo.tuf.view import (
-    TrustedZoo,
-)
+from model_zoo.tuf.trusted_keys import TrustedKeys, list_trusted_keys
+from model_zoo.tuf.updater import Anchor
+from model_zoo.tuf.view import TrustedZoo
 
 ROLES_PATH = "/trust/roles"
 
@@ -94,7 +84,7 @@ def change_targets(
 
     def send() -> dict[str, int]:
         files = _signed(made, keys)
-        return hand_in(transport, files | step.signed, files=step.files)
+        return submit_roles(transport, files | step.signed, files=step.files)
 
     try:
         return send()
@@ -115,7 +105,7 @@ def _signed(
     return {name: to_bytes(metadata) for name, metadata in made.items()}
 
 
-def hand_in(
+def submit_roles(
     transport: Transport,
     roles: Mapping[str, bytes],
     *,
@@ -138,20 +128,20 @@ def hand_in(
 
 
 def delegate_to(
-    publisher: str, keys: RoleKeys, *, resigned: Mapping[str, bytes] | None = None
+    publisher: str, keys: Role, *, re_signed: Mapping[str, bytes] | None = None
 ) -> Callable[[Step], None]:
     """Return the edit that gives a name its keys, or other keys.
 
     Args:
         publisher: the name.
         keys: whose signatures count, and how many of them must be there.
-        resigned: role name -> file, signed with the new keys: needed where the name
+        re_signed: role name -> file, signed with the new keys: needed where the name
             has releases, or no client could verify them from then on.
     """
 
     def edit(step: Step) -> None:
         delegate(step.targets, publisher, keys)
-        step.signed |= dict(resigned or {})
+        step.signed |= dict(re_signed or {})
 
     return edit
 
@@ -162,7 +152,7 @@ def withdraw_releases(reasons: Mapping[ReleaseName, str]) -> Callable[[Step], No
     def edit(step: Step) -> None:
         root = step.zoo.root
         role = root.roles[TARGETS]
-        keys = RoleKeys(
+        keys = Role(
             keys=tuple(our_key(root.keys[keyid]) for keyid in role.keyids),
             threshold=role.threshold,
         )
@@ -173,7 +163,7 @@ def withdraw_releases(reasons: Mapping[ReleaseName, str]) -> Callable[[Step], No
     return edit
 
 
-def trust_keys(
+def edit_trusted_keys(
     *,
     add: Mapping[str, Sequence[PublicKey]],
     remove: Mapping[str, Sequence[PublicKey]] | None = None,
@@ -213,7 +203,31 @@ def parse_role(data: bytes) -> tuple[str, Metadata[Root] | Metadata[Targets]]:
     Raises:
         MalformedDocumentError: neither.
     """
-    try:
+    if isinstance(checked(data).signed, Root):
         return ROOT, parse(data, Root)
-    except MalformedDocumentError:
-        return TARGETS, parse(data, Targets)
+    return TARGETS, parse(data, Targets)
+
+
+def register_key(
+    transport: Transport,
+    noun: Literal["publisher", "trainer"],
+    name: str,
+    *,
+    public_key: PublicKey,
+) -> BoundKey:
+    """Bind ``name`` to ``public_key``; binding it again to the same key is fine.
+
+    Raises:
+        ConflictError: the name is bound to another key.
+        MalformedDocumentError: the zoo says it bound another name or key.
+    """
+    path = f"/{noun}s/{check_name(name, what=noun)}"
+    body = {"public_key": public_key.to_pem()}
+    bound = BoundKey.read(transport.send("PUT", path, body))
+    if (bound.name, bound.keyid) != (name, public_key.keyid):
+        msg = (
+            f"{noun} {name}: the zoo says that it bound another name or key: "
+            f"{escaped(bound.name)}, {bound.keyid}"
+        )
+        raise MalformedDocumentError(msg)
+    return bound

@@ -36,8 +36,6 @@ from model_zoo.statements.manifest import Manifest
 from model_zoo.statements.policy import Policy
 from model_zoo.statements.release_json import bundle_bytes
 from model_zoo.statements.verification import verify_provenance
-from model_zoo.tuf.anchor import Anchor
-from model_zoo.tuf.ceremony import RoleKeys
 from model_zoo.tuf.publisher_roles import (
     PublisherRoles,
     delegated_to,
@@ -48,13 +46,14 @@ from model_zoo.tuf.publisher_roles import (
 )
 from model_zoo.tuf.releases import read_release
 from model_zoo.tuf.revocations import YankNotice, yank_edit, yank_notice
+from model_zoo.tuf.updater import Anchor
 
 Build = Callable[[PublisherRoles, datetime], dict[str, Metadata[Targets]]]
 Send = Callable[[JsonObject], JsonObject | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Author:
+class Signer:
     """A publisher's key, and the root whose roles he builds upon."""
 
     key: SigningKey
@@ -70,7 +69,7 @@ def publish(
     name: ReleaseName,
     folder: Path,
     *,
-    author: Author,
+    signer: Signer,
     provenance: Envelope | None = None,
     progress: FileProgress | None = None,
 ) -> PublishedRelease:
@@ -87,7 +86,7 @@ def publish(
             answers with another release.
     """
     manifest = manifest_of(folder)
-    envelope = sign_release(ReleaseStatement(name, manifest), author.key)
+    envelope = sign_release(ReleaseStatement(name, manifest), signer.key)
     upload = upload_files(transport, manifest, folder, progress=progress)
     body = {
         "upload": upload,
@@ -99,7 +98,7 @@ def publish(
     answer = submit_next_roles(
         transport,
         name.publisher,
-        author=author,
+        signer=signer,
         build=lambda roles, now: edited(roles, add=add, now=now),
         send=lambda signed: transport.send(
             "PUT", release_path(name), {**body, "roles": signed}
@@ -112,7 +111,7 @@ def submit_next_roles(
     transport: Transport,
     publisher: str,
     *,
-    author: Author,
+    signer: Signer,
     build: Build,
     send: Send,
 ) -> JsonObject | None:
@@ -123,22 +122,22 @@ def submit_next_roles(
     Args:
         transport: where the zoo is.
         publisher: whose roles.
-        author: signs, and pins the root that the current roles are verified from.
+        signer: signs, and pins the root that the current roles are verified from.
         build: returns the next version of what changes, unsigned.
         send: hands the signed roles in and returns the answer.
 
     Raises:
         ConflictError: it is not a matter of versions, or others were always faster.
-        ZooError: as ``send`` or the walk from the root.
+        ZooError: as ``send`` or the traversal from the root.
     """
     seen: dict[str, int] | None = None
     lost: dict[str, int] = {}
     for _ in range(MAX_ROUNDS):
-        with author.anchor.refreshed(transport.server) as zoo:
-            roles, now = zoo.publisher(publisher), author.anchor.now()
+        with signer.anchor.refreshed(transport.server) as zoo:
+            roles, now = zoo.publisher(publisher), signer.anchor.now()
             built = build(roles, now)
         following = above_lost(roles, built, lost=lost, now=now)
-        files = sign_roles(following, author.key)
+        files = sign_roles(following, signer.key)
         try:
             return send({name: json.loads(data) for name, data in files.items()})
         except ConflictError:
@@ -177,7 +176,7 @@ def yank(
     transport: Transport,
     name: ReleaseName,
     *,
-    author: Author,
+    signer: Signer,
     reason: str,
 ) -> Withdrawal:
     """Withdraw a release of one's own, for good; return the notice that says so.
@@ -187,20 +186,20 @@ def yank(
         InvalidSpecError: no reason, or too long a one.
         ZooError: as ``submit_next_roles``.
     """
-    with author.anchor.refreshed(transport.server) as zoo:
+    with signer.anchor.refreshed(transport.server) as zoo:
         release = read_release(zoo, name)
     manifest = release.statement.manifest
     notice = yank_notice(
         name,
         reason=reason,
         files={file.name: file.sha256 for file in manifest.tensors()},
-        now=author.anchor.now(),
+        now=signer.anchor.now(),
     )
     edit = yank_edit(name, notice, manifest=manifest, bundle=release.bundle)
     answer = submit_next_roles(
         transport,
         name.publisher,
-        author=author,
+        signer=signer,
         build=lambda roles, now: edited(
             roles, add=edit.add, remove=edit.remove, now=now
         ),
@@ -212,11 +211,11 @@ def yank(
     )
     if not Accepted.read(answer).pending:
         return Withdrawal(notice=notice)
-    others = cosigners(transport, name.publisher, author)
+    others = cosigners(transport, name.publisher, signer)
     return Withdrawal(notice=notice, waits_for=others)
 
 
-def renew(transport: Transport, publisher: str, *, author: Author) -> Renewal:
+def renew(transport: Transport, publisher: str, *, signer: Signer) -> Renewal:
     """Sign a publisher's roles anew before they expire; nothing else changes.
 
     Raises:
@@ -226,19 +225,19 @@ def renew(transport: Transport, publisher: str, *, author: Author) -> Renewal:
     answer = submit_next_roles(
         transport,
         publisher,
-        author=author,
+        signer=signer,
         build=lambda roles, now: renewed(roles, now=now),
         send=lambda signed: transport.send("POST", ROLES_PATH, {"roles": signed}),
     )
     accepted = Accepted.read(answer)
     if not accepted.pending:
         return Renewal(versions=accepted.versions)
-    others = cosigners(transport, publisher, author)
+    others = cosigners(transport, publisher, signer)
     return Renewal(versions={}, waits_for=others)
 
 
-def resign(
-    transport: Transport, publisher: str, *, author: Author, keys: RoleKeys
+def re_sign(
+    transport: Transport, publisher: str, *, signer: Signer, keys: Role
 ) -> dict[str, bytes]:
     """Return the files of a publisher's roles, signed anew for keys to come.
 
@@ -247,26 +246,26 @@ def resign(
 
     Raises:
         InvalidSpecError: the publisher has no release.
-        ZooError: as the walk from the root.
+        ZooError: as the traversal from the root.
     """
-    with author.anchor.refreshed(transport.server) as zoo:
+    with signer.anchor.refreshed(transport.server) as zoo:
         current = zoo.publisher(publisher)
         to_come = delegated_to(current, *keys.keys, threshold=keys.threshold)
-        now = author.anchor.now()
+        now = signer.anchor.now()
         lost = lost_versions(transport)
         following = above_lost(to_come, renewed(to_come, now=now), lost=lost, now=now)
-        return sign_roles(following, author.key)
+        return sign_roles(following, signer.key)
 
 
-def cosigners(transport: Transport, publisher: str, author: Author) -> tuple[str, ...]:
-    """Return the keyids of those who can co-sign what ``author`` signed.
+def cosigners(transport: Transport, publisher: str, signer: Signer) -> tuple[str, ...]:
+    """Return the keyids of those who can co-sign what ``signer`` signed.
 
     Raises:
-        ZooError: as the walk from the root.
+        ZooError: as the traversal from the root.
     """
-    with author.anchor.refreshed(transport.server) as zoo:
+    with signer.anchor.refreshed(transport.server) as zoo:
         keyids = zoo.publisher(publisher).delegation.keyids
-    return tuple(keyid for keyid in keyids if keyid != author.key.public.keyid)
+    return tuple(keyid for keyid in keyids if keyid != signer.key.public.keyid)
 
 
 def order(builder: PublicKey, spec: JobSpec) -> Policy:
@@ -279,7 +278,7 @@ def publish_job(
     job: str,
     *,
     name: ReleaseName,
-    author: Author,
+    signer: Signer,
     order: Policy,
     progress: FileProgress | None = None,
 ) -> PublishedRelease:
@@ -300,7 +299,7 @@ def publish_job(
             transport,
             name,
             to,
-            author=author,
+            signer=signer,
             provenance=provenance,
             progress=progress,
         )

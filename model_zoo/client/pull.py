@@ -7,14 +7,12 @@ import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from model_zoo.errors import (
-    ConflictError,
-    InvalidSpecError,
-    LocalError,
-    VerificationError,
-)
+from model_zoo.errors import ConflictError, InvalidSpecError, VerificationError
+from model_zoo.files import translate_os_errors
 from model_zoo.formats.check import check_format
+from model_zoo.formats.safetensors import state_dict
 from model_zoo.http.downloads import Downloader
 from model_zoo.http.partials import PARTIAL_SUFFIX
 from model_zoo.http.responses import PublishedRelease
@@ -23,11 +21,12 @@ from model_zoo.names import ReleaseName
 from model_zoo.statements.dsse import Envelope
 from model_zoo.statements.folder import FileProgress
 from model_zoo.statements.intoto import ReleaseStatement
-from model_zoo.statements.manifest import Manifest
+from model_zoo.statements.manifest import WEIGHTS_SUFFIX, Manifest
 from model_zoo.statements.policy import Policy
 from model_zoo.statements.release_json import write_bundle
 from model_zoo.statements.verification import (
     VerifiedRelease,
+    read_verified,
     verified,
     verify_directory,
     verify_release,
@@ -136,12 +135,9 @@ def staging_beside(to: Path) -> Iterator[Path]:
         LocalError: the folder cannot be made.
     """
     staging = to.with_name(f".{to.name}.{secrets.token_hex(8)}{PARTIAL_SUFFIX}")
-    try:
+    with translate_os_errors(f"cannot make folder {to}"):
         to.parent.mkdir(parents=True, exist_ok=True)
         staging.mkdir()
-    except OSError as error:
-        msg = f"cannot make folder {to}: {error.strerror}"
-        raise LocalError(msg) from error
     try:
         yield staging
         _appear(staging, to)
@@ -150,14 +146,14 @@ def staging_beside(to: Path) -> Iterator[Path]:
 
 
 def _appear(staging: Path, to: Path) -> None:
-    try:
-        staging.rename(to)
-    except OSError as error:
-        if is_occupied(to):
-            msg = f"{to}: somebody else wrote there meanwhile"
-            raise ConflictError(msg) from error
-        msg = f"cannot make folder {to}: {error.strerror}"
-        raise LocalError(msg) from error
+    with translate_os_errors(f"cannot make folder {to}"):
+        try:
+            staging.rename(to)
+        except OSError as error:
+            if is_occupied(to):
+                msg = f"{to}: somebody else wrote there meanwhile"
+                raise ConflictError(msg) from error
+            raise
 
 
 def is_occupied(path: Path) -> bool:
@@ -183,3 +179,23 @@ def _already_there(
         msg = f"{folder} holds other files that were signed as {statement.release}"
         raise ConflictError(msg)
     return found
+
+
+def load(release: VerifiedRelease) -> dict[str, Any]:
+    """Return the tensors of the one weights file in ``release``.
+
+    The file is read once, hashed, and parsed from memory: what changes on the disk
+    after it was verified is noticed, and what was hashed is what is loaded.
+
+    Raises:
+        DigestMismatchError: the file changed since it was verified.
+        InvalidSpecError: the release holds no weights file or more than one.
+        LocalError: it cannot be read, or the trainer extra is not installed.
+    """
+    weights = release.statement.manifest.weights()
+    files = [file for file in weights if file.name.endswith(WEIGHTS_SUFFIX)]
+    if len(files) != 1:
+        count = f"{len(files)} weights files ({WEIGHTS_SUFFIX}), not one"
+        msg = f"{release.statement.release} holds {count}"
+        raise InvalidSpecError(msg)
+    return state_dict(read_verified(files[0], release.path))

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from model_zoo.client import load as loading
 from model_zoo.client.pull import (
     download_files,
     is_occupied,
+    load,
     release_path,
     staging_beside,
 )
@@ -20,24 +20,24 @@ from model_zoo.errors import (
     VerificationError,
 )
 from model_zoo.files import read_plain, write_beside
-from model_zoo.http.responses import Holders
+from model_zoo.http.responses import FileReleases
 from model_zoo.http.transport import Transport
 from model_zoo.names import ModelName, ReleaseName
 from model_zoo.statements.folder import BUNDLE_NAME, FileProgress, entries
 from model_zoo.statements.policy import Policy
 from model_zoo.statements.release_json import MAX_BUNDLE_BYTES
 from model_zoo.statements.verification import VerifiedRelease, signers, verify_files
-from model_zoo.tuf.anchor import Anchor
 from model_zoo.tuf.evidence import (
     Evidence,
-    Moment,
+    VerifiedAt,
     gather,
     read_evidence,
     verify,
     write_evidence,
 )
 from model_zoo.tuf.releases import TrustedRelease, release_of
-from model_zoo.tuf.withdrawals import withdrawal
+from model_zoo.tuf.revocations import withdrawal
+from model_zoo.tuf.updater import Anchor
 
 
 def pull(
@@ -61,7 +61,9 @@ def pull(
         TransportError: it did not arrive; what did is kept apart, to be resumed.
         LocalError: it cannot be written.
     """
-    release, evidence, moment = look_up(transport, name, anchor=anchor, policy=policy)
+    release, evidence, verified_at = look_up(
+        transport, name, anchor=anchor, policy=policy
+    )
     if is_occupied(to):
         _require_same(to, release)
         write_evidence(to, evidence)
@@ -77,12 +79,12 @@ def pull(
             )
             write_beside(staging / BUNDLE_NAME, release.bundle)
             write_evidence(staging, evidence)
-    return _verified(to, release, moment, policy=policy)
+    return _verified(to, release, verified_at, policy=policy)
 
 
 def look_up(
     transport: Transport, name: ReleaseName, *, anchor: Anchor, policy: Policy
-) -> tuple[TrustedRelease, Evidence, Moment]:
+) -> tuple[TrustedRelease, Evidence, VerifiedAt]:
     """Return the release that the zoo vouches for now, without its files.
 
     Raises:
@@ -92,15 +94,15 @@ def look_up(
     """
     policy.require_honoured(rooted=True)
     with anchor.refreshed(transport.server) as zoo:
-        release, evidence, moment = gather(
+        release, evidence, verified_at = gather(
             zoo,
             name,
             policy=policy,
-            holders=lambda sha256: holders(transport, sha256),
+            containing_releases=lambda sha256: containing_releases(transport, sha256),
             now=anchor.now(),
         )
-    moment.require_fresh(policy, now=anchor.now())
-    return release, evidence, moment
+    verified_at.require_fresh(policy, now=anchor.now())
+    return release, evidence, verified_at
 
 
 def verify_folder(
@@ -118,18 +120,18 @@ def verify_folder(
         InvalidSpecError: there is no such folder.
         LocalError: it cannot be read.
     """
-    entries(folder)  # a folder that is not there is told as such, not as unpinned
+    entries(folder)  # a folder that is not there is refused as that, not as unpinned
     policy.require_honoured(rooted=True)
     evidence = read_evidence(folder)
-    release, moment = verify(
+    release, verified_at = verify(
         evidence, anchor.root, name=name, policy=policy, now=anchor.now()
     )
     verify_files(release.statement.manifest, folder)
     _require_bundle(folder, release)
-    return _verified(folder, release, moment, policy=policy)
+    return _verified(folder, release, verified_at, policy=policy)
 
 
-def load(
+def load_folder(
     transport: Transport | None,
     folder: Path,
     *,
@@ -150,7 +152,7 @@ def load(
         name = found.statement.release
         release, _, _ = look_up(transport, name, anchor=anchor, policy=policy)
         _require_same(folder, release)
-    return loading.load(found)
+    return load(found)
 
 
 def versions(
@@ -174,11 +176,11 @@ def versions(
         )
 
 
-def holders(transport: Transport, sha256: str) -> Sequence[ReleaseName]:
+def containing_releases(transport: Transport, sha256: str) -> Sequence[ReleaseName]:
     """Return which releases the zoo says hold a file: a hint, still to be verified."""
     if not is_sha256(sha256):
         return []
-    said = Holders.read(transport.get(f"/holders/{sha256}"))
+    said = FileReleases.read(transport.get(f"/holders/{sha256}"))
     try:
         return [ReleaseName.parse(name) for name in said.releases]
     except InvalidSpecError as error:
@@ -209,14 +211,14 @@ def _require_same(folder: Path, release: TrustedRelease) -> None:
 
 
 def _verified(
-    folder: Path, release: TrustedRelease, moment: Moment, *, policy: Policy
+    folder: Path, release: TrustedRelease, verified_at: VerifiedAt, *, policy: Policy
 ) -> VerifiedRelease:
     return VerifiedRelease(
         path=folder,
         statement=release.statement,
         envelope=release.envelope,
         keyids=signers(release.envelope, policy=policy),
-        as_of=moment.as_of,
-        witnessed=moment.witnessed,
+        as_of=verified_at.as_of,
+        witnessed=verified_at.witnessed,
         overridden=release.overridden,
     )

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Self
 
 from model_zoo.canonical import JsonObject
-from model_zoo.client.registrations import bind
+from model_zoo.client.operate import register_key
 from model_zoo.digests import is_sha256
 from model_zoo.errors import InvalidSpecError
 from model_zoo.http.downloads import Downloader
-from model_zoo.http.responses import BoundKey, Heartbeat, Job, Lease, check_id
+from model_zoo.http.responses import BoundKey, Heartbeat, Job, Lease
 from model_zoo.http.server import Server
 from model_zoo.http.transport import API, Transport
 from model_zoo.http.uploads import upload_folder
 from model_zoo.keys.ed25519 import PublicKey
-from model_zoo.names import check_name
+from model_zoo.names import check_id, check_name
 from model_zoo.statements.dsse import Envelope
 from model_zoo.statements.evaluation import EvaluationReport
 
@@ -47,7 +47,7 @@ class WorkClient:
         Raises:
             ConflictError: the name is bound to another key.
         """
-        return bind(self._transport, "trainer", name, public_key=public_key)
+        return register_key(self._transport, "trainer", name, public_key=public_key)
 
     def lease(
         self, trainer: str, *, worker: str, kinds: Iterable[str], lease_seconds: int
@@ -79,7 +79,7 @@ class WorkClient:
         return Heartbeat.read(answer).cancel
 
     def report(self, attempt: str, events: Iterable[JsonObject]) -> None:
-        """Add ``{"type": "progress" | "log", "data": {...}}`` to the job's story.
+        """Add ``{"type": "progress" | "log", "data": {...}}`` to the job's events.
 
         Raises:
             ConflictError: the lease ran out.

@@ -5,11 +5,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
-from model_zoo.client import load as loading
-from model_zoo.client import publish as publishing
-from model_zoo.client import pull as pulling
-from model_zoo.client import trusted_pull as trusted
-from model_zoo.client.registrations import bind
+from model_zoo.client import publish, pull, trusted_pull
+from model_zoo.client.operate import register_key
 from model_zoo.errors import InvalidSpecError, NotFoundError
 from model_zoo.http import uploads
 from model_zoo.http.responses import (
@@ -20,21 +17,20 @@ from model_zoo.http.responses import (
     ModelReleases,
     Models,
     PublishedRelease,
-    check_id,
     require_job,
 )
 from model_zoo.http.server import Server
 from model_zoo.http.sse import JobEvent, follow
 from model_zoo.http.transport import Transport
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
-from model_zoo.names import ModelName, ReleaseName, check_name
+from model_zoo.names import ModelName, ReleaseName, check_id, check_name
 from model_zoo.statements.dsse import Envelope
 from model_zoo.statements.folder import FileProgress
 from model_zoo.statements.intoto import ReleaseStatement
 from model_zoo.statements.jobs import JobSpec, kind_of
 from model_zoo.statements.policy import Policy
 from model_zoo.statements.verification import VerifiedRelease
-from model_zoo.tuf.anchor import Anchor, unpinned
+from model_zoo.tuf.updater import Anchor, unpinned
 
 MAX_SHOWN = 20
 """Versions that a message lists."""
@@ -130,7 +126,7 @@ class ZooClient:
 
     def _versions(self, model: ModelName) -> tuple[ReleaseName, ...]:
         if self._anchor is not None:
-            return trusted.versions(self._transport, model, anchor=self._anchor)
+            return trusted_pull.versions(self._transport, model, anchor=self._anchor)
         return tuple(
             ReleaseName.parse(release.name)
             for release in self.model(model).releases
@@ -139,7 +135,7 @@ class ZooClient:
 
     def release(self, name: ReleaseName | str) -> PublishedRelease:
         """Return what the zoo says of a release; nothing of it is verified."""
-        return pulling.fetch_release(self._transport, _release_name(name))
+        return pull.fetch_release(self._transport, _release_name(name))
 
     def pull(
         self,
@@ -154,7 +150,7 @@ class ZooClient:
         Args:
             name: which release.
             policy: pinned keys, and what else to demand; all of it must hold, and the
-                walk from the root as well, where one is pinned.
+                traversal from the root as well, where one is pinned.
             to: the folder to make.
             progress: told of every piece that arrived.
 
@@ -165,7 +161,7 @@ class ZooClient:
             LocalError: it cannot be written.
         """
         if self._anchor is not None:
-            return trusted.pull(
+            return trusted_pull.pull(
                 self._transport,
                 _release_name(name),
                 anchor=self._anchor,
@@ -173,7 +169,7 @@ class ZooClient:
                 to=to,
                 progress=progress,
             )
-        return pulling.pull(
+        return pull.pull(
             self._transport,
             _release_name(name),
             policy=policy,
@@ -192,8 +188,8 @@ class ZooClient:
         """
         wanted = _release_name(name)
         if self._anchor is None:
-            return pulling.look_up(self._transport, wanted, policy=policy)[:2]
-        found, _, _ = trusted.look_up(
+            return pull.look_up(self._transport, wanted, policy=policy)[:2]
+        found, _, _ = trusted_pull.look_up(
             self._transport, wanted, anchor=self._anchor, policy=policy
         )
         return found.statement, found.envelope
@@ -205,7 +201,9 @@ class ZooClient:
             YankedError: the release was withdrawn, or was made from one that was.
             VerificationError: the folder cannot be believed.
         """
-        return trusted.load(self._transport, folder, anchor=self.anchor, policy=policy)
+        return trusted_pull.load_folder(
+            self._transport, folder, anchor=self.anchor, policy=policy
+        )
 
     def load_verified(
         self,
@@ -221,11 +219,11 @@ class ZooClient:
         """
         with TemporaryDirectory(prefix="zoo-load-") as folder:
             release = self.pull(name, policy=policy, to=Path(folder) / "release")
-            return loading.load(release)
+            return pull.load(release)
 
     def yank(
         self, name: ReleaseName | str, *, reason: str, key: SigningKey
-    ) -> publishing.Withdrawal:
+    ) -> publish.Withdrawal:
         """Withdraw a release of one's own, for good.
 
         Where the publisher's threshold is two or more it waits for a co-signature:
@@ -236,10 +234,10 @@ class ZooClient:
             InvalidSpecError: no reason, or no root is pinned.
             NotPermittedError: the publisher's role is not this key's.
         """
-        return publishing.yank(
+        return publish.yank(
             self._transport,
             _release_name(name),
-            author=publishing.Author(key=key, anchor=self.anchor),
+            signer=publish.Signer(key=key, anchor=self.anchor),
             reason=reason,
         )
 
@@ -263,11 +261,11 @@ class ZooClient:
             NotPermittedError: the publisher is bound to another key, or to none.
             VerificationError: the zoo refused a file, and says which and why.
         """
-        return publishing.publish(
+        return publish.publish(
             self._transport,
             _release_name(name),
             folder,
-            author=publishing.Author(key=key, anchor=self.anchor),
+            signer=publish.Signer(key=key, anchor=self.anchor),
             provenance=provenance,
             progress=progress,
         )
@@ -295,12 +293,12 @@ class ZooClient:
         Raises:
             VerificationError: the draft is not what was ordered; nothing was signed.
         """
-        return publishing.publish_job(
+        return publish.publish_job(
             self._transport,
             check_id(job, what="job"),
             name=_release_name(as_),
-            author=publishing.Author(key=key, anchor=self.anchor),
-            order=publishing.order(builder, spec),
+            signer=publish.Signer(key=key, anchor=self.anchor),
+            order=publish.order(builder, spec),
             progress=progress,
         )
 
@@ -313,11 +311,11 @@ class ZooClient:
             ConflictError: ``to`` holds something already.
             VerificationError: the draft is not what was ordered; nothing was written.
         """
-        with pulling.staging_beside(to) as staging:
-            return publishing.fetch_draft(
+        with pull.staging_beside(to) as staging:
+            return publish.fetch_draft(
                 self._transport,
                 check_id(job, what="job"),
-                order=publishing.order(builder, spec),
+                order=publish.order(builder, spec),
                 to=staging,
             )
 
@@ -367,7 +365,7 @@ class ZooClient:
         Raises:
             ConflictError: the name is bound to another key.
         """
-        return bind(self._transport, "publisher", name, public_key=public_key)
+        return register_key(self._transport, "publisher", name, public_key=public_key)
 
     def bind_trainer(self, name: str, public_key: PublicKey) -> BoundKey:
         """Bind a trainer's name to a builder's key, once and for all.
@@ -375,7 +373,7 @@ class ZooClient:
         Raises:
             ConflictError: the name is bound to another key.
         """
-        return bind(self._transport, "trainer", name, public_key=public_key)
+        return register_key(self._transport, "trainer", name, public_key=public_key)
 
 
 def _release_name(name: ReleaseName | str) -> ReleaseName:

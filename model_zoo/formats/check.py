@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from model_zoo.canonical import parse_object
-from model_zoo.errors import LocalError, UnsafeFormatError
-from model_zoo.files import open_plain
+from model_zoo.errors import UnsafeFormatError
+from model_zoo.files import open_plain, translate_os_errors
 from model_zoo.formats.onnx import check_graph
 from model_zoo.formats.polyglots import refuse_polyglot
 from model_zoo.formats.safetensors import check_header
@@ -37,12 +37,8 @@ def check_format(path: Path, *, name: str) -> None:
 
 
 def _check_json(path: Path, *, name: str) -> None:
-    try:
-        with open_plain(path) as file:
-            data = file.read(MAX_JSON_BYTES + 1)
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise LocalError(msg) from error
+    with translate_os_errors(f"cannot read {path}"), open_plain(path) as file:
+        data = file.read(MAX_JSON_BYTES + 1)
     try:
         parse_object(data, limit_bytes=MAX_JSON_BYTES)
     except ValueError as error:

@@ -7,6 +7,8 @@ refused by name: tensors in other files, operators whose code lies in a library.
 
 What a graph computes, and what that costs, is not judged.
 
+ADR 23.
+
 Source:
     ONNX IR, https://github.com/onnx/onnx/blob/main/onnx/onnx.proto;
     protobuf encoding, https://protobuf.dev/programming-guides/encoding/.
@@ -18,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from model_zoo.errors import LocalError, UnsafeFormatError
-from model_zoo.files import open_plain
+from model_zoo.errors import UnsafeFormatError
+from model_zoo.files import open_plain, translate_os_errors
 
 MAX_BYTES = 2**31 - 1
 """No protobuf message is longer; a longer model would need other files."""
@@ -122,12 +124,8 @@ def check_graph(path: Path) -> None:
             another file or a library of operators.
         LocalError: it cannot be read.
     """
-    try:
-        with open_plain(path) as file:
-            _check(file, size_bytes=os.fstat(file.fileno()).st_size)
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise LocalError(msg) from error
+    with translate_os_errors(f"cannot read {path}"), open_plain(path) as file:
+        _check(file, size_bytes=os.fstat(file.fileno()).st_size)
 
 
 def check_graph_bytes(data: bytes) -> None:

@@ -6,6 +6,8 @@ program that looks at other places of it, an archive with a pickle inside, and
 By chance, the weights of one model in some 100,000 spell a pickle; a longer or shorter
 name in the header helps.
 
+ADR 32.
+
 Source:
     PKWARE APPNOTE 6.3.10, sections 4.3.12 to 4.3.16; POSIX.1-2017 pax, ustar; HDF5 file
     format specification 3.0, section II.A; CPython's pickletools.
@@ -17,8 +19,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
-from model_zoo.errors import LocalError, UnsafeFormatError
-from model_zoo.files import open_plain
+from model_zoo.errors import UnsafeFormatError
+from model_zoo.files import open_plain, translate_os_errors
 
 _ZIP_END, _ZIP64_LOCATOR, _ZIP_ENTRY = b"PK\x05\x06", b"PK\x06\x07", b"PK\x01\x02"
 _ZIP_END_BYTES, _ZIP64_LOCATOR_BYTES = 22, 20
@@ -73,21 +75,17 @@ def refuse_polyglot(path: Path, *, name: str) -> None:
         UnsafeFormatError: it ends in a zip, starts with a tar or holds an HDF5 file.
         LocalError: it cannot be read.
     """
-    try:
-        with open_plain(path) as file:
-            size_bytes = os.fstat(file.fileno()).st_size
-            if _has_zip(file, size_bytes):
-                msg = f"{name}: its tensors hide a zip archive"
-                raise UnsafeFormatError(msg)
-            if _is_tar(_at(file, 0, _TAR_BLOCK_BYTES)):
-                msg = f"{name}: it is a tar archive as well"
-                raise UnsafeFormatError(msg)
-            if _has_hdf5(file, size_bytes):
-                msg = f"{name}: its tensors hide an HDF5 file"
-                raise UnsafeFormatError(msg)
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise LocalError(msg) from error
+    with translate_os_errors(f"cannot read {path}"), open_plain(path) as file:
+        size_bytes = os.fstat(file.fileno()).st_size
+        if _has_zip(file, size_bytes):
+            msg = f"{name}: its tensors hide a zip archive"
+            raise UnsafeFormatError(msg)
+        if _is_tar(_at(file, 0, _TAR_BLOCK_BYTES)):
+            msg = f"{name}: it is a tar archive as well"
+            raise UnsafeFormatError(msg)
+        if _has_hdf5(file, size_bytes):
+            msg = f"{name}: its tensors hide an HDF5 file"
+            raise UnsafeFormatError(msg)
 
 
 def runs_as_pickle(file: BinaryIO, *, size_bytes: int) -> bool:
@@ -182,7 +180,7 @@ def _is_tar(block: bytes) -> bool:
         return False
     field = block[_TAR_SUM]
     try:
-        told = (
+        stated = (
             int.from_bytes(field[1:], "big")
             if field[0] in {0o200, 0o377}
             else int(field.partition(b"\0")[0].strip() or b"0", 8)
@@ -192,7 +190,7 @@ def _is_tar(block: bytes) -> bool:
     rest = block[: _TAR_SUM.start] + b" " * len(field) + block[_TAR_SUM.stop :]
     unsigned = sum(rest)
     signed = unsigned - 256 * sum(byte > 127 for byte in rest)  # noqa: PLR2004  int8
-    return told in {unsigned, signed}
+    return stated in {unsigned, signed}
 
 
 def _has_hdf5(file: BinaryIO, size_bytes: int) -> bool:

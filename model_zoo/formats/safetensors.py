@@ -6,6 +6,8 @@ and refuses every file in which two readers could see two different models:
 overlaps, holes, offsets out of range, a name that stands twice, a header that a
 reader of another format would take for its own.
 
+ADR 3.
+
 Source:
     The safetensors format description, https://github.com/huggingface/safetensors.
 """
@@ -20,7 +22,7 @@ from typing import Any, BinaryIO
 from model_zoo.canonical import parse_object
 from model_zoo.errors import LocalError, UnsafeFormatError
 from model_zoo.extras import install_line
-from model_zoo.files import open_plain
+from model_zoo.files import open_plain, translate_os_errors
 from model_zoo.formats.polyglots import runs_as_pickle
 
 MAX_HEADER_BYTES = 16 * 1024 * 1024
@@ -98,12 +100,8 @@ def check_header(path: Path) -> Header:
         UnsafeFormatError: it is another format or breaks a rule of this one.
         LocalError: it cannot be read.
     """
-    try:
-        with open_plain(path) as file:
-            return read_header(file, size_bytes=os.fstat(file.fileno()).st_size)
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise LocalError(msg) from error
+    with translate_os_errors(f"cannot read {path}"), open_plain(path) as file:
+        return read_header(file, size_bytes=os.fstat(file.fileno()).st_size)
 
 
 def read_header(stream: BinaryIO, *, size_bytes: int) -> Header:

@@ -8,6 +8,8 @@ payload (interim responses, chunk extensions, trailers) buys no time and is boun
 
 Only time spent waiting for the other side counts: a slow disk, or hashing, is ours.
 
+ADR 30.
+
 Source:
     The Update Framework Specification 1.0.33, section 1.5.2 ("slow retrieval" and
     "endless data").

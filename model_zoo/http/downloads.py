@@ -4,6 +4,8 @@ A download without a digest is not offered. The bytes go by ``readinto`` into a 
 reused buffers that are hashed and written, so memory does not grow with the file;
 hashing has a thread of its own, since SHA-256 lets go of the interpreter's lock.
 What breaks off is gone on with, in this call, the next one or another process.
+
+ADR 14 and ADR 30.
 """
 
 import itertools
@@ -20,9 +22,10 @@ from model_zoo.errors import (
     MalformedDocumentError,
     TransportError,
 )
+from model_zoo.files import translate_os_errors
 from model_zoo.http.client import HttpClient, Request, Response
 from model_zoo.http.deadlines import Allowance, attempt
-from model_zoo.http.partials import Partial, open_partial, told_as_local_error
+from model_zoo.http.partials import Partial, open_partial
 from model_zoo.http.server import Server
 from model_zoo.text import printable
 
@@ -30,7 +33,7 @@ BUFFER_BYTES = 1024 * 1024
 BUFFERS = 4
 
 Progress = Callable[[int], None]
-"""Told how many more bytes are here; negative where a download starts again."""
+"""Called with how many more bytes are here; negative where a download starts again."""
 
 
 def download(
@@ -89,7 +92,8 @@ class Downloader:
             to: the file to make or replace; its folder exists.
             size_bytes: its signed length; not one byte more is kept.
             sha256: its signed digest, 64 lowercase hexadecimal digits.
-            progress: told of every piece, first of what an earlier call left.
+            progress: called with the length of every piece, and first of what an
+                earlier call left.
 
         Raises:
             LengthMismatchError: longer or shorter; a longer one is not read to its end.
@@ -103,34 +107,36 @@ class Downloader:
             ZooError: what the server refused with.
         """
         wanted = _Wanted(name=to.name, size_bytes=size_bytes, sha256=sha256)
-        told = progress or _untold
+        report = progress or _ignore
         with open_partial(self._folder(to), sha256=sha256) as partial:
-            told(partial.length_bytes)
-            if not self._is_completed(path, partial, wanted, told):
+            report(partial.length_bytes)
+            if not self._is_completed(path, partial, wanted, report):
                 # What an earlier process left was damaged since: without it, then.
-                _restart(partial, told)
-                self._is_completed(path, partial, wanted, told)
+                _restart(partial, report)
+                self._is_completed(path, partial, wanted, report)
             found = partial.digest.hexdigest()
             if found != sha256:
-                raise DigestMismatchError(to.name, expected=sha256, found=found)
+                raise DigestMismatchError.of(to.name, expected=sha256, found=found)
             partial.move(to)
 
     def _folder(self, to: Path) -> Path:
         if self.partials is None:
             return to.parent
-        with told_as_local_error(self.partials):
+        with translate_os_errors(f"cannot write {self.partials}"):
             self.partials.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self.partials
 
     def _is_completed(
-        self, path: str, partial: Partial, wanted: _Wanted, told: Progress
+        self, path: str, partial: Partial, wanted: _Wanted, report: Progress
     ) -> bool:
         """Get what is missing; return False if recalled bytes spoil the whole."""
         if partial.length_bytes > wanted.size_bytes:
             return False
         whole = Request(path=self.client.server.base_path + path)
         allowance = self.client.allowance(whole)
-        attempt(lambda: self._go_on(whole, partial, wanted, allowance, told), allowance)
+        attempt(
+            lambda: self._go_on(whole, partial, wanted, allowance, report), allowance
+        )
         is_right = partial.digest.hexdigest() == wanted.sha256
         return is_right or not partial.recalled_bytes
 
@@ -140,7 +146,7 @@ class Downloader:
         partial: Partial,
         wanted: _Wanted,
         allowance: Allowance,
-        told: Progress,
+        report: Progress,
     ) -> None:
         """Ask once for what is missing, and take what comes of it."""
         if 0 < partial.length_bytes == wanted.size_bytes:
@@ -150,20 +156,20 @@ class Downloader:
         with self.client.exchange(request, allowance) as response:
             _check_status(response, wanted, start)
             if start and response.status == HTTPStatus.OK:
-                _restart(partial, told)
+                _restart(partial, report)
             if response.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                _restart(partial, told)
+                _restart(partial, report)
                 msg = f"{wanted.name}: the server has no byte {start}"
                 raise TransportError(msg)
-            _copy(_pieces(response, partial, wanted), partial, told=told)
+            _copy(_pieces(response, partial, wanted), partial, report=report)
 
 
 def _range(wanted: _Wanted, start: int) -> dict[str, str]:
     return {"Range": f"bytes={start}-", "If-Range": f'"{wanted.sha256}"'}
 
 
-def _restart(partial: Partial, told: Progress) -> None:
-    told(-partial.length_bytes)
+def _restart(partial: Partial, report: Progress) -> None:
+    report(-partial.length_bytes)
     partial.restart()
 
 
@@ -190,7 +196,7 @@ def _pieces(
     announced = response.begin_file()
     if arrived + announced != size_bytes:
         found = str(arrived + announced)
-        raise LengthMismatchError(name, expected=size_bytes, found=found)
+        raise LengthMismatchError.of(name, expected=size_bytes, found=found)
     for buffer in itertools.cycle([bytearray(BUFFER_BYTES) for _ in range(BUFFERS)]):
         count = response.readinto(buffer)
         if not count:
@@ -202,24 +208,24 @@ def _pieces(
         raise TransportError(msg)
 
 
-def _copy(pieces: Iterator[memoryview], partial: Partial, *, told: Progress) -> None:
+def _copy(pieces: Iterator[memoryview], partial: Partial, *, report: Progress) -> None:
     """Add ``pieces`` to the file and the digest of ``partial``."""
     hashed: deque[Future[None]] = deque()
     with ThreadPoolExecutor(max_workers=1) as hashing:
         for piece in pieces:
             hashed.append(hashing.submit(partial.digest.update, piece))
             _write(partial, piece)
-            told(len(piece))
+            report(len(piece))
             if len(hashed) == BUFFERS:  # the next piece overwrites the oldest buffer
                 hashed.popleft().result()
 
 
 def _write(partial: Partial, piece: memoryview) -> None:
     partial.length_bytes += len(piece)
-    with told_as_local_error(partial.path):
+    with translate_os_errors(f"cannot write {partial.path}"):
         while piece:
             piece = piece[partial.file.write(piece) :]
 
 
-def _untold(_: int) -> None:
-    """Tell nobody."""
+def _ignore(_: int) -> None:
+    """Report to nobody."""

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_zoo.errors import LocalError, UntrustedServerError, VerificationError
+from model_zoo.files import translate_os_errors
 
 PARTIAL_SUFFIX = ".part"
 _PLAIN = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -51,7 +52,7 @@ class Partial:
         Raises:
             LocalError: the file cannot be written.
         """
-        with told_as_local_error(self.path):
+        with translate_os_errors(f"cannot write {self.path}"):
             self.file.seek(0)
             self.file.truncate()
         self.digest = hashlib.sha256()
@@ -63,7 +64,7 @@ class Partial:
         Raises:
             LocalError: ``to`` cannot be written.
         """
-        with told_as_local_error(to):
+        with translate_os_errors(f"cannot write {to}"):
             os.fsync(self.file.fileno())
             try:
                 self.path.replace(to)
@@ -111,24 +112,10 @@ def open_partial(folder: Path, *, sha256: str) -> Iterator[Partial]:
         partial.close(is_kept=is_kept)
 
 
-@contextlib.contextmanager
-def told_as_local_error(path: Path) -> Iterator[None]:
-    """Raise this machine's failures as ours: they are not the network's.
-
-    Raises:
-        LocalError: for any OSError of the block.
-    """
-    try:
-        yield
-    except OSError as error:
-        msg = f"cannot write {path}: {error.strerror}"
-        raise LocalError(msg) from error
-
-
 def _open(folder: Path, *, sha256: str) -> Partial:
     path, file = _first_free(folder, sha256=sha256)
     try:
-        with told_as_local_error(path):
+        with translate_os_errors(f"cannot write {path}"):
             length = file.seek(0, os.SEEK_END)
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256") if length else hashlib.sha256()
@@ -144,7 +131,7 @@ def _first_free(folder: Path, *, sha256: str) -> tuple[Path, io.FileIO]:
         folder / f".{sha256}.{number}{PARTIAL_SUFFIX}" for number in itertools.count()
     )
     found = ((path, _locked(path, os.O_CREAT)) for path in slots)
-    with told_as_local_error(folder):
+    with translate_os_errors(f"cannot write {folder}"):
         return next((path, file) for path, file in found if file is not None)
 
 

@@ -73,10 +73,9 @@ def refusal(status: int, body: bytes, *, url: str) -> ZooError:
     if status == HTTPStatus.UNPROCESSABLE_ENTITY:
         kind = _OF_WHAT_WAS_SENT.get(str(problem.get("code")), kind)
     detail = problem.get("detail") or problem.get("title") or f"HTTP status {status}"
-    # some of our errors make their message from values that a server does not send
     shown = printable(str(detail), limit=MAX_DETAIL_CHARACTERS)
     hint = HOW_TO_BE_ADMITTED if status == HTTPStatus.UNAUTHORIZED else ""
-    return kind.__new__(kind, f"{shown} ({url}){hint}")
+    return kind(f"{shown} ({url}){hint}")
 
 
 def _problem(body: bytes) -> JsonObject:

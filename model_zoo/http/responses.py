@@ -5,19 +5,14 @@ A server may be lying: nothing here is believed about a model until
 bears the name or the id that was asked for is checked at once.
 """
 
-import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import ConfigDict, Field, model_validator
 
 from model_zoo.canonical import JsonObject
 from model_zoo.documents import Document
-from model_zoo.errors import (
-    InvalidSpecError,
-    MalformedDocumentError,
-    WrongReleaseError,
-)
+from model_zoo.errors import InvalidSpecError, MalformedDocumentError, WrongReleaseError
 from model_zoo.names import ModelName, ReleaseName
 from model_zoo.statements.dsse import Envelope
 from model_zoo.statements.jobs import Digest
@@ -28,22 +23,11 @@ MAX_PART_BYTES = 64 * 1024 * 1024
 MAX_PARTS = 1 << 20
 MAX_QUOTED_CHARACTERS = 200
 
-_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 JobId = Annotated[str, Field(pattern=r"\A[0-9a-f]{32}\z")]
-JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-FINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
-
-
-def check_id(text: str, *, what: str) -> str:
-    """Return ``text`` if it is an id as the service makes them.
-
-    Raises:
-        InvalidSpecError: it is not, and must not become part of a URL.
-    """
-    if not _ID.fullmatch(text):
-        msg = f"{what} id {text[:80]!a}: expected 32 lowercase hexadecimal digits"
-        raise InvalidSpecError(msg)
-    return text
+FinalState = Literal["succeeded", "failed", "cancelled"]
+JobState = Literal["queued", "running"] | FinalState
+FINAL_STATES: frozenset[str] = frozenset(get_args(FinalState))
+"""The states in which a job stays, which are also the types of its last event."""
 
 
 def escaped(text: str) -> str:
@@ -96,7 +80,7 @@ class PublishedRelease(Answer):
             WrongReleaseError: it is about another one, or none.
         """
         if self.name != str(name):
-            raise WrongReleaseError(expected=str(name), found=escaped(self.name))
+            raise WrongReleaseError.of(expected=str(name), found=escaped(self.name))
         return self
 
     def envelopes(self) -> tuple[Envelope, Envelope | None]:
@@ -117,7 +101,7 @@ class Accepted(Answer):
     pending: bool = False
 
 
-class PendingChange(Answer):
+class WaitingChange(Answer):
     """A change that waits for co-signatures: its kind, and the request that made it."""
 
     kind: Literal["release", "yank", "renewal"]
@@ -160,7 +144,7 @@ class Signed(Answer):
     pending: bool
 
 
-class Holders(Answer):
+class FileReleases(Answer):
     """Releases that hold a file, and those made from it: hints, to be verified."""
 
     releases: Annotated[tuple[str, ...], Field(max_length=256)]
@@ -209,7 +193,7 @@ class ModelReleases(Answer):
             WrongReleaseError: it, or a release in it, is of another one, or of none.
         """
         if self.name != str(model):
-            raise WrongReleaseError(expected=str(model), found=escaped(self.name))
+            raise WrongReleaseError.of(expected=str(model), found=escaped(self.name))
         for release in self.releases:
             try:
                 found = ReleaseName.parse(release.name)
@@ -217,7 +201,7 @@ class ModelReleases(Answer):
                 msg = f"{model}: the server lists what is no release: {error}"
                 raise MalformedDocumentError(msg) from error
             if found.model_name != model:
-                raise WrongReleaseError(expected=f"{model}@...", found=str(found))
+                raise WrongReleaseError.of(expected=f"{model}@...", found=str(found))
         return self
 
 

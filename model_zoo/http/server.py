@@ -1,4 +1,4 @@
-"""Where a zoo is, and whom to believe that it is there."""
+"""Where a zoo is, and whom to believe that it is there. ADR 8."""
 
 import ssl
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from model_zoo import __version__
 from model_zoo.errors import InvalidSpecError, LocalError
-from model_zoo.hosts import is_loopback
+from model_zoo.http.hosts import is_loopback
 
 USER_AGENT = f"verified-model-zoo/{__version__}"
 

@@ -1,4 +1,6 @@
-"""A job's story as server-sent events: bounded, resumed where it broke off.
+"""A job's events as server-sent events: bounded, resumed where the stream broke off.
+
+ADR 36.
 
 Source:
     WHATWG HTML, section "Server-sent events".
@@ -64,7 +66,7 @@ def follow(transport: Transport, job: str, *, after: int = 0) -> Iterator[JobEve
                 raise
         failures += 1
         time.sleep(PAUSE_SECONDS)
-    msg = f"job {job}: the server ended its story {RECONNECTS} times without an end"
+    msg = f"job {job}: its stream ended {RECONNECTS} times without a last event"
     raise TransportError(msg)
 
 

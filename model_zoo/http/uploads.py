@@ -1,4 +1,7 @@
-"""Sending files: declared with their digests, then sent in parts, lost ones again."""
+"""Sending files: declared with their digests, then sent in parts, lost ones again.
+
+ADR 12.
+"""
 
 import base64
 import hashlib
@@ -6,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from model_zoo.errors import LocalError, MalformedDocumentError, TransportError
-from model_zoo.files import open_plain
+from model_zoo.errors import MalformedDocumentError, TransportError
+from model_zoo.files import open_plain, translate_os_errors
 from model_zoo.http.responses import Upload
 from model_zoo.http.transport import Transport
 from model_zoo.statements.folder import FileProgress, manifest_of
@@ -82,13 +85,9 @@ def _missing(upload: Upload, manifest: Manifest) -> Iterator[tuple[FileEntry, in
 
 
 def _part(path: Path, *, number: int, part_bytes: int) -> bytes:
-    try:
-        with open_plain(path) as file:
-            file.seek(number * part_bytes)
-            return file.read(part_bytes)
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise LocalError(msg) from error
+    with translate_os_errors(f"cannot read {path}"), open_plain(path) as file:
+        file.seek(number * part_bytes)
+        return file.read(part_bytes)
 
 
 def _content_digest(data: bytes) -> str:

@@ -3,6 +3,8 @@
 The bill is made from signed statements and is not signed itself; its serial number
 and a property name the statement, so that two bills of one release are equal.
 
+ADR 19 and ADR 36.
+
 Source:
     CycloneDX 1.6 (ECMA-424), JSON; modelCard and pedigree of a component.
 """

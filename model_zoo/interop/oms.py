@@ -4,6 +4,8 @@ A second signature, for people whose tools know this format and not ours. The ke
 the service's: it says that the zoo holds these files under this name, not that the
 publisher made them. Our own chain uses Ed25519, which the format does not know.
 
+ADR 19.
+
 Source:
     OpenSSF Model Signing 1.0, method ``files`` with a key; Sigstore bundle 0.3.
 """

@@ -1,4 +1,4 @@
-"""Ed25519 keys: made, named, kept encrypted, and used to sign and verify."""
+"""Ed25519 keys: made, named, kept encrypted, and used to sign and verify. ADR 7."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

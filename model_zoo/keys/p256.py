@@ -1,6 +1,8 @@
 """P-256 keys, for bundles that tools of other projects verify.
 
 Our own chain uses Ed25519, which the format of those bundles does not know.
+
+ADR 19.
 """
 
 from dataclasses import dataclass, field

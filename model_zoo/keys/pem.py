@@ -1,4 +1,7 @@
-"""Private keys on disk: encrypted PEM, never readable by anyone but the owner."""
+"""Private keys on disk: encrypted PEM, never readable by anyone but the owner.
+
+ADR 7.
+"""
 
 import os
 from pathlib import Path
@@ -7,7 +10,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-from model_zoo.errors import InvalidSpecError, LocalError, NotPermittedError
+from model_zoo.errors import InvalidSpecError, NotPermittedError
+from model_zoo.files import translate_os_errors
 
 MAX_PEM_BYTES = 4096
 MIN_PASSPHRASE_BYTES = 12
@@ -33,15 +37,12 @@ def write_private_key(path: Path, key: PrivateKeyTypes, *, passphrase: bytes) ->
         serialization.PrivateFormat.PKCS8,
         serialization.BestAvailableEncryption(passphrase),
     )
-    try:
+    with translate_os_errors(f"cannot write key {path}"):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
         with os.fdopen(descriptor, "wb") as file:
             file.write(pem)
             file.flush()
             os.fsync(file.fileno())
-    except OSError as error:
-        msg = f"cannot write key {path}: {error.strerror}"
-        raise LocalError(msg) from error
 
 
 def read_private_key(path: Path, *, passphrase: bytes) -> PrivateKeyTypes:
@@ -97,13 +98,9 @@ def read_pem(path: Path) -> bytes:
 
 def _read(path: Path) -> tuple[bytes, int]:
     """Return the bytes of a PEM file and the mode of that very file."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_PEM_BYTES + 1)
-            mode = os.fstat(file.fileno()).st_mode
-    except OSError as error:
-        msg = f"cannot read key {path}: {error.strerror}"
-        raise LocalError(msg) from error
+    with translate_os_errors(f"cannot read key {path}"), path.open("rb") as file:
+        data = file.read(MAX_PEM_BYTES + 1)
+        mode = os.fstat(file.fileno()).st_mode
     if len(data) > MAX_PEM_BYTES:
         msg = f"{path}: longer than {MAX_PEM_BYTES} bytes, not a key"
         raise InvalidSpecError(msg)

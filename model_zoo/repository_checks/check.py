@@ -17,8 +17,8 @@ from tuf.api.metadata import TargetFile
 
 from model_zoo.clock import Clock
 from model_zoo.errors import NotFoundError, VerificationError
-from model_zoo.hosts import is_loopback
 from model_zoo.http.downloads import download
+from model_zoo.http.hosts import is_loopback
 from model_zoo.http.server import Server
 from model_zoo.repository_checks.log_rules import LogReader, log_findings
 from model_zoo.repository_checks.observe import Finding, Observer, Repository, failure
@@ -35,10 +35,7 @@ from model_zoo.tuf.roles import (
     delegation_of,
     is_development,
 )
-from model_zoo.tuf.view import (
-    TARGETS_PATH,
-    hashed_path,
-)
+from model_zoo.tuf.view import TARGETS_PATH, hashed_path
 
 POLL_SECONDS = 0.2
 
@@ -95,8 +92,8 @@ def development_beyond_loopback(
         return
     for root in repository.roots:
         if is_development(root.signed):
-            told = f"version {root.signed.version} is marked as a development root"
-            yield failure("development-root", ROOT, told)
+            why = f"version {root.signed.version} is marked as a development root"
+            yield failure("development-root", ROOT, why)
 
 
 def _targets(
@@ -111,8 +108,8 @@ def _targets(
             if hidden is not None and hidden.is_delegated_path(target.path):
                 continue
             if "sha256" not in target.hashes:
-                told = f"{target.path[:200]!a}: signed without a SHA-256"
-                yield failure("target-no-sha256", name, told)
+                why = f"{target.path[:200]!a}: signed without a SHA-256"
+                yield failure("target-no-sha256", name, why)
                 continue
             wrong = look(target, server, fetcher)
             if wrong is not None:
@@ -169,8 +166,8 @@ def _watched(
 def moved_on(before: Repository, after: Repository) -> Iterator[Finding]:
     """Tell what a later look shows older, or other under the same version."""
     if len(after.roots) < len(before.roots):
-        told = f"{len(before.roots)} versions were served, now {len(after.roots)}"
-        yield failure("went-back", ROOT, told)
+        why = f"{len(before.roots)} versions were served, now {len(after.roots)}"
+        yield failure("went-back", ROOT, why)
     for name, one, other in (
         (TIMESTAMP, before.timestamp, after.timestamp),
         (SNAPSHOT, before.snapshot, after.snapshot),
@@ -179,10 +176,10 @@ def moved_on(before: Repository, after: Repository) -> Iterator[Finding]:
             continue
         versions = one.signed.version, other.signed.version
         if versions[1] < versions[0]:
-            told = f"from version {versions[0]} back to {versions[1]}"
-            yield failure("went-back", name, told)
+            why = f"from version {versions[0]} back to {versions[1]}"
+            yield failure("went-back", name, why)
         elif versions[1] == versions[0] and one.data != other.data:
-            told = f"version {versions[0]} was served with other bytes before"
-            yield failure("rewritten", name, told)
+            why = f"version {versions[0]} was served with other bytes before"
+            yield failure("rewritten", name, why)
     if before.snapshot is not None and after.snapshot is not None:
         yield from went_back(before.snapshot.signed, after.snapshot.signed)

@@ -1,4 +1,4 @@
-"""The rules of a repository's transparency log: it tells all, and only one story.
+"""The rules of a repository's log: it lists every version, each with one file.
 
 The log is read as a monitor reads it, from its first entry to its last. Whoever signs
 a role for one reader alone has either left it out, or has logged two of one version.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import NotFoundError, VerificationError
 from model_zoo.repository_checks.observe import Finding, Repository, failure
-from model_zoo.transparency.memory import Fetch, opened
+from model_zoo.transparency.memory import LogFetch, opened
 from model_zoo.transparency.merkle import Position, appended, leaf_hash, root_hash
 from model_zoo.transparency.notes import Note
 from model_zoo.transparency.tlog import (
@@ -36,11 +36,11 @@ _MAX_ENTRY_BYTES = 0xFFFF
 class LogReader:
     """How to read a log, and how long it said it was before the roles were read."""
 
-    fetch: Fetch
+    fetch: LogFetch
     size_before: int
 
     @classmethod
-    def open(cls, fetch: Fetch) -> "LogReader":
+    def open(cls, fetch: LogFetch) -> "LogReader":
         """Return a reader; call this before the repository is observed.
 
         What the log holds by now, the repository has to show; what is added later
@@ -63,11 +63,11 @@ def log_findings(reader: LogReader, repository: Repository) -> Iterator[Finding]
         yield failure("log", LOG, str(error))
         return
     yield from _not_logged(repository, entries)
-    yield from _two_stories(entries)
-    yield from _held_back(repository, entries[: reader.size_before])
+    yield from _equivocations(entries)
+    yield from _freezes(repository, entries[: reader.size_before])
 
 
-def _entries(fetch: Fetch, trusted: TrustedKeys) -> list[LogEntry]:
+def _entries(fetch: LogFetch, trusted: TrustedKeys) -> list[LogEntry]:
     """Return all entries, if together they have the root that the log signed.
 
     Raises:
@@ -88,7 +88,7 @@ def _entries(fetch: Fetch, trusted: TrustedKeys) -> list[LogEntry]:
     return [_entry(item) for item in data]
 
 
-def _bundles(fetch: Fetch, size: int) -> Iterator[list[bytes]]:
+def _bundles(fetch: LogFetch, size: int) -> Iterator[list[bytes]]:
     for begin in range(0, size, TILE_WIDTH):
         width = min(TILE_WIDTH, size - begin)
         tile = Tile(None, begin // TILE_WIDTH, width)
@@ -116,11 +116,11 @@ def _not_logged(
         sha256 = sha256_bytes(data)
         wanted = LogEntry(kind="metadata", name=name, version=version, sha256=sha256)
         if wanted not in logged:
-            told = f"version {version} is served and was never logged"
-            yield failure("not-logged", name, told)
+            why = f"version {version} is served and was never logged"
+            yield failure("not-logged", name, why)
 
 
-def _two_stories(entries: Sequence[LogEntry]) -> Iterator[Finding]:
+def _equivocations(entries: Sequence[LogEntry]) -> Iterator[Finding]:
     """No role has two files of one version: one of them was made for somebody else."""
     seen: dict[tuple[str, int | None], set[str]] = defaultdict(set)
     for entry in entries:
@@ -128,13 +128,11 @@ def _two_stories(entries: Sequence[LogEntry]) -> Iterator[Finding]:
             seen[entry.name, entry.version].add(entry.sha256)
     for (name, version), digests in seen.items():
         if len(digests) > 1:
-            told = f"{len(digests)} files of version {version} are logged"
-            yield failure("two-stories", name, told)
+            why = f"{len(digests)} files of version {version} are logged"
+            yield failure("equivocation", name, why)
 
 
-def _held_back(
-    repository: Repository, entries: Sequence[LogEntry]
-) -> Iterator[Finding]:
+def _freezes(repository: Repository, entries: Sequence[LogEntry]) -> Iterator[Finding]:
     """Nothing newer was logged than is served here: we are not the ones kept behind."""
     served = {name: it.signed.version for name, it in repository.roles.items()}
     for root in repository.roots:
@@ -145,5 +143,5 @@ def _held_back(
             newest[entry.name] = max(newest.get(entry.name, 0), entry.version or 0)
     for name, version in newest.items():
         if served.get(name, 0) < version:
-            told = f"version {version} is logged, {served.get(name, 0)} is served"
-            yield failure("held-back", name, told)
+            why = f"version {version} is logged, {served.get(name, 0)} is served"
+            yield failure("freeze", name, why)

@@ -33,15 +33,11 @@ from model_zoo.tuf.roles import (
     parse,
 )
 from model_zoo.tuf.trusted_keys import MAX_TRUSTED_KEYS_BYTES, TrustedKeys
-from model_zoo.tuf.view import (
-    METADATA_PATH,
-    TARGETS_PATH,
-    hashed_path,
-)
+from model_zoo.tuf.view import METADATA_PATH, TARGETS_PATH, hashed_path
 
 MAX_OLDER_SNAPSHOTS = 32
 ROOTS_LOOKED_AHEAD = 3
-"""Past the newest root found: a gap of up to two is told from the end of the chain."""
+"""Past the newest root found: a gap of up to two is why from the end of the chain."""
 
 _STOCK = UpdaterConfig()
 """What unmodified clients read at most; a longer file is no file to them."""
@@ -233,17 +229,17 @@ class Observer:
         self, name: str, meta: MetaFile, kind: type[T], *, limit_bytes: int
     ) -> RoleFile[T] | None:
         """Return the file that ``meta`` names, if it is there and is that one."""
-        told = f"version {meta.version}"
+        version = f"version {meta.version}"
         data = self._bytes(
             f"{meta.version}.{quote(name, safe='')}.json", meta.length or limit_bytes
         )
         if data is None:
-            self._fail("missing", name, f"{told} is named and not served")
+            self._fail("missing", name, f"{version} is named and not served")
             return None
         try:
             meta.verify_length_and_hashes(data)
         except LengthOrHashMismatchError as error:
-            self._fail("wrong-bytes", name, f"{told}: {error}")
+            self._fail("wrong-bytes", name, f"{version}: {error}")
         return self._parsed(name, data, kind, version=meta.version)
 
     def _parsed(
@@ -261,8 +257,8 @@ class Observer:
         if spelled != file.metadata.signed_bytes:
             self._fail("not-canonical", name, "readers would not agree on the bytes")
         if version is not None and file.signed.version != version:
-            told = f"the file named {version} holds {file.signed.version}"
-            self._fail("wrong-version", name, told)
+            why = f"the file named {version} holds {file.signed.version}"
+            self._fail("wrong-version", name, why)
         return file
 
     def _bytes(self, file_name: str, limit_bytes: int) -> bytes | None:
@@ -283,8 +279,8 @@ class Observer:
         except DownloadHTTPError:
             return None
         except DownloadLengthMismatchError:
-            told = f"{file_name}: longer than the {limit_bytes} bytes clients read"
-            self._fail("too-long", file_name, told)
+            why = f"{file_name}: longer than the {limit_bytes} bytes clients read"
+            self._fail("too-long", file_name, why)
             return None
 
     def _fail(self, code: str, role: str, message: str) -> None:

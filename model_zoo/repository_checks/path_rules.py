@@ -39,28 +39,28 @@ def first_is_withdrawn(repository: Repository, _: datetime) -> Iterator[Finding]
     roles = _top_delegations(repository)
     for position, role in enumerate(roles):
         if role.name == WITHDRAWN and position > 0:
-            told = f"asked after {roles[0].name}: clients still find what is withdrawn"
-            yield failure("withdrawn-late", WITHDRAWN, told)
+            why = f"asked after {roles[0].name}: clients still find what is withdrawn"
+            yield failure("withdrawn-late", WITHDRAWN, why)
     withdrawn = repository.roles.get(WITHDRAWN)
     if withdrawn is not None and withdrawn.signed.targets:
-        told = "it has targets: it must be empty to hide what is withdrawn"
-        yield failure("withdrawn-full", WITHDRAWN, told)
+        why = "it has targets: it must be empty to hide what is withdrawn"
+        yield failure("withdrawn-full", WITHDRAWN, why)
 
 
 def terminating(repository: Repository, _: datetime) -> Iterator[Finding]:
     """Every delegation is terminating: nobody after it may answer for its paths."""
     for role in _top_delegations(repository):
         if not role.terminating:
-            told = "not terminating: another role may answer for its paths"
-            yield failure("not-terminating", role.name, told)
+            why = "not terminating: another role may answer for its paths"
+            yield failure("not-terminating", role.name, why)
 
 
 def paths_fit(repository: Repository, _: datetime) -> Iterator[Finding]:
     """A publisher has the paths that start with its name, at the depth of a file."""
     for role in _top_delegations(repository):
         if role.paths is None:
-            told = "by hash prefix: such paths are not bound to a name"
-            yield failure("foreign-paths", role.name, told)
+            why = "by hash prefix: such paths are not bound to a name"
+            yield failure("foreign-paths", role.name, why)
         for path in role.paths or ():
             yield from _path_fits(role.name, path)
 
@@ -73,12 +73,12 @@ def paths_apart(repository: Repository, _: datetime) -> Iterator[Finding]:
         met[one].add(other)
         met[other].add(one)
         if WITHDRAWN not in {one, other}:
-            told = f"{path} may be answered by {other} as well"
-            yield failure("paths-overlap", one, told)
+            why = f"{path} may be answered by {other} as well"
+            yield failure("paths-overlap", one, why)
     for name, others in sorted(met.items()):
         if len(others) >= MAX_ROLES_ASKED:
-            told = f"{len(others) + 1} roles match its paths; clients ask at most "
-            yield failure("too-many-roles", name, f"{told}{MAX_ROLES_ASKED}")
+            why = f"{len(others) + 1} roles match its paths; clients ask at most "
+            yield failure("too-many-roles", name, f"{why}{MAX_ROLES_ASKED}")
 
 
 def bins_inherit(repository: Repository, _: datetime) -> Iterator[Finding]:
@@ -89,11 +89,11 @@ def bins_inherit(repository: Repository, _: datetime) -> Iterator[Finding]:
         if bins is None:
             continue
         if bins.name_prefix != bin_prefix(role.name):
-            told = f"its bins are called {bins.name_prefix[:80]!a}"
-            yield failure("bins-misnamed", role.name, told)
+            why = f"its bins are called {bins.name_prefix[:80]!a}"
+            yield failure("bins-misnamed", role.name, why)
         if set(bins.keyids) != set(role.keyids) or bins.threshold != role.threshold:
-            told = "its bins have other keys or another threshold than the operator set"
-            yield failure("bins-differ", role.name, told)
+            why = "its bins have other keys or another threshold than the operator set"
+            yield failure("bins-differ", role.name, why)
 
 
 def targets_in_reach(repository: Repository, _: datetime) -> Iterator[Finding]:
@@ -174,8 +174,8 @@ def _path_fits(name: str, path: str) -> Iterator[Finding]:
         return
     segments = path.split("/")
     if len(segments) != RELEASE_SEGMENTS:
-        told = f"{path[:200]!a} has {len(segments)} segments, a file's path has "
-        yield failure("path-depth", name, f"{told}{RELEASE_SEGMENTS}")
+        why = f"{path[:200]!a} has {len(segments)} segments, a file's path has "
+        yield failure("path-depth", name, f"{why}{RELEASE_SEGMENTS}")
     if name != WITHDRAWN and segments[0] != name:
         yield failure("foreign-paths", name, f"it may speak of {path[:200]!a}")
     if segments[0] == OPERATOR:

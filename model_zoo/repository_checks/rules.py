@@ -77,9 +77,9 @@ def named_in_snapshot(repository: Repository, _: datetime) -> Iterator[Finding]:
     delegated = {name for _, name in _delegations(repository)}
     for name in sorted(delegated - named):
         # a publisher that is bound and has released nothing yet is in no snapshot
-        told = "delegated, and not in the snapshot: asking for its paths is an error"
+        why = "delegated, and not in the snapshot: asking for its paths is an error"
         tell = failure if name == TARGETS or "~" in name else warning
-        yield tell("not-in-snapshot", name, told)
+        yield tell("not-in-snapshot", name, why)
     for name in sorted(named - delegated):
         yield warning("orphan", name, "in the snapshot, and nobody delegates to it")
 
@@ -94,14 +94,14 @@ def never_dropped(repository: Repository, _: datetime) -> Iterator[Finding]:
 
 def went_back(before: Snapshot, after: Snapshot) -> Iterator[Finding]:
     """Tell of roles that ``after`` drops or names in an older version."""
-    told = f"from snapshot {before.version} to {after.version}"
+    between = f"from snapshot {before.version} to {after.version}"
     for file_name, meta in before.meta.items():
         name = file_name.removesuffix(".json")
         now = after.meta.get(file_name)
         if now is None:
-            yield failure("dropped", name, f"dropped {told}: clients refuse that")
+            yield failure("dropped", name, f"dropped {between}: clients refuse that")
         elif now.version < meta.version:
-            back = f"from version {meta.version} back to {now.version}, {told}"
+            back = f"from version {meta.version} back to {now.version}, {between}"
             yield failure("went-back", name, back)
 
 
@@ -110,13 +110,13 @@ def expiries(repository: Repository, now: datetime) -> Iterator[Finding]:
     for name, expires in _expiries(repository):
         usual = LIFETIMES.get(name, PUBLISHER_LIFETIME)
         left = expires - now
-        told = f"expires {expires:%Y-%m-%dT%H:%M:%SZ}"
+        when = f"expires {expires:%Y-%m-%dT%H:%M:%SZ}"
         if left <= timedelta():
-            yield failure("expired", name, f"{told}: clients refuse it")
+            yield failure("expired", name, f"{when}: clients refuse it")
         elif left < usual * HEADROOM:
-            yield warning("expires-soon", name, f"{told}: renew it now")
+            yield warning("expires-soon", name, f"{when}: renew it now")
         elif left > usual * MAX_LIFETIMES:
-            yield warning("lives-too-long", name, f"{told}: usual is {usual.days} days")
+            yield warning("lives-too-long", name, f"{when}: usual is {usual.days} days")
 
 
 def key_listed_twice(repository: Repository, _: datetime) -> Iterator[Finding]:
@@ -124,8 +124,8 @@ def key_listed_twice(repository: Repository, _: datetime) -> Iterator[Finding]:
     for name, keys in _keys(repository):
         publics = [_public(key) for key in keys]
         for public in sorted({it for it in publics if publics.count(it) > 1}):
-            told = f"key {public[:16]} is listed under two keyids"
-            yield failure("key-listed-twice", name, told)
+            why = f"key {public[:16]} is listed under two keyids"
+            yield failure("key-listed-twice", name, why)
 
 
 def keys_are_ours(repository: Repository, _: datetime) -> Iterator[Finding]:
@@ -151,27 +151,27 @@ def keys_apart(repository: Repository, _: datetime) -> Iterator[Finding]:
         for key in keys:
             roles_of[_public(key)].add(name)
     for public, names in sorted(roles_of.items()):
-        told = f"key {public[:16]} signs for {', '.join(sorted(names)[:8])}"
+        why = f"key {public[:16]} signs for {', '.join(sorted(names)[:8])}"
         offline = {name for name in names - ONLINE if not is_yanked_bin(name)}
         if len(offline) < len(names):
             for name in sorted(offline):
-                yield failure("online-key", name, f"{told}: a server holds it")
+                yield failure("online-key", name, f"{why}: a server holds it")
         publishers = {name.partition("~")[0] for name in names}
         publishers -= {*TOP_LEVEL, OPERATOR}
         if len(publishers) > 1 and public not in cosigners:
-            yield failure("shared-key", min(publishers), told)
+            yield failure("shared-key", min(publishers), why)
 
 
 def root_is_strong(repository: Repository, _: datetime) -> Iterator[Finding]:
     """One stolen key is not the whole zoo, and old files stay where they were."""
     for root in repository.roots[-1:]:
         if not root.signed.consistent_snapshot:
-            told = "no consistent snapshots: a publish breaks clients under way"
-            yield failure("not-consistent", ROOT, told)
+            why = "no consistent snapshots: a publish breaks clients under way"
+            yield failure("not-consistent", ROOT, why)
         threshold = root.signed.roles[ROOT].threshold
         if threshold < MIN_ROOT_THRESHOLD and not is_development(root.signed):
-            told = f"a threshold of {threshold}: one stolen key is the whole zoo"
-            yield warning("weak-root", ROOT, told)
+            why = f"a threshold of {threshold}: one stolen key is the whole zoo"
+            yield warning("weak-root", ROOT, why)
 
 
 CHECKS: tuple[Check, ...] = (
@@ -194,12 +194,12 @@ def _signed_enough(
     result = delegator.get_verification_result(name, role.signed_bytes, role.signatures)
     signers = {_public(key) for key in result.signed.values()}
     if len(signers) < result.threshold:
-        told = (
+        why = (
             f"version {role.signed.version} is signed by {len(signers)} of "
             f"{result.threshold} keys that {delegator.type} "
             f"{delegator.version} demands"
         )
-        yield failure("threshold", name, told)
+        yield failure("threshold", name, why)
 
 
 def _delegations(repository: Repository) -> Iterator[tuple[Root | Targets, str]]:

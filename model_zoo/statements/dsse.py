@@ -1,5 +1,7 @@
 """DSSE: a payload, its type, and the signatures over both.
 
+ADR 2 and ADR 36.
+
 Source:
     DSSE protocol and envelope, version 1.0.2.
 """
@@ -13,7 +15,11 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model_zoo.canonical import JsonObject, parse_object
-from model_zoo.errors import MalformedDocumentError, ThresholdNotMetError
+from model_zoo.errors import (
+    InvalidSpecError,
+    MalformedDocumentError,
+    ThresholdNotMetError,
+)
 from model_zoo.keys.ed25519 import SIGNATURE_BYTES, PublicKey, SigningKey
 
 MAX_PAYLOAD_BYTES = 512 * 1024
@@ -33,26 +39,29 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """The keys that may speak under ``name`` and how many of them must.
+    """The keys that may sign for something, and how many of them must.
 
     A keyid is computed from its key, so one key cannot stand under two keyids and
-    meet a threshold of two alone.
+    meet a threshold of two alone. ``name`` is how messages call the role.
+
+    Raises:
+        InvalidSpecError: one key twice, or fewer keys than must sign.
     """
 
-    name: str
-    keys: tuple[PublicKey, ...]
+    name: str = "role"
+    keys: tuple[PublicKey, ...] = ()
     threshold: int = 1
 
     def __post_init__(self) -> None:
         if len(set(self.keys)) != len(self.keys):
             msg = f"{self.name}: one key is listed twice"
-            raise ValueError(msg)
+            raise InvalidSpecError(msg)
         if not 1 <= self.threshold <= len(self.keys):
             msg = (
                 f"{self.name}: threshold {self.threshold} of {len(self.keys)} keys "
                 "can never fail or never pass"
             )
-            raise ValueError(msg)
+            raise InvalidSpecError(msg)
 
 
 def verify_threshold(
@@ -74,7 +83,7 @@ def verify_threshold(
         and by_keyid[signature.keyid].signed(message, signature.value)
     }
     if len(signers) < role.threshold:
-        raise ThresholdNotMetError(
+        raise ThresholdNotMetError.of(
             role.name, valid=len(signers), threshold=role.threshold
         )
 

@@ -2,12 +2,13 @@
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from model_zoo.digests import sha256_stream
-from model_zoo.errors import ConflictError, InvalidSpecError, LocalError
-from model_zoo.files import open_plain
+from model_zoo.errors import ConflictError, InvalidSpecError
+from model_zoo.files import open_plain, translate_os_errors
 from model_zoo.names import check_name
 from model_zoo.statements.manifest import MAX_FILES, FileEntry, Manifest
 
@@ -29,24 +30,26 @@ def entries(folder: Path) -> dict[str, os.stat_result]:
         InvalidSpecError: it is no folder or holds more than any release does.
         LocalError: it cannot be read.
     """
+    statuses = {}
+    with translate_os_errors(f"cannot read {folder}"), _scanned(folder) as found:
+        for item in found:
+            statuses[item.name] = item.stat(follow_symlinks=False)
+            if len(statuses) > MAX_FILES + len(RESERVED_NAMES):
+                msg = f"{folder}: more than {MAX_FILES} files"
+                raise InvalidSpecError(msg)
+    return statuses
+
+
+def _scanned(folder: Path) -> AbstractContextManager[Iterator["os.DirEntry[str]"]]:
+    """Return what ``os.scandir`` does; a folder that is none is the user's mistake."""
     try:
-        with os.scandir(folder) as found:
-            statuses = {}
-            for item in found:
-                statuses[item.name] = item.stat(follow_symlinks=False)
-                if len(statuses) > MAX_FILES + len(RESERVED_NAMES):
-                    msg = f"{folder}: more than {MAX_FILES} files"
-                    raise InvalidSpecError(msg)
+        return os.scandir(folder)
     except FileNotFoundError as error:
         msg = f"{folder}: there is no such folder"
         raise InvalidSpecError(msg) from error
     except NotADirectoryError as error:
         msg = f"{folder}: expected a folder of files"
         raise InvalidSpecError(msg) from error
-    except OSError as error:
-        msg = f"cannot read {folder}: {error.strerror}"
-        raise LocalError(msg) from error
-    return statuses
 
 
 def require_unused(path: Path) -> None:
@@ -56,11 +59,8 @@ def require_unused(path: Path) -> None:
         ConflictError: a file, or a folder that holds something.
         LocalError: it cannot be looked at.
     """
-    try:
+    with translate_os_errors(f"cannot read {path}"):
         is_used = any(path.iterdir()) if path.is_dir() else path.exists()
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise LocalError(msg) from error
     if is_used:
         msg = f"{path}: not overwritten: name another one, or remove it first"
         raise ConflictError(msg)
@@ -96,10 +96,6 @@ def manifest_of(folder: Path) -> Manifest:
 
 
 def _entry(path: Path, *, size_bytes: int) -> FileEntry:
-    try:
-        with open_plain(path) as file:
-            sha256 = sha256_stream(file)
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise LocalError(msg) from error
+    with translate_os_errors(f"cannot read {path}"), open_plain(path) as file:
+        sha256 = sha256_stream(file)
     return FileEntry(name=path.name, size_bytes=size_bytes, sha256=sha256)

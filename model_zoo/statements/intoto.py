@@ -4,6 +4,8 @@ A publisher's *release statement* says: these files are ``alice/digits@1``. A
 builder's *provenance* says: these files came of this spec, data and environment.
 Neither says that a model is harmless.
 
+ADR 2.
+
 Source:
     in-toto Attestation Framework v1 (Statement, DSSE payload type);
     SLSA provenance v1 (predicate).

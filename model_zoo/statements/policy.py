@@ -1,4 +1,7 @@
-"""What must hold before a release may be used; demanding nothing refuses everything."""
+"""What must hold before a release may be used; demanding nothing refuses everything.
+
+ADR 28.
+"""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -8,7 +11,8 @@ from typing import Annotated
 from pydantic import Field, InstanceOf
 
 from model_zoo.documents import Document
-from model_zoo.errors import InvalidSpecError, LocalError, PolicyNotMetError
+from model_zoo.errors import InvalidSpecError, PolicyNotMetError
+from model_zoo.files import translate_os_errors
 from model_zoo.names import ReleaseName
 from model_zoo.statements.dsse import Role
 from model_zoo.statements.jobs import Digest, JobSpec
@@ -48,10 +52,10 @@ class Demands(Document):
 class Policy(Demands):
     """All that is demanded of a release, and whose keys are pinned for it.
 
-    A root is pinned elsewhere, by ``Anchor``. Where it is, its walk must hold, and all
-    that is demanded here as well. ``publisher`` are the keys that must have signed
-    the release statement; without a root they are needed. ``builder``, if named, says
-    how the files were made, and ``spec`` how they should have been.
+    A root is pinned elsewhere, by ``Anchor``. Where it is, the traversal from it must
+    hold, and all that is demanded here as well. ``publisher`` are the keys that must
+    have signed the release statement; without a root they are needed. ``builder``, if
+    named, says how the files were made, and ``spec`` how they should have been.
     ``statement_sha256`` pins one statement, as a lock file does. None of them says
     that the model behaves well.
     """
@@ -131,13 +135,10 @@ def read_policy(path: Path) -> Policy:
         InvalidSpecError: it is no policy.
         LocalError: it cannot be read.
     """
+    with translate_os_errors(f"cannot read policy {path}"), path.open("rb") as file:
+        data = file.read(MAX_POLICY_BYTES + 1)
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_POLICY_BYTES + 1)
         demands = Demands.from_bytes(data, limit_bytes=MAX_POLICY_BYTES)
-    except OSError as error:
-        msg = f"cannot read policy {path}: {error.strerror}"
-        raise LocalError(msg) from error
     except ValueError as error:
         msg = f"{path}: not a policy: {error}"
         raise InvalidSpecError(msg) from error

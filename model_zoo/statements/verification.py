@@ -9,13 +9,12 @@ from model_zoo.digests import sha256_bytes, sha256_stream
 from model_zoo.errors import (
     DigestMismatchError,
     LengthMismatchError,
-    LocalError,
     MalformedDocumentError,
     PolicyNotMetError,
     ProvenanceMismatchError,
     WrongReleaseError,
 )
-from model_zoo.files import open_plain
+from model_zoo.files import open_plain, translate_os_errors
 from model_zoo.formats.check import check_format
 from model_zoo.keys.ed25519 import PublicKey
 from model_zoo.names import ReleaseName
@@ -87,7 +86,7 @@ def verify_release(
     # (3) It speaks of the release that was asked for: a signature over another
     #     release, or another version of this one, is worth nothing here.
     if name is not None and statement.release != name:
-        raise WrongReleaseError(expected=str(name), found=str(statement.release))
+        raise WrongReleaseError.of(expected=str(name), found=str(statement.release))
     # (4) It leaves room for the signatures beside the files.
     require_no_reserved_name(statement.manifest)
     # (5) All else that the policy demands holds.
@@ -233,35 +232,28 @@ def read_verified(file: FileEntry, folder: Path) -> bytes:
         DigestMismatchError: other bytes than signed.
         LocalError: it cannot be read.
     """
-    try:
-        with open_plain(folder / file.name) as stream:
-            data = stream.read(file.size_bytes + 1)
-    except OSError as error:
-        msg = f"cannot read {folder / file.name}: {error.strerror}"
-        raise LocalError(msg) from error
+    path = folder / file.name
+    with translate_os_errors(f"cannot read {path}"), open_plain(path) as stream:
+        data = stream.read(file.size_bytes + 1)
     if len(data) != file.size_bytes:
         raise _wrong_length(file, len(data))
     if (found := sha256_bytes(data)) != file.sha256:
-        raise DigestMismatchError(file.name, expected=file.sha256, found=found)
+        raise DigestMismatchError.of(file.name, expected=file.sha256, found=found)
     return data
 
 
 def _verify_file(file: FileEntry, path: Path) -> None:
-    try:
-        with open_plain(path) as stream:
-            size_bytes = os.fstat(stream.fileno()).st_size
-            if size_bytes != file.size_bytes:
-                raise _wrong_length(file, size_bytes)
-            found = sha256_stream(stream)
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise LocalError(msg) from error
+    with translate_os_errors(f"cannot read {path}"), open_plain(path) as stream:
+        size_bytes = os.fstat(stream.fileno()).st_size
+        if size_bytes != file.size_bytes:
+            raise _wrong_length(file, size_bytes)
+        found = sha256_stream(stream)
     if found != file.sha256:
-        raise DigestMismatchError(file.name, expected=file.sha256, found=found)
+        raise DigestMismatchError.of(file.name, expected=file.sha256, found=found)
 
 
 def _wrong_length(file: FileEntry, size_bytes: int) -> LengthMismatchError:
-    return LengthMismatchError(
+    return LengthMismatchError.of(
         file.name, expected=file.size_bytes, found=str(size_bytes)
     )
 

@@ -2,12 +2,14 @@
 
 That something is in the log does not make it good. It makes it seen: whoever signs
 two different things for two readers has to put both where everybody looks.
+
+ADR 18.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -15,6 +17,7 @@ from pydantic import Field
 from tuf.api.exceptions import DownloadHTTPError, DownloadLengthMismatchError
 from tuf.ngclient import FetcherInterface
 
+from model_zoo.clock import CLOCK_SKEW
 from model_zoo.documents import Document
 from model_zoo.errors import (
     ExpiredMetadataError,
@@ -25,7 +28,7 @@ from model_zoo.errors import (
     VerificationError,
 )
 from model_zoo.keys.ed25519 import PublicKey
-from model_zoo.transparency.memory import Fetch, LogMemory, opened, require_apart
+from model_zoo.transparency.memory import LogFetch, LogMemory, opened, require_apart
 from model_zoo.transparency.merkle import verify_inclusion
 from model_zoo.transparency.notes import MAX_NOTE_BYTES, from_base64
 from model_zoo.transparency.tlog import (
@@ -35,8 +38,6 @@ from model_zoo.transparency.tlog import (
     SignedCheckpoint,
 )
 
-CLOCK_SKEW = timedelta(minutes=5)
-"""How far two honest clocks may be apart."""
 MEMORY_NAME = "log-checkpoint.note"
 PROOFS_PATH = "/api/v1/log/proofs"
 MAX_LEAVES = 64
@@ -161,7 +162,7 @@ class WitnessedLog:
 
 
 def gather_evidence(
-    fetch: Fetch,
+    fetch: LogFetch,
     entries: Iterable[LogEntry],
     *,
     trust: LogTrust,
@@ -230,7 +231,7 @@ def verify_evidence(
     )
 
 
-def log_reader(fetcher: FetcherInterface, url: str) -> Fetch:
+def log_reader(fetcher: FetcherInterface, url: str) -> LogFetch:
     """Return how to read the log of the zoo at ``url`` through a TUF fetcher."""
 
     def fetch(path: str) -> bytes:
@@ -246,7 +247,7 @@ def log_reader(fetcher: FetcherInterface, url: str) -> Fetch:
     return fetch
 
 
-def _newest(fetch: Fetch, trust: LogTrust) -> SignedCheckpoint:
+def _newest(fetch: LogFetch, trust: LogTrust) -> SignedCheckpoint:
     if not trust.cosignatures:
         return _opened(fetch(CHECKPOINT_PATH), trust)
     try:
@@ -301,7 +302,7 @@ def _memory(cache: Path, trust: LogTrust) -> LogMemory:
 
 
 def _proved(
-    entries: Sequence[LogEntry], *, size: int, fetch: Fetch
+    entries: Sequence[LogEntry], *, size: int, fetch: LogFetch
 ) -> Iterator[LoggedEntry]:
     """Yield entries with the proofs that the zoo gives for them, not yet verified."""
     leaves = "".join(f"&leaf={entry.leaf_hash().hex()}" for entry in entries)

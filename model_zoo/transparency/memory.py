@@ -4,11 +4,11 @@ A log that shows one history to some and another to others must keep doing so: e
 them asks, every time, that the new checkpoint extends the one remembered here. That
 holds over a change of the log's key, too: what is remembered may be signed by a key
 that has retired since, what comes may not.
+
+ADR 18.
 """
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,7 @@ from model_zoo.errors import (
     SplitViewError,
     VerificationError,
 )
-from model_zoo.files import open_lock, open_plain, write_beside
-from model_zoo.http.partials import told_as_local_error
+from model_zoo.files import locked, open_plain, translate_os_errors, write_beside
 from model_zoo.keys.ed25519 import PublicKey
 from model_zoo.transparency.merkle import (
     consistency_proof,
@@ -36,7 +35,7 @@ from model_zoo.transparency.tlog import (
     TileNodes,
 )
 
-Fetch = Callable[[str], bytes]
+LogFetch = Callable[[str], bytes]
 """Returns the bytes at a path of the zoo, such as ``/log/checkpoint``."""
 
 
@@ -70,7 +69,7 @@ class LogMemory:
             VerificationError: the file is no checkpoint of this log.
             LocalError: it cannot be read.
         """
-        with told_as_local_error(self.path):
+        with translate_os_errors(f"cannot write {self.path}"):
             try:
                 with open_plain(self.path) as file:
                     data = file.read(MAX_NOTE_BYTES + 1)
@@ -78,7 +77,7 @@ class LogMemory:
                 return None
         return SignedCheckpoint.open(data, (*self.keys, *self.retired))
 
-    def accept(self, signed: SignedCheckpoint, fetch: Fetch) -> None:
+    def accept(self, signed: SignedCheckpoint, fetch: LogFetch) -> None:
         """Remember a checkpoint, if the log it is of extends what is remembered.
 
         ``signed`` was opened with the keys that sign the log now: see ``opened``.
@@ -113,7 +112,7 @@ class LogMemory:
             return True
 
     def _check(
-        self, last: SignedCheckpoint, signed: SignedCheckpoint, fetch: Fetch
+        self, last: SignedCheckpoint, signed: SignedCheckpoint, fetch: LogFetch
     ) -> None:
         try:
             require_extension(last, signed, fetch)
@@ -175,7 +174,7 @@ def require_apart(keys: Sequence[PublicKey], retired: Sequence[PublicKey]) -> No
 
 
 def require_extension(
-    old: SignedCheckpoint, new: SignedCheckpoint, fetch: Fetch
+    old: SignedCheckpoint, new: SignedCheckpoint, fetch: LogFetch
 ) -> None:
     """Accept that the log of ``new`` begins with all of the log of ``old``.
 
@@ -209,7 +208,7 @@ def require_extension(
         raise SplitViewError(msg)
 
 
-def _root_of_first(size: int, checkpoint: Checkpoint, fetch: Fetch) -> bytes:
+def _root_of_first(size: int, checkpoint: Checkpoint, fetch: LogFetch) -> bytes:
     """Return the root of the first ``size`` entries of a log, proved by its own root.
 
     Taking it from the tiles, and not from what is remembered, is what tells a log
@@ -239,11 +238,7 @@ def _size(signed: SignedCheckpoint) -> int:
 def _locked(path: Path) -> Iterator[None]:
     """Hold a file for as long as it takes to look at it and to replace it."""
     lock = path.with_name(f".{path.name}.lock")
-    with told_as_local_error(lock):
+    with translate_os_errors(f"cannot write {lock}"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = open_lock(lock)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+        with locked(lock):
+            yield

@@ -1,5 +1,7 @@
 """A tiled transparency log: its entries, checkpoints and tiles, as bytes and paths.
 
+ADR 18.
+
 Source:
     C2SP tlog-checkpoint v1.0.0 and tlog-tiles.
 """

@@ -3,21 +3,20 @@
 It cosigns a checkpoint only if that extends the last one it cosigned, and remembers it
 before anybody hears of it. One witness cannot be shown two histories, and so neither
 can all the clients that ask for its cosignature.
+
+ADR 18.
 """
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from model_zoo.errors import LocalError, NotFoundError
-from model_zoo.files import open_lock
-from model_zoo.http.partials import told_as_local_error
+from model_zoo.files import locked, translate_os_errors
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
-from model_zoo.transparency.memory import Fetch, LogMemory, is_by, opened
+from model_zoo.transparency.memory import LogFetch, LogMemory, is_by, opened
 from model_zoo.transparency.notes import COSIGNATURE, Note, VerifierKey, cosign_text
 from model_zoo.transparency.tlog import (
     CHECKPOINT_PATH,
@@ -33,7 +32,7 @@ Submit = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cosigned:
+class CosignedCheckpoint:
     """What a witness has signed: a log's name, its size, and when it was seen."""
 
     origin: str
@@ -65,7 +64,9 @@ class Witness:
         """The name it cosigns under, which follows from its key."""
         return witness_name(self.key.public)
 
-    def look(self, fetch: Fetch, submit: Submit, *, now: datetime) -> Cosigned:
+    def look(
+        self, fetch: LogFetch, submit: Submit, *, now: datetime
+    ) -> CosignedCheckpoint:
         """Look once: check the log against what is remembered, cosign and submit.
 
         Where other witnesses have cosigned a checkpoint that is new to this one, it
@@ -86,11 +87,11 @@ class Witness:
         note = Note(signed.note.text, (line,))
         submit(note.to_text())
         checkpoint = signed.checkpoint
-        return Cosigned(
+        return CosignedCheckpoint(
             origin=checkpoint.origin, size=checkpoint.size, at=now, note=note
         )
 
-    def _to_cosign(self, memory: LogMemory, fetch: Fetch) -> SignedCheckpoint:
+    def _to_cosign(self, memory: LogMemory, fetch: LogFetch) -> SignedCheckpoint:
         last = memory.last()
         with contextlib.suppress(NotFoundError):
             data = fetch(WITNESSED_PATH)
@@ -104,7 +105,7 @@ class Witness:
 
 
 @contextlib.contextmanager
-def held_state(path: Path) -> Iterator[None]:
+def locked_state(path: Path) -> Iterator[None]:
     """Hold a witness's state file against a second witness that would forget it.
 
     Raises:
@@ -112,18 +113,15 @@ def held_state(path: Path) -> Iterator[None]:
         MalformedDocumentError: what stands in the lock's place is no plain file.
     """
     lock = path.with_name(f"{path.name}.lock")
-    with told_as_local_error(lock):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = open_lock(lock)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            msg = f"{path}: another witness works with this state"
-            raise LocalError(msg) from error
+    with contextlib.ExitStack() as held:
+        with translate_os_errors(f"cannot write {lock}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                held.enter_context(locked(lock, waits=False))
+            except BlockingIOError as error:
+                msg = f"{path}: another witness works with this state"
+                raise LocalError(msg) from error
         yield
-    finally:
-        os.close(descriptor)
 
 
 def witness_name(key: PublicKey) -> str:

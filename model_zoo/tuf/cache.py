@@ -3,6 +3,8 @@
 Each traversal works on a copy of its own. It is taken over when it is done, and only if
 nobody has taken over another meanwhile: else the traversal starts again from that, so
 that python-tuf judges the one against the other and nothing newer is ever forgotten.
+
+ADR 30.
 """
 
 import contextlib
@@ -12,11 +14,12 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from model_zoo.errors import LocalError
-from model_zoo.files import open_lock
+from model_zoo.files import locked, translate_os_errors
 
 OWN_PREFIX = ".own-"
 ROOT_HISTORY = "root_history"
@@ -49,7 +52,7 @@ class OwnCache:
             LocalError: the cache cannot be written.
         """
         state = _state(self.folder)
-        with _locked(self.shared), _translated(self.shared):
+        with _locked(self.shared):
             if _state(self.shared) not in {self._seen, state}:
                 return False
             for path in _files(self.folder):
@@ -86,10 +89,10 @@ def own_cache(shared: Path) -> Iterator[OwnCache]:
     Raises:
         LocalError: the cache cannot be used.
     """
-    with _translated(shared):
+    with _translate_errors(shared):
         shared.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        with _locked(shared), _translated(shared):
+        with _locked(shared):
             _sweep(shared)
             folder = Path(tempfile.mkdtemp(prefix=OWN_PREFIX, dir=shared))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -166,19 +169,9 @@ def _sweep(shared: Path) -> None:
 @contextlib.contextmanager
 def _locked(shared: Path) -> Iterator[None]:
     """Hold a cache for as long as it takes to read or to replace its files."""
-    with _translated(shared):
-        lock = open_lock(shared / ".lock")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _translate_errors(shared), locked(shared / ".lock"):
         yield
-    finally:
-        os.close(lock)
 
 
-@contextlib.contextmanager
-def _translated(shared: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        msg = f"cannot use trust cache {shared}: {error.strerror}"
-        raise LocalError(msg) from error
+def _translate_errors(shared: Path) -> AbstractContextManager[None]:
+    return translate_os_errors(f"cannot use trust cache {shared}")

@@ -3,11 +3,12 @@
 Every function takes metadata and returns the next version of it, still to be signed:
 keys and files are the command's business. A root counts when its own threshold and the
 threshold of the root before it are met.
+
+ADR 17.
 """
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from tuf.api.exceptions import RepositoryError
@@ -16,6 +17,7 @@ from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Root, Targets
 from model_zoo.errors import ConflictError, InvalidSpecError, ThresholdNotMetError
 from model_zoo.keys.ed25519 import PublicKey
 from model_zoo.names import ReleaseName, check_new_publisher
+from model_zoo.statements.dsse import Role
 from model_zoo.tuf.roles import (
     DEVELOPMENT,
     ROOT,
@@ -39,24 +41,8 @@ MAX_REASON_CHARACTERS = 1000
 MIN_ROOT_SIGNATURES = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoleKeys:
-    """Who signs a role, and how many of them must."""
-
-    keys: tuple[PublicKey, ...]
-    threshold: int = 1
-
-    def __post_init__(self) -> None:
-        if len(set(self.keys)) != len(self.keys):
-            msg = "one key is listed twice: it would meet a threshold of two alone"
-            raise InvalidSpecError(msg)
-        if not 1 <= self.threshold <= len(self.keys):
-            msg = f"a threshold of {self.threshold} of {len(self.keys)} keys"
-            raise InvalidSpecError(msg)
-
-
 def new_root(
-    roles: Mapping[str, RoleKeys], *, now: datetime, development: bool = False
+    roles: Mapping[str, Role], *, now: datetime, development: bool = False
 ) -> Metadata[Root]:
     """Return version 1 of a root, unsigned.
 
@@ -79,7 +65,7 @@ def new_root(
 
 
 def next_root(
-    current: Metadata[Root], changes: Mapping[str, RoleKeys], *, now: datetime
+    current: Metadata[Root], changes: Mapping[str, Role], *, now: datetime
 ) -> Metadata[Root]:
     """Return the root after ``current`` with other keys for some roles, unsigned.
 
@@ -127,9 +113,9 @@ def require_role_signed(
             role, signed_bytes(metadata.signed), metadata.signatures
         )
     except (ValueError, RepositoryError) as error:
-        raise ThresholdNotMetError(role, valid=0, threshold=1) from error
+        raise ThresholdNotMetError.of(role, valid=0, threshold=1) from error
     if not result:
-        raise ThresholdNotMetError(
+        raise ThresholdNotMetError.of(
             role, valid=len(result.signed), threshold=result.threshold
         )
 
@@ -157,7 +143,7 @@ def next_targets(current: Metadata[Targets], *, now: datetime) -> Metadata[Targe
     return Metadata(targets)
 
 
-def delegate(targets: Targets, publisher: str, keys: RoleKeys) -> None:
+def delegate(targets: Targets, publisher: str, keys: Role) -> None:
     """Give ``publisher`` its paths and keys, or other keys where it has them.
 
     Raises:
@@ -180,9 +166,7 @@ def delegate(targets: Targets, publisher: str, keys: RoleKeys) -> None:
         targets.add_key(tuf_key(key), publisher)
 
 
-def withdraw(
-    targets: Targets, releases: Sequence[ReleaseName], *, keys: RoleKeys
-) -> None:
+def withdraw(targets: Targets, releases: Sequence[ReleaseName], *, keys: Role) -> None:
     """Hide ``releases`` from every TUF client, for good.
 
     Their paths go to a first, terminating delegation whose role is empty; the search
@@ -202,7 +186,7 @@ def withdraw(
         targets.add_key(tuf_key(key), WITHDRAWN)
 
 
-def give_yanked(targets: Targets, key: PublicKey) -> None:
+def rekey_yanked(targets: Targets, key: PublicKey) -> None:
     """Give the online role of withdrawn digests to the server's new snapshot key."""
     before = delegation_of(targets, YANKED)
     for keyid in () if before is None else tuple(before.keyids):
@@ -223,8 +207,10 @@ def next_withdrawn(
     else:
         role = next_targets(current, now=now).signed
     role.expires = expiry(WITHDRAWN, now)
-    told = role.unrecognized_fields[WITHDRAWALS]
-    told.update({str(name): checked_reason(reason) for name, reason in reasons.items()})
+    listed = role.unrecognized_fields[WITHDRAWALS]
+    listed.update(
+        {str(name): checked_reason(reason) for name, reason in reasons.items()}
+    )
     return Metadata(role)
 
 
@@ -241,7 +227,7 @@ def checked_reason(reason: str) -> str:
     return reason
 
 
-def _set_keys(root: Root, roles: Mapping[str, RoleKeys]) -> None:
+def _set_keys(root: Root, roles: Mapping[str, Role]) -> None:
     if ROOT in roles and roles[ROOT].threshold < MIN_ROOT_SIGNATURES:
         msg = (
             f"a root needs at least {MIN_ROOT_SIGNATURES} signatures: "

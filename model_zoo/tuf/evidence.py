@@ -1,16 +1,19 @@
-"""``trust.json``: all that a pinned root vouched for, kept to be checked off line."""
+"""``trust.json``: all that a pinned root vouched for, kept to be checked off line.
+
+ADR 22.
+"""
 
 import base64
 import binascii
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from tuf.api.metadata import Timestamp
 
-from model_zoo.clock import from_rfc3339
+from model_zoo.clock import CLOCK_SKEW, from_rfc3339
 from model_zoo.digests import sha256_bytes
 from model_zoo.documents import Document
 from model_zoo.errors import (
@@ -34,15 +37,10 @@ from model_zoo.transparency.client import (
     verify_evidence,
 )
 from model_zoo.transparency.tlog import LogEntry
-from model_zoo.tuf.releases import Holders, TrustedRelease, trusted_release
+from model_zoo.tuf.releases import ContainingReleases, TrustedRelease, trusted_release
 from model_zoo.tuf.roles import SIGNED_AT, SNAPSHOT, TIMESTAMP, parse, version_of
-from model_zoo.tuf.updater import (
-    offline,
-)
-from model_zoo.tuf.view import (
-    METADATA_PATH,
-    TrustedZoo,
-)
+from model_zoo.tuf.updater import offline
+from model_zoo.tuf.view import METADATA_PATH, TrustedZoo
 
 MAX_EVIDENCE_BYTES = 32 * 1024 * 1024
 MAX_EVIDENCE_FILES = 1024
@@ -50,10 +48,10 @@ MAX_EVIDENCE_FILES = 1024
 
 
 class Evidence(Document):
-    """The files that a walk from the root read, and the log's proof of them.
+    """The files that a traversal from the root read, and the log's proof of them.
 
     ``files`` maps the path below the zoo's URL to base64; ``holders`` is what the zoo
-    said of who holds which file, verified in the walk.
+    said of who holds which file, verified in that traversal.
     """
 
     format: Literal[1] = 1
@@ -83,9 +81,9 @@ def gather(
     name: ReleaseName,
     *,
     policy: Policy,
-    holders: Holders,
+    containing_releases: ContainingReleases,
     now: datetime,
-) -> tuple[TrustedRelease, Evidence, "Moment"]:
+) -> tuple[TrustedRelease, Evidence, "VerifiedAt"]:
     """Return a release that the zoo vouches for, what proves it later, and as of when.
 
     Raises:
@@ -96,11 +94,11 @@ def gather(
     said: dict[str, tuple[str, ...]] = {}
 
     def remembered(sha256: str) -> list[ReleaseName]:
-        names = list(holders(sha256))
+        names = list(containing_releases(sha256))
         said[sha256] = tuple(str(it) for it in names)
         return names
 
-    release = trusted_release(zoo, name, policy=policy, holders=remembered)
+    release = trusted_release(zoo, name, policy=policy, containing_releases=remembered)
     trust = log_trust(zoo, policy)
     log = None
     if trust is not None:
@@ -112,7 +110,7 @@ def gather(
             now=now,
         )
     evidence = _evidence(zoo, name, holders=said, log=log)
-    return release, evidence, _moment(zoo, evidence, policy=policy, now=now)
+    return release, evidence, _verified_at(zoo, evidence, policy=policy, now=now)
 
 
 def _evidence(
@@ -145,7 +143,7 @@ def verify(
     name: ReleaseName | None,
     policy: Policy,
     now: datetime,
-) -> tuple[TrustedRelease, "Moment"]:
+) -> tuple[TrustedRelease, "VerifiedAt"]:
     """Return the release that ``evidence`` proves, and as of when.
 
     Expiry is judged at the newest moment that somebody other than the folder's owner
@@ -156,9 +154,9 @@ def verify(
         VerificationError: a subclass for each other way in which it does not hold.
     """
     if name is not None and evidence.release != str(name):
-        raise WrongReleaseError(expected=str(name), found=evidence.release)
+        raise WrongReleaseError.of(expected=str(name), found=evidence.release)
     files = evidence.to_files()
-    # (1) The walk from the root holds at the moment that the zoo signed it.
+    # (1) The traversal from the root holds at the moment that the zoo signed it.
     with offline(files, root, now=_claimed(files)) as zoo:
         wanted = name or _release(evidence.release)
         said = {
@@ -170,20 +168,20 @@ def verify(
                 zoo,
                 wanted,
                 policy=policy,
-                holders=lambda sha256: said.get(sha256, []),
+                containing_releases=lambda sha256: said.get(sha256, []),
             )
         except NotFoundError as error:
             msg = f"{EVIDENCE_NAME} does not prove it: {error}"
             raise MalformedDocumentError(msg) from error
         # (2) The log has every role that was read, and the witnesses saw that log.
         # (3) At the moment that they attest, nothing had expired.
-        moment = _moment(zoo, evidence, policy=policy, now=now)
+        verified_at = _verified_at(zoo, evidence, policy=policy, now=now)
     # (4) That is not too long ago, and not in the future.
-    moment.require_fresh(policy, now=now)
-    return release, moment
+    verified_at.require_fresh(policy, now=now)
+    return release, verified_at
 
 
-class Moment(Document):
+class VerifiedAt(Document):
     """As of when a folder was verified, and whether a witness says so."""
 
     as_of: datetime
@@ -197,7 +195,7 @@ class Moment(Document):
         """
         age = now - self.as_of
         allowed = policy.max_age
-        if age < -MAX_SKEW:
+        if age < -CLOCK_SKEW:
             msg = (
                 f"the evidence is of {self.as_of:%Y-%m-%d %H:%M} UTC and this "
                 f"machine's clock says {now:%Y-%m-%d %H:%M}: set the clock"
@@ -209,9 +207,6 @@ class Moment(Document):
                 f"{allowed} that the policy allows: pull it again"
             )
             raise ExpiredMetadataError(msg)
-
-
-MAX_SKEW = timedelta(minutes=5)
 
 
 def log_trust(zoo: TrustedZoo, policy: Policy) -> LogTrust | None:
@@ -319,7 +314,7 @@ def _release(text: str) -> ReleaseName:
 
 
 def _claimed(files: Mapping[str, bytes]) -> datetime:
-    """Return the moment to walk at; the walk itself shows who signed it."""
+    """Return the time to judge expiry at; the traversal shows who signed it."""
     data = files.get(f"{METADATA_PATH}{TIMESTAMP}.json")
     if data is None:
         msg = f"{EVIDENCE_NAME}: no timestamp in it"
@@ -327,15 +322,15 @@ def _claimed(files: Mapping[str, bytes]) -> datetime:
     return signed_at_of(parse(data, Timestamp).signed)
 
 
-def _moment(
+def _verified_at(
     zoo: TrustedZoo, evidence: Evidence, *, policy: Policy, now: datetime
-) -> Moment:
+) -> VerifiedAt:
     """Return the newest moment that a witness, or else the zoo, attests."""
     seen = _witnessed(zoo, evidence, policy=policy, now=now)
     if seen is None or seen.witnessed_at is None:
-        return Moment(as_of=signed_at_of(zoo.timestamp), witnessed=False)
+        return VerifiedAt(as_of=signed_at_of(zoo.timestamp), witnessed=False)
     zoo.require_alive(seen.witnessed_at)
-    return Moment(as_of=seen.witnessed_at, witnessed=True)
+    return VerifiedAt(as_of=seen.witnessed_at, witnessed=True)
 
 
 def _witnessed(

@@ -3,6 +3,11 @@
 TUF bounds what is read (``max_length``) and believes nothing unsigned. Whose
 certificate counts, where the token may go and how long a server may take is for
 ``model_zoo.http`` to say.
+
+Metadata is looked at as it arrives, before python-tuf keeps a byte of it: that reads
+JSON as Python does (a name may stand twice, NaN is a number), checks what is signed and
+keeps the rest of the file as well. Such a file would come along as evidence and be
+refused there; so it is refused here, by the same function.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,6 +22,7 @@ from model_zoo.errors import InvalidSpecError
 from model_zoo.http.client import HttpClient, Request, Response
 from model_zoo.http.deadlines import DownloadLimits, attempt
 from model_zoo.http.server import Server
+from model_zoo.tuf.roles import checked
 
 _ABSENT = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 """TUF reads both as "no newer root"; a store without the right to list says 403."""
@@ -102,3 +108,24 @@ class MappingFetcher(FetcherInterface):
         if url not in self._files:
             raise DownloadHTTPError(url, HTTPStatus.NOT_FOUND)
         return iter([self._files[url]])
+
+
+class CheckedFetcher(FetcherInterface):
+    """Brings files of metadata that ``roles.checked`` accepts, and no others."""
+
+    def __init__(self, fetcher: FetcherInterface) -> None:
+        self._fetcher = fetcher
+
+    def download_bytes(self, url: str, max_length: int) -> bytes:
+        """Return a file of metadata.
+
+        Raises:
+            MalformedDocumentError: it is none that a verifier off line would accept.
+            ZooError: as the fetcher beneath.
+        """
+        data = self._fetcher.download_bytes(url, max_length)
+        checked(data)
+        return data
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        return self._fetcher.fetch(url)

@@ -1,7 +1,7 @@
-"""From one consistent state to the next: role, then snapshot, then timestamp.
+"""A publisher's roles: the next version of them, built on the publisher's machine.
 
-The publisher's half runs on the publisher's machine and starts from what TUF verified
-there; the service's half signs which versions belong together, and when.
+It starts from what TUF verified there. Which versions belong together, and since when,
+the service signs: see ``model_zoo.tuf.online``.
 """
 
 import copy
@@ -14,15 +14,11 @@ from tuf.api.metadata import (
     Delegations,
     Key,
     Metadata,
-    MetaFile,
-    Snapshot,
     SuccinctRoles,
     TargetFile,
     Targets,
-    Timestamp,
 )
 
-from model_zoo.clock import rfc3339
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import InvalidSpecError, MalformedDocumentError
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
@@ -30,10 +26,7 @@ from model_zoo.names import ReleaseName
 from model_zoo.statements.folder import BUNDLE_NAME
 from model_zoo.statements.manifest import Manifest
 from model_zoo.tuf.roles import (
-    SIGNED_AT,
-    SNAPSHOT,
     SPLIT_AFTER,
-    TIMESTAMP,
     bins_of,
     expiry,
     sign,
@@ -184,59 +177,6 @@ def sign_roles(
     for metadata in roles.values():
         sign(metadata, key)
     return {name: to_bytes(metadata) for name, metadata in roles.items()}
-
-
-def next_snapshot(
-    current: Metadata[Snapshot] | None,
-    changed: Mapping[str, MetaFile],
-    *,
-    key: SigningKey,
-    now: datetime,
-) -> Metadata[Snapshot]:
-    """Return the signed snapshot that names ``changed`` beside all that was there.
-
-    A role once named stays for ever: clients refuse a snapshot that drops one.
-    """
-    version, meta = (
-        (0, {})
-        if current is None
-        else (
-            current.signed.version,
-            current.signed.meta,
-        )
-    )
-    metadata = Metadata(
-        Snapshot(
-            version=version + 1,
-            expires=expiry(SNAPSHOT, now),
-            meta=meta | {f"{name}.json": file for name, file in changed.items()},
-        )
-    )
-    sign(metadata, key)
-    return metadata
-
-
-def next_timestamp(
-    version: int,
-    snapshot: bytes,
-    *,
-    snapshot_version: int,
-    key: SigningKey,
-    now: datetime,
-) -> Metadata[Timestamp]:
-    """Return the signed timestamp of that version over the snapshot's bytes."""
-    metadata = Metadata(
-        Timestamp(
-            version=version,
-            expires=expiry(TIMESTAMP, now),
-            snapshot_meta=MetaFile(
-                snapshot_version, len(snapshot), {"sha256": sha256_bytes(snapshot)}
-            ),
-            unrecognized_fields={SIGNED_AT: rfc3339(now)},
-        )
-    )
-    sign(metadata, key)
-    return metadata
 
 
 def target_file(path: str, *, size_bytes: int, sha256: str) -> TargetFile:

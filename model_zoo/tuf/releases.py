@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from model_zoo.errors import (
     InvalidSpecError,
@@ -28,15 +28,13 @@ from model_zoo.statements.manifest import Manifest
 from model_zoo.statements.policy import Policy
 from model_zoo.statements.release_json import parse_bundle
 from model_zoo.statements.verification import require_demands, require_no_reserved_name
+from model_zoo.tuf.revocations import withdrawal, withdrawn_file
 from model_zoo.tuf.roles import target_path
-from model_zoo.tuf.view import (
-    TrustedZoo,
-)
-from model_zoo.tuf.withdrawals import withdrawal, withdrawn_file
+from model_zoo.tuf.view import TrustedZoo
 
 MAX_ANCESTORS = 64
 
-Holders = Callable[[str], Sequence[ReleaseName]]
+ContainingReleases = Callable[[str], Sequence[ReleaseName]]
 """Asks the zoo which releases hold the file of a digest: a hint, verified by TUF."""
 
 
@@ -68,7 +66,11 @@ class Ancestor:
 
 
 def trusted_release(
-    zoo: TrustedZoo, name: ReleaseName, *, policy: Policy, holders: Holders
+    zoo: TrustedZoo,
+    name: ReleaseName,
+    *,
+    policy: Policy,
+    containing_releases: ContainingReleases,
 ) -> TrustedRelease:
     """Return the release that the zoo's roles vouch for under ``name``.
 
@@ -89,7 +91,7 @@ def trusted_release(
     release = read_release(zoo, name)
     # (4) It speaks of the release that was asked for, and leaves room for evidence.
     if release.statement.release != name:
-        raise WrongReleaseError(
+        raise WrongReleaseError.of(
             expected=str(name), found=str(release.statement.release)
         )
     require_no_reserved_name(release.statement.manifest)
@@ -104,15 +106,9 @@ def trusted_release(
     provenance = _provenance(zoo, release, policy=policy)
     # (7) Nothing that it was made from was withdrawn.
     overridden = _require_sound_ancestry(
-        zoo, release, provenance, policy=policy, holders=holders
+        zoo, release, provenance, policy=policy, containing_releases=containing_releases
     )
-    return TrustedRelease(
-        statement=release.statement,
-        envelope=release.envelope,
-        provenance=release.provenance,
-        bundle=release.bundle,
-        overridden=overridden,
-    )
+    return replace(release, overridden=overridden)
 
 
 def release_of(path: str) -> ReleaseName | None:
@@ -130,7 +126,7 @@ def ancestry(
     name: ReleaseName,
     provenance: Provenance | None,
     *,
-    holders: Holders,
+    containing_releases: ContainingReleases,
 ) -> list[Ancestor]:
     """Return what a release was made from, parents first, as far as it is known.
 
@@ -150,9 +146,11 @@ def ancestry(
             if len(found) >= MAX_ANCESTORS:
                 msg = f"{name}: more than {MAX_ANCESTORS} ancestors"
                 raise PolicyNotMetError(msg)
-            holder, theirs = _held(zoo, sha256, holders=holders)
-            label = str(holder) if holder else f"file {sha256[:16]}"
-            found[sha256] = Ancestor(sha256, holder, (*chain, label))
+            release, theirs = _held(
+                zoo, sha256, containing_releases=containing_releases
+            )
+            label = str(release) if release else f"file {sha256[:16]}"
+            found[sha256] = Ancestor(sha256, release, (*chain, label))
             todo.append((theirs, (*chain, label)))
     return list(found.values())
 
@@ -210,25 +208,27 @@ def _require_sound_ancestry(
     provenance: Provenance | None,
     *,
     policy: Policy,
-    holders: Holders,
+    containing_releases: ContainingReleases,
 ) -> tuple[str, ...]:
     """Return the withdrawals that the policy overrides; refuse the others."""
     name = release.statement.release
-    kin = [
+    relatives = [
         Ancestor(file.sha256, name, (str(name),))
         for file in release.statement.manifest.files
     ]
-    kin += ancestry(zoo, name, provenance, holders=holders)
+    relatives += ancestry(
+        zoo, name, provenance, containing_releases=containing_releases
+    )
     overridden = []
-    for one in kin:
-        reason = withdrawn_file(zoo, one.sha256, holder=one.release)
+    for relative in relatives:
+        reason = withdrawn_file(zoo, relative.sha256, release=relative.release)
         if reason is None:
             continue
-        told = f"{' <- '.join(one.chain)}: {reason}"
+        found = f"{' <- '.join(relative.chain)}: {reason}"
         if str(name) not in policy.allow_withdrawn:
-            msg = f"{told}; what was made from it is refused too"
+            msg = f"{found}; what was made from it is refused too"
             raise YankedError(msg)
-        overridden.append(told)
+        overridden.append(found)
     return tuple(overridden)
 
 
@@ -238,7 +238,7 @@ def _parents(provenance: Provenance | None) -> list[str]:
 
 
 def _held(
-    zoo: TrustedZoo, sha256: str, *, holders: Holders
+    zoo: TrustedZoo, sha256: str, *, containing_releases: ContainingReleases
 ) -> tuple[ReleaseName | None, Provenance | None]:
     """Return a release that verifiably holds the file, and its provenance.
 
@@ -250,12 +250,12 @@ def _held(
     """
     withdrawn: TrustedRelease | None = None
     unbelieved: VerificationError | None = None
-    for name in holders(sha256):
+    for name in containing_releases(sha256):
         try:
             release = _holding(zoo, name, sha256)
             if release is None:
                 continue
-            if withdrawn_file(zoo, sha256, holder=name) is None:
+            if withdrawn_file(zoo, sha256, release=name) is None:
                 return name, _claimed(release)
         except VerificationError as error:
             unbelieved = unbelieved or error

@@ -1,4 +1,9 @@
-"""Yanks: a release withdrawn for good, with the reason, by digest and by name."""
+"""Yanks: a release withdrawn for good, and whose withdrawal reaches which file.
+
+The index of withdrawn files is signed online and not believed: it says where to look.
+A withdrawal counts once its publisher's role, or the operator's, says it of a release
+that held the file. ADR 21 and ADR 27.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +16,23 @@ from tuf.api.metadata import TargetFile
 from model_zoo.clock import rfc3339
 from model_zoo.digests import sha256_bytes
 from model_zoo.documents import Document
-from model_zoo.errors import InvalidSpecError, MalformedDocumentError
+from model_zoo.errors import InvalidSpecError, MalformedDocumentError, WrongReleaseError
 from model_zoo.names import ReleaseName
+from model_zoo.statements.folder import BUNDLE_NAME
+from model_zoo.statements.intoto import vouched_release
 from model_zoo.statements.jobs import Digest
 from model_zoo.statements.manifest import Manifest
-from model_zoo.text import OneLine
+from model_zoo.statements.release_json import parse_bundle
+from model_zoo.text import OneLine, printable
 from model_zoo.tuf.publisher_roles import release_targets, target_file
-from model_zoo.tuf.roles import OPERATOR, target_path
+from model_zoo.tuf.roles import (
+    OPERATOR,
+    WITHDRAWALS,
+    WITHDRAWN,
+    delegation_of,
+    target_path,
+)
+from model_zoo.tuf.view import TrustedZoo
 
 YANK_NAME = "yanked.json"
 MAX_REASON_CHARACTERS = 1000
@@ -62,7 +77,7 @@ class YankNotice(Document):
             msg = f"yank notice: {error}"
             raise MalformedDocumentError(msg) from error
 
-    def told(self) -> str:
+    def to_line(self) -> str:
         """Return the notice as one line."""
         return (
             f"{self.release} was withdrawn by the {self.withdrawn_by} at "
@@ -168,3 +183,73 @@ def yank_edit(
 def index_path(sha256: str) -> str:
     """Return the target path of a withdrawn file's ``WithdrawnFile``, by its digest."""
     return f"{OPERATOR}/yanked/{sha256}"
+
+
+def withdrawal(zoo: TrustedZoo, name: ReleaseName) -> str | None:
+    """Return why a release was withdrawn, in one line; None where it was not."""
+    if is_withdrawn_by_operator(zoo, name):
+        zoo.target(target_path(name, "-"))
+        reasons = zoo.delegated(WITHDRAWN).unrecognized_fields.get(WITHDRAWALS, {})
+        reason = reasons.get(str(name)) if isinstance(reasons, dict) else None
+        shown = printable(str(reason or "no reason is told"))
+        return f"{name} was withdrawn by the operator: {shown}"
+    if zoo.target(target_path(name, BUNDLE_NAME)) is not None:
+        return (
+            None  # a yank drops it in the step that adds the notice: one look-up less
+        )
+    if zoo.target(target_path(name, YANK_NAME)) is None:
+        return None
+    notice = YankNotice.read(zoo.read_target(target_path(name, YANK_NAME)))
+    if notice.release != str(name):
+        raise WrongReleaseError.of(expected=str(name), found=notice.release)
+    return notice.to_line()
+
+
+def is_withdrawn_by_operator(zoo: TrustedZoo, name: ReleaseName) -> bool:
+    """Whether the top-level targets hide a release."""
+    delegation = delegation_of(zoo.targets, WITHDRAWN)
+    return delegation is not None and delegation.is_delegated_path(
+        target_path(name, "-")
+    )
+
+
+def withdrawn_file(
+    zoo: TrustedZoo, sha256: str, *, release: ReleaseName | None
+) -> str | None:
+    """Return why a file must not be used any more, in one line; None where it may be.
+
+    Args:
+        zoo: what is vouched for now.
+        sha256: the file's digest.
+        release: a release that holds the file: the operator's word counts, and that of
+            the release's own publisher. None where no release is known to hold it:
+            then everybody's does.
+
+    Raises:
+        VerificationError: a role that withdraws it cannot be believed.
+    """
+    path = index_path(sha256)
+    if zoo.target(path) is None:
+        return None
+    entry = WithdrawnFile.read(zoo.read_target(path))
+    for name in entry.releases():
+        is_bound = release is None or name.publisher == release.publisher
+        if not is_bound and not is_withdrawn_by_operator(zoo, name):
+            continue
+        reason = withdrawal(zoo, name)
+        if reason is not None and _held(zoo, name, sha256):
+            return reason
+    return None
+
+
+def _held(zoo: TrustedZoo, name: ReleaseName, sha256: str) -> bool:
+    """Whether a withdrawn release's own publisher says that it had the file."""
+    notice = zoo.published(target_path(name, YANK_NAME))
+    if notice is not None:
+        return sha256 in YankNotice.read(zoo.fetch(notice)).files.values()
+    bundle = zoo.published(target_path(name, BUNDLE_NAME))
+    if bundle is None:
+        return False
+    envelope, _ = parse_bundle(zoo.fetch(bundle))
+    tensors = vouched_release(envelope).manifest.tensors()
+    return sha256 in {file.sha256 for file in tensors}

@@ -1,43 +1,45 @@
 """From a pinned root to what the zoo vouches for now: our door to python-tuf's client.
 
-python-tuf walks root, timestamp, snapshot, targets and delegations. Here are its cache,
-one per pinned root; its clock, which a test can set; its errors, told as
-ours; and what is kept so that the same walk can be done later without a network.
+python-tuf traverses root, timestamp, snapshot, targets and delegations. Here are its
+cache, one per pinned root; its clock, which a test can set; its errors, raised as ours;
+and what is kept so that the same traversal can be done later without a network. ADR 22.
 """
 
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tuf.api.metadata import (
-    Root,
-)
-from tuf.ngclient import FetcherInterface, Updater
+from tuf.api.metadata import Root
+from tuf.ngclient import FetcherInterface
 
+from model_zoo.clock import Clock, system_clock
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import (
-    LocalError,
+    InvalidSpecError,
     MalformedDocumentError,
     PolicyNotMetError,
     TransportError,
 )
-from model_zoo.hosts import is_loopback
+from model_zoo.files import translate_os_errors
 from model_zoo.http.deadlines import DownloadLimits
+from model_zoo.http.hosts import is_loopback
 from model_zoo.http.server import Server
 from model_zoo.tuf.cache import own_cache
-from model_zoo.tuf.checked_fetcher import CheckedFetcher
-from model_zoo.tuf.fetcher import MappingFetcher, ServerFetcher
-from model_zoo.tuf.roles import (
-    is_development,
-    our_key,
-    parse,
+from model_zoo.tuf.fetcher import CheckedFetcher, MappingFetcher, ServerFetcher
+from model_zoo.tuf.roles import is_development, our_key, parse
+from model_zoo.tuf.view import (
+    METADATA_PATH,
+    TARGETS_PATH,
+    TrustedZoo,
+    ZooUpdater,
+    translate_errors,
 )
-from model_zoo.tuf.view import METADATA_PATH, TARGETS_PATH, TrustedZoo, told
 
+ROOT_VARIABLE = "ZOO_TRUST_ROOT"
 OFFLINE = "offline:///"
 MAX_ROOT_BYTES = 512_000
 """What stock clients read of a root."""
@@ -95,7 +97,7 @@ def _traversed(
     base_url = server.url.rstrip("/") + "/"
     zoo = open_zoo(fetcher, base_url, root, folder=folder, now=now)
     _require_fit(zoo.root, server)
-    with told():
+    with translate_errors():
         zoo.updater.refresh()
     _require_fit(zoo.root, server)
     _require_own_keyids(zoo)
@@ -120,7 +122,7 @@ def offline(
     with TemporaryDirectory(prefix="zoo-offline-") as folder:
         zoo = open_zoo(fetcher, OFFLINE, root, folder=Path(folder), now=now)
         try:
-            with told():
+            with translate_errors():
                 zoo.updater.refresh()
             _require_own_keyids(zoo)
             yield zoo
@@ -136,12 +138,9 @@ def read_root(path: Path) -> bytes:
         MalformedDocumentError: it is no root.
         LocalError: it cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_ROOT_BYTES + 1)
-    except OSError as error:
-        msg = f"cannot read trust root {path}: {error.strerror}"
-        raise LocalError(msg) from error
+    what = f"cannot read trust root {path}"
+    with translate_os_errors(what), path.open("rb") as file:
+        data = file.read(MAX_ROOT_BYTES + 1)
     return require_root(data, where=str(path))
 
 
@@ -182,16 +181,15 @@ def open_zoo(
         folder: the cache, which this view has to itself.
         now: the time that expiry is judged at.
     """
-    with told():
-        updater = Updater(
+    with translate_errors():
+        updater = ZooUpdater(
             str(folder),
             base_url + METADATA_PATH,
             target_base_url=base_url + TARGETS_PATH,
             fetcher=CheckedFetcher(fetcher),
             bootstrap=root,
         )
-    # ngclient reads the system's clock and offers no other.
-    updater._trusted_set.reference_time = now  # noqa: SLF001
+    updater.judge_expiry_at(now)
     return TrustedZoo(updater, base_url, fetcher, folder, folder, root, {})
 
 
@@ -214,3 +212,45 @@ def _require_fit(root: Root, server: Server) -> None:
             "believed on this machine only; ask the operator for the real one"
         )
         raise PolicyNotMetError(msg)
+
+
+def unpinned() -> InvalidSpecError:
+    """Return the refusal to go on without a pinned root."""
+    return InvalidSpecError(
+        "no trust root is pinned: give --trust ROOT.json or set "
+        f"{ROOT_VARIABLE}; take the root from the operator, not from the server"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchor:
+    """A pinned root, from a file or the environment and never from the server."""
+
+    root: bytes = field(repr=False)
+    cache: Path = field(default_factory=default_cache)
+    clock: Clock = system_clock
+
+    @classmethod
+    def load(cls, path: Path) -> "Anchor":
+        """Return the anchor whose root is in the file at ``path``.
+
+        Raises:
+            VerificationError: it is no root.
+            LocalError: it cannot be read.
+        """
+        return cls(root=read_root(path))
+
+    def now(self) -> datetime:
+        """Return the time that expiry is judged at."""
+        return self.clock()
+
+    @property
+    def partials(self) -> Path:
+        """Where downloads that broke off wait to be resumed."""
+        return self.cache / "partial"
+
+    @contextmanager
+    def refreshed(self, server: Server) -> Iterator[TrustedZoo]:
+        """Yield what the zoo at ``server`` vouches for now."""
+        with refreshed(server, self.root, cache=self.cache, now=self.now()) as zoo:
+            yield zoo

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -25,7 +24,6 @@ from tuf.ngclient import FetcherInterface, Updater
 from model_zoo.errors import (
     ExpiredMetadataError,
     LengthMismatchError,
-    LocalError,
     MalformedDocumentError,
     NotFoundError,
     RollbackError,
@@ -33,6 +31,7 @@ from model_zoo.errors import (
     TransportError,
     ZooError,
 )
+from model_zoo.files import translate_os_errors
 from model_zoo.tuf.publisher_roles import PublisherRoles
 from model_zoo.tuf.roles import (
     ROOT,
@@ -64,6 +63,22 @@ _OURS: Mapping[type[Exception], type[ZooError]] = {
 T = TypeVar("T", Root, Targets, Snapshot, Timestamp)
 
 
+class ZooUpdater(Updater):
+    """python-tuf's client, at a time of ours, which shows what it has verified.
+
+    ngclient reads the system's clock, and hands out what it verified by target path
+    only: both are in the set of metadata that it trusts.
+    """
+
+    def judge_expiry_at(self, now: datetime) -> None:
+        """Take ``now`` for the time."""
+        self._trusted_set.reference_time = now
+
+    def verified(self, role: str) -> Any:  # noqa: ANN401  as python-tuf types it
+        """Return the verified content of a role; None where it was not read."""
+        return self._trusted_set.get(role)
+
+
 @dataclass(frozen=True, slots=True)
 class TrustedZoo:
     """What one zoo vouches for at one moment, every byte of it signed.
@@ -81,7 +96,7 @@ class TrustedZoo:
         read: targets that were read, by the path they lie under.
     """
 
-    updater: Updater
+    updater: ZooUpdater
     base_url: str
     fetcher: FetcherInterface
     cache: Path
@@ -92,10 +107,10 @@ class TrustedZoo:
     def target(self, path: str) -> TargetFile | None:
         """Return what the zoo says of a target; None where nobody vouches for it."""
         publisher = path.partition("/")[0]
-        is_new = f"{publisher}.json" not in self._signed(SNAPSHOT, Snapshot).meta
+        is_new = f"{publisher}.json" not in self._snapshot.meta
         if is_new and delegation_of(self.targets, publisher) is not None:
             return None  # delegated to, and has signed nothing yet
-        with told():
+        with translate_errors():
             return self.updater.get_targetinfo(path)
 
     def read_target(self, path: str) -> bytes:
@@ -133,7 +148,7 @@ class TrustedZoo:
         name = TARGETS_PATH + hashed_path(target)
         if name in self.read:
             return self.read[name]
-        with told():
+        with translate_errors():
             data = self.fetcher.download_bytes(self.base_url + name, target.length)
             target.verify_length_and_hashes(data)
         self.read[name] = data
@@ -155,7 +170,7 @@ class TrustedZoo:
         if delegation is None:
             msg = f"no publisher {name}: the operator has not delegated to that name"
             raise NotFoundError(msg)
-        known = f"{name}.json" in self._signed(SNAPSHOT, Snapshot).meta
+        known = f"{name}.json" in self._snapshot.meta
         if known:
             self.target(publisher_paths(name)[0].replace("*", "-"))
         keys = self._signed(TARGETS, Targets).delegations
@@ -197,8 +212,8 @@ class TrustedZoo:
 
         The transparency log has an entry for each but the snapshot.
         """
-        loaded = self._trusted()
-        return {name: self._file(name) for name in loaded if name != TIMESTAMP}
+        read = self._all_verified()
+        return {name: self._file(name) for name in read if name != TIMESTAMP}
 
     def require_alive(self, moment: datetime) -> None:
         """Accept what was read only if none of it had expired at ``moment``.
@@ -206,7 +221,7 @@ class TrustedZoo:
         Raises:
             ExpiredMetadataError: a role had.
         """
-        for name, signed in self._trusted().items():
+        for name, signed in self._all_verified().items():
             if signed.expires <= moment:
                 msg = f"{name} expired at {signed.expires}, and the log is newer"
                 raise ExpiredMetadataError(msg)
@@ -214,14 +229,14 @@ class TrustedZoo:
     def evidence(self) -> dict[str, bytes]:
         """Return URL path -> bytes of all that was read, for ``offline``."""
         files = dict(self.read)
-        for name, signed in self._trusted().items():
+        for name, signed in self._all_verified().items():
             prefix = "" if name == TIMESTAMP else f"{signed.version}."
             file = f"{METADATA_PATH}{prefix}{quote(name, '')}.json"
             files[file] = self._file(name)
         pinned = parse(self.bootstrap, Root).signed.version
         for version in range(pinned + 1, self.root.version + 1):
             kept = self.cache / "root_history" / f"{version}.root.json"
-            with told():
+            with translate_errors():
                 files[f"{METADATA_PATH}{version}.root.json"] = kept.read_bytes()
         return files
 
@@ -236,17 +251,23 @@ class TrustedZoo:
         role = self._cached(publisher, Targets).signed
         bins = None if role.delegations is None else role.delegations.succinct_roles
         if bins is not None:
-            with told():
+            with translate_errors():
                 self.updater.get_targetinfo(_path_into(bins, name, publisher))
         return self._cached(name, Targets)
 
-    def _trusted(self) -> Mapping[str, Root | Targets | Snapshot | Timestamp]:
-        # ngclient offers no reading of what it verified but by target path.
-        known: Any = self.updater._trusted_set._trusted_set  # noqa: SLF001
-        return MappingProxyType(known)
+    def _all_verified(self) -> dict[str, Root | Targets | Snapshot | Timestamp]:
+        """Return name -> role of all that was read; the snapshot names every other."""
+        targets = (file.removesuffix(".json") for file in self._snapshot.meta)
+        names = (ROOT, TIMESTAMP, SNAPSHOT, *targets)
+        found = ((name, self.updater.verified(name)) for name in names)
+        return {name: signed for name, signed in found if signed is not None}
+
+    @property
+    def _snapshot(self) -> Snapshot:
+        return self._signed(SNAPSHOT, Snapshot)
 
     def _signed(self, name: str, kind: type[T]) -> T:
-        signed = self._trusted().get(name)
+        signed = self.updater.verified(name)
         if not isinstance(signed, kind):
             msg = f"no {name} metadata was verified"
             raise MalformedDocumentError(msg)
@@ -254,11 +275,11 @@ class TrustedZoo:
 
     def _file(self, name: str) -> bytes:
         """Return the verified file of a role; ngclient has just written it."""
-        with told():
+        with translate_errors():
             return (self.cache / f"{quote(name, '')}.json").read_bytes()
 
     def _cached(self, name: str, kind: type[T]) -> Metadata[T]:
-        if name not in self._trusted():
+        if self.updater.verified(name) is None:
             msg = f"no {name} metadata was verified"
             raise MalformedDocumentError(msg)
         return parse(self._file(name), kind)
@@ -283,19 +304,18 @@ def sha256_of(target: TargetFile) -> str:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Raise python-tuf's errors as ours."""
     try:
-        yield
+        with translate_os_errors("cannot keep trust metadata"):
+            yield
     except (tuf_errors.RepositoryError, tuf_errors.DownloadError) as error:
         kind = next(ours for theirs, ours in _OURS.items() if isinstance(error, theirs))
-        raise kind.__new__(kind, f"trust metadata: {error}") from error
+        msg = f"trust metadata: {error}"
+        raise kind(msg) from error
     except ValueError as error:
         msg = f"trust metadata: {error}"
         raise MalformedDocumentError(msg) from error
-    except OSError as error:
-        msg = f"cannot keep trust metadata: {error.strerror or error}"
-        raise LocalError(msg) from error
 
 
 def _path_into(bins: SuccinctRoles, name: str, publisher: str) -> str:

@@ -12,13 +12,13 @@ from datetime import datetime
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
+from model_zoo.clock import CLOCK_SKEW
 from model_zoo.errors import (
     InvalidSpecError,
     NotFoundError,
     NotPermittedError,
 )
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
-from model_zoo.transparency.client import CLOCK_SKEW
 from model_zoo.transparency.merkle import (
     HASH_BYTES,
     MAX_TREE_SIZE,

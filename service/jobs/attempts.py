@@ -18,6 +18,7 @@ from model_zoo.errors import (
     NotFoundError,
     ProvenanceMismatchError,
 )
+from model_zoo.names import check_id
 from model_zoo.statements.dsse import Envelope
 from model_zoo.statements.intoto import (
     Provenance,
@@ -29,7 +30,6 @@ from model_zoo.statements.intoto import (
 from model_zoo.statements.jobs import parse_spec
 from service.accounts.registrations import binding, role_of
 from service.context import Parts
-from service.database.identifiers import check_id
 from service.database.queries import complete_upload
 from service.database.tables import AttemptRow, DraftRow, JobRow, TrainerRow
 from service.jobs.events import Happening, record

@@ -7,10 +7,11 @@ from datetime import timedelta
 from sqlalchemy import select, update
 
 from model_zoo.errors import ConflictError, NotFoundError
+from model_zoo.names import check_id
 from model_zoo.statements.jobs import ChildSpec, JobSpec, kind_of
 from service.accounts.registrations import binding
 from service.context import Parts
-from service.database.identifiers import check_id, new_id
+from service.database.identifiers import new_id
 from service.database.tables import (
     AttemptRow,
     DraftRow,

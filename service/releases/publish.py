@@ -176,7 +176,7 @@ def _opened(parts: Parts, name: ReleaseName, envelope: Envelope) -> ReleaseState
         msg = f"{name} is not yours to publish: {error}"
         raise NotPermittedError(msg) from error
     if statement.release != name:
-        raise WrongReleaseError(expected=str(name), found=str(statement.release))
+        raise WrongReleaseError.of(expected=str(name), found=str(statement.release))
     return statement
 
 

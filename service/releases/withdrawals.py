@@ -1,6 +1,6 @@
 """Releases that were withdrawn; there is no way back.
 
-The rule is that of clients, in ``model_zoo.tuf.withdrawals``: what the operator
+The rule is that of clients, in ``model_zoo.tuf.revocations``: what the operator
 withdraws is withdrawn wherever the same file lies; what a publisher withdraws, from his
 own releases, and from who learned of the file if nobody else has it.
 """

@@ -14,9 +14,9 @@ from model_zoo.errors import (
 )
 from model_zoo.keys.ed25519 import PublicKey
 from model_zoo.names import ReleaseName, check_new_publisher
+from model_zoo.statements.dsse import Role
 from model_zoo.transparency.tlog import LogEntry
 from model_zoo.tuf.ceremony import (
-    RoleKeys,
     checked_reason,
     delegate,
     next_targets,
@@ -186,7 +186,7 @@ def delegate_here(parts: Parts, name: str, key: PublicKey) -> bool:
         targets.signed.version = next_version(
             session, TARGETS, current=current.signed.version
         )
-        delegate(targets.signed, name, RoleKeys(keys=(key,)))
+        delegate(targets.signed, name, Role(keys=(key,)))
         _accept_own(session, parts, targets)
         return True
 

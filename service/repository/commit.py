@@ -9,7 +9,8 @@ from tuf.api.metadata import Metadata, MetaFile, Snapshot, Targets, Timestamp
 
 from model_zoo.digests import sha256_bytes
 from model_zoo.transparency.tlog import LogEntry
-from model_zoo.tuf.publisher_roles import next_snapshot, next_timestamp, sign_roles
+from model_zoo.tuf.online import next_snapshot, next_timestamp
+from model_zoo.tuf.publisher_roles import sign_roles
 from model_zoo.tuf.roles import (
     LIFETIMES,
     PUBLISHER_LIFETIME,

@@ -12,7 +12,6 @@ from tuf.api.metadata import Root, Targets
 from model_zoo.errors import LocalError
 from model_zoo.transparency.tlog import LogEntry
 from model_zoo.tuf.ceremony import require_role_signed, require_signed
-from model_zoo.tuf.online_keys import trusted_keys_file
 from model_zoo.tuf.roles import (
     ROOT,
     SNAPSHOT,
@@ -23,6 +22,7 @@ from model_zoo.tuf.roles import (
     delegation_of,
     parse,
 )
+from model_zoo.tuf.trusted_keys import trusted_keys_file
 from service.context import Parts
 from service.repository import state
 from service.repository.admin import follow_targets, require_next_targets

@@ -8,9 +8,9 @@ from tuf.api.metadata import Targets
 from model_zoo.errors import InvalidSpecError, MalformedDocumentError
 from model_zoo.keys.ed25519 import PublicKey
 from model_zoo.keys.p256 import public_pem
-from model_zoo.tuf.online_keys import LOG, OMS, named_trusted_keys
+from model_zoo.tuf.online import LOG, OMS
 from model_zoo.tuf.roles import TRUSTED_KEYS
-from model_zoo.tuf.trusted_keys import TrustedKeys
+from model_zoo.tuf.trusted_keys import TrustedKeys, named_trusted_keys
 from service.context import Parts
 from service.repository import state
 from service.repository.commit import keep_target

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from model_zoo.digests import is_sha256, sha256_file
 from model_zoo.errors import LocalError, NotFoundError
+from model_zoo.files import translate_os_errors
 
 CHUNK_BYTES = 1024 * 1024
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -142,14 +143,14 @@ def told_as_local_error(what: str) -> Iterator[None]:
         StorageFullError: there is no room.
         LocalError: the disk refuses for another reason.
     """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            msg = f"{what}: the disk is full; free some space and send it again"
-            raise StorageFullError(msg) from error
-        msg = f"{what}: {error.strerror}"
-        raise LocalError(msg) from error
+    with translate_os_errors(what):
+        try:
+            yield
+        except OSError as error:
+            if error.errno in _FULL:
+                msg = f"{what}: the disk is full; free some space and send it again"
+                raise StorageFullError(msg) from error
+            raise
 
 
 def _written(path: Path, chunks: Iterable[bytes]) -> StagedBlob:

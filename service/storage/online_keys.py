@@ -17,9 +17,9 @@ from model_zoo.errors import LocalError
 from model_zoo.files import drafted_name
 from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.keys.p256 import P256Key
-from model_zoo.tuf.ceremony import RoleKeys, require_role_signed, require_signed
-from model_zoo.tuf.online_keys import (
-    KEYS_FILE,
+from model_zoo.statements.dsse import Role
+from model_zoo.tuf.ceremony import require_role_signed, require_signed
+from model_zoo.tuf.online import (
     OMS,
     ONLINE,
     PASSPHRASE_FILE,
@@ -37,6 +37,7 @@ from model_zoo.tuf.roles import (
     parse,
     sign,
 )
+from model_zoo.tuf.trusted_keys import KEYS_FILE
 from service.storage.blobs import told_as_local_error
 
 log = logging.getLogger(__name__)
@@ -133,10 +134,10 @@ def make_development_root(folder: Path, *, now: datetime) -> None:
     roots = [holders[name] for name in DEVELOPMENT_ROOT_KEYS]
     root, targets = make_server_folder(
         folder,
-        root_keys=RoleKeys(
+        root_keys=Role(
             keys=tuple(key.public for key in roots), threshold=DEVELOPMENT_THRESHOLD
         ),
-        targets_keys=RoleKeys(keys=(holders[TARGETS].public,)),
+        targets_keys=Role(keys=(holders[TARGETS].public,)),
         now=now,
         development=True,
     )

@@ -92,7 +92,7 @@ class PartWriter:
             found = str(self._size_bytes)
             raise self._wrong_length(found)
         if expected_sha256 not in (None, self._digest.digest()):
-            raise DigestMismatchError(
+            raise DigestMismatchError.of(
                 self.slot.title,
                 expected=(expected_sha256 or b"").hex(),
                 found=self._digest.hexdigest(),
@@ -106,7 +106,7 @@ class PartWriter:
         self._path.unlink(missing_ok=True)
 
     def _wrong_length(self, found: str) -> LengthMismatchError:
-        return LengthMismatchError(
+        return LengthMismatchError.of(
             self.slot.title, expected=self.slot.size_bytes, found=found
         )
 

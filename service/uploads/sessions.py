@@ -17,9 +17,10 @@ from model_zoo.errors import (
     NotFoundError,
 )
 from model_zoo.formats.check import check_format
+from model_zoo.names import check_id
 from model_zoo.statements.manifest import FileEntry, Manifest
 from service.context import Parts
-from service.database.identifiers import check_id, new_id
+from service.database.identifiers import new_id
 from service.database.queries import is_referred_to, unused_uploads, visible_sizes
 from service.database.tables import UploadFileRow, UploadRow
 from service.storage.blobs import read_chunks, told_as_local_error
@@ -201,18 +202,18 @@ def _take_all(parts: Parts, upload: UploadRow) -> None:
 def _take(parts: Parts, file: UploadFileRow, missing: list[int]) -> None:
     if missing:
         found = f"no part {', '.join(str(number) for number in missing[:8])}"
-        raise LengthMismatchError(file.name, expected=file.size_bytes, found=found)
+        raise LengthMismatchError.of(file.name, expected=file.size_bytes, found=found)
     if not all(slot.is_filled() for slot in _slots(parts, file)):
         parts.blobs.require_intact(file.sha256)
         check_format(parts.blobs.path(file.sha256), name=file.name)
         return
     with parts.blobs.staged(_chunks(_slots(parts, file))) as blob:
         if blob.size_bytes != file.size_bytes:
-            raise LengthMismatchError(
+            raise LengthMismatchError.of(
                 file.name, expected=file.size_bytes, found=str(blob.size_bytes)
             )
         if blob.sha256 != file.sha256:
-            raise DigestMismatchError(
+            raise DigestMismatchError.of(
                 file.name, expected=file.sha256, found=blob.sha256
             )
         check_format(blob.path, name=file.name)

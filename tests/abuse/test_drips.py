@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from model_zoo.audit.remote import remote_digests
-from model_zoo.client.trusted_pull import holders
+from model_zoo.client import trusted_pull
 from model_zoo.errors import TransportError, VerificationError
 from model_zoo.http import sse as events
 from model_zoo.http.client import HttpClient
@@ -18,7 +18,7 @@ from model_zoo.http.sse import follow
 from model_zoo.http.transport import Transport
 from model_zoo.tuf.fetcher import ServerFetcher
 from model_zoo.tuf.updater import refreshed
-from model_zoo.tuf.view import told
+from model_zoo.tuf.view import translate_errors
 from tests.model_zoo.drips import DRIPS, LENGTH, dripping
 from tests.model_zoo.tuf.repositories import NOW, good_repository
 
@@ -48,7 +48,7 @@ def length(url: str, _: Path) -> object:
 
 
 def containing_releases(url: str, _: Path) -> object:
-    return holders(_transport(url), SHA256)
+    return trusted_pull.containing_releases(_transport(url), SHA256)
 
 
 def tuf_metadata(url: str, folder: Path) -> object:
@@ -58,7 +58,7 @@ def tuf_metadata(url: str, folder: Path) -> object:
 
 
 def tuf_target(url: str, _: Path) -> object:
-    with ServerFetcher(Server(url), LIMITS) as fetcher, told():
+    with ServerFetcher(Server(url), LIMITS) as fetcher, translate_errors():
         return fetcher.download_bytes(f"{url}/tuf/targets/a", MANY)
 
 

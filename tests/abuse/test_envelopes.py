@@ -99,12 +99,12 @@ def test_two_distinct_keys_meet_a_threshold_of_two_whatever_surrounds_them() -> 
 def test_a_threshold_that_never_fails_or_never_passes_cannot_be_built(
     threshold: int,
 ) -> None:
-    with pytest.raises(ValueError, match="can never fail or never pass"):
+    with pytest.raises(InvalidSpecError, match="can never fail or never pass"):
         Role("publisher", (ALICE.public, BOB.public), threshold=threshold)
 
 
 def test_a_role_of_one_key_listed_twice_cannot_be_built() -> None:
-    with pytest.raises(ValueError, match="listed twice"):
+    with pytest.raises(InvalidSpecError, match="listed twice"):
         Role("publisher", (ALICE.public, ALICE.public), threshold=2)
 
 

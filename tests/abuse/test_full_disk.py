@@ -27,8 +27,8 @@ from model_zoo.repository_checks.check import Extent, check_repository
 from model_zoo.repository_checks.observe import Severity
 from model_zoo.statements.dsse import Role
 from model_zoo.statements.policy import Policy
-from model_zoo.tuf.anchor import Anchor
 from model_zoo.tuf.publisher_roles import renewed, sign_roles
+from model_zoo.tuf.updater import Anchor
 from tests.model_zoo.releases import safetensors, write_files
 from tests.model_zoo.servers import anchor_of
 from tests.service.roles import as_json, publisher_roles

@@ -388,7 +388,7 @@ def test_any_metadata_is_read_or_refused(data: bytes) -> None:
 @given(mutated(NOTICE) | st.binary(max_size=64))
 def test_any_bytes_are_a_notice_or_refused(data: bytes) -> None:
     try:
-        assert YankNotice.read(data).told().isprintable()
+        assert YankNotice.read(data).to_line().isprintable()
     except MalformedDocumentError:
         return
 

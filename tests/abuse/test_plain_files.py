@@ -25,7 +25,7 @@ from model_zoo.statements.release_json import read_bundle, write_bundle
 from model_zoo.statements.verification import read_verified
 from model_zoo.transparency.memory import LogMemory
 from model_zoo.transparency.tlog import Checkpoint
-from model_zoo.transparency.witness import held_state
+from model_zoo.transparency.witness import locked_state
 from model_zoo.tuf.evidence import Evidence, read_evidence, write_evidence
 from tests.model_zoo.client.test_lockfile import ENTRY
 from tests.model_zoo.formats.test_onnx import model as onnx_model
@@ -209,7 +209,7 @@ def test_a_folder_in_a_files_place_is_a_local_error_and_leaves_nothing(
 @pytest.mark.parametrize("plant", [link_to_nothing, pipe, directory])
 def test_a_lock_is_taken_of_a_plain_file_only(plant: Plant, tmp_path: Path) -> None:
     plant(tmp_path / "state.lock")
-    with pytest.raises(MalformedDocumentError), held_state(tmp_path / "state"):
+    with pytest.raises(MalformedDocumentError), locked_state(tmp_path / "state"):
         pass
     assert not (tmp_path / "nowhere").exists()
 

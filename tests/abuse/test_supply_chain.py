@@ -33,9 +33,9 @@ from model_zoo.http.downloads import Downloader
 from model_zoo.http.server import Server
 from model_zoo.http.transport import Transport
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
+from model_zoo.statements.dsse import Role
 from model_zoo.statements.policy import Policy
-from model_zoo.tuf.anchor import Anchor
-from model_zoo.tuf.ceremony import RoleKeys
+from model_zoo.tuf.updater import Anchor
 from tests.model_zoo.releases import weights
 from tests.model_zoo.servers import open_zoo
 from trainer.lab.actors.artefacts import provenance_of
@@ -112,7 +112,7 @@ def inputs(work: Path) -> Iterator[SetupInputs]:
         with ZooClient(server.url, anchor=anchor) as zoo:
             for name, key in (("builder", BUILDER), ("liar", LIAR)):
                 zoo.bind_trainer(name, key.public)
-            operator.admit({name: RoleKeys(keys=(key.public,)) for name, key in NAMES})
+            operator.admit({name: Role(keys=(key.public,)) for name, key in NAMES})
             operator.trust(
                 witnesses=[WITNESS.public],
                 builders=[BUILDER.public],

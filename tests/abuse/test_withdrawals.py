@@ -25,8 +25,8 @@ from model_zoo.statements.intoto import Provenance, sign_provenance, subjects_of
 from model_zoo.statements.jobs import ExportSpec, NoopSpec
 from model_zoo.statements.manifest import MAX_FILES
 from model_zoo.statements.policy import Policy
-from model_zoo.tuf.anchor import Anchor
 from model_zoo.tuf.revocations import index_path
+from model_zoo.tuf.updater import Anchor
 from tests.model_zoo.releases import ALICE, BOB, BUILDER, MALLORY, weights
 from tests.model_zoo.servers import anchor_of, open_zoo
 

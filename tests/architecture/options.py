@@ -87,7 +87,6 @@ NO_OVERRIDE: dict[str, Does] = {
     "--allow-withdrawn": Acts(RELEASE, 2, "--allow-withdrawn")
 }
 TOO_MANY: Does = Acts("5", 2, "threshold 5 of 1 keys")
-TOO_MANY_OF_ROLE: Does = Acts("5", 2, "a threshold of 5 of 1 keys")
 TO_TAKEN: Does = Acts("taken", 5, "taken")
 CEREMONY = "tests/e2e/test_trust_ceremony.py"
 SERVING = "tests/service/test_serving.py"
@@ -293,7 +292,7 @@ TRUST: dict[str, dict[str, Mode]] = {
             "--trust root.json",
             {
                 "--key": missing(),
-                "--threshold": TOO_MANY_OF_ROLE,
+                "--threshold": TOO_MANY,
                 "--targets-key": missing(),
                 "--with": Acts("root.json", 2, "--with root.json"),
                 **PASSPHRASE,
@@ -309,7 +308,7 @@ TRUST: dict[str, dict[str, Mode]] = {
                 "--root-key": Acts("builder.pub.pem", 2, "listed twice"),
                 "--targets-key": missing(),
                 "--threshold": Acts("5", 2, "threshold of 5"),
-                "--targets-threshold": TOO_MANY_OF_ROLE,
+                "--targets-threshold": TOO_MANY,
             },
         )
     },
@@ -381,7 +380,7 @@ TRUST: dict[str, dict[str, Mode]] = {
             {
                 "--out": Chooses(),
                 "--next-key": Chooses(),
-                "--threshold": TOO_MANY_OF_ROLE,
+                "--threshold": TOO_MANY,
                 **SIGNED,
                 **ROOTED,
             },
@@ -393,7 +392,7 @@ TRUST: dict[str, dict[str, Mode]] = {
             {
                 "--role": Acts("nonsense", 2, "nonsense"),
                 "--key": missing(),
-                "--threshold": TOO_MANY_OF_ROLE,
+                "--threshold": TOO_MANY,
                 "--out": Acts(f"{NONE}/new.json", 1, NONE),
             },
         )

@@ -16,7 +16,7 @@ import typer
 
 from model_zoo import __version__, errors
 from model_zoo.cli import build
-from model_zoo.cli.exits import exit_code
+from model_zoo.cli.output import exit_code
 from model_zoo.documents import Document
 from model_zoo.statements.jobs import (
     DetectorSpec,

@@ -37,7 +37,7 @@ def test_a_client_finds_every_release_that_was_seeded(
             server, now = Server(relay.url), system_clock()
             with refreshed(server, seeded.root, cache=cache, now=now) as zoo:
                 found = trusted_release(
-                    zoo, name, policy=Policy(), holders=lambda _: []
+                    zoo, name, policy=Policy(), containing_releases=lambda _: []
                 )
             assert found.statement.release == name
             assert relay.taken()["metadata_requests"] >= metadata_requests

@@ -8,8 +8,8 @@ from tuf.api.metadata import Targets
 from tuf.ngclient import Updater
 
 from model_zoo.canonical import JsonObject, canonical_json
-from model_zoo.client.cosign import cosign_resigned
-from model_zoo.client.publish import resign
+from model_zoo.client.cosign import cosign_re_signed
+from model_zoo.client.publish import re_sign
 from model_zoo.clock import system_clock
 from model_zoo.errors import (
     ConflictError,
@@ -21,8 +21,8 @@ from model_zoo.errors import (
 )
 from model_zoo.repository_checks.check import Extent, check_repository
 from model_zoo.repository_checks.observe import Finding, Severity
+from model_zoo.statements.dsse import Role
 from model_zoo.statements.policy import Policy
-from model_zoo.tuf.ceremony import RoleKeys
 from model_zoo.tuf.publisher_roles import edited, renewed, sign_roles
 from model_zoo.tuf.roles import parse
 from tests.e2e.two_keys import (
@@ -53,7 +53,7 @@ def test_it_appears_when_the_second_key_signs(it: TwoKeys, tmp_path: Path) -> No
     with pytest.raises(NotFoundError):
         it.zoo.pull(NAME, policy=Policy(), to=tmp_path / "early")
     signed = it.cosign()
-    assert (signed.told, signed.pending) == (f"the release {NAME}", False)
+    assert (signed.change, signed.pending) == (f"the release {NAME}", False)
     pulled = it.zoo.pull(NAME, policy=Policy(), to=tmp_path / "late")
     assert str(pulled.statement.release) == NAME
     with pytest.raises(NotFoundError):
@@ -71,7 +71,7 @@ def test_a_yank_counts_when_the_second_key_signs(it: TwoKeys, tmp_path: Path) ->
     it.zoo.pull(NAME, policy=Policy(), to=tmp_path / "still there")
     assert stock_client_finds(it, NAME, tmp_path / "stock")
     signed = it.cosign()
-    assert signed.told == f"the withdrawal of {NAME}: {REASON}"
+    assert signed.change == f"the withdrawal of {NAME}: {REASON}"
     assert not signed.pending
     with pytest.raises(YankedError, match=REASON):
         it.zoo.pull(NAME, policy=Policy(), to=tmp_path / "gone")
@@ -95,7 +95,7 @@ def test_a_renewal_counts_when_the_second_key_signs(
     assert (renewal.versions, renewal.waits_for) == ({}, (ALICE.public.keyid,))
     assert it.version() == 1
     signed = it.cosign(ALICE)
-    assert (signed.told, signed.pending) == ("the renewal of alice", False)
+    assert (signed.change, signed.pending) == ("the renewal of alice", False)
     assert it.version() == 2
     it.zoo.pull(NAME, policy=Policy(), to=tmp_path / "out")
     assert stock_client_finds(it, NAME, tmp_path / "stock")
@@ -208,11 +208,11 @@ def test_a_role_with_bins_is_cosigned_and_given_other_keys_alike(
     it.renew()
     assert len(it.waiting()["roles"]) == 1 + BINS
     assert not it.cosign().pending
-    new = RoleKeys(keys=(MALLORY.public, SCANNER.public), threshold=2)
-    files = resign(it.transport, "alice", author=it.author(MALLORY), keys=new)
+    new = Role(keys=(MALLORY.public, SCANNER.public), threshold=2)
+    files = re_sign(it.transport, "alice", signer=it.author(MALLORY), keys=new)
     roles = {name: parse(data, Targets) for name, data in files.items()}
 
-    both = cosign_resigned(it.transport, roles, it.author(SCANNER))
+    both = cosign_re_signed(it.transport, roles, it.author(SCANNER))
 
     it.delegate(new, both)
     it.zoo.pull(SECOND, policy=Policy(), to=tmp_path / "out")
@@ -239,12 +239,12 @@ def test_bins_wait_only_where_each_has_a_signature(
 
 def test_resigned_roles_that_hold_more_are_not_signed(it: TwoKeys) -> None:
     it.publish(NAME)
-    new = RoleKeys(keys=(MALLORY.public, SCANNER.public), threshold=2)
-    files = resign(it.transport, "alice", author=it.author(MALLORY), keys=new)
+    new = Role(keys=(MALLORY.public, SCANNER.public), threshold=2)
+    files = re_sign(it.transport, "alice", signer=it.author(MALLORY), keys=new)
     role = parse(files["alice"], Targets)
     role.signed.targets |= STOWAWAY
     with pytest.raises(MalformedDocumentError, match="not the current version"):
-        cosign_resigned(it.transport, {"alice": role}, it.author(SCANNER))
+        cosign_re_signed(it.transport, {"alice": role}, it.author(SCANNER))
 
 
 def stock_client_finds(it: TwoKeys, name: str, folder: Path) -> bool:

@@ -14,7 +14,7 @@ from model_zoo.client.zoo import ZooClient
 from model_zoo.digests import sha256_file
 from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.statements.jobs import ExportSpec
-from model_zoo.tuf.anchor import Anchor
+from model_zoo.tuf.updater import Anchor
 from trainer.lab.actors.processes import running
 from trainer.networks import NETWORKS
 from trainer.networks.checkpoints import to_bytes

@@ -13,7 +13,7 @@ from model_zoo.http.server import Server
 from model_zoo.names import ReleaseName
 from model_zoo.repository_checks.check import Extent, check_repository
 from model_zoo.repository_checks.observe import Finding, Severity
-from model_zoo.tuf.anchor import Anchor
+from model_zoo.tuf.updater import Anchor
 from tests.model_zoo.releases import ALICE, BOB, weights, write_files
 from tests.model_zoo.servers import open_zoo
 

@@ -11,17 +11,17 @@ from typing import Any
 from tuf.api.metadata import Targets
 
 from model_zoo.canonical import JsonObject, canonical_json
-from model_zoo.client.cosign import Cosigned, cosign
+from model_zoo.client.cosign import CosignedChange, cosign
 from model_zoo.client.operate import change_targets, delegate_to
-from model_zoo.client.publish import Author, Renewal, renew
+from model_zoo.client.publish import Renewal, Signer, renew
 from model_zoo.client.zoo import ZooClient
 from model_zoo.http.server import Server
 from model_zoo.http.transport import Transport
 from model_zoo.keys.ed25519 import SigningKey
-from model_zoo.tuf.anchor import Anchor
-from model_zoo.tuf.ceremony import RoleKeys
+from model_zoo.statements.dsse import Role
 from model_zoo.tuf.publisher_roles import sign_roles, target_file
 from model_zoo.tuf.roles import parse
+from model_zoo.tuf.updater import Anchor
 from tests.model_zoo.releases import ALICE, write_files
 from tests.model_zoo.servers import anchor_of, open_zoo
 
@@ -43,14 +43,14 @@ class TwoKeys:
     zoo: ZooClient
     transport: Transport
 
-    def author(self, key: SigningKey) -> Author:
-        return Author(key=key, anchor=self.anchor)
+    def author(self, key: SigningKey) -> Signer:
+        return Signer(key=key, anchor=self.anchor)
 
-    def cosign(self, key: SigningKey = SCANNER) -> Cosigned:
+    def cosign(self, key: SigningKey = SCANNER) -> CosignedChange:
         return cosign(self.transport, "alice", self.author(key))
 
     def renew(self, key: SigningKey = ALICE) -> Renewal:
-        return renew(self.transport, "alice", author=self.author(key))
+        return renew(self.transport, "alice", signer=self.author(key))
 
     def publish(self, *names: str, files: Path | None = None) -> None:
         """Publish releases with both keys."""
@@ -70,7 +70,7 @@ class TwoKeys:
     def take_back(self) -> None:
         self.transport.send("DELETE", PENDING, {})
 
-    def delegate(self, keys: RoleKeys, resigned: dict[str, bytes]) -> None:
+    def delegate(self, keys: Role, resigned: dict[str, bytes]) -> None:
         """Give alice's name other keys, as the operator."""
         trust = self.folder / "trust"
         passphrase = (trust / "passphrase").read_bytes()
@@ -78,7 +78,7 @@ class TwoKeys:
             self.transport,
             anchor=self.anchor,
             keys=[SigningKey.load(trust / "targets.pem", passphrase=passphrase)],
-            edit=delegate_to("alice", keys, resigned=resigned),
+            edit=delegate_to("alice", keys, re_signed=resigned),
         )
 
     def version(self) -> int:
@@ -112,7 +112,7 @@ def open_two_keys(folder: Path) -> Iterator[TwoKeys]:
         files = write_files(folder / "files")
         with ZooClient(url, anchor=anchor) as zoo:
             it = TwoKeys(folder / "zoo", files, anchor, zoo, transport)
-            it.delegate(RoleKeys(keys=(ALICE.public, SCANNER.public), threshold=2), {})
+            it.delegate(Role(keys=(ALICE.public, SCANNER.public), threshold=2), {})
             yield it
 
 

@@ -8,7 +8,7 @@ import pytest
 from model_zoo.client.zoo import ZooClient
 from model_zoo.keys.p256 import P256Key
 from model_zoo.statements.dsse import Envelope
-from model_zoo.tuf.anchor import Anchor
+from model_zoo.tuf.updater import Anchor
 from tests.interop.serving import FILES, Served
 from tests.model_zoo.servers import open_zoo
 from tests.service.zoo import ALICE, BUILDER, built, weights

@@ -1,7 +1,8 @@
 """The command line that TUF's conformance suite drives, in front of our client.
 
-The suite has a repository layout of its own, so its URLs are put where our client
-looks. How to run it is in ``docs/how-to/run-tuf-conformance.md``.
+The suite starts it by its path, from a folder of its own. It has a repository layout of
+its own, too, so its URLs are put where our client looks. How to run it is in
+``docs/how-to/run-tuf-conformance.md``.
 
 Source: theupdateframework/tuf-conformance, CLIENT-CLI.md.
 """
@@ -22,17 +23,13 @@ from model_zoo.errors import LocalError, NotFoundError, ZooError
 from model_zoo.http.downloads import download
 from model_zoo.http.server import Server
 from model_zoo.tuf.fetcher import ServerFetcher
-from model_zoo.tuf.updater import (
-    OFFLINE,
-    open_zoo,
-    read_root,
-)
+from model_zoo.tuf.updater import OFFLINE, open_zoo, read_root
 from model_zoo.tuf.view import (
     METADATA_PATH,
     TARGETS_PATH,
     TrustedZoo,
     hashed_path,
-    told,
+    translate_errors,
 )
 
 PINNED = "pinned-root"
@@ -51,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tests.interop.tuf_client")
+    parser = argparse.ArgumentParser(prog="tuf_client.py")
     parser.add_argument("--metadata-dir", type=Path, required=True)
     parser.add_argument("--metadata-url")
     parser.add_argument("--target-name", action="append", default=[])
@@ -107,7 +104,7 @@ def _refreshed(given: argparse.Namespace) -> Iterator[TrustedZoo]:
         zoo = open_zoo(
             fetcher, OFFLINE, root, folder=given.metadata_dir, now=system_clock()
         )
-        with told():
+        with translate_errors():
             zoo.updater.refresh()
         yield zoo
 
@@ -138,7 +135,7 @@ def _bring(zoo: TrustedZoo, target: TargetFile, given: argparse.Namespace) -> No
     Targets without a SHA-256, which our zoo never signs, go python-tuf's way.
     """
     to = given.target_dir / quote(target.path, safe="")
-    with told():
+    with translate_errors():
         if zoo.updater.find_cached_target(target, str(to)) is not None:
             return
         if "sha256" not in target.hashes:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from model_zoo.client.zoo import ZooClient
-from model_zoo.tuf.anchor import Anchor
+from model_zoo.tuf.updater import Anchor
 from tests.model_zoo.releases import ALICE, BUILDER
 from tests.model_zoo.servers import anchor_of, open_zoo
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import uvicorn
 
 from model_zoo.clock import Clock, system_clock
-from model_zoo.tuf.anchor import Anchor
+from model_zoo.tuf.updater import Anchor
 from service.app import create_app
 from service.settings import Settings
 

@@ -7,11 +7,12 @@ import httpx
 from tuf.api.metadata import Targets
 
 from model_zoo.keys.ed25519 import SigningKey
-from model_zoo.tuf.ceremony import RoleKeys, delegate, next_targets
+from model_zoo.statements.dsse import Role
+from model_zoo.tuf.ceremony import delegate, next_targets
 from model_zoo.tuf.publisher_roles import PublisherRoles, sign_roles
 from model_zoo.tuf.roles import TARGETS
 from model_zoo.tuf.updater import open_zoo
-from model_zoo.tuf.view import TrustedZoo, told
+from model_zoo.tuf.view import TrustedZoo, translate_errors
 from tests.service.roles import (
     TARGETS_KEY,
     Files,
@@ -50,7 +51,7 @@ def submit_targets(
 
 def rekey(zoo: Zoo, publisher: str, *keys: SigningKey, threshold: int = 1) -> None:
     """Delegate to other keys, for a publisher who has signed nothing yet."""
-    public = RoleKeys(keys=tuple(key.public for key in keys), threshold=threshold)
+    public = Role(keys=tuple(key.public for key in keys), threshold=threshold)
     response = submit_targets(zoo, lambda targets: delegate(targets, publisher, public))
     assert response.status_code == 200, response.text
 
@@ -58,7 +59,7 @@ def rekey(zoo: Zoo, publisher: str, *keys: SigningKey, threshold: int = 1) -> No
 def pending_roles(zoo: Zoo, publisher: str, *keys: SigningKey) -> PublisherRoles:
     """Return a publisher's roles as they will be once ``keys`` are delegated to."""
     following = next_targets(current(zoo.get, TARGETS, Targets), now=zoo.clock())
-    public = RoleKeys(keys=tuple(key.public for key in keys))
+    public = Role(keys=tuple(key.public for key in keys))
     delegate(following.signed, publisher, public)
     return publisher_roles(zoo.get, publisher, targets=following.signed)
 
@@ -69,6 +70,6 @@ def stranger(zoo: Zoo, folder: Path) -> TrustedZoo:
     root = zoo.app.state.parts.trust.root
     fetcher = InProcess(zoo.get)
     view = open_zoo(fetcher, URL, root, folder=folder, now=zoo.clock())
-    with told():
+    with translate_errors():
         view.updater.refresh()
     return view

@@ -16,11 +16,10 @@ from tuf.ngclient import FetcherInterface
 from model_zoo.digests import sha256_bytes
 from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.names import ReleaseName
-from model_zoo.statements.dsse import Envelope
+from model_zoo.statements.dsse import Envelope, Role
 from model_zoo.statements.intoto import vouched_release
 from model_zoo.statements.release_json import bundle_bytes
-from model_zoo.tuf.ceremony import RoleKeys
-from model_zoo.tuf.online_keys import make_server_folder, write_first
+from model_zoo.tuf.online import make_server_folder, write_first
 from model_zoo.tuf.publisher_roles import (
     PublisherRoles,
     edited,
@@ -124,8 +123,8 @@ def make_real_root(folder: Path, *, now: datetime) -> Path:
     """Make what a ceremony hands to the server; root and targets keys are elsewhere."""
     root, targets = make_server_folder(
         folder,
-        root_keys=RoleKeys(keys=tuple(key.public for key in ROOT_KEYS), threshold=2),
-        targets_keys=RoleKeys(keys=(TARGETS_KEY.public,)),
+        root_keys=Role(keys=tuple(key.public for key in ROOT_KEYS), threshold=2),
+        targets_keys=Role(keys=(TARGETS_KEY.public,)),
         now=now,
     )
     sign(root, *ROOT_KEYS[:2])

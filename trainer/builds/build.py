@@ -318,7 +318,7 @@ def parent_bytes(spec: BuildSpec | DetectorSpec, path: Path | None) -> bytes:
     data = read_bytes(path)
     found = sha256_bytes(data)
     if found != spec.parent:
-        raise DigestMismatchError(path.name, expected=spec.parent, found=found)
+        raise DigestMismatchError.of(path.name, expected=spec.parent, found=found)
     return data
 
 

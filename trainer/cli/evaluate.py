@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from model_zoo.canonical import JsonObject, canonical_json
+from model_zoo.cli.options import read_spec
 from model_zoo.cli.output import emit, say
-from model_zoo.cli.specs import read_spec
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.evaluation import EvaluationReport, Proportion

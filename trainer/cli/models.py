@@ -18,10 +18,10 @@ from model_zoo.cli.options import (
     TokenFile,
     Url,
     connect,
+    read_spec,
     refuse_options,
 )
 from model_zoo.cli.output import console, emit, say
-from model_zoo.cli.specs import read_spec
 from model_zoo.digests import sha256_file
 from model_zoo.errors import InvalidSpecError
 from model_zoo.keys.ed25519 import PublicKey

@@ -16,11 +16,11 @@ from model_zoo.cli.options import (
     TrustRoot,
     Url,
     connect,
+    read_spec,
     refuse_options,
 )
 from model_zoo.cli.options import pinned as pinned_root
 from model_zoo.cli.output import emit, say
-from model_zoo.cli.specs import read_spec
 from model_zoo.client.trusted_pull import verify_folder
 from model_zoo.client.zoo import ZooClient
 from model_zoo.errors import (
@@ -35,7 +35,7 @@ from model_zoo.statements.intoto import Provenance, open_provenance, vouched_pro
 from model_zoo.statements.jobs import JobSpec
 from model_zoo.statements.policy import Policy
 from model_zoo.statements.release_json import read_bundle
-from model_zoo.tuf.anchor import Anchor, unpinned
+from model_zoo.tuf.updater import Anchor, unpinned
 
 if TYPE_CHECKING:
     from trainer.jobs.rebuild import Rebuilt

@@ -48,7 +48,7 @@ def check(files: Files, pins: Pins) -> Files:
     for name, expected in pins.items():
         found = sha256_bytes(files[name]) if name in files else "no such file"
         if found != expected:
-            raise DigestMismatchError(name, expected=expected, found=found)
+            raise DigestMismatchError.of(name, expected=expected, found=found)
     return files
 
 

@@ -88,7 +88,7 @@ def export(spec: ExportSpec, *, folder: Path, parent: Path | None) -> Exported:
     data = read_bytes(parent)
     found = sha256_bytes(data)
     if found != spec.parent:
-        raise DigestMismatchError(parent.name, expected=spec.parent, found=found)
+        raise DigestMismatchError.of(parent.name, expected=spec.parent, found=found)
     network = from_bytes(data, network=spec.network)
     made = to_onnx(network, IMAGE_SHAPES[spec.network], opset=spec.opset)
     write_whole(folder / ONNX_NAME, made)

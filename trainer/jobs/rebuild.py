@@ -298,7 +298,7 @@ def _require_files(folder: Path, provenance: Provenance) -> None:
             msg = f"cannot read {folder / name}: {error.strerror}"
             raise LocalError(msg) from error
         if found != sha256:
-            raise DigestMismatchError(name, expected=sha256, found=found)
+            raise DigestMismatchError.of(name, expected=sha256, found=found)
 
 
 def _other_inputs(spec: ModelSpec, provenance: Provenance) -> tuple[str, ...]:

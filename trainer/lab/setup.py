@@ -15,9 +15,9 @@ from model_zoo.digests import sha256_file
 from model_zoo.http.server import Server
 from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.names import ReleaseName
+from model_zoo.statements.dsse import Role
 from model_zoo.statements.policy import Policy
-from model_zoo.tuf.anchor import Anchor
-from model_zoo.tuf.ceremony import RoleKeys
+from model_zoo.tuf.updater import Anchor
 from trainer.jobs.attempt import MODEL
 from trainer.lab.actors.artefacts import bare, hub_path, marked, provenance_of
 from trainer.lab.actors.certificates import issue
@@ -145,8 +145,8 @@ def _published(
         robbed_key=robbed_key,
         two_keys=f"carol-{inputs.run}",
     )
-    both = RoleKeys(keys=(robbed_key.public, cosigner.public), threshold=2)
-    one = RoleKeys(keys=(robbed_key.public,))
+    both = Role(keys=(robbed_key.public, cosigner.public), threshold=2)
+    one = Role(keys=(robbed_key.public,))
     inputs.operator.admit({history.robbed.publisher: one, history.two_keys: both})
     zoo.publish(history.old, files, key=inputs.alice, provenance=history.provenance)
     zoo.publish(history.robbed, history.robbed_files, key=robbed_key)

@@ -77,7 +77,7 @@ def from_pinned_pickle(data: bytes, *, what: str, pin: str) -> dict[str, Tensor]
     """
     digest = sha256_bytes(data)
     if digest != pin:
-        raise DigestMismatchError(what, expected=pin, found=digest)
+        raise DigestMismatchError.of(what, expected=pin, found=digest)
     stream = io.BytesIO(data)
     try:
         found = torch.load(stream, map_location="cpu", weights_only=True)  # noqa: TID251  the one pickled file, its every byte pinned

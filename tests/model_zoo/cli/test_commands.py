@@ -16,7 +16,7 @@ import pytest
 import typer
 
 from model_zoo import cli, errors
-from model_zoo.cli.exits import exit_code
+from model_zoo.cli.output import exit_code
 from model_zoo.errors import ZooError
 from tests.model_zoo.client.test_zoo import do_next_job
 from tests.model_zoo.releases import (

@@ -8,7 +8,11 @@ import pytest
 
 from model_zoo.client import trusted_pull as pulling
 from model_zoo.client.lineage import lineage_of
-from model_zoo.client.operate import change_targets, trust_keys, withdraw_releases
+from model_zoo.client.operate import (
+    change_targets,
+    edit_trusted_keys,
+    withdraw_releases,
+)
 from model_zoo.client.zoo import ZooClient
 from model_zoo.digests import sha256_file
 from model_zoo.errors import (
@@ -27,8 +31,8 @@ from model_zoo.statements.folder import manifest_of
 from model_zoo.statements.intoto import Provenance, sign_provenance, subjects_of
 from model_zoo.statements.jobs import NoopSpec
 from model_zoo.statements.policy import Policy
-from model_zoo.tuf.anchor import Anchor
 from model_zoo.tuf.releases import trusted_release
+from model_zoo.tuf.updater import Anchor
 from tests.model_zoo.releases import ALICE, BOB, BUILDER, MALLORY, weights
 from tests.model_zoo.servers import open_zoo
 
@@ -186,7 +190,10 @@ def test_a_hint_that_the_zoo_withholds_hides_no_direct_parent(family: Family) ->
         pytest.raises(YankedError),
     ):
         trusted_release(
-            view, ReleaseName.parse(CHILD), policy=OPEN, holders=lambda _: []
+            view,
+            ReleaseName.parse(CHILD),
+            policy=OPEN,
+            containing_releases=lambda _: [],
         )
 
 
@@ -218,7 +225,7 @@ def test_a_policy_for_provenance_wants_a_trusted_builder(family: Family) -> None
         family.transport,
         anchor=family.anchor,
         keys=[family.targets_key],
-        edit=trust_keys(add={"builders": [BUILDER.public]}),
+        edit=edit_trusted_keys(add={"builders": [BUILDER.public]}),
     )
     family.pull(CHILD, "child", demanding)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from model_zoo.client.load import load
+from model_zoo.client.pull import load
 from model_zoo.errors import InvalidSpecError, UnsafeFormatError
 from model_zoo.statements.folder import manifest_of
 from model_zoo.statements.intoto import ReleaseStatement, sign_release

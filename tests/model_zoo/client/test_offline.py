@@ -21,8 +21,8 @@ from model_zoo.errors import (
 )
 from model_zoo.names import ReleaseName
 from model_zoo.statements.policy import Policy
-from model_zoo.tuf.anchor import Anchor
 from model_zoo.tuf.evidence import read_evidence
+from model_zoo.tuf.updater import Anchor
 from tests.model_zoo.releases import ALICE, write_files
 
 POLICY = Policy()

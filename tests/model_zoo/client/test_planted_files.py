@@ -14,7 +14,7 @@ from model_zoo.http.server import Server
 from model_zoo.names import ReleaseName
 from model_zoo.statements.folder import EVIDENCE_NAME
 from model_zoo.statements.policy import Policy
-from model_zoo.tuf.anchor import Anchor
+from model_zoo.tuf.updater import Anchor
 from tests.model_zoo.releases import ALICE, write_files
 
 NAME = ReleaseName("alice", "planted", "1")

@@ -103,7 +103,7 @@ def test_a_root_that_was_never_logged_is_told(repository: TufRepository) -> None
 
 def test_two_files_of_one_version_are_told(repository: TufRepository) -> None:
     write_log(repository, [*served(repository), entry("alice", 1, b"another")])
-    assert found(repository) == {("two-stories", "alice")}
+    assert found(repository) == {("equivocation", "alice")}
 
 
 @pytest.mark.parametrize("name", ["alice", "root", "unheard-of"])
@@ -111,7 +111,7 @@ def test_who_is_served_less_than_is_logged_is_told(
     repository: TufRepository, name: str
 ) -> None:
     write_log(repository, [*served(repository), entry(name, 9, b"the newest")])
-    assert found(repository) == {("held-back", name)}
+    assert found(repository) == {("freeze", name)}
 
 
 def no_checkpoint(it: TufRepository) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from model_zoo.canonical import canonical_json
-from model_zoo.cli.specs import read_spec
+from model_zoo.cli.options import read_spec
 from model_zoo.client.pull import staging_beside
 from model_zoo.errors import (
     ConflictError,

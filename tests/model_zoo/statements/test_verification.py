@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from model_zoo.client.load import load
+from model_zoo.client.pull import load
 from model_zoo.errors import (
     DigestMismatchError,
     InvalidSpecError,

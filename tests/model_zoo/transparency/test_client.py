@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from model_zoo.clock import CLOCK_SKEW
 from model_zoo.errors import (
     ExpiredMetadataError,
     InvalidSpecError,
@@ -20,7 +21,6 @@ from model_zoo.errors import (
 )
 from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.transparency.client import (
-    CLOCK_SKEW,
     MEMORY_NAME,
     LogEvidence,
     LogTrust,

@@ -17,12 +17,12 @@ from model_zoo.keys.ed25519 import PublicKey, SigningKey
 from model_zoo.keys.p256 import P256Key
 from model_zoo.transparency.client import MEMORY_NAME, LogTrust, gather_evidence
 from model_zoo.transparency.memory import LogMemory, opened
-from model_zoo.tuf.online_keys import (
+from model_zoo.tuf.trusted_keys import (
+    TrustedKeys,
     list_trusted_keys,
     named_trusted_keys,
     with_online_keys,
 )
-from model_zoo.tuf.trusted_keys import TrustedKeys
 from tests.model_zoo.logs import NOW, ORIGIN, Log, entry, forked
 
 OLD, NEW, OTHER, WITNESS = (SigningKey.generate() for _ in range(4))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from model_zoo.cli.exits import exit_code
+from model_zoo.cli.output import exit_code
 from model_zoo.cli.witness import _look_forever, register
 from model_zoo.errors import (
     InvalidSpecError,
@@ -29,7 +29,12 @@ from model_zoo.http.server import Server
 from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.transparency.client import MAX_ANSWER_BYTES, log_reader
 from model_zoo.transparency.tlog import SignedCheckpoint
-from model_zoo.transparency.witness import Cosigned, Witness, held_state, witness_name
+from model_zoo.transparency.witness import (
+    CosignedCheckpoint,
+    Witness,
+    locked_state,
+    witness_name,
+)
 from model_zoo.tuf.fetcher import ServerFetcher
 from tests.model_zoo.logs import NOW, Log, entry, forked
 from tests.model_zoo.servers import answering, respond
@@ -50,7 +55,7 @@ def witness_of(log: Log, folder: Path, name: str = "w") -> Witness:
     )
 
 
-def look(witness: Witness, log: Log, *, minutes: int = 0) -> Cosigned:
+def look(witness: Witness, log: Log, *, minutes: int = 0) -> CosignedCheckpoint:
     def submit(note: str) -> None:
         log.take(note, witnesses=[witness.key.public])
 
@@ -226,12 +231,12 @@ def test_three_witnesses_of_a_log_that_never_rests_meet_on_one_checkpoint(
 def test_two_processes_cannot_work_with_one_memory(tmp_path: Path) -> None:
     state = tmp_path / "deep" / "w.note"
     with (
-        held_state(state),
+        locked_state(state),
         pytest.raises(LocalError, match="another witness"),
-        held_state(state),
+        locked_state(state),
     ):
         pass
-    with held_state(state):
+    with locked_state(state):
         pass
 
 

@@ -1,5 +1,7 @@
 """The conformance suite's commands, against a small repository on a socket."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import pytest
 from tuf.api.metadata import TargetFile
 
+from tests.interop import tuf_client
 from tests.interop.tuf_client import main
 from tests.model_zoo.tuf.repositories import (
     NOW,
@@ -67,6 +70,15 @@ def test_init_keeps_the_root_and_asks_nobody(suite: Suite, seen: list[str]) -> N
     assert suite.init() == 0
     assert (suite.metadata / "root.json").read_bytes() == suite.root.read_bytes()
     assert seen == []
+
+
+def test_the_suite_starts_it_by_its_path_from_a_folder_of_its_own(
+    suite: Suite, tmp_path: Path
+) -> None:
+    script = str(Path(tuf_client.__file__))
+    init = ["--metadata-dir", str(suite.metadata), "init", str(suite.root)]
+    subprocess.run([sys.executable, script, *init], cwd=tmp_path, check=True)
+    assert (suite.metadata / "root.json").read_bytes() == suite.root.read_bytes()
 
 
 def test_init_without_a_root_fails(suite: Suite) -> None:

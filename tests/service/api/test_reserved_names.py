@@ -10,8 +10,9 @@ from tuf.api.metadata import Targets
 
 from model_zoo.errors import InvalidSpecError
 from model_zoo.names import RESERVED_PUBLISHERS
+from model_zoo.statements.dsse import Role
 from model_zoo.tuf import ceremony
-from model_zoo.tuf.ceremony import RoleKeys, delegate
+from model_zoo.tuf.ceremony import delegate
 from model_zoo.tuf.roles import TARGETS, TOP_LEVEL
 from service.repository import admin as operating
 from tests.service.roles import current
@@ -49,7 +50,7 @@ def test_no_ceremony_delegates_to_a_reserved_name(zoo: Zoo, name: str) -> None:
     targets = current(zoo.get, TARGETS, Targets).signed
 
     with pytest.raises(InvalidSpecError, match=name):
-        delegate(targets, name, RoleKeys(keys=(MALLORY.public,)))
+        delegate(targets, name, Role(keys=(MALLORY.public,)))
 
 
 @pytest.mark.parametrize("name", ["v2", "login", "healthz", "static"])
@@ -71,4 +72,4 @@ def test_a_name_that_was_delegated_before_it_was_reserved_goes_on(
     assert zoo.get("/publishers/docs").status_code == 200
     zoo.published("alice/digits@1", {"card.json": JSON})
     targets = copy.deepcopy(current(zoo.get, TARGETS, Targets).signed)
-    delegate(targets, "docs", RoleKeys(keys=(ALICE.public,)))
+    delegate(targets, "docs", Role(keys=(ALICE.public,)))

@@ -19,7 +19,7 @@ from model_zoo.http.server import Server
 from model_zoo.repository_checks.check import Extent, check_repository
 from model_zoo.repository_checks.observe import Severity
 from model_zoo.statements.policy import Policy
-from model_zoo.tuf.anchor import Anchor
+from model_zoo.tuf.updater import Anchor
 from tests.model_zoo.releases import ALICE, write_files
 from tests.model_zoo.servers import anchor_of, open_zoo
 from tests.service.mortal import mortal_zoo

@@ -11,9 +11,13 @@ from tuf.api.metadata import Targets
 from model_zoo.canonical import JsonObject
 from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.names import ReleaseName
-from model_zoo.tuf.revocations import YankNotice, yank_notice
+from model_zoo.tuf.revocations import (
+    YankNotice,
+    withdrawal,
+    withdrawn_file,
+    yank_notice,
+)
 from model_zoo.tuf.roles import YANKED
-from model_zoo.tuf.withdrawals import withdrawal, withdrawn_file
 from tests.service.operator import stranger
 from tests.service.roles import (
     Files,
@@ -91,7 +95,7 @@ def test_a_yanked_release_is_in_no_role_and_every_client_is_told_why(
     told = withdrawal(view, ReleaseName.parse(NAME))
     assert told is not None
     assert REASON in told
-    by_digest = withdrawn_file(view, DIGEST, holder=None)
+    by_digest = withdrawn_file(view, DIGEST, release=None)
     assert by_digest == told
 
 

@@ -21,14 +21,9 @@ from model_zoo.digests import sha256_bytes
 from model_zoo.errors import YankedError
 from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.names import ReleaseName
+from model_zoo.statements.dsse import Role
 from model_zoo.statements.policy import Policy
-from model_zoo.tuf.ceremony import (
-    RoleKeys,
-    delegate,
-    next_root,
-    next_withdrawn,
-    withdraw,
-)
+from model_zoo.tuf.ceremony import delegate, next_root, next_withdrawn, withdraw
 from model_zoo.tuf.publisher_roles import renewed, sign_roles
 from model_zoo.tuf.releases import trusted_release
 from model_zoo.tuf.roles import (
@@ -91,13 +86,15 @@ def is_pullable(zoo: Zoo, folder: Path) -> bool:
     """Whether a client that pins the first root finds alice's release."""
     view = stranger(zoo, folder)
     policy = Policy()
-    found = trusted_release(view, FIRST, policy=policy, holders=lambda _: [])
+    found = trusted_release(
+        view, FIRST, policy=policy, containing_releases=lambda _: []
+    )
     return found.statement.release == FIRST
 
 
 def rotated(zoo: Zoo, *keys: SigningKey) -> Metadata[Root]:
     """Return the next root, with ``keys`` for itself, unsigned."""
-    public = RoleKeys(keys=tuple(key.public for key in keys), threshold=2)
+    public = Role(keys=tuple(key.public for key in keys), threshold=2)
     newest = Metadata[Root].from_bytes(file(zoo.get, "1.root.json"))
     return next_root(newest, {ROOT: public}, now=zoo.clock())
 
@@ -301,7 +298,7 @@ TOP = [
     Refusal("same version", repeated, 409, "ConflictError"),
     Refusal("expired", expired, 422, "ExpiredMetadataError"),
     Refusal("key out, role left", lambda it: delegate(
-        it, "alice", RoleKeys(keys=(MALLORY.public,))), 422, "ThresholdNotMetError"),
+        it, "alice", Role(keys=(MALLORY.public,))), 422, "ThresholdNotMetError"),
 ]  # fmt: skip
 
 
@@ -336,7 +333,7 @@ def test_a_publishers_key_is_rotated_with_his_role_in_one_step(
     zoo: Zoo, tmp_path: Path
 ) -> None:
     roles = renewed(pending_roles(zoo, "alice", NEW_KEY), now=zoo.clock())
-    public = RoleKeys(keys=(NEW_KEY.public,))
+    public = Role(keys=(NEW_KEY.public,))
 
     response = submit_targets(
         zoo,
@@ -405,7 +402,7 @@ class Withdrawal:
         return next_withdrawn(known, {self.release: REASON}, now=self.zoo.clock())
 
     def hide(self, targets: Targets) -> None:
-        keys = RoleKeys(keys=(TARGETS_KEY.public,))
+        keys = Role(keys=(TARGETS_KEY.public,))
         withdraw(targets, [self.release], keys=keys)
 
     def submit(

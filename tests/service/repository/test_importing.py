@@ -14,12 +14,12 @@ from model_zoo.digests import sha256_bytes
 from model_zoo.errors import ZooError
 from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.keys.p256 import P256Key
+from model_zoo.statements.dsse import Role
 from model_zoo.transparency.tlog import LogEntry, SignedCheckpoint
-from model_zoo.tuf.ceremony import RoleKeys, delegate, next_targets
-from model_zoo.tuf.online_keys import list_trusted_keys, with_online_keys
+from model_zoo.tuf.ceremony import delegate, next_targets
 from model_zoo.tuf.publisher_roles import sign_roles
 from model_zoo.tuf.roles import TARGETS, TRUSTED_KEYS, YANKED, parse, tuf_key
-from model_zoo.tuf.trusted_keys import TrustedKeys
+from model_zoo.tuf.trusted_keys import TrustedKeys, list_trusted_keys, with_online_keys
 from tests.service.operator import stranger, submit_targets
 from tests.service.roles import TARGETS_KEY, make_real_root
 from tests.service.zoo import ALICE, MALLORY, Clock, Zoo, assert_problem, open_zoo
@@ -123,7 +123,7 @@ def test_targets_alone_bring_the_new_keys_in_one_step(
 
 def test_targets_that_change_no_key_are_taken_over_too(folder: Folder) -> None:
     folder.edit = lambda _: folder.trusted()
-    public = RoleKeys(keys=(ALICE.public,))
+    public = Role(keys=(ALICE.public,))
     folder.spoil = lambda targets: delegate(targets, "alice", public)
     folder.write(trusted_keys=False)
     with folder.start() as zoo:

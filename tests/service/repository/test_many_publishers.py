@@ -16,8 +16,8 @@ from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.names import ReleaseName
 from model_zoo.repository_checks.check import Extent, check_repository
 from model_zoo.repository_checks.observe import Severity
-from model_zoo.tuf.anchor import Anchor
 from model_zoo.tuf.releases import read_release
+from model_zoo.tuf.updater import Anchor
 from tests.model_zoo.releases import write_files
 from tests.model_zoo.servers import anchor_of, open_zoo
 

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from model_zoo.client.lost_versions import lost_versions
-from model_zoo.client.operate import hand_in
-from model_zoo.client.publish import Author, renew
+from model_zoo.client.operate import submit_roles
+from model_zoo.client.publish import Signer, renew
 from model_zoo.client.zoo import ZooClient
 from model_zoo.clock import system_clock
 from model_zoo.digests import sha256_bytes
@@ -25,8 +25,8 @@ from model_zoo.http.server import Server
 from model_zoo.http.transport import Transport
 from model_zoo.statements.policy import Policy
 from model_zoo.tuf import publisher_roles as publishing
-from model_zoo.tuf.anchor import Anchor
 from model_zoo.tuf.publisher_roles import renewed, sign_roles
+from model_zoo.tuf.updater import Anchor
 from service.storage.high_water_mark import SERVED_FILE
 from tests.model_zoo.releases import ALICE, BOB, MALLORY, POLICY, write_files
 from tests.model_zoo.servers import anchor_of, open_zoo
@@ -186,7 +186,7 @@ def test_nobody_puts_another_role_under_a_lost_version(disk: Disk) -> None:
             following = renewed(zoo.publisher("alice"), now=anchor.now())
         assert following["alice"].signed.version == lost
         with pytest.raises(ConflictError, match=f"expected version {lost + 1}"):
-            hand_in(transport, sign_roles(following, ALICE))
+            submit_roles(transport, sign_roles(following, ALICE))
 
 
 def test_a_lost_withdrawal_is_still_refused(disk: Disk) -> None:
@@ -350,9 +350,9 @@ def test_a_publisher_whose_bins_were_lost_has_them_again(
             bob.pull(THIRD, policy=Policy(), to=disk.folder / "before")
     disk.restore()
     with open_zoo(disk.data, accept_loss=disk.served()) as url:
-        author = Author(key=ALICE, anchor=disk.anchor("alice anew"))
+        author = Signer(key=ALICE, anchor=disk.anchor("alice anew"))
         with Transport(Server(url)) as transport:
-            renew(transport, "alice", author=author)
+            renew(transport, "alice", signer=author)
         publish(disk, url, THIRD, disk.folder / "third", user="alice anew")
         with ZooClient(url, anchor=disk.anchor("bob")) as bob:
             bob.pull(THIRD, policy=Policy(), to=disk.folder / "after")

@@ -18,7 +18,8 @@ from tuf.api.metadata import (
 
 from model_zoo.errors import MalformedDocumentError
 from model_zoo.keys.ed25519 import SigningKey
-from model_zoo.tuf.ceremony import RoleKeys, delegate
+from model_zoo.statements.dsse import Role
+from model_zoo.tuf.ceremony import delegate
 from model_zoo.tuf.publisher_roles import PublisherRoles, edited, renewed, sign_roles
 from model_zoo.tuf.roles import (
     MAX_METADATA_BYTES,
@@ -411,7 +412,7 @@ def test_with_other_keys_every_bin_is_signed_anew(zoo: Zoo) -> None:
     without = {it: data for it, data in signed_anew.items() if it != name}
 
     def rekeyed(targets: Targets) -> None:
-        delegate(targets, "alice", RoleKeys(keys=(MALLORY.public,)))
+        delegate(targets, "alice", Role(keys=(MALLORY.public,)))
 
     half = submit_targets(zoo, rekeyed, others=without)
     assert_problem(half, 422, "ThresholdNotMetError")

@@ -13,11 +13,17 @@ from model_zoo.digests import sha256_bytes
 from model_zoo.errors import YankedError
 from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.names import ReleaseName
+from model_zoo.statements.dsse import Role
 from model_zoo.statements.policy import Policy
-from model_zoo.tuf.ceremony import RoleKeys, give_yanked, next_root, next_targets
+from model_zoo.tuf.ceremony import next_root, next_targets, rekey_yanked
 from model_zoo.tuf.publisher_roles import edited, sign_roles, target_file
 from model_zoo.tuf.releases import trusted_release
-from model_zoo.tuf.revocations import WithdrawnFile, YankNotice, index_path
+from model_zoo.tuf.revocations import (
+    WithdrawnFile,
+    YankNotice,
+    index_path,
+    withdrawn_file,
+)
 from model_zoo.tuf.roles import (
     MAX_METADATA_BYTES,
     SNAPSHOT,
@@ -29,7 +35,6 @@ from model_zoo.tuf.roles import (
     sign,
     to_bytes,
 )
-from model_zoo.tuf.withdrawals import withdrawn_file
 from service.database.tables import MetadataRow, TargetRow
 from service.repository import index, state
 from service.repository.commit import commit, keep_target, refresh
@@ -98,7 +103,7 @@ def pull(zoo: Zoo, folder: Path, *holders: str) -> str:
         stranger(zoo, folder),
         ReleaseName.parse(NAME),
         policy=OPEN,
-        holders=lambda _: names,
+        containing_releases=lambda _: names,
     )
     return str(found.statement.release)
 
@@ -163,7 +168,7 @@ def test_an_entry_in_anothers_name_is_not_believed(
         withdraw(zoo, notice(name, [DIGEST], by))
         assert pull(zoo, tmp_path / "seen", NAME) == NAME
     view = stranger(zoo, tmp_path / "seen")
-    assert withdrawn_file(view, DIGEST, holder=None) is None
+    assert withdrawn_file(view, DIGEST, release=None) is None
 
 
 def test_a_true_withdrawal_of_another_file_is_none_of_this_one(
@@ -176,8 +181,8 @@ def test_a_true_withdrawal_of_another_file_is_none_of_this_one(
     withdraw(zoo, notice(NAME, [digest]))
     view = stranger(zoo, tmp_path / "seen")
     holder = ReleaseName("alice", "digits", "2")
-    assert withdrawn_file(view, digest, holder=holder) is None
-    assert withdrawn_file(view, DIGEST, holder=None) is not None
+    assert withdrawn_file(view, digest, release=holder) is None
+    assert withdrawn_file(view, DIGEST, release=None) is not None
 
 
 def test_a_copyist_whose_role_expires_stops_nobody_else(
@@ -275,14 +280,14 @@ def test_another_snapshot_key_signs_all_of_it(tmp_path: Path, count: int) -> Non
 def replace_snapshot_key(trust: Path) -> None:
     """Put another key, and root and targets that name it, into a server's folder."""
     key = SigningKey.generate()
-    keys = {SNAPSHOT: RoleKeys(keys=(key.public,))}
+    keys = {SNAPSHOT: Role(keys=(key.public,))}
     root = parse((trust / "root.json").read_bytes(), Root)
     following = next_root(root, keys, now=Clock().now)
     sign(following, *ROOT_KEYS[:2])
     (trust / "2.root.json").write_bytes(to_bytes(following))
     targets = parse((trust / "targets.json").read_bytes(), Targets)
     after = next_targets(targets, now=Clock().now)
-    give_yanked(after.signed, key.public)
+    rekey_yanked(after.signed, key.public)
     data = sign_roles({TARGETS: after}, TARGETS_KEY)[TARGETS]
     (trust / "2.targets.json").write_bytes(data)
     (trust / "snapshot.pem").unlink()
@@ -312,7 +317,7 @@ def test_an_index_of_notices_is_written_anew_at_the_next_start(tmp_path: Path) -
         view = stranger(zoo, tmp_path / "seen")
         entry = WithdrawnFile.read(view.read_target(path))
         assert entry.publishers == (NAME,)
-        told = withdrawn_file(view, DIGEST, holder=None)
+        told = withdrawn_file(view, DIGEST, release=None)
         assert told is not None
         version = current(zoo.get, YANKED, Targets).signed.version
     with open_zoo(tmp_path / "zoo") as zoo:

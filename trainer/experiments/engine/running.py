@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from model_zoo.canonical import JsonObject, parse_object
-from model_zoo.cli.exits import EXIT_CODES
+from model_zoo.cli.output import EXIT_CODES
 from model_zoo.errors import LocalError, ZooError
 from trainer.experiments.engine.contract import Cell, Finished
 from trainer.experiments.engine.ledger import Ledger

@@ -20,7 +20,7 @@ from typing import BinaryIO
 import torch
 
 from model_zoo.canonical import JsonObject, parse_object
-from model_zoo.cli.exits import decision
+from model_zoo.cli.output import decision
 from model_zoo.errors import ZooError
 from trainer.experiments.catalogue import EXPERIMENTS
 from trainer.experiments.engine.contract import Cell, Finished, Scale

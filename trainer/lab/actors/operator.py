@@ -14,21 +14,15 @@ from model_zoo.client.operate import (
     Step,
     change_targets,
     delegate_to,
-    trust_keys,
+    edit_trusted_keys,
     withdraw_releases,
 )
 from model_zoo.http.transport import Transport
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
 from model_zoo.names import ReleaseName
-from model_zoo.tuf.anchor import Anchor
-from model_zoo.tuf.ceremony import (
-    RoleKeys,
-    give_yanked,
-    next_root,
-    next_targets,
-    require_signed,
-)
-from model_zoo.tuf.online_keys import passphrase_of
+from model_zoo.statements.dsse import Role
+from model_zoo.tuf.ceremony import next_root, next_targets, rekey_yanked, require_signed
+from model_zoo.tuf.online import passphrase_of
 from model_zoo.tuf.publisher_roles import delegated_to, renewed, sign_roles
 from model_zoo.tuf.roles import (
     ROOT,
@@ -41,6 +35,7 @@ from model_zoo.tuf.roles import (
     to_bytes,
 )
 from model_zoo.tuf.trusted_keys import TrustedKeys
+from model_zoo.tuf.updater import Anchor
 
 ROOT_HOLDERS = ("root-1", "root-2")
 """Two of three are enough."""
@@ -63,7 +58,7 @@ class Operator:
         passphrase = passphrase_of(self.safe)
         return SigningKey.load(self.safe / f"{name}.pem", passphrase=passphrase)
 
-    def admit(self, publishers: Mapping[str, RoleKeys]) -> None:
+    def admit(self, publishers: Mapping[str, Role]) -> None:
         """Delegate to each name that nothing is delegated to yet."""
 
         def edit(step: Step) -> None:
@@ -82,7 +77,7 @@ class Operator:
     ) -> None:
         """List whose cosignatures and whose provenance count, and whose does not."""
         self._change(
-            trust_keys(
+            edit_trusted_keys(
                 add={"witnesses": witnesses, "builders": builders},
                 remove={"builders": no_builders},
             )
@@ -103,8 +98,8 @@ class Operator:
             resigned = sign_roles(renewed(roles, now=self.anchor.now()), new)
 
         def edit(step: Step) -> None:
-            keys = RoleKeys(keys=(new.public,))
-            delegate_to(publisher, keys, resigned=resigned)(step)
+            keys = Role(keys=(new.public,))
+            delegate_to(publisher, keys, re_signed=resigned)(step)
             reasons = {release: f"the key of {publisher} was stolen"}
             withdraw_releases(reasons)(step)
 
@@ -138,8 +133,8 @@ class Operator:
         root = next_root(
             current,
             {
-                SNAPSHOT: RoleKeys(keys=(snapshot.public,)),
-                TIMESTAMP: RoleKeys(keys=(timestamp.public,)),
+                SNAPSHOT: Role(keys=(snapshot.public,)),
+                TIMESTAMP: Role(keys=(timestamp.public,)),
             },
             now=self.anchor.now(),
         )
@@ -152,7 +147,7 @@ class Operator:
         self, folder: Path, current: Metadata[Targets], *, snapshot: SigningKey
     ) -> None:
         targets = next_targets(current, now=self.anchor.now())
-        give_yanked(targets.signed, snapshot.public)
+        rekey_yanked(targets.signed, snapshot.public)
         sign(targets, self.key(TARGETS))
         file = folder / f"{targets.signed.version}.targets.json"
         file.write_bytes(to_bytes(targets))

@@ -12,9 +12,8 @@ from model_zoo.client.zoo import ZooClient
 from model_zoo.http.server import Server
 from model_zoo.http.transport import Transport
 from model_zoo.keys.ed25519 import SigningKey
-from model_zoo.tuf.anchor import Anchor
-from model_zoo.tuf.ceremony import RoleKeys
-from model_zoo.tuf.updater import read_root
+from model_zoo.statements.dsse import Role
+from model_zoo.tuf.updater import Anchor, read_root
 from trainer.files import write_whole
 from trainer.lab.actors.exchanges import HONEST_NAME, LOOKALIKE_NAME, TYPOSQUAT_NAME
 from trainer.lab.actors.operator import Operator
@@ -133,10 +132,10 @@ def _let_in(zoo: Zoo, actors: Actors, *, cache: Path) -> None:
         for name, key in actors.builders.items()
         if name != MALICIOUS_TRAINER
     }
-    mallorys = RoleKeys(keys=(actors.mallory.public,))
+    mallorys = Role(keys=(actors.mallory.public,))
     actors.operator.admit(
         {
-            HONEST_NAME.publisher: RoleKeys(keys=(actors.alice.public,)),
+            HONEST_NAME.publisher: Role(keys=(actors.alice.public,)),
             LOOKALIKE_NAME.publisher: mallorys,
             TYPOSQUAT_NAME.publisher: mallorys,
         }

@@ -18,8 +18,8 @@ from model_zoo.keys.ed25519 import PublicKey
 from model_zoo.names import ReleaseName
 from model_zoo.transparency.notes import Note
 from model_zoo.transparency.tlog import CHECKPOINT_PATH
-from model_zoo.tuf.anchor import Anchor
 from model_zoo.tuf.roles import WITHDRAWN
+from model_zoo.tuf.updater import Anchor
 from trainer.jobs.attempt import MODEL
 from trainer.lab.actors.artefacts import forged_release, on_show
 from trainer.lab.actors.exchanges import HONEST_NAME, Exchange, Setup, Stolen, Wanted

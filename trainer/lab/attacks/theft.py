@@ -17,8 +17,8 @@ from model_zoo.names import ReleaseName
 from model_zoo.statements.folder import BUNDLE_NAME, manifest_of
 from model_zoo.statements.intoto import ReleaseStatement, sign_release
 from model_zoo.statements.release_json import bundle_bytes
-from model_zoo.tuf.online_keys import OMS, passphrase_of
-from model_zoo.tuf.publisher_roles import next_snapshot, next_timestamp, release_targets
+from model_zoo.tuf.online import OMS, next_snapshot, next_timestamp, passphrase_of
+from model_zoo.tuf.publisher_roles import release_targets
 from model_zoo.tuf.roles import (
     SNAPSHOT,
     TIMESTAMP,

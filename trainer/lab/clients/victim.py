@@ -14,7 +14,7 @@ from model_zoo.http.server import Server
 from model_zoo.keys.ed25519 import PublicKey
 from model_zoo.statements.dsse import Role
 from model_zoo.statements.policy import Policy
-from model_zoo.tuf.anchor import Anchor
+from model_zoo.tuf.updater import Anchor
 from trainer.jobs.attempt import MODEL
 from trainer.lab.actors.artefacts import page_path
 from trainer.lab.actors.exchanges import Exchange
@@ -51,7 +51,7 @@ def digest(exchange: Exchange, folder: Path) -> Path:
     found = sha256_file(to)
     if found != page.sha256:
         to.unlink()
-        raise DigestMismatchError(MODEL, expected=page.sha256, found=found)
+        raise DigestMismatchError.of(MODEL, expected=page.sha256, found=found)
     return to
 
 

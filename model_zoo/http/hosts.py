@@ -4,6 +4,8 @@
 ``64:ff9b::7f00:1`` are all this machine to some resolver. So a host is read as the
 system reads it, and what a name leads to is judged before it is connected to.
 
+ADR 8.
+
 Source:
     inet_aton(3); RFC 6761, section 6.3 (localhost); RFC 6052 (NAT64); RFC 3056
     (6to4); IANA IPv6 Address Space.

@@ -1,7 +1,13 @@
-"""A command line whose every word acts: no option twice, none of them empty."""
+"""How a command line becomes a call: every word acts, and options come as objects.
 
+ADR 35.
+"""
+
+import dataclasses
+import functools
+import inspect
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from typer.core import TyperCommand
@@ -49,3 +55,39 @@ def _require_words(name: str, value: object) -> None:
     if "" in words:
         msg = f"{name}: empty; leave it out, or see whether a script's variable is set"
         raise InvalidSpecError(msg)
+
+
+def spread(command: Callable[..., object]) -> Callable[..., object]:
+    """Return ``command`` with an option for each field of its options objects.
+
+    Typer makes one option of one parameter. So a parameter that is a dataclass gives
+    way to the dataclass's own, which stay what they are called; the command is called
+    with the object.
+    """
+    parameters = inspect.signature(command).parameters
+    objects: dict[str, type[Any]] = {
+        name: parameter.annotation
+        for name, parameter in parameters.items()
+        if isinstance(parameter.annotation, type)
+        and dataclasses.is_dataclass(parameter.annotation)
+    }
+    if not objects:
+        return command
+    flat: list[inspect.Parameter] = []
+    for name, parameter in parameters.items():
+        fields = inspect.signature(objects[name]).parameters if name in objects else {}
+        flat += fields.values() if fields else [parameter]
+
+    @functools.wraps(command)
+    def called(**given: object) -> object:
+        made = {
+            name: kind(
+                **{it.name: given.pop(it.name) for it in dataclasses.fields(kind)}
+            )
+            for name, kind in objects.items()
+        }
+        return command(**given, **made)
+
+    called.__annotations__ = {it.name: it.annotation for it in flat}
+    called.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
+    return called

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from model_zoo.audit.remote import remote_digests, require_fetchable
 from model_zoo.errors import InvalidSpecError, TransportError
-from model_zoo.hosts import is_loopback, is_public, require_public_peer
+from model_zoo.http.hosts import is_loopback, is_public, require_public_peer
 from tests.model_zoo.servers import answering, respond
 
 INNER = [
