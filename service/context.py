@@ -13,14 +13,14 @@ from model_zoo.tuf.online_keys import ROOT_FILE
 from service.database.engine import Database
 from service.database.migrate import upgrade
 from service.settings import Settings, is_loopback
-from service.storage.blobs import BlobStore, told_as_local_error
+from service.storage.blobs import BlobStore, translate_errors
 from service.storage.data_dir import lock_data_dir
 from service.storage.high_water_mark import SERVED_FILE, HighWaterMark
-from service.storage.online_keys import TrustKeys, open_keys
+from service.storage.online_keys import OnlineKeys, open_keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Context:
     """An opened data folder: hold it as long as the service lives, then close it.
 
     ``served`` is the newest state that a client may have seen.
@@ -29,7 +29,7 @@ class Parts:
     settings: Settings
     database: Database
     blobs: BlobStore
-    trust: TrustKeys
+    keys: OnlineKeys
     served: HighWaterMark
     lock: int
 
@@ -48,8 +48,8 @@ class Parts:
         os.close(self.lock)
 
 
-def open_parts(settings: Settings) -> Parts:
-    """Lock the data folder, bring its schema up to date and return the parts.
+def open_context(settings: Settings) -> Context:
+    """Lock the data folder, bring its schema up to date and return the context.
 
     Raises:
         LocalError: the folder cannot be used: in use, unwritable or full.
@@ -58,7 +58,7 @@ def open_parts(settings: Settings) -> Parts:
     with ExitStack() as undone:
         lock = lock_data_dir(folder)
         undone.callback(os.close, lock)
-        with told_as_local_error(f"cannot use data folder {folder}"):
+        with translate_errors(f"cannot use data folder {folder}"):
             (folder / "uploads").mkdir(exist_ok=True)
             (folder / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
         database = Database.open(f"sqlite:///{folder / 'zoo.db'}")
@@ -71,27 +71,27 @@ def open_parts(settings: Settings) -> Parts:
         if settings.trust_dir and not (settings.trust_dir / ROOT_FILE).exists():
             msg = f"{settings.trust_dir}: no {ROOT_FILE} there; see zoo trust init"
             raise LocalError(msg)
-        trust = open_keys(settings.trust_dir or folder / "trust", now=settings.clock())
-        require_root_fits(trust, settings)
-        served = HighWaterMark(trust.folder / SERVED_FILE)
+        keys = open_keys(settings.trust_dir or folder / "trust", now=settings.clock())
+        require_root_fits(keys, settings)
+        served = HighWaterMark(keys.folder / SERVED_FILE)
         undone.pop_all()
-    return Parts(
+    return Context(
         settings=settings,
         database=database,
         blobs=BlobStore(folder / "blobs"),
-        trust=trust,
+        keys=keys,
         served=served,
         lock=lock,
     )
 
 
-def require_root_fits(trust: TrustKeys, settings: Settings) -> None:
+def require_root_fits(keys: OnlineKeys, settings: Settings) -> None:
     """Refuse to show a development root to other machines.
 
     Raises:
         NotPermittedError: the root is one, and the host is not loopback.
     """
-    if trust.is_development and not is_loopback(settings.host):
+    if keys.is_development and not is_loopback(settings.host):
         msg = (
             f"{settings.host} can be reached from other machines, and this zoo has a "
             "development root whose keys all lie on this disk: make a real one with "

@@ -60,7 +60,7 @@ def serve(start: Start) -> None:
         try:
             workers = _workers(app, start, url=url)
         except LocalError:
-            app.state.parts.close()
+            app.state.context.close()
             raise
         connections = _connections(start)
         config = uvicorn.Config(
@@ -187,7 +187,7 @@ def _workers(app: FastAPI, start: Start, *, url: str) -> Workers | None:
     if start.tls is not None:
         log.warning("no worker: over TLS, run zoo worker --ca AUTHORITY by itself")
         return None
-    keys = embedded_key(app.state.parts)
+    keys = embedded_key(app.state.context)
     scratch = start.settings.data_dir / "scratch"
     return Workers(
         [

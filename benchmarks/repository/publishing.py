@@ -22,7 +22,7 @@ from model_zoo.statements.manifest import FileEntry, Manifest
 from model_zoo.statements.release_json import bundle_bytes
 from model_zoo.tuf.publisher_roles import edited, release_targets, sign_roles
 from service.api.trust import role_files
-from service.context import Parts, open_parts
+from service.context import Context, open_context
 from service.releases.publish import Submission, publish
 from service.settings import Settings
 
@@ -44,7 +44,7 @@ def measure_publish(
     with ExitStack() as opened:
         sides = {}
         for repository in repositories:
-            parts = open_parts(Settings(data_dir=repository.data_dir))
+            parts = open_context(Settings(data_dir=repository.data_dir))
             opened.enter_context(closing(parts))
             bench = _Bench(parts, repository)
             for name in SYNCHRONOUS:
@@ -72,7 +72,7 @@ def _result(said: Mapping[str, list[JsonObject]]) -> JsonObject:
 class _Bench:
     """One opened repository that gets one more release at a time."""
 
-    def __init__(self, parts: Parts, repository: Seeded) -> None:
+    def __init__(self, parts: Context, repository: Seeded) -> None:
         self._parts = parts
         self._repository = repository
         self._published = 0

@@ -34,7 +34,7 @@ from model_zoo.tuf.publisher_roles import (
     sign_roles,
 )
 from model_zoo.tuf.roles import SPLIT_AFTER, TARGETS, delegation_of, target_path
-from service.context import Parts, open_parts
+from service.context import Context, open_context
 from service.database.tables import (
     PublisherRow,
     ReleaseRow,
@@ -77,7 +77,7 @@ def seed_repository(
 ) -> Seeded:
     """Fill an empty data folder; no service may have it open."""
     now = system_clock()
-    parts = open_parts(Settings(data_dir=data_dir))
+    parts = open_context(Settings(data_dir=data_dir))
     keys = {publisher_name(it): SigningKey.generate() for it in range(publishers)}
     names = [release_name(it, publishers=publishers) for it in range(releases)]
     try:
@@ -95,7 +95,7 @@ def seed_repository(
             roles = _roles(parts, targets, added, keys, now=now)
             commit(session, parts, roles, entries=entries)
         return Seeded(
-            data_dir=data_dir, root=parts.trust.root, keys=keys, releases=releases
+            data_dir=data_dir, root=parts.keys.root, keys=keys, releases=releases
         )
     finally:
         parts.close()
@@ -222,7 +222,7 @@ def _delegated(
 
 
 def _roles(
-    parts: Parts,
+    parts: Context,
     targets: Metadata[Targets],
     added: Mapping[str, Mapping[str, TargetFile]],
     keys: Mapping[str, SigningKey],
@@ -230,10 +230,10 @@ def _roles(
     now: datetime,
 ) -> dict[str, bytes]:
     """Return the signed file of every role, by the code that publishers run."""
-    if parts.trust.targets_key is None or targets.signed.delegations is None:
+    if parts.keys.targets_key is None or targets.signed.delegations is None:
         msg = "only a development root can be seeded"
         raise LocalError(msg)
-    files = sign_roles({TARGETS: targets}, parts.trust.targets_key)
+    files = sign_roles({TARGETS: targets}, parts.keys.targets_key)
     for publisher, add in added.items():
         delegation = delegation_of(targets.signed, publisher)
         if delegation is None or not add:

@@ -8,14 +8,14 @@ from model_zoo.errors import ConflictError, NotFoundError
 from model_zoo.keys.ed25519 import PublicKey
 from model_zoo.names import check_name
 from model_zoo.statements.dsse import Role
-from service.context import Parts
+from service.context import Context
 from service.database.tables import PublisherRow, TrainerRow
 
 Binding = TypeVar("Binding", PublisherRow, TrainerRow)
 
 
 def bind(
-    parts: Parts, table: type[Binding], *, name: str, key: PublicKey
+    context: Context, table: type[Binding], *, name: str, key: PublicKey
 ) -> tuple[Binding, bool]:
     """Bind ``name`` to ``key``; return the binding and whether it is new.
 
@@ -24,14 +24,14 @@ def bind(
         ConflictError: the name is bound to another key.
     """
     check_name(name, what=_noun(table))
-    with parts.database.writing() as session:
+    with context.database.writing() as session:
         bound = session.get(table, name)
         if bound is None:
             row = table(
                 name=name,
                 keyid=key.keyid,
                 public_key=key.to_pem(),
-                created_at=parts.now(),
+                created_at=context.now(),
             )
             session.add(row)
             return row, True
@@ -41,7 +41,7 @@ def bind(
         return bound, False
 
 
-def binding(parts: Parts, table: type[Binding], *, name: str) -> Binding:
+def binding(context: Context, table: type[Binding], *, name: str) -> Binding:
     """Return the binding of ``name``.
 
     Raises:
@@ -49,7 +49,7 @@ def binding(parts: Parts, table: type[Binding], *, name: str) -> Binding:
         NotFoundError: nobody bound it.
     """
     check_name(name, what=_noun(table))
-    with parts.database.reading() as session:
+    with context.database.reading() as session:
         bound = session.get(table, name)
     if bound is None:
         msg = f"no {_noun(table)} {name}: the operator has not bound a key to it"
@@ -57,9 +57,9 @@ def binding(parts: Parts, table: type[Binding], *, name: str) -> Binding:
     return bound
 
 
-def trainers(parts: Parts) -> list[TrainerRow]:
+def trainers(context: Context) -> list[TrainerRow]:
     """Return every trainer, by name."""
-    with parts.database.reading() as session:
+    with context.database.reading() as session:
         return list(session.scalars(select(TrainerRow).order_by(TrainerRow.name)))
 
 
@@ -69,9 +69,9 @@ def role_of(bound: PublisherRow | TrainerRow) -> Role:
     return Role(name, (PublicKey.from_pem(bound.public_key),))
 
 
-def builders(parts: Parts) -> Role | None:
+def builders(context: Context) -> Role | None:
     """Return the role of all builder keys, any one of which is enough; None if none."""
-    keys = {PublicKey.from_pem(trainer.public_key) for trainer in trainers(parts)}
+    keys = {PublicKey.from_pem(trainer.public_key) for trainer in trainers(context)}
     return Role("the zoo's trainers", tuple(keys)) if keys else None
 
 

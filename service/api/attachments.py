@@ -6,11 +6,12 @@ from fastapi import APIRouter, Depends, Response
 
 from model_zoo.digests import sha256_bytes
 from model_zoo.interop import mlbom, oms
+from model_zoo.keys.p256 import P256Key
 from model_zoo.names import ReleaseName
 from model_zoo.statements.dsse import Envelope
 from model_zoo.statements.intoto import vouched_provenance, vouched_release
 from service.database.tables import ReleaseRow
-from service.http.dependencies import PartsHere
+from service.http.dependencies import ContextHere
 from service.releases.publish import require_release
 from service.releases.withdrawals import require_not_withdrawn
 
@@ -21,31 +22,33 @@ RELEASE = "/models/{publisher}/{model}/releases/{version}"
 JSON = "application/json"
 
 
-def _release(publisher: str, model: str, version: str, parts: PartsHere) -> ReleaseRow:
-    return require_release(parts, ReleaseName(publisher, model, version))
+def _release(
+    publisher: str, model: str, version: str, context: ContextHere
+) -> ReleaseRow:
+    return require_release(context, ReleaseName(publisher, model, version))
 
 
 ReleaseHere = Annotated[ReleaseRow, Depends(_release)]
 
 
-def oms_key(parts: PartsHere) -> oms.P256Key:
+def oms_key(context: ContextHere) -> P256Key:
     """Return the key under which this service signs for other projects' verifiers."""
-    return parts.trust.oms_key
+    return context.keys.oms_key
 
 
-OmsKeyHere = Annotated[oms.P256Key, Depends(oms_key)]
+OmsKeyHere = Annotated[P256Key, Depends(oms_key)]
 
 
 @router.get(RELEASE + "/model.sig")
 def download_bundle(
-    release: ReleaseHere, key: OmsKeyHere, parts: PartsHere
+    release: ReleaseHere, key: OmsKeyHere, context: ContextHere
 ) -> Response:
     """Return the release's OpenSSF Model Signing bundle, under the service's key.
 
     A withdrawn release gets none: a verifier of this format cannot learn of it.
     """
     statement = vouched_release(Envelope.from_object(release.envelope))
-    require_not_withdrawn(parts, statement.release)
+    require_not_withdrawn(context, statement.release)
     return _attachment(oms.write_bundle(statement, key=key), media_type=JSON)
 
 

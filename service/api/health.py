@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from model_zoo.clock import rfc3339
 from model_zoo.errors import ZooError
 from service.api.schemas import AliveOut, LoopOut, ReadyOut
-from service.http.dependencies import PartsHere
+from service.http.dependencies import ContextHere
 from service.loops import Loop
 from service.repository.expiry import Expiring, expiring
 
@@ -23,7 +23,7 @@ def tell_alive() -> AliveOut:
 
 
 @router.get("/readyz")
-def tell_ready(request: Request, response: Response, parts: PartsHere) -> ReadyOut:
+def tell_ready(request: Request, response: Response, context: ContextHere) -> ReadyOut:
     """Say whether database and storage are there; 503 if one is not, or is too old.
 
     So it is if one of the ``loops`` has failed again and again. ``expiring`` lists the
@@ -33,15 +33,15 @@ def tell_ready(request: Request, response: Response, parts: PartsHere) -> ReadyO
     dying: list[Expiring] = []
     database = fresh = True
     try:
-        with parts.database.reading() as session:
-            dying = expiring(session, now=parts.now())
+        with context.database.reading() as session:
+            dying = expiring(session, now=context.now())
     except SQLAlchemyError:
         database = False
     except (ZooError, ValueError):  # there is metadata that nobody can read
         fresh = False
     stopping = [it for it in dying if it.stops_everybody]
-    fresh = fresh and all(it.expires > parts.now() for it in stopping)
-    storage = os.access(parts.blobs.root, os.W_OK)
+    fresh = fresh and all(it.expires > context.now() for it in stopping)
+    storage = os.access(context.blobs.root, os.W_OK)
     loops: tuple[Loop, ...] = request.app.state.loops
     if not (database and storage and fresh and all(it.is_well for it in loops)):
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE

@@ -13,7 +13,7 @@ from model_zoo.names import check_name
 from model_zoo.statements.jobs import parse_spec
 from service.api.schemas import DraftOut, JobIn, JobOut, JobsOut
 from service.database.tables import JobRow
-from service.http.dependencies import PartsHere, StreamsHere
+from service.http.dependencies import ContextHere, StreamsHere
 from service.http.files import file_response
 from service.jobs.queue import cancel, find_draft, find_job, jobs, submit
 from service.jobs.streams import TooManyStreamsError
@@ -28,39 +28,39 @@ State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 @router.post("/jobs", status_code=HTTPStatus.ACCEPTED)
 def submit_job(
-    request: Request, response: Response, body: JobIn, parts: PartsHere
+    request: Request, response: Response, body: JobIn, context: ContextHere
 ) -> JobOut:
     """Queue a job; Location says where to watch it."""
-    job = submit(parts, body.trainer, parse_spec(body.kind, body.spec))
+    job = submit(context, body.trainer, parse_spec(body.kind, body.spec))
     response.headers["Location"] = f"{request.url.path}/{job.id}"
-    return JobOut.of(parts, job)
+    return JobOut.of(context, job)
 
 
 @router.get("/jobs")
 def list_jobs(
-    parts: PartsHere, state: State | None = None, trainer: str | None = None
+    context: ContextHere, state: State | None = None, trainer: str | None = None
 ) -> JobsOut:
     """Return jobs, the newest first, at most 1,000."""
     if trainer is not None:
         check_name(trainer, what="trainer")
-    rows = jobs(parts, state=state, trainer=trainer)
-    return JobsOut(items=JobOut.of_all(parts, rows))
+    rows = jobs(context, state=state, trainer=trainer)
+    return JobsOut(items=JobOut.of_all(context, rows))
 
 
 @router.get("/jobs/{job_id}")
-def show_job(job_id: str, parts: PartsHere) -> JobOut:
+def show_job(job_id: str, context: ContextHere) -> JobOut:
     """Return a job as it stands."""
-    return JobOut.of(parts, find_job(parts, job_id))
+    return JobOut.of(context, find_job(context, job_id))
 
 
 @router.post("/jobs/{job_id}/cancel", status_code=HTTPStatus.ACCEPTED)
-def cancel_job(job_id: str, parts: PartsHere) -> JobOut:
+def cancel_job(job_id: str, context: ContextHere) -> JobOut:
     """Ask for a job's end: at once if it waits, by its worker if it runs."""
-    return JobOut.of(parts, cancel(parts, job_id))
+    return JobOut.of(context, cancel(context, job_id))
 
 
-def _job(job_id: str, parts: PartsHere) -> JobRow:
-    return find_job(parts, job_id)
+def _job(job_id: str, context: ContextHere) -> JobRow:
+    return find_job(context, job_id)
 
 
 async def _place(
@@ -95,15 +95,15 @@ async def watch_job(
 
 
 @router.get("/jobs/{job_id}/draft")
-def show_draft(job_id: str, parts: PartsHere) -> DraftOut:
+def show_draft(job_id: str, context: ContextHere) -> DraftOut:
     """Return what a job made, as its trainer signed it."""
-    return DraftOut.of(find_draft(parts, job_id))
+    return DraftOut.of(find_draft(context, job_id))
 
 
 @router.head("/jobs/{job_id}/draft/files/{name}")
 @router.get("/jobs/{job_id}/draft/files/{name}")
 def download_draft_file(
-    request: Request, job_id: str, name: str, parts: PartsHere
+    request: Request, job_id: str, name: str, context: ContextHere
 ) -> Response:
     """Return a file of a draft, as the files of releases are."""
-    return file_response(request, parts, find_draft(parts, job_id).upload, name)
+    return file_response(request, context, find_draft(context, job_id).upload, name)

@@ -22,10 +22,10 @@ from service.api.schemas import (
     YankIn,
 )
 from service.api.trust import accepted, role_files
-from service.context import Parts
+from service.context import Context
 from service.database.queries import visible_size
 from service.database.tables import PublisherRow
-from service.http.dependencies import PartsHere
+from service.http.dependencies import ContextHere
 from service.http.files import blob_response, file_response
 from service.releases.ancestry import children, holders
 from service.releases.publish import (
@@ -55,9 +55,9 @@ NameHere = Annotated[ReleaseName, Depends(_release_name)]
 
 
 @router.get("/models")
-def list_models(parts: PartsHere) -> ModelsOut:
+def list_models(context: ContextHere) -> ModelsOut:
     """Return every model that has a release, and which versions are withdrawn."""
-    gone = withdrawals(parts)
+    gone = withdrawals(context)
     items = [
         ModelItemOut(
             name=str(name),
@@ -68,29 +68,29 @@ def list_models(parts: PartsHere) -> ModelsOut:
                 if ReleaseName(name.publisher, name.model, it) in gone
             ],
         )
-        for name, versions in models(parts).items()
+        for name, versions in models(context).items()
     ]
     return ModelsOut(items=items)
 
 
 @router.get("/models/{publisher}/{model}")
-def show_model(publisher: str, model: str, parts: PartsHere) -> ModelOut:
+def show_model(publisher: str, model: str, context: ContextHere) -> ModelOut:
     """Return a model and its releases, the oldest first, withdrawn ones marked."""
     name = ModelName(publisher, model)
-    gone = withdrawals(parts, name)
+    gone = withdrawals(context, name)
     releases = [
         ReleaseOut.of(row, gone.get(ReleaseName(publisher, model, row.version)))
-        for row in releases_of(parts, name)
+        for row in releases_of(context, name)
     ]
-    bound = binding(parts, PublisherRow, name=publisher)
+    bound = binding(context, PublisherRow, name=publisher)
     return ModelOut(name=str(name), publisher_keyid=bound.keyid, releases=releases)
 
 
 @router.get(RELEASE)
-def show_release(name: NameHere, parts: PartsHere) -> ReleaseOut:
+def show_release(name: NameHere, context: ContextHere) -> ReleaseOut:
     """Return a release: its files and what is signed about them; 410 if withdrawn."""
-    require_not_withdrawn(parts, name)
-    return ReleaseOut.of(require_release(parts, name))
+    require_not_withdrawn(context, name)
+    return ReleaseOut.of(require_release(context, name))
 
 
 @router.put(RELEASE, status_code=HTTPStatus.CREATED)
@@ -99,7 +99,7 @@ def publish_release(
     request: Request,
     response: Response,
     body: ReleaseIn,
-    parts: PartsHere,
+    context: ContextHere,
 ) -> ReleaseOut:
     """Publish uploaded files under a name, for good: 201, or 200 if they are already.
 
@@ -109,11 +109,11 @@ def publish_release(
     provenance do not fit together.
     """
     response.headers["Location"] = request.url.path
-    return publish_body(parts, name, body, response)
+    return publish_body(context, name, body, response)
 
 
 def publish_body(
-    parts: Parts, name: ReleaseName, body: ReleaseIn, response: Response
+    context: Context, name: ReleaseName, body: ReleaseIn, response: Response
 ) -> ReleaseOut:
     """Publish what a request holds, or hold it; say in ``response`` which it was."""
     submission = Submission(
@@ -125,8 +125,8 @@ def publish_body(
         roles=role_files(body.roles),
     )
     published = accept_or_hold(
-        parts,
-        lambda: publish(parts, name, submission),
+        context,
+        lambda: publish(context, name, submission),
         kind="release",
         name=str(name),
         body=body.model_dump,
@@ -141,24 +141,24 @@ def publish_body(
 
 @router.post(RELEASE + "/yank")
 def yank_release(
-    name: NameHere, body: YankIn, response: Response, parts: PartsHere
+    name: NameHere, body: YankIn, response: Response, context: ContextHere
 ) -> AcceptedOut:
     """Withdraw a release for good: its publisher's role drops it and says why.
 
     202 where the role lacks a co-signature: it is held until it has it.
     """
-    return yank_body(parts, name, body, response)
+    return yank_body(context, name, body, response)
 
 
 def yank_body(
-    parts: Parts, name: ReleaseName, body: YankIn, response: Response
+    context: Context, name: ReleaseName, body: YankIn, response: Response
 ) -> AcceptedOut:
     """Withdraw what a request says, or hold it; say in ``response`` which it was."""
     roles = role_files(body.roles)
     notice = YankNotice.read(canonical_json(body.notice))
     versions = accept_or_hold(
-        parts,
-        lambda: yank(parts, name, notice=notice, roles=roles),
+        context,
+        lambda: yank(context, name, notice=notice, roles=roles),
         kind="yank",
         name=str(name),
         body=body.model_dump,
@@ -167,33 +167,33 @@ def yank_body(
 
 
 @router.get("/holders/{sha256}")
-def list_holders(sha256: str, parts: PartsHere) -> HoldersOut:
+def list_holders(sha256: str, context: ContextHere) -> HoldersOut:
     """Return the releases that hold a file of that digest, and those made from it."""
     return HoldersOut(
-        releases=[str(name) for name in holders(parts, sha256)],
-        children=[str(name) for name in children(parts, sha256)],
+        releases=[str(name) for name in holders(context, sha256)],
+        children=[str(name) for name in children(context, sha256)],
     )
 
 
 @router.head(RELEASE + "/files/{file}")
 @router.get(RELEASE + "/files/{file}")
 def download_file(
-    name: NameHere, file: str, request: Request, parts: PartsHere
+    name: NameHere, file: str, request: Request, context: ContextHere
 ) -> Response:
     """Return a file of a release: ranges, ETag, Repr-Digest; 410 if withdrawn."""
-    require_not_withdrawn(parts, name)
-    return file_response(request, parts, require_release(parts, name).upload, file)
+    require_not_withdrawn(context, name)
+    return file_response(request, context, require_release(context, name).upload, file)
 
 
 @router.head("/blobs/{sha256}")
 @router.get("/blobs/{sha256}")
-def download_blob(request: Request, sha256: str, parts: PartsHere) -> Response:
+def download_blob(request: Request, sha256: str, context: ContextHere) -> Response:
     """Return the file of that digest, if it is shown; 410 if it was withdrawn."""
-    parts.blobs.path(sha256)
-    with parts.database.reading() as session:
+    context.blobs.path(sha256)
+    with context.database.reading() as session:
         require_not_withdrawn_file(session, sha256)
         size_bytes = visible_size(session, sha256)
     if size_bytes is None:
         msg = f"no blob {sha256}"
         raise NotFoundError(msg)
-    return blob_response(request, parts, sha256, size_bytes)
+    return blob_response(request, context, sha256, size_bytes)

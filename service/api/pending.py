@@ -18,8 +18,8 @@ from service.api.schemas import (
     YankIn,
 )
 from service.api.trust import renew_body, role_files
-from service.context import Parts
-from service.http.dependencies import PartsHere
+from service.context import Context
+from service.http.dependencies import ContextHere
 from service.http.files import file_response
 from service.repository.pending import (
     Kind,
@@ -33,59 +33,59 @@ from service.uploads.sessions import find_upload
 router = APIRouter(tags=["pending"])
 PENDING = "/publishers/{publisher}/pending"
 
-SendAgain = Callable[[Parts, PendingChange, Response], ReleaseOut | AcceptedOut]
+SendAgain = Callable[[Context, PendingChange, Response], ReleaseOut | AcceptedOut]
 
 
 @router.get(PENDING)
-def show_pending(publisher: str, parts: PartsHere) -> PendingOut:
+def show_pending(publisher: str, context: ContextHere) -> PendingOut:
     """Return the change of a publisher that lacks signatures, as it was sent."""
-    change = pending(parts, publisher)
+    change = pending(context, publisher)
     return PendingOut(kind=change.kind, name=change.name, request=dict(change.body))
 
 
 @router.get(PENDING + "/files/{file}")
 def download_pending_file(
-    publisher: str, file: str, request: Request, parts: PartsHere
+    publisher: str, file: str, request: Request, context: ContextHere
 ) -> Response:
     """Return a file of the release that waits: nobody has to sign it unseen."""
-    change = pending(parts, publisher)
+    change = pending(context, publisher)
     if change.kind != "release":
         msg = f"no release of {publisher} waits, but the {change.kind} of {change.name}"
         raise NotFoundError(msg)
     return file_response(
-        request, parts, find_upload(parts, change.body["upload"]), file
+        request, context, find_upload(context, change.body["upload"]), file
     )
 
 
 @router.post(PENDING + "/signatures", status_code=HTTPStatus.CREATED)
 def sign_pending(
-    publisher: str, response: Response, body: RolesIn, parts: PartsHere
+    publisher: str, response: Response, body: RolesIn, context: ContextHere
 ) -> SignedOut:
     """Add signatures; with enough of them the change is made: 201, else 202."""
-    change = pending(parts, publisher)
-    signed = with_signatures(parts, change, role_files(body.roles))
-    answer = SEND_AGAIN[change.kind](parts, signed, response)
+    change = pending(context, publisher)
+    signed = with_signatures(context, change, role_files(body.roles))
+    answer = SEND_AGAIN[change.kind](context, signed, response)
     return SignedOut(kind=change.kind, name=change.name, pending=answer.pending)
 
 
 @router.delete(PENDING, status_code=HTTPStatus.NO_CONTENT)
-def take_back_pending(publisher: str, parts: PartsHere) -> None:
+def take_back_pending(publisher: str, context: ContextHere) -> None:
     """Forget the change that waits."""
-    take_back(parts, publisher)
+    take_back(context, publisher)
 
 
-def _publish(parts: Parts, change: PendingChange, response: Response) -> ReleaseOut:
+def _publish(context: Context, change: PendingChange, response: Response) -> ReleaseOut:
     body = ReleaseIn.model_validate(change.body)
-    return publish_body(parts, ReleaseName.parse(change.name), body, response)
+    return publish_body(context, ReleaseName.parse(change.name), body, response)
 
 
-def _yank(parts: Parts, change: PendingChange, response: Response) -> AcceptedOut:
+def _yank(context: Context, change: PendingChange, response: Response) -> AcceptedOut:
     body = YankIn.model_validate(change.body)
-    return yank_body(parts, ReleaseName.parse(change.name), body, response)
+    return yank_body(context, ReleaseName.parse(change.name), body, response)
 
 
-def _renew(parts: Parts, change: PendingChange, response: Response) -> AcceptedOut:
-    return renew_body(parts, RolesIn.model_validate(change.body), response)
+def _renew(context: Context, change: PendingChange, response: Response) -> AcceptedOut:
+    return renew_body(context, RolesIn.model_validate(change.body), response)
 
 
 SEND_AGAIN: Mapping[Kind, SendAgain] = {

@@ -9,7 +9,7 @@ from model_zoo.clock import rfc3339
 from model_zoo.keys.pem import MAX_PEM_BYTES
 from model_zoo.names import ReleaseName
 from model_zoo.statements.manifest import MAX_FILES, FileEntry
-from service.context import Parts
+from service.context import Context
 from service.database.tables import (
     DraftRow,
     JobRow,
@@ -178,19 +178,19 @@ class UploadOut(BaseModel):
     files: list[UploadFileOut]
 
     @classmethod
-    def of(cls, parts: Parts, row: UploadRow) -> "UploadOut":
+    def of(cls, context: Context, row: UploadRow) -> "UploadOut":
         """Return what the API says of an upload."""
-        missing = missing_parts(parts, row)
+        missing = missing_parts(context, row)
         return cls(
             id=row.id,
             state=row.state,
-            part_bytes=parts.settings.part_bytes,
+            part_bytes=context.settings.part_bytes,
             files=[
                 UploadFileOut(
                     name=file.name,
                     size_bytes=file.size_bytes,
                     sha256=file.sha256,
-                    parts=part_count(parts, file.size_bytes),
+                    parts=part_count(context, file.size_bytes),
                     missing=missing[file.name],
                 )
                 for file in row.files
@@ -307,14 +307,14 @@ class JobOut(BaseModel):
     waiting_because: str | None
 
     @classmethod
-    def of(cls, parts: Parts, row: JobRow) -> "JobOut":
+    def of(cls, context: Context, row: JobRow) -> "JobOut":
         """Return what the API says of a job."""
-        return cls.of_all(parts, [row])[0]
+        return cls.of_all(context, [row])[0]
 
     @classmethod
-    def of_all(cls, parts: Parts, rows: Sequence[JobRow]) -> list["JobOut"]:
+    def of_all(cls, context: Context, rows: Sequence[JobRow]) -> list["JobOut"]:
         """Return what the API says of several jobs, in their order."""
-        reasons = waiting_because(parts, rows)
+        reasons = waiting_because(context, rows)
         return [cls._of(row, reasons.get(row.id)) for row in rows]
 
     @classmethod

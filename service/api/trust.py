@@ -15,8 +15,8 @@ from model_zoo.errors import MalformedDocumentError, NotFoundError
 from model_zoo.names import ReleaseName
 from model_zoo.tuf.roles import ROOT, TIMESTAMP
 from service.api.schemas import AcceptedOut, LostOut, RolesIn
-from service.context import Parts
-from service.http.dependencies import PartsHere
+from service.context import Context
+from service.http.dependencies import ContextHere
 from service.http.files import blob_response
 from service.releases.publish import find_release
 from service.releases.withdrawals import require_not_itself_withdrawn
@@ -51,30 +51,32 @@ def role_files(roles: Mapping[str, Mapping[str, Any]]) -> dict[str, bytes]:
 
 
 @router.post("/trust/roles")
-def submit_roles(body: RolesIn, response: Response, parts: PartsHere) -> AcceptedOut:
+def submit_roles(
+    body: RolesIn, response: Response, context: ContextHere
+) -> AcceptedOut:
     """Make signed role versions current: root, targets, or a publisher's renewal.
 
     202 where a renewal lacks a co-signature: it is held until it has it.
     """
     if not is_operators(body.roles):
-        return renew_body(parts, body, response)
+        return renew_body(context, body, response)
     given = role_files(body.files)
-    return AcceptedOut(versions=submit(parts, role_files(body.roles), files=given))
+    return AcceptedOut(versions=submit(context, role_files(body.roles), files=given))
 
 
 @router.get("/trust/lost")
-def show_lost(parts: PartsHere) -> LostOut:
+def show_lost(context: ContextHere) -> LostOut:
     """Return role -> version that was served and lost: the next lies above it."""
-    with parts.database.reading() as session:
+    with context.database.reading() as session:
         return LostOut(versions=lost_versions(session))
 
 
-def renew_body(parts: Parts, body: RolesIn, response: Response) -> AcceptedOut:
+def renew_body(context: Context, body: RolesIn, response: Response) -> AcceptedOut:
     """Renew what a request holds, or hold it; say in ``response`` which it was."""
     roles = role_files(body.roles)
     versions = accept_or_hold(
-        parts,
-        lambda: renew(parts, roles),
+        context,
+        lambda: renew(context, roles),
         kind="renewal",
         name=owner_of(roles),
         body=body.model_dump,
@@ -92,12 +94,12 @@ def accepted(versions: dict[str, int] | None, response: Response) -> AcceptedOut
 
 @files.head("/tuf/metadata/{name}")
 @files.get("/tuf/metadata/{name}")
-def show_metadata(name: str, parts: PartsHere) -> Response:
+def show_metadata(name: str, context: ContextHere) -> Response:
     """Return one version of a role, or the newest timestamp."""
     match = _VERSIONED.fullmatch(name)
-    with parts.database.reading() as session:
+    with context.database.reading() as session:
         if name == f"{TIMESTAMP}.json" or name.endswith(f".{ROOT}.json"):
-            parts.served.keep_up(session)  # what clients remember begins with these
+            context.served.keep_up(session)  # what clients remember begins with these
         if name == f"{TIMESTAMP}.json":
             data = state.newest(session, TIMESTAMP)
         elif match is not None and match[2] != TIMESTAMP:
@@ -107,36 +109,36 @@ def show_metadata(name: str, parts: PartsHere) -> Response:
     if data is None:
         msg = f"no metadata {name[:80]!a}"
         raise NotFoundError(msg)
-    cached = "no-cache" if match is None else _audience(parts, _FOR_GOOD)
+    cached = "no-cache" if match is None else _audience(context, _FOR_GOOD)
     return _json(data, cached)
 
 
 @files.head("/tuf/targets/{path:path}")
 @files.get("/tuf/targets/{path:path}")
-def show_target(path: str, request: Request, parts: PartsHere) -> Response:
+def show_target(path: str, request: Request, context: ContextHere) -> Response:
     """Return a target by its path with its SHA-256 before the file's name."""
     match = _TARGET.fullmatch(path)
     if match is None:
         msg = f"no target {path[:80]!a}"
         raise NotFoundError(msg)
     folder, sha256, file = match[1] or "", match[2], match[3]
-    with parts.database.reading() as session:
+    with context.database.reading() as session:
         data = state.small_target(session, f"{folder}/{file}", sha256)
     if data is not None:
-        return _json(data, _audience(parts, _FOR_GOOD))
-    return _weights(request, parts, folder=folder, file=file, sha256=sha256)
+        return _json(data, _audience(context, _FOR_GOOD))
+    return _weights(request, context, folder=folder, file=file, sha256=sha256)
 
 
 def _weights(
-    request: Request, parts: Parts, *, folder: str, file: str, sha256: str
+    request: Request, context: Context, *, folder: str, file: str, sha256: str
 ) -> Response:
     names = folder.split("/")
     if len(names) == _RELEASE_SEGMENTS:
-        require_not_itself_withdrawn(parts, ReleaseName(*names))
-        release = find_release(parts, ReleaseName(*names))
+        require_not_itself_withdrawn(context, ReleaseName(*names))
+        release = find_release(context, ReleaseName(*names))
         for entry in [] if release is None else release.upload.files:
             if (entry.name, entry.sha256) == (file, sha256):
-                return blob_response(request, parts, sha256, entry.size_bytes)
+                return blob_response(request, context, sha256, entry.size_bytes)
     msg = f"no target {folder[:80]!a}"
     raise NotFoundError(msg)
 
@@ -146,5 +148,5 @@ def _json(data: bytes, cache_control: str) -> Response:
     return Response(data, HTTPStatus.OK, headers, "application/json")
 
 
-def _audience(parts: Parts, rule: str) -> str:
-    return f"{'public' if parts.settings.token is None else 'private'}, {rule}"
+def _audience(context: Context, rule: str) -> str:
+    return f"{'public' if context.settings.token is None else 'private'}, {rule}"

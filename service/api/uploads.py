@@ -10,8 +10,8 @@ from starlette.concurrency import run_in_threadpool
 from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.manifest import Manifest
 from service.api.schemas import UploadIn, UploadOut
-from service.context import Parts
-from service.http.dependencies import PartsHere
+from service.context import Context
+from service.http.dependencies import ContextHere
 from service.http.files import sha256_in
 from service.storage.blobs import CHUNK_BYTES
 from service.storage.part_writer import PartSlot, PartWriter
@@ -31,7 +31,7 @@ _CHECKS: RunVar[CapacityLimiter] = RunVar("checks of uploads")
 
 @router.post("/uploads", status_code=HTTPStatus.CREATED)
 def declare_upload(
-    request: Request, response: Response, body: UploadIn, parts: PartsHere
+    request: Request, response: Response, body: UploadIn, context: ContextHere
 ) -> UploadOut:
     """Declare files; the answer says in which parts to send them."""
     try:
@@ -39,21 +39,21 @@ def declare_upload(
     except ValueError as error:
         msg = "files: a name is listed twice"
         raise InvalidSpecError(msg) from error
-    upload = open_upload(parts, manifest)
+    upload = open_upload(context, manifest)
     response.headers["Location"] = f"{request.url.path}/{upload.id}"
-    return UploadOut.of(parts, upload)
+    return UploadOut.of(context, upload)
 
 
 @router.get("/uploads/{upload_id}")
-def show_upload(upload_id: str, parts: PartsHere) -> UploadOut:
+def show_upload(upload_id: str, context: ContextHere) -> UploadOut:
     """Return how far an upload is: which parts are missing."""
-    return UploadOut.of(parts, find_upload(parts, upload_id))
+    return UploadOut.of(context, find_upload(context, upload_id))
 
 
 @router.delete("/uploads/{upload_id}", status_code=HTTPStatus.NO_CONTENT)
-def delete_upload(upload_id: str, parts: PartsHere) -> None:
+def delete_upload(upload_id: str, context: ContextHere) -> None:
     """Forget an upload that nothing was published from."""
-    discard_upload(parts, upload_id)
+    discard_upload(context, upload_id)
 
 
 @router.put(
@@ -61,23 +61,23 @@ def delete_upload(upload_id: str, parts: PartsHere) -> None:
     status_code=HTTPStatus.NO_CONTENT,
 )
 async def send_part(
-    request: Request, upload_id: str, name: str, number: int, parts: PartsHere
+    request: Request, upload_id: str, name: str, number: int, context: ContextHere
 ) -> None:
     """Take one part of the right length; a Content-Digest that is sent is checked."""
     slot = await run_in_threadpool(
-        part_slot, parts, upload_id, name=name, number=number
+        part_slot, context, upload_id, name=name, number=number
     )
     await _receive(request, slot)
 
 
 @router.post("/uploads/{upload_id}/complete")
-async def complete_upload(upload_id: str, parts: PartsHere) -> UploadOut:
+async def complete_upload(upload_id: str, context: ContextHere) -> UploadOut:
     """Check every file; 422 names the one that is not what was declared."""
-    return await to_thread.run_sync(_complete, parts, upload_id, limiter=_checks())
+    return await to_thread.run_sync(_complete, context, upload_id, limiter=_checks())
 
 
-def _complete(parts: Parts, upload_id: str) -> UploadOut:
-    return UploadOut.of(parts, complete(parts, upload_id))
+def _complete(context: Context, upload_id: str) -> UploadOut:
+    return UploadOut.of(context, complete(context, upload_id))
 
 
 def _checks() -> CapacityLimiter:

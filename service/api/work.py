@@ -18,10 +18,10 @@ from service.api.schemas import (
     LeaseOut,
     NothingIn,
 )
-from service.http.dependencies import PartsHere
+from service.http.dependencies import ContextHere
 from service.jobs.attempts import Result, complete, fail, give_up, renew, report
-from service.jobs.events import Happening
-from service.jobs.queue import Applicant, claim
+from service.jobs.events import NewEvent
+from service.jobs.queue import LeaseRequest, claim
 
 router = APIRouter(tags=["work"])
 MAX_JSON_BYTES = 64 * 1024
@@ -32,15 +32,15 @@ MAX_JSON_BYTES = 64 * 1024
     response_model=LeaseOut,
     responses={HTTPStatus.NO_CONTENT.value: {"description": "Nothing to do"}},
 )
-def lease_job(name: str, body: LeaseIn, parts: PartsHere) -> LeaseOut | Response:
+def lease_job(name: str, body: LeaseIn, context: ContextHere) -> LeaseOut | Response:
     """Lease the oldest job that the worker can do; 204 if there is none."""
-    applicant = Applicant(
+    request = LeaseRequest(
         trainer=name,
         worker=check_name(body.worker, what="worker"),
         kinds=tuple(body.kinds),
         lease_seconds=body.lease_seconds,
     )
-    claimed = claim(parts, applicant)
+    claimed = claim(context, request)
     if claimed is None:
         return Response(status_code=HTTPStatus.NO_CONTENT)
     attempt, job = claimed
@@ -56,22 +56,24 @@ def lease_job(name: str, body: LeaseIn, parts: PartsHere) -> LeaseOut | Response
 
 @router.post("/attempts/{attempt_id}/heartbeat")
 def renew_lease(
-    attempt_id: str, parts: PartsHere, _body: NothingIn | None = None
+    attempt_id: str, context: ContextHere, _body: NothingIn | None = None
 ) -> HeartbeatOut:
     """Prolong the lease and learn whether the job was cancelled."""
-    return HeartbeatOut(cancel=renew(parts, attempt_id))
+    return HeartbeatOut(cancel=renew(context, attempt_id))
 
 
 @router.post("/attempts/{attempt_id}/events", status_code=HTTPStatus.NO_CONTENT)
-def report_events(attempt_id: str, body: EventsIn, parts: PartsHere) -> None:
+def report_events(attempt_id: str, body: EventsIn, context: ContextHere) -> None:
     """Tell how the attempt gets on."""
     _check_size([event.data for event in body.events])
-    happenings = [Happening(event.type, event.data) for event in body.events]
-    report(parts, attempt_id, happenings)
+    events = [NewEvent(event.type, event.data) for event in body.events]
+    report(context, attempt_id, events)
 
 
 @router.post("/attempts/{attempt_id}/complete")
-def complete_attempt(attempt_id: str, body: CompletionIn, parts: PartsHere) -> JobOut:
+def complete_attempt(
+    attempt_id: str, body: CompletionIn, context: ContextHere
+) -> JobOut:
     """End the job with a draft, if the trainer signed that it is what was asked for."""
     _check_size([body.claimed_evaluation or {}])
     result = Result(
@@ -79,22 +81,22 @@ def complete_attempt(attempt_id: str, body: CompletionIn, parts: PartsHere) -> J
         provenance=Envelope.from_object(body.provenance),
         claimed_evaluation=body.claimed_evaluation,
     )
-    return JobOut.of(parts, complete(parts, attempt_id, result))
+    return JobOut.of(context, complete(context, attempt_id, result))
 
 
 @router.post("/attempts/{attempt_id}/fail")
-def fail_attempt(attempt_id: str, body: FailureIn, parts: PartsHere) -> JobOut:
+def fail_attempt(attempt_id: str, body: FailureIn, context: ContextHere) -> JobOut:
     """End an attempt that did not work."""
-    job = fail(parts, attempt_id, error=body.error, retry=body.retry)
-    return JobOut.of(parts, job)
+    job = fail(context, attempt_id, error=body.error, retry=body.retry)
+    return JobOut.of(context, job)
 
 
 @router.post("/attempts/{attempt_id}/cancelled")
 def cancel_attempt(
-    attempt_id: str, parts: PartsHere, _body: NothingIn | None = None
+    attempt_id: str, context: ContextHere, _body: NothingIn | None = None
 ) -> JobOut:
     """End an attempt that stopped because its job was cancelled."""
-    return JobOut.of(parts, give_up(parts, attempt_id))
+    return JobOut.of(context, give_up(context, attempt_id))
 
 
 def _check_size(values: list[JsonObject]) -> None:

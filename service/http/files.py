@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from model_zoo.errors import NotFoundError
-from service.context import Parts
+from service.context import Context
 from service.database.tables import UploadRow
 from service.storage.blobs import CHUNK_BYTES
 
@@ -28,7 +28,7 @@ class Span(NamedTuple):
 
 
 def file_response(
-    request: Request, parts: Parts, upload: UploadRow, name: str
+    request: Request, context: Context, upload: UploadRow, name: str
 ) -> Response:
     """Return a file of an upload.
 
@@ -37,13 +37,13 @@ def file_response(
     """
     for file in upload.files:
         if file.name == name:
-            return blob_response(request, parts, file.sha256, file.size_bytes)
+            return blob_response(request, context, file.sha256, file.size_bytes)
     msg = f"no file {name[:80]!a}"
     raise NotFoundError(msg)
 
 
 def blob_response(
-    request: Request, parts: Parts, sha256: str, size_bytes: int
+    request: Request, context: Context, sha256: str, size_bytes: int
 ) -> Response:
     """Return a blob, whole or a range of it, or 304 where the client has it.
 
@@ -54,7 +54,7 @@ def blob_response(
     """
     etag = f'"{sha256}"'
     # Behind a token, a shared cache must not hand out what it has seen pass.
-    audience = "public" if parts.settings.token is None else "private"
+    audience = "public" if context.settings.token is None else "private"
     headers = {
         "ETag": etag,
         "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:",
@@ -76,7 +76,7 @@ def blob_response(
     headers["Content-Type"] = "application/octet-stream"
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers)
-    chunks = _chunks(parts.blobs.path(sha256), span)
+    chunks = _chunks(context.blobs.path(sha256), span)
     return StreamingResponse(chunks, status, headers)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import load_only
 from starlette.concurrency import run_in_threadpool
 
-from service.context import Parts
+from service.context import Context
 from service.database.tables import EventRow, JobRow
 from service.jobs.events import ENDINGS, events_after
 
@@ -40,8 +40,8 @@ class EventStreams:
     event share one read of what follows it.
     """
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._topics: dict[str, _Topic] = {}
         self._poller: asyncio.Task[None] | None = None
 
@@ -52,7 +52,7 @@ class EventStreams:
         Raises:
             TooManyStreamsError: there is none.
         """
-        settings = self._parts.settings
+        settings = self._context.settings
         open_streams = sum(topic.streams for topic in self._topics.values())
         topic = self._topics.get(job_id, _Topic())
         if (
@@ -100,7 +100,7 @@ class EventStreams:
         read = topic.reads.get(after)
         if read is None:
             read = asyncio.create_task(
-                run_in_threadpool(events_after, self._parts, job_id, after)
+                run_in_threadpool(events_after, self._context, job_id, after)
             )
             topic.reads[after] = read
             read.add_done_callback(lambda _: topic.reads.pop(after, None))
@@ -120,11 +120,11 @@ class EventStreams:
                     topic.has_ended = state in ENDINGS
                     topic.changed.set()
                     topic.changed = asyncio.Event()
-            await asyncio.sleep(self._parts.settings.event_poll_seconds)
+            await asyncio.sleep(self._context.settings.event_poll_seconds)
 
     def _last_events(self, job_ids: list[str]) -> dict[str, tuple[int, str]]:
         query = select(JobRow).where(JobRow.id.in_(job_ids))
         query = query.options(load_only(JobRow.last_event, JobRow.state))
-        with self._parts.database.reading() as session:
+        with self._context.database.reading() as session:
             jobs = session.scalars(query)
             return {job.id: (job.last_event, job.state) for job in jobs}

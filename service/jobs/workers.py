@@ -18,9 +18,9 @@ from model_zoo.errors import ConflictError, LocalError
 from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.keys.pem import OWNER_ONLY
 from service.accounts.registrations import bind
-from service.context import Parts
+from service.context import Context
 from service.database.tables import TrainerRow
-from service.storage.blobs import told_as_local_error
+from service.storage.blobs import translate_errors
 
 log = logging.getLogger(__name__)
 
@@ -46,15 +46,15 @@ class BuilderKey:
     passphrase: Path
 
 
-def embedded_key(parts: Parts) -> BuilderKey:
+def embedded_key(context: Context) -> BuilderKey:
     """Return the embedded trainer's key, made and bound on the first start.
 
     Raises:
         LocalError: it cannot be written or read, or the name is bound to another key.
     """
-    folder = parts.settings.data_dir / "keys"
+    folder = context.settings.data_dir / "keys"
     files = BuilderKey(folder / "embedded.pem", folder / "embedded.passphrase")
-    with told_as_local_error(f"cannot keep a key in {folder}"):
+    with translate_errors(f"cannot keep a key in {folder}"):
         folder.mkdir(mode=0o700, exist_ok=True)
         if not files.key.exists():
             files.passphrase.unlink(missing_ok=True)
@@ -69,7 +69,7 @@ def embedded_key(parts: Parts) -> BuilderKey:
         passphrase = files.passphrase.read_bytes()
     key = SigningKey.load(files.key, passphrase=passphrase).public
     try:
-        bind(parts, TrainerRow, name=TRAINER, key=key)
+        bind(context, TrainerRow, name=TRAINER, key=key)
     except ConflictError as error:
         msg = f"{error}: the key in {folder} is not the one this zoo started with"
         raise LocalError(msg) from error

@@ -36,7 +36,7 @@ from model_zoo.transparency.tlog import LogEntry
 from model_zoo.tuf.publisher_roles import release_targets
 from model_zoo.tuf.roles import target_path
 from service.accounts.registrations import binding, builders, role_of
-from service.context import Parts
+from service.context import Context
 from service.database.queries import complete_upload
 from service.database.tables import (
     InputRow,
@@ -72,7 +72,7 @@ class Submission:
 
 
 def publish(
-    parts: Parts, name: ReleaseName, submission: Submission
+    context: Context, name: ReleaseName, submission: Submission
 ) -> tuple[ReleaseRow, bool]:
     """Publish ``name``; return the release and whether it is new.
 
@@ -87,55 +87,55 @@ def publish(
         NotFoundError: there is no such upload.
         YankedError: a file, or what it was made from, was withdrawn.
     """
-    statement = _opened(parts, name, submission.envelope)
-    published = find_release(parts, name)
+    statement = _opened(context, name, submission.envelope)
+    published = find_release(context, name)
     if published is not None:
-        require_not_withdrawn(parts, name)
-        return _same(parts, published, statement), False
-    upload = find_upload(parts, submission.upload_id)
+        require_not_withdrawn(context, name)
+        return _same(context, published, statement), False
+    upload = find_upload(context, submission.upload_id)
     if upload.state != "complete":
         msg = f"upload {upload.id} is not complete"
         raise ConflictError(msg)
-    _check_files(parts, statement.manifest, declared=manifest_of(upload))
+    _check_files(context, statement.manifest, declared=manifest_of(upload))
     if submission.provenance is not None:
-        _check_provenance(parts, statement.manifest, submission.provenance)
+        _check_provenance(context, statement.manifest, submission.provenance)
     try:
-        return _appear(parts, name, submission), True
+        return _appear(context, name, submission), True
     except (IntegrityError, ConflictError):
         # Somebody was faster: with this very release, or with another one.
-        published = find_release(parts, name)
+        published = find_release(context, name)
         if published is None:
             raise
-        return _same(parts, published, statement), False
+        return _same(context, published, statement), False
 
 
-def find_release(parts: Parts, name: ReleaseName) -> ReleaseRow | None:
+def find_release(context: Context, name: ReleaseName) -> ReleaseRow | None:
     """Return the release, or None."""
     key = (name.publisher, name.model, name.version)
-    with parts.database.reading() as session:
+    with context.database.reading() as session:
         return session.get(ReleaseRow, key)
 
 
-def require_release(parts: Parts, name: ReleaseName) -> ReleaseRow:
+def require_release(context: Context, name: ReleaseName) -> ReleaseRow:
     """Return the release.
 
     Raises:
         NotFoundError: there is none of that name.
     """
-    release = find_release(parts, name)
+    release = find_release(context, name)
     if release is None:
         msg = f"no release {name}"
         raise NotFoundError(msg)
     return release
 
 
-def releases_of(parts: Parts, name: ModelName) -> list[ReleaseRow]:
+def releases_of(context: Context, name: ModelName) -> list[ReleaseRow]:
     """Return the model's releases, the oldest first.
 
     Raises:
         NotFoundError: it has none.
     """
-    with parts.database.reading() as session:
+    with context.database.reading() as session:
         releases = list(
             session.scalars(
                 select(ReleaseRow)
@@ -152,10 +152,10 @@ def releases_of(parts: Parts, name: ModelName) -> list[ReleaseRow]:
     return releases
 
 
-def models(parts: Parts) -> dict[ModelName, list[str]]:
+def models(context: Context) -> dict[ModelName, list[str]]:
     """Return every model that has a release, with its versions, the oldest first."""
     found: dict[ModelName, list[str]] = {}
-    with parts.database.reading() as session:
+    with context.database.reading() as session:
         for publisher, model, version in session.execute(
             select(ReleaseRow.publisher, ReleaseRow.model, ReleaseRow.version).order_by(
                 ReleaseRow.publisher,
@@ -168,9 +168,11 @@ def models(parts: Parts) -> dict[ModelName, list[str]]:
     return found
 
 
-def _opened(parts: Parts, name: ReleaseName, envelope: Envelope) -> ReleaseStatement:
+def _opened(
+    context: Context, name: ReleaseName, envelope: Envelope
+) -> ReleaseStatement:
     try:
-        publisher = binding(parts, PublisherRow, name=name.publisher)
+        publisher = binding(context, PublisherRow, name=name.publisher)
         statement = open_release(envelope, role_of(publisher))
     except (NotFoundError, ThresholdNotMetError) as error:
         msg = f"{name} is not yours to publish: {error}"
@@ -180,17 +182,17 @@ def _opened(parts: Parts, name: ReleaseName, envelope: Envelope) -> ReleaseState
     return statement
 
 
-def _check_files(parts: Parts, signed: Manifest, *, declared: Manifest) -> None:
+def _check_files(context: Context, signed: Manifest, *, declared: Manifest) -> None:
     """Hash the stored bytes once more: what is signed is what is on disk now."""
     if signed != declared:
         msg = "the signed statement lists other files than the upload holds"
         raise MalformedDocumentError(msg)
     for file in signed.files:
-        parts.blobs.require_intact(file.sha256)
+        context.blobs.require_intact(file.sha256)
 
 
-def _check_provenance(parts: Parts, manifest: Manifest, envelope: Envelope) -> None:
-    role = builders(parts)
+def _check_provenance(context: Context, manifest: Manifest, envelope: Envelope) -> None:
+    role = builders(context)
     if role is None:
         msg = "this zoo has no trainers whose provenance it could believe"
         raise PolicyNotMetError(msg)
@@ -199,8 +201,8 @@ def _check_provenance(parts: Parts, manifest: Manifest, envelope: Envelope) -> N
         raise ProvenanceMismatchError(msg)
 
 
-def _appear(parts: Parts, name: ReleaseName, submission: Submission) -> ReleaseRow:
-    with parts.database.writing() as session:
+def _appear(context: Context, name: ReleaseName, submission: Submission) -> ReleaseRow:
+    with context.database.writing() as session:
         upload = complete_upload(session, submission.upload_id)
         if upload is None:
             msg = f"upload {submission.upload_id} was deleted meanwhile"
@@ -211,19 +213,19 @@ def _appear(parts: Parts, name: ReleaseName, submission: Submission) -> ReleaseR
         statement = submission.envelope.unverified_payload
         require_not_lost(session, str(name), statement)
         _require_usable(session, name, submission, manifest=manifest_of(upload))
-        require_room(session, parts, name.publisher, adding=manifest_of(upload))
+        require_room(session, context, name.publisher, adding=manifest_of(upload))
         files = role_targets(name, submission, upload=upload)
         require_roles(
             session,
             name.publisher,
             submission.roles,
             change=Change(add=files),
-            now=parts.now(),
+            now=context.now(),
         )
         bundle = _bundle(submission)
         path = target_path(name, BUNDLE_NAME)
         keep_target(session, path, bundle, sha256=sha256_bytes(bundle))
-        commit(session, parts, submission.roles, entries=_entries(name, submission))
+        commit(session, context, submission.roles, entries=_entries(name, submission))
         release = ReleaseRow(
             publisher=name.publisher,
             model=name.model,
@@ -231,7 +233,7 @@ def _appear(parts: Parts, name: ReleaseName, submission: Submission) -> ReleaseR
             upload=upload,
             envelope=submission.envelope.to_object(),
             provenance=_object(submission.provenance),
-            published_at=parts.now(),
+            published_at=context.now(),
         )
         session.add(release)
         session.flush()
@@ -240,7 +242,7 @@ def _appear(parts: Parts, name: ReleaseName, submission: Submission) -> ReleaseR
 
 
 def require_room(
-    session: Session, parts: Parts, publisher: str, *, adding: Manifest
+    session: Session, context: Context, publisher: str, *, adding: Manifest
 ) -> None:
     """Accept a release that leaves the publisher within his quota.
 
@@ -259,7 +261,7 @@ def require_room(
         .where(ReleaseRow.publisher == publisher, IS_TENSORS)
     )
     used = (session.scalar(releases) or 0) + (session.scalar(tensors) or 0)
-    wanted, most = 1 + len(adding.tensors()), parts.settings.max_publisher_targets
+    wanted, most = 1 + len(adding.tensors()), context.settings.max_publisher_targets
     if used + wanted > most:
         msg = (
             f"{publisher} has {used} of {most} releases and tensor files, and this "
@@ -319,9 +321,11 @@ def _object(envelope: Envelope | None) -> JsonObject | None:
     return None if envelope is None else envelope.to_object()
 
 
-def _same(parts: Parts, release: ReleaseRow, statement: ReleaseStatement) -> ReleaseRow:
+def _same(
+    context: Context, release: ReleaseRow, statement: ReleaseStatement
+) -> ReleaseRow:
     """Return the published release if it says what ``statement`` says."""
-    mark_served(parts)  # who published it may have been told that it cannot be marked
+    mark_served(context)  # who published it may have been told that it cannot be marked
     if manifest_of(release.upload) != statement.manifest:
         name = f"{release.publisher}/{release.model}@{release.version}"
         msg = f"{name} is published with other content; choose another version"

@@ -9,7 +9,7 @@ from model_zoo.statements.dsse import Envelope
 from model_zoo.statements.release_json import bundle_bytes
 from model_zoo.tuf.revocations import YANK_NAME, YankNotice, yank_edit
 from model_zoo.tuf.roles import target_path, version_of
-from service.context import Parts
+from service.context import Context
 from service.database.tables import ReleaseRow, WithdrawalRow
 from service.releases.publish import require_release
 from service.repository.commit import commit, entry, keep_target
@@ -19,7 +19,11 @@ from service.uploads.sessions import manifest_of
 
 
 def yank(
-    parts: Parts, name: ReleaseName, *, notice: YankNotice, roles: Mapping[str, bytes]
+    context: Context,
+    name: ReleaseName,
+    *,
+    notice: YankNotice,
+    roles: Mapping[str, bytes],
 ) -> dict[str, int]:
     """Withdraw ``name``: its role drops it and names the notice; return the versions.
 
@@ -29,18 +33,18 @@ def yank(
         ThresholdNotMetError: too few keys signed; see ``require_roles``.
         VerificationError: notice and role do not say what they must.
     """
-    release = require_release(parts, name)
+    release = require_release(context, name)
     _require_notice(release, notice, name=name)
     edit = yank_edit(
         name, notice, manifest=manifest_of(release.upload), bundle=_bundle(release)
     )
     change = Change(add=edit.add, remove=edit.remove)
-    with parts.database.writing() as session:
+    with context.database.writing() as session:
         key = (name.publisher, name.model, name.version)
         if session.get(WithdrawalRow, key) is not None:
             msg = f"{name} is withdrawn already"
             raise ConflictError(msg)
-        require_roles(session, name.publisher, roles, change=change, now=parts.now())
+        require_roles(session, name.publisher, roles, change=change, now=context.now())
         data = notice.to_bytes()
         keep_target(
             session, target_path(name, YANK_NAME), data, sha256=sha256_bytes(data)
@@ -52,12 +56,12 @@ def yank(
                 version=name.version,
                 withdrawn_by="publisher",
                 reason=notice.reason,
-                withdrawn_at=parts.now(),
+                withdrawn_at=context.now(),
             )
         )
-        yanked = indexed(session, parts, [notice])
+        yanked = indexed(session, context, [notice])
         told = entry("yank", str(name), data)
-        commit(session, parts, {**roles, **yanked}, entries=[told])
+        commit(session, context, {**roles, **yanked}, entries=[told])
     return {n: version_of(n, it) for n, it in roles.items()}
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from model_zoo.errors import YankedError
 from model_zoo.names import ModelName, ReleaseName
 from model_zoo.statements.manifest import GRAPH_SUFFIX, WEIGHTS_SUFFIX
-from service.context import Parts
+from service.context import Context
 from service.database.tables import (
     LostEntryRow,
     ReleaseRow,
@@ -29,15 +29,15 @@ IS_TENSORS = or_(
 )
 
 
-def find_withdrawal(parts: Parts, name: ReleaseName) -> WithdrawalRow | None:
+def find_withdrawal(context: Context, name: ReleaseName) -> WithdrawalRow | None:
     """Return who withdrew the release, when and why; None if nobody did."""
     key = (name.publisher, name.model, name.version)
-    with parts.database.reading() as session:
+    with context.database.reading() as session:
         return session.get(WithdrawalRow, key)
 
 
 def withdrawals(
-    parts: Parts, model: ModelName | None = None
+    context: Context, model: ModelName | None = None
 ) -> dict[ReleaseName, WithdrawalRow]:
     """Return every withdrawal by the name of its release, or those of one model."""
     wanted = select(WithdrawalRow)
@@ -46,35 +46,35 @@ def withdrawals(
             WithdrawalRow.publisher == model.publisher,
             WithdrawalRow.model == model.model,
         )
-    with parts.database.reading() as session:
+    with context.database.reading() as session:
         return {
             ReleaseName(row.publisher, row.model, row.version): row
             for row in session.scalars(wanted)
         }
 
 
-def require_not_itself_withdrawn(parts: Parts, name: ReleaseName) -> None:
+def require_not_itself_withdrawn(context: Context, name: ReleaseName) -> None:
     """Accept a release for which its role still vouches, whatever its files are.
 
     Raises:
         YankedError: somebody withdrew it; the message says who, when and why.
     """
-    withdrawal = find_withdrawal(parts, name)
+    withdrawal = find_withdrawal(context, name)
     if withdrawal is not None:
         raise _told(withdrawal)
-    with parts.database.reading() as session:
+    with context.database.reading() as session:
         if is_lost_withdrawal(session, str(name)):
             raise _lost(str(name))
 
 
-def require_not_withdrawn(parts: Parts, name: ReleaseName) -> None:
+def require_not_withdrawn(context: Context, name: ReleaseName) -> None:
     """Accept a release that nobody withdrew, nor another for files that it holds, too.
 
     Raises:
         YankedError: somebody did; the message says who, when and why.
     """
-    require_not_itself_withdrawn(parts, name)
-    with parts.database.reading() as session:
+    require_not_itself_withdrawn(context, name)
+    with context.database.reading() as session:
         held = session.scalars(
             select(UploadFileRow.sha256)
             .join(ReleaseRow, ReleaseRow.upload_id == UploadFileRow.upload_id)

@@ -41,7 +41,7 @@ from model_zoo.tuf.roles import (
     publisher_paths,
     target_path,
 )
-from service.context import Parts
+from service.context import Context
 from service.database.tables import PublisherRow, WithdrawalRow
 from service.repository import state
 from service.repository.commit import commit, entry, keep_target
@@ -58,7 +58,7 @@ from service.repository.validation import Change, require_lifetime, require_role
 NO_CHANGE = Change(add={})
 
 
-def accept_root(session: Session, parts: Parts, data: bytes) -> None:
+def accept_root(session: Session, context: Context, data: bytes) -> None:
     """Make the next root current, in the caller's transaction.
 
     Raises:
@@ -75,11 +75,11 @@ def accept_root(session: Session, parts: Parts, data: bytes) -> None:
     if not root.signed.consistent_snapshot:
         msg = "this root turns consistent snapshots off: file names would be others"
         raise MalformedDocumentError(msg)
-    require_lifetime(ROOT, root.signed.expires, now=parts.now())
+    require_lifetime(ROOT, root.signed.expires, now=context.now())
     # (3) This server can go on: snapshot and timestamp are signed with keys it has.
     for role, key in (
-        (SNAPSHOT, parts.trust.snapshot_key),
-        (TIMESTAMP, parts.trust.timestamp_key),
+        (SNAPSHOT, context.keys.snapshot_key),
+        (TIMESTAMP, context.keys.timestamp_key),
     ):
         if key.public.keyid not in root.signed.roles[role].keyids:
             msg = (
@@ -90,12 +90,12 @@ def accept_root(session: Session, parts: Parts, data: bytes) -> None:
     # (4) The targets that are current are signed under it.
     targets = state.require(session, TARGETS, Targets)
     require_role_signed(root.signed, TARGETS, targets)
-    commit(session, parts, {ROOT: data}, entries=[entry("key", ROOT, data)])
+    commit(session, context, {ROOT: data}, entries=[entry("key", ROOT, data)])
 
 
 def accept_targets(
     session: Session,
-    parts: Parts,
+    context: Context,
     submitted: Mapping[str, bytes],
     *,
     files: Mapping[str, bytes],
@@ -104,7 +104,7 @@ def accept_targets(
 
     Args:
         session: the caller commits.
-        parts: keys and clock.
+        context: keys and clock.
         submitted: ``targets``, and ``zoo~withdrawn`` or publishers' roles that must
             change in the same step because their keys did.
         files: the targets of its own that are new.
@@ -118,30 +118,30 @@ def accept_targets(
     root = state.require(session, ROOT, Root).signed
     # (1) It may follow the current one under the root.
     new = require_next_targets(
-        session, submitted[TARGETS], root=root, files=files, now=parts.now()
+        session, submitted[TARGETS], root=root, files=files, now=context.now()
     )
     # (2) This server can go on: it has the keys that these targets give to it.
     if delegation_of(current, YANKED) != delegation_of(new, YANKED):
         msg = f"{YANKED} is signed online: these targets give it to other keys"
         raise MalformedDocumentError(msg)
-    wrong = unlisted(parts, state.trusted_keys_of(session, new))
+    wrong = unlisted(context, state.trusted_keys_of(session, new))
     if wrong is not None:
         raise NotPermittedError(wrong)
     # (3) The roles that change with it, and those that do not, fit to it.
     others = {name: it for name, it in submitted.items() if name != TARGETS}
-    withdrawn, entries = follow_targets(session, parts, new, others)
-    yanked = indexed(session, parts, withdrawn) if withdrawn else {}
-    commit(session, parts, {**submitted, **yanked}, entries=entries)
+    withdrawn, entries = follow_targets(session, context, new, others)
+    yanked = indexed(session, context, withdrawn) if withdrawn else {}
+    commit(session, context, {**submitted, **yanked}, entries=entries)
 
 
 def follow_targets(
-    session: Session, parts: Parts, new: Targets, others: Mapping[str, bytes]
+    session: Session, context: Context, new: Targets, others: Mapping[str, bytes]
 ) -> tuple[list[YankNotice], list[LogEntry]]:
     """Bring the tables in line with next targets that were accepted.
 
     Args:
         session: the caller commits.
-        parts: keys and clock.
+        context: keys and clock.
         new: the targets.
         others: name -> file of the roles that change in the same step.
 
@@ -156,16 +156,16 @@ def follow_targets(
     current = state.require(session, TARGETS, Targets).signed
     # (1) Roles that change in this step follow their rules under the new keys.
     reasons = _require_withdrawn(session, new, others.get(WITHDRAWN))
-    _require_publishers(session, new, others, now=parts.now())
+    _require_publishers(session, new, others, now=context.now())
     # (2) Every other publisher's role is signed under the keys it has now.
     _require_still_signed(session, new, {*others, YANKED})
-    _synchronise(session, parts, new)
-    withdrawn = _withdraw(session, parts, reasons)
+    _synchronise(session, context, new)
+    withdrawn = _withdraw(session, context, reasons)
     entries = [_told(notice) for notice in withdrawn] + _key_changes(current, new)
     return withdrawn, entries
 
 
-def delegate_here(parts: Parts, name: str, key: PublicKey) -> bool:
+def delegate_here(context: Context, name: str, key: PublicKey) -> bool:
     """Delegate to a new publisher with a development root; return whether it is new.
 
     Raises:
@@ -173,7 +173,7 @@ def delegate_here(parts: Parts, name: str, key: PublicKey) -> bool:
         ConflictError: the name has another key.
         InvalidSpecError: no name for a publisher.
     """
-    with parts.database.writing() as session:
+    with context.database.writing() as session:
         current = state.require(session, TARGETS, Targets)
         bound = delegation_of(current.signed, name)
         if bound is not None:
@@ -182,24 +182,24 @@ def delegate_here(parts: Parts, name: str, key: PublicKey) -> bool:
                 raise ConflictError(msg)
             return False
         require_not_anothers(session, name, key.keyid)
-        targets = next_targets(current, now=parts.now())
+        targets = next_targets(current, now=context.now())
         targets.signed.version = next_version(
             session, TARGETS, current=current.signed.version
         )
         delegate(targets.signed, name, RoleKeys(keys=(key,)))
-        _accept_own(session, parts, targets)
+        _accept_own(session, context, targets)
         return True
 
 
-def _accept_own(session: Session, parts: Parts, targets: Metadata[Targets]) -> None:
-    key = parts.trust.targets_key
+def _accept_own(session: Session, context: Context, targets: Metadata[Targets]) -> None:
+    key = context.keys.targets_key
     if key is None:
         msg = (
             "the targets key of this zoo is kept offline: delegate with "
             "zoo trust delegate, on the machine that has it"
         )
         raise NotPermittedError(msg)
-    accept_targets(session, parts, sign_roles({TARGETS: targets}, key), files={})
+    accept_targets(session, context, sign_roles({TARGETS: targets}, key), files={})
 
 
 def require_next_targets(
@@ -321,7 +321,7 @@ def _require_still_signed(
             require_role_signed(new, name, current)
 
 
-def _synchronise(session: Session, parts: Parts, new: Targets) -> None:
+def _synchronise(session: Session, context: Context, new: Targets) -> None:
     """Let the publishers' table say what the delegations say."""
     for name in _delegated(new):
         role = delegation_of(new, name)
@@ -330,15 +330,15 @@ def _synchronise(session: Session, parts: Parts, new: Targets) -> None:
         key = keys_of(new, role)[0]
         row = session.get(PublisherRow, name)
         if row is None:
-            row = PublisherRow(name=name, created_at=parts.now())
+            row = PublisherRow(name=name, created_at=context.now())
             session.add(row)
         row.keyid, row.public_key = key.keyid, key.to_pem()
 
 
 def _withdraw(
-    session: Session, parts: Parts, reasons: Mapping[ReleaseName, str]
+    session: Session, context: Context, reasons: Mapping[ReleaseName, str]
 ) -> list[YankNotice]:
-    now = parts.now()
+    now = context.now()
     notices = []
     for name, reason in reasons.items():
         key = (name.publisher, name.model, name.version)

@@ -26,7 +26,7 @@ from model_zoo.tuf.publisher_roles import (
 )
 from model_zoo.tuf.revocations import WithdrawnFile, YankNotice, index_path
 from model_zoo.tuf.roles import TARGETS, YANKED, bin_prefix, delegation_of
-from service.context import Parts
+from service.context import Context
 from service.database.tables import ReleaseRow, TargetRow, WithdrawalRow
 from service.repository import state
 from service.repository.losses import lost_versions, next_version
@@ -42,7 +42,7 @@ PATHS_AT_ONCE = 500
 
 def indexed(
     session: Session,
-    parts: Parts,
+    context: Context,
     notices: Iterable[YankNotice],
     *,
     targets: Targets | None = None,
@@ -54,7 +54,7 @@ def indexed(
 
     Args:
         session: keeps the entries; the caller commits.
-        parts: keys and clock.
+        context: keys and clock.
         notices: what is withdrawn in this step, all by the operator or none.
         targets: the top-level targets that will delegate; else the current ones.
     """
@@ -67,17 +67,17 @@ def indexed(
         limit=MAX_ENTRIES if by_operator else MAX_PUBLISHERS_ENTRIES,
     )
     add = _kept(session, changed)
-    following = edited(roles, add=add, now=parts.now())
-    return _signed(session, parts, following)
+    following = edited(roles, add=add, now=context.now())
+    return _signed(session, context, following)
 
 
-def renewed_index(session: Session, parts: Parts) -> dict[str, bytes]:
+def renewed_index(session: Session, context: Context) -> dict[str, bytes]:
     """Return the next version of every role of the index, signed anew."""
     roles = _roles(session, None)
-    return _signed(session, parts, renewed(roles, now=parts.now()))
+    return _signed(session, context, renewed(roles, now=context.now()))
 
 
-def index_after_loss(session: Session, parts: Parts) -> dict[str, bytes]:
+def index_after_loss(session: Session, context: Context) -> dict[str, bytes]:
     """Return the index above all that was served of it, with the bins that it had.
 
     Clients refuse a snapshot that drops a role, and so a bin that was lost.
@@ -85,10 +85,10 @@ def index_after_loss(session: Session, parts: Parts) -> dict[str, bytes]:
     roles = _roles(session, None)
     lost_bins = any(it.startswith(bin_prefix(YANKED)) for it in lost_versions(session))
     write = spread_out if lost_bins else renewed
-    return _signed(session, parts, write(roles, now=parts.now()))
+    return _signed(session, context, write(roles, now=context.now()))
 
 
-def rebuilt_index(session: Session, parts: Parts) -> dict[str, bytes]:
+def rebuilt_index(session: Session, context: Context) -> dict[str, bytes]:
     """Return the index with entries in place of the notices that it once held.
 
     So it was in repositories from before it had bins; of any other nothing changes.
@@ -106,8 +106,8 @@ def rebuilt_index(session: Session, parts: Parts) -> dict[str, bytes]:
     rows = session.scalars(select(WithdrawalRow)).all()
     withdrawn = [notice_of(session, row) for row in rows]
     add = _kept(session, _with_notices({}, withdrawn))
-    following = edited(roles, add=add, now=parts.now())
-    return _signed(session, parts, following)
+    following = edited(roles, add=add, now=context.now())
+    return _signed(session, context, following)
 
 
 def notice_of(session: Session, row: WithdrawalRow) -> YankNotice:
@@ -125,14 +125,14 @@ def notice_of(session: Session, row: WithdrawalRow) -> YankNotice:
 
 
 def _signed(
-    session: Session, parts: Parts, following: Mapping[str, Metadata[Targets]]
+    session: Session, context: Context, following: Mapping[str, Metadata[Targets]]
 ) -> dict[str, bytes]:
     """Return the files of roles, their versions above all that was ever served."""
     for name, role in following.items():
         role.signed.version = next_version(
             session, name, current=role.signed.version - 1
         )
-    return sign_roles(following, parts.trust.snapshot_key)
+    return sign_roles(following, context.keys.snapshot_key)
 
 
 def _roles(session: Session, targets: Targets | None) -> PublisherRoles:

@@ -11,7 +11,7 @@ from model_zoo.keys.p256 import public_pem
 from model_zoo.tuf.online_keys import LOG, OMS, named_trusted_keys
 from model_zoo.tuf.roles import TRUSTED_KEYS
 from model_zoo.tuf.trusted_keys import TrustedKeys
-from service.context import Parts
+from service.context import Context
 from service.repository import state
 from service.repository.commit import keep_target
 
@@ -44,22 +44,22 @@ def keep_trusted_keys(
     keep_target(session, TRUSTED_KEYS, data, sha256=sha256)
 
 
-def unlisted(parts: Parts, trusted: TrustedKeys) -> str | None:
+def unlisted(context: Context, trusted: TrustedKeys) -> str | None:
     """Return which of this server's keys nobody would believe, and what to do; or None.
 
     A server that signed with it would be refused by every client.
     """
     keys, retired = trusted.log_keys(), trusted.retired_log_keys()
-    if parts.trust.log_key.public in retired:
+    if context.keys.log_key.public in retired:
         wrong = f"the key in {LOG}.pem has retired from the log"
-    elif parts.trust.log_key.public not in keys:
+    elif context.keys.log_key.public not in keys:
         wrong = f"the key in {LOG}.pem is not listed as the log's"
-    elif parts.trust.oms_key.public_pem() not in map(public_pem, trusted.oms):
+    elif context.keys.oms_key.public_pem() not in map(public_pem, trusted.oms):
         wrong = f"the key in {OMS}.pem is not listed as that of bundles"
     else:
         return None
     return (
-        f"{parts.trust.folder}: {wrong} in the current {TRUSTED_KEYS}; put the right "
+        f"{context.keys.folder}: {wrong} in the current {TRUSTED_KEYS}; put the right "
         "key there, or the next targets and trusted keys (zoo trust rekey) beside it, "
         "and start again"
     )

@@ -22,7 +22,7 @@ from model_zoo.errors import (
     ThresholdNotMetError,
 )
 from model_zoo.tuf.roles import TARGETS, parse, signed_bytes
-from service.context import Parts
+from service.context import Context
 from service.database.tables import PendingRow
 from service.repository import state
 
@@ -48,7 +48,7 @@ class PendingChange:
 
 
 def accept_or_hold(
-    parts: Parts,
+    context: Context,
     accept: Callable[[], T],
     *,
     kind: Kind,
@@ -68,17 +68,17 @@ def accept_or_hold(
     except ThresholdNotMetError as error:
         if not error.valid:
             raise
-    hold(parts, PendingChange(kind=kind, name=name, body=body()))
+    hold(context, PendingChange(kind=kind, name=name, body=body()))
     return None
 
 
-def hold(parts: Parts, change: PendingChange) -> None:
+def hold(context: Context, change: PendingChange) -> None:
     """Keep a change; sent again it replaces itself.
 
     Raises:
         ConflictError: another change of this publisher is waiting.
     """
-    with parts.database.writing() as session:
+    with context.database.writing() as session:
         row = session.get(PendingRow, change.publisher)
         if row is None:
             row = PendingRow(publisher=change.publisher)
@@ -96,26 +96,26 @@ def hold(parts: Parts, change: PendingChange) -> None:
             "name": change.name,
             "body": dict(change.body),
         }
-        row.created_at = parts.now()
+        row.created_at = context.now()
 
 
-def pending(parts: Parts, publisher: str) -> PendingChange:
+def pending(context: Context, publisher: str) -> PendingChange:
     """Return the change of ``publisher`` that waits.
 
     Raises:
         NotFoundError: none waits.
     """
-    with parts.database.reading() as session:
+    with context.database.reading() as session:
         return _change(_require(session, publisher))
 
 
-def take_back(parts: Parts, publisher: str) -> None:
+def take_back(context: Context, publisher: str) -> None:
     """Forget the change of ``publisher`` that waits.
 
     Raises:
         NotFoundError: none waits.
     """
-    with parts.database.writing() as session:
+    with context.database.writing() as session:
         session.delete(_require(session, publisher))
 
 
@@ -132,7 +132,7 @@ def forget_overtaken(session: Session, roles: Iterable[str]) -> None:
 
 
 def with_signatures(
-    parts: Parts, change: PendingChange, roles: Mapping[str, bytes]
+    context: Context, change: PendingChange, roles: Mapping[str, bytes]
 ) -> PendingChange:
     """Return the change with the signatures of ``roles`` beside those it has.
 
@@ -146,7 +146,7 @@ def with_signatures(
     if set(roles) != set(held):
         msg = f"expected signatures over {sorted(held)}, found {sorted(roles)}"
         raise MalformedDocumentError(msg)
-    with parts.database.reading() as session:
+    with context.database.reading() as session:
         targets = state.require(session, TARGETS, Targets).signed
     merged = {}
     for name, data in roles.items():

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from model_zoo.errors import MalformedDocumentError
 from model_zoo.tuf.roles import ROOT, TARGETS, version_of
-from service.context import Parts
+from service.context import Context
 from service.repository.admin import NO_CHANGE, accept_root, accept_targets
 from service.repository.commit import commit
 from service.repository.validation import require_roles
@@ -21,7 +21,7 @@ def owner_of(roles: Iterable[str]) -> str:
 
 
 def submit(
-    parts: Parts, roles: Mapping[str, bytes], *, files: Mapping[str, bytes]
+    context: Context, roles: Mapping[str, bytes], *, files: Mapping[str, bytes]
 ) -> dict[str, int]:
     """Make a root or targets current; return role -> version.
 
@@ -31,18 +31,18 @@ def submit(
         VerificationError: a role cannot be believed or holds what it may not.
         ConflictError: it is not built upon the current version.
     """
-    with parts.database.writing() as session:
+    with context.database.writing() as session:
         if ROOT not in roles:
-            accept_targets(session, parts, roles, files=files)
+            accept_targets(session, context, roles, files=files)
         elif len(roles) > 1:
             msg = "a root is handed in alone"
             raise MalformedDocumentError(msg)
         else:
-            accept_root(session, parts, roles[ROOT])
+            accept_root(session, context, roles[ROOT])
     return _versions(roles)
 
 
-def renew(parts: Parts, roles: Mapping[str, bytes]) -> dict[str, int]:
+def renew(context: Context, roles: Mapping[str, bytes]) -> dict[str, int]:
     """Make one publisher's role and bins current; return role -> version.
 
     They are signed anew and hold what they held.
@@ -52,10 +52,10 @@ def renew(parts: Parts, roles: Mapping[str, bytes]) -> dict[str, int]:
         VerificationError: a role cannot be believed or holds what it may not.
         ConflictError: it is not built upon the current version.
     """
-    publisher, now = owner_of(roles), parts.now()
-    with parts.database.writing() as session:
+    publisher, now = owner_of(roles), context.now()
+    with context.database.writing() as session:
         require_roles(session, publisher, roles, change=NO_CHANGE, now=now)
-        commit(session, parts, roles)
+        commit(session, context, roles)
     return _versions(roles)
 
 

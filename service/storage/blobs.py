@@ -62,12 +62,12 @@ class BlobStore:
             StorageFullError: there is no room.
             LocalError: the disk refuses for another reason.
         """
-        with told_as_local_error("cannot store a file"):
+        with translate_errors("cannot store a file"):
             folder = self.root / "staging"
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / secrets.token_hex(16)
         try:
-            with told_as_local_error("cannot store a file"):
+            with translate_errors("cannot store a file"):
                 yield _written(path, chunks)
         finally:
             path.unlink(missing_ok=True)
@@ -80,7 +80,7 @@ class BlobStore:
             LocalError: the disk refuses for another reason.
         """
         place = self.path(blob.sha256)
-        with told_as_local_error("cannot store a file"):
+        with translate_errors("cannot store a file"):
             place.parent.mkdir(parents=True, exist_ok=True)
             with suppress(FileExistsError):
                 os.link(blob.path, place)
@@ -100,7 +100,7 @@ class BlobStore:
         Raises:
             LocalError: it was damaged, or the disk refuses.
         """
-        with told_as_local_error("cannot read a stored file"):
+        with translate_errors("cannot read a stored file"):
             if sha256_file(self.path(sha256)) == sha256:
                 return
             folder = self.root / "damaged"
@@ -135,7 +135,7 @@ def sync_directory(path: Path) -> None:
 
 
 @contextmanager
-def told_as_local_error(what: str) -> Iterator[None]:
+def translate_errors(what: str) -> Iterator[None]:
     """Turn the system's refusal into an error that says what to do.
 
     Raises:

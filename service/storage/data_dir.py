@@ -6,7 +6,7 @@ from pathlib import Path
 
 from model_zoo.errors import LocalError
 from model_zoo.files import open_lock
-from service.storage.blobs import told_as_local_error
+from service.storage.blobs import translate_errors
 
 OWNER_ONLY_FOLDER = 0o700
 
@@ -17,7 +17,7 @@ def lock_data_dir(path: Path) -> int:
     Raises:
         LocalError: it cannot be written, or another service uses it.
     """
-    with told_as_local_error(f"cannot use data folder {path}"):
+    with translate_errors(f"cannot use data folder {path}"):
         path.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY_FOLDER)
         descriptor = open_lock(path / "lock")
     try:

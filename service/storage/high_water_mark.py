@@ -24,7 +24,7 @@ from model_zoo.errors import LocalError
 from model_zoo.tuf.roles import ROOT, SNAPSHOT, TIMESTAMP
 from service.database.log import log_size, root_at
 from service.database.tables import LogEntryRow, MetadataRow
-from service.storage.blobs import sync_directory, told_as_local_error
+from service.storage.blobs import sync_directory, translate_errors
 
 SERVED_FILE = "served.jsonl"
 _STATE = b'{"log_root":'
@@ -70,7 +70,7 @@ class HighWaterMark:
         """
         self._path = path
         self._lock = threading.Lock()
-        with told_as_local_error(f"cannot read {path}"):
+        with translate_errors(f"cannot read {path}"):
             line, self._end = _last_state(path)
         self.newest: Served | None = None if line is None else _read(path, line)
 
@@ -84,7 +84,7 @@ class HighWaterMark:
         """
         if not self._is_behind(session):
             return
-        with self._lock, told_as_local_error(f"cannot write {self._path}"):
+        with self._lock, translate_errors(f"cannot write {self._path}"):
             if self._is_behind(session):
                 state = Served.of(session)
                 self._append(session, state)
@@ -96,7 +96,7 @@ class HighWaterMark:
         Raises:
             LocalError: the file cannot be read.
         """
-        with told_as_local_error(f"cannot read {self._path}"):
+        with translate_errors(f"cannot read {self._path}"):
             lines = (line for line in _lines(self._path) if _is_entry(line))
             entries = [line[:-1] for i, line in enumerate(lines) if i >= since]
         return entries[: (self.newest.log_size if self.newest else 0) - since]

@@ -37,7 +37,7 @@ from model_zoo.tuf.roles import (
     parse,
     sign,
 )
-from service.storage.blobs import told_as_local_error
+from service.storage.blobs import translate_errors
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ DEVELOPMENT_THRESHOLD = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrustKeys:
+class OnlineKeys:
     """What the service signs with, and the first files of its repository.
 
     Attributes:
@@ -79,14 +79,14 @@ class TrustKeys:
         return self.targets_key is not None
 
 
-def open_keys(folder: Path, *, now: datetime) -> TrustKeys:
+def open_keys(folder: Path, *, now: datetime) -> OnlineKeys:
     """Return the keys in ``folder``; an empty one gets a development root.
 
     Raises:
         LocalError: the folder cannot be used or is not whole.
         VerificationError: root or targets in it are not signed as they must be.
     """
-    with told_as_local_error(f"cannot keep keys in {folder}"):
+    with translate_errors(f"cannot keep keys in {folder}"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (folder / ROOT_FILE).exists():
             make_development_root(folder, now=now)
@@ -110,7 +110,7 @@ def open_keys(folder: Path, *, now: datetime) -> TrustKeys:
     first = parse(targets, Targets)
     require_role_signed(pinned.signed, TARGETS, first)
     _require_named(folder, first.signed, trusted)
-    return TrustKeys(
+    return OnlineKeys(
         snapshot_key=snapshot,
         timestamp_key=timestamp,
         log_key=log_key,

@@ -14,7 +14,7 @@ from model_zoo.errors import (
     LengthMismatchError,
     NotFoundError,
 )
-from service.storage.blobs import told_as_local_error
+from service.storage.blobs import translate_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class PartWriter:
 
 @contextmanager
 def _storing() -> Iterator[None]:
-    with told_as_local_error("cannot store a part"):
+    with translate_errors("cannot store a part"):
         try:
             yield
         except FileNotFoundError as error:

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event
 
 from service.api.uploads import MAX_CHECKS
-from service.context import Parts
+from service.context import Context
 from service.database.tables import UploadRow
 from service.uploads.sessions import MISSING_SHOWN, complete
 from tests.abuse.test_connections import PATIENCE_SECONDS, Served, served, wait_until
@@ -37,7 +37,7 @@ MANY_STATEMENTS = 2000
 def statements(zoo: Zoo) -> Iterator[list[str]]:
     """Give the SQL that the service sends to its database, as it is sent."""
     sent: list[str] = []
-    engine = zoo.app.state.parts.database.engine
+    engine = zoo.app.state.context.database.engine
 
     def note(*told: Any) -> None:  # noqa: ANN401  SQLAlchemy's
         sent.append(told[2])
@@ -226,7 +226,7 @@ def test_uploads_that_are_checked_leave_threads_for_others(
     release = threading.Event()
     begun: list[str] = []
 
-    def check(parts: Parts, upload_id: str) -> UploadRow:
+    def check(parts: Context, upload_id: str) -> UploadRow:
         begun.append(upload_id)
         release.wait(PATIENCE_SECONDS)
         return complete(parts, upload_id)

@@ -26,7 +26,7 @@ def ask(zoo: Zoo, path: str, *, method: str = "GET", **kwargs: Any) -> httpx.Res
 
 def withdraw(zoo: Zoo, publisher: str, model: str, version: str) -> None:
     """Write down that the publisher withdrew a release, as ``zoo yank`` has it done."""
-    parts = zoo.app.state.parts
+    parts = zoo.app.state.context
     with parts.database.writing() as session:
         session.add(
             WithdrawalRow(

@@ -103,7 +103,7 @@ def ask(database: Database, path: str, body: object = None) -> httpx.Response:
     app.include_router(api.files)
     app.include_router(api.router, prefix="/api/v1")
     errors.install(app)
-    app.state.parts = Served(database)
+    app.state.context = Served(database)
 
     async def send() -> httpx.Response:
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)

@@ -17,7 +17,7 @@ DAY = 24 * HOUR
 
 def keep_fresh(zoo: Zoo) -> None:
     """Do what the service does every second."""
-    parts = zoo.app.state.parts
+    parts = zoo.app.state.context
     with parts.database.writing() as session:
         if is_due(session, parts):
             refresh(session, parts)

@@ -86,7 +86,7 @@ def junk(count: int, files: int) -> Iterator[YankNotice]:
 
 
 def withdraw(zoo: Zoo, *notices: YankNotice) -> None:
-    parts = zoo.app.state.parts
+    parts = zoo.app.state.context
     with parts.database.writing() as session:
         commit(session, parts, indexed(session, parts, notices))
 
@@ -105,7 +105,7 @@ def pull(zoo: Zoo, folder: Path, *holders: str) -> str:
 
 def largest(zoo: Zoo) -> int:
     """Return how many bytes the longest document has that a client may read."""
-    with zoo.app.state.parts.database.reading() as session:
+    with zoo.app.state.context.database.reading() as session:
         longest = func.max(func.length(MetadataRow.data))
         assert (session.scalar(select(longest)) or 0) > 0
         snapshots = select(longest).where(MetadataRow.role == SNAPSHOT)
@@ -145,7 +145,7 @@ def test_what_was_replaced_is_dropped(zoo: Zoo) -> None:
     withdraw(zoo, notice("bob/copy@1", digests))
     zoo.clock.advance(2 * 3600)
     withdraw(zoo, notice("carol/copy@1", digests))
-    with zoo.app.state.parts.database.reading() as session:
+    with zoo.app.state.context.database.reading() as session:
         rows = select(func.count()).where(MetadataRow.role == YANKED)
         assert session.scalar(rows) == 2, "the current one, and that of an hour ago"
         kept = select(func.count()).where(TargetRow.path == index_path(digests[0]))
@@ -244,7 +244,7 @@ def test_the_index_keeps_room_for_the_operator(
 def test_it_is_signed_anew_long_before_it_expires(zoo: Zoo, tmp_path: Path) -> None:
     withdraw(zoo, *junk(2, 200))
     bins = bins_of(YANKED, [], 1).get_roles()
-    parts = zoo.app.state.parts
+    parts = zoo.app.state.context
     zoo.clock.advance(80 * 86400)
     assert submit_targets(zoo).status_code == 200
     zoo.clock.advance(80 * 86400)
@@ -299,7 +299,7 @@ def test_an_index_of_notices_is_written_anew_at_the_next_start(tmp_path: Path) -
         assert yank(zoo).status_code == 200
         path = index_path(DIGEST)
         data = notice(NAME, [DIGEST]).to_bytes()
-        parts = zoo.app.state.parts
+        parts = zoo.app.state.context
         with parts.database.writing() as session:
             session.execute(delete(TargetRow).where(TargetRow.path == path))
             keep_target(session, path, data, sha256=sha256_bytes(data))

@@ -101,7 +101,7 @@ def test_a_part_that_meets_a_full_disk_is_refused_and_can_be_sent_again(
 
 def test_an_upload_deleted_under_a_sender_is_not_found(zoo: Zoo) -> None:
     upload = zoo.declare({"m.safetensors": weights()}).json()["id"]
-    (zoo.app.state.parts.uploads_folder / upload).rmdir()
+    (zoo.app.state.context.uploads_folder / upload).rmdir()
 
     response = zoo.send_part(upload, "m.safetensors", 0, b"x" * PART_BYTES)
 
