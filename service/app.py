@@ -9,19 +9,17 @@ from fastapi import FastAPI
 
 from model_zoo import __version__
 from service.api import (
-    attachments,
+    attempts,
     health,
     hub,
     jobs,
     models,
     pending,
-    publishers,
-    trainers,
+    registrations,
+    transparency,
     trust,
     uploads,
-    work,
 )
-from service.api import log as transparency_log
 from service.context import Context, open_context
 from service.http import errors
 from service.http.guards import Guards
@@ -53,17 +51,17 @@ RENEW_SECONDS = 1.0
 WARN_SECONDS = 3600.0
 """Between two warnings of the same kind."""
 ROUTERS = (
-    models,
-    publishers,
-    trainers,
-    uploads,
-    jobs,
-    work,
-    trust,
-    pending,
-    attachments,
-    transparency_log,
+    models.router,
+    models.attachments,
+    registrations.router,
+    uploads.router,
+    jobs.router,
+    attempts.router,
+    trust.router,
+    pending.router,
+    transparency.router,
 )
+"""Below the API's prefix."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -102,10 +100,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.context = context
     app.state.streams = EventStreams(context)
     app.state.loops = _loops(context)
-    for noun in ROUTERS:
-        app.include_router(noun.router, prefix=API)
+    for router in ROUTERS:
+        app.include_router(router, prefix=API)
     app.include_router(trust.files)
-    app.include_router(transparency_log.files)
+    app.include_router(transparency.files)
     app.include_router(health.router)
     app.include_router(hub.router)  # last: its paths begin with any publisher's name
     app.add_middleware(Guards, settings=settings)
@@ -136,10 +134,9 @@ def _loops(context: Context) -> tuple[Loop, ...]:
 
 
 def _warn(context: Context) -> None:
-    """Tell of what clients will refuse before long."""
-    with context.database.reading() as session:
-        for dying in expiring(session, now=context.now()):
-            log.warning("%s", dying)
+    """Log what clients will refuse before long."""
+    for role in expiring(context):
+        log.warning("%s", role)
 
 
 def _keep_fresh(context: Context) -> None:

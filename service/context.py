@@ -13,7 +13,7 @@ from model_zoo.tuf.online_keys import ROOT_FILE
 from service.database.engine import Database
 from service.database.migrate import upgrade
 from service.settings import Settings, is_loopback
-from service.storage.blobs import BlobStore, translate_errors
+from service.storage.blobs import Blobs, FolderBlobs, translate_errors
 from service.storage.data_dir import lock_data_dir
 from service.storage.high_water_mark import SERVED_FILE, HighWaterMark
 from service.storage.online_keys import OnlineKeys, open_keys
@@ -28,7 +28,7 @@ class Context:
 
     settings: Settings
     database: Database
-    blobs: BlobStore
+    blobs: Blobs
     keys: OnlineKeys
     served: HighWaterMark
     lock: int
@@ -55,12 +55,13 @@ def open_context(settings: Settings) -> Context:
         LocalError: the folder cannot be used: in use, unwritable or full.
     """
     folder = settings.data_dir
+    blobs = FolderBlobs(folder / "blobs")
     with ExitStack() as undone:
         lock = lock_data_dir(folder)
         undone.callback(os.close, lock)
         with translate_errors(f"cannot use data folder {folder}"):
             (folder / "uploads").mkdir(exist_ok=True)
-            (folder / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+            blobs.make()
         database = Database.open(f"sqlite:///{folder / 'zoo.db'}")
         undone.callback(database.close)
         try:
@@ -78,7 +79,7 @@ def open_context(settings: Settings) -> Context:
     return Context(
         settings=settings,
         database=database,
-        blobs=BlobStore(folder / "blobs"),
+        blobs=blobs,
         keys=keys,
         served=served,
         lock=lock,

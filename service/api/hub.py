@@ -22,7 +22,7 @@ from service.context import Context
 from service.database.tables import ReleaseRow
 from service.http.dependencies import ContextHere
 from service.http.files import blob_response
-from service.releases.publish import require_release
+from service.releases.catalog import require_release
 from service.releases.revisions import MAIN, commit_of, has_model, version_of
 from service.releases.withdrawals import require_not_withdrawn
 from service.uploads.sessions import manifest_of
@@ -137,7 +137,7 @@ def _file_response(
     """Return a file that caches must ask for again: it may be withdrawn meanwhile."""
     name = ReleaseName(release.publisher, release.model, release.version)
     require_not_withdrawn(context, name)
-    response = blob_response(request, context, entry.sha256, entry.size_bytes)
+    response = blob_response(request, context, entry)
     response.headers["Cache-Control"] = "no-cache"
     return response
 

@@ -3,20 +3,31 @@
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from model_zoo.names import check_name
 from model_zoo.statements.jobs import parse_spec
-from service.api.schemas import DraftOut, JobIn, JobOut, JobsOut
-from service.database.tables import JobRow
+from model_zoo.statements.manifest import FileEntry
+from service.api.schemas import Dsse, Incoming, JobOut, Name
+from service.database.tables import DraftRow, JobRow
 from service.http.dependencies import ContextHere, StreamsHere
-from service.http.files import file_response
-from service.jobs.queue import cancel, find_draft, find_job, jobs, submit
+from service.http.files import blob_response
+from service.jobs.queue import (
+    cancel,
+    find_draft,
+    find_job,
+    jobs,
+    obstacle,
+    obstacles,
+    submit,
+)
 from service.jobs.streams import TooManyStreamsError
+from service.uploads.sessions import manifest_of, require_file
 
 router = APIRouter(tags=["jobs"])
 MAX_EVENT_ID = 2**31 - 1
@@ -26,6 +37,33 @@ RETRY_SECONDS = 5
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
+class JobIn(Incoming):
+    """What is asked of which trainer."""
+
+    kind: Name
+    trainer: str
+    spec: dict[str, Any]
+
+
+class JobsOut(BaseModel):
+    """Several jobs, the newest first."""
+
+    items: list[JobOut]
+
+
+class DraftOut(BaseModel):
+    """What a job made, as its trainer signed it."""
+
+    files: list[FileEntry]
+    provenance: Dsse
+
+    @classmethod
+    def of(cls, row: DraftRow) -> "DraftOut":
+        """Return what the API says of a draft."""
+        files = list(manifest_of(row.upload).files)
+        return cls(files=files, provenance=row.provenance)
+
+
 @router.post("/jobs", status_code=HTTPStatus.ACCEPTED)
 def submit_job(
     request: Request, response: Response, body: JobIn, context: ContextHere
@@ -33,7 +71,7 @@ def submit_job(
     """Queue a job; Location says where to watch it."""
     job = submit(context, body.trainer, parse_spec(body.kind, body.spec))
     response.headers["Location"] = f"{request.url.path}/{job.id}"
-    return JobOut.of(context, job)
+    return JobOut.of(job, obstacle(context, job))
 
 
 @router.get("/jobs")
@@ -44,19 +82,22 @@ def list_jobs(
     if trainer is not None:
         check_name(trainer, what="trainer")
     rows = jobs(context, state=state, trainer=trainer)
-    return JobsOut(items=JobOut.of_all(context, rows))
+    reasons = obstacles(context, rows)
+    return JobsOut(items=[JobOut.of(row, reasons.get(row.id)) for row in rows])
 
 
 @router.get("/jobs/{job_id}")
 def show_job(job_id: str, context: ContextHere) -> JobOut:
     """Return a job as it stands."""
-    return JobOut.of(context, find_job(context, job_id))
+    job = find_job(context, job_id)
+    return JobOut.of(job, obstacle(context, job))
 
 
 @router.post("/jobs/{job_id}/cancel", status_code=HTTPStatus.ACCEPTED)
 def cancel_job(job_id: str, context: ContextHere) -> JobOut:
     """Ask for a job's end: at once if it waits, by its worker if it runs."""
-    return JobOut.of(context, cancel(context, job_id))
+    job = cancel(context, job_id)
+    return JobOut.of(job, obstacle(context, job))
 
 
 def _job(job_id: str, context: ContextHere) -> JobRow:
@@ -106,4 +147,5 @@ def download_draft_file(
     request: Request, job_id: str, name: str, context: ContextHere
 ) -> Response:
     """Return a file of a draft, as the files of releases are."""
-    return file_response(request, context, find_draft(context, job_id).upload, name)
+    upload = find_draft(context, job_id).upload
+    return blob_response(request, context, require_file(upload, name))

@@ -1,16 +1,19 @@
 """Uploads: declare, send parts, complete."""
 
 from http import HTTPStatus
+from typing import Annotated
 
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
 from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from model_zoo.errors import InvalidSpecError
-from model_zoo.statements.manifest import Manifest
-from service.api.schemas import UploadIn, UploadOut
+from model_zoo.statements.manifest import MAX_FILES, FileEntry, Manifest
+from service.api.schemas import Incoming
 from service.context import Context
+from service.database.tables import UploadRow
 from service.http.dependencies import ContextHere
 from service.http.files import sha256_in
 from service.storage.blobs import CHUNK_BYTES
@@ -19,7 +22,9 @@ from service.uploads.sessions import (
     complete,
     discard_upload,
     find_upload,
+    missing_parts,
     open_upload,
+    part_count,
     part_slot,
 )
 
@@ -27,6 +32,31 @@ router = APIRouter(tags=["uploads"])
 MAX_CHECKS = 4
 """Uploads put together and hashed at once; each takes a thread, and room on disk."""
 _CHECKS: RunVar[CapacityLimiter] = RunVar("checks of uploads")
+
+
+class UploadIn(Incoming):
+    """The files that will come."""
+
+    files: Annotated[list[FileEntry], Field(min_length=1, max_length=MAX_FILES)]
+
+
+class UploadFileOut(BaseModel):
+    """A declared file and the parts that have yet to come."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+    parts: int
+    missing: list[int]
+
+
+class UploadOut(BaseModel):
+    """How far an upload is."""
+
+    id: str
+    state: str
+    part_bytes: int
+    files: list[UploadFileOut]
 
 
 @router.post("/uploads", status_code=HTTPStatus.CREATED)
@@ -41,13 +71,13 @@ def declare_upload(
         raise InvalidSpecError(msg) from error
     upload = open_upload(context, manifest)
     response.headers["Location"] = f"{request.url.path}/{upload.id}"
-    return UploadOut.of(context, upload)
+    return _answer(context, upload)
 
 
 @router.get("/uploads/{upload_id}")
 def show_upload(upload_id: str, context: ContextHere) -> UploadOut:
     """Return how far an upload is: which parts are missing."""
-    return UploadOut.of(context, find_upload(context, upload_id))
+    return _answer(context, find_upload(context, upload_id))
 
 
 @router.delete("/uploads/{upload_id}", status_code=HTTPStatus.NO_CONTENT)
@@ -77,7 +107,26 @@ async def complete_upload(upload_id: str, context: ContextHere) -> UploadOut:
 
 
 def _complete(context: Context, upload_id: str) -> UploadOut:
-    return UploadOut.of(context, complete(context, upload_id))
+    return _answer(context, complete(context, upload_id))
+
+
+def _answer(context: Context, upload: UploadRow) -> UploadOut:
+    missing = missing_parts(context, upload)
+    return UploadOut(
+        id=upload.id,
+        state=upload.state,
+        part_bytes=context.settings.part_bytes,
+        files=[
+            UploadFileOut(
+                name=file.name,
+                size_bytes=file.size_bytes,
+                sha256=file.sha256,
+                parts=part_count(context, file.size_bytes),
+                missing=missing[file.name],
+            )
+            for file in upload.files
+        ],
+    )
 
 
 def _checks() -> CapacityLimiter:

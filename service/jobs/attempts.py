@@ -27,7 +27,7 @@ from model_zoo.statements.intoto import (
     subjects_of,
 )
 from model_zoo.statements.jobs import parse_spec
-from service.accounts.registrations import binding, role_of
+from service.accounts.registrations import registration, role_of
 from service.context import Context
 from service.database.identifiers import check_id
 from service.database.queries import complete_upload
@@ -214,7 +214,7 @@ def _checked(
     if upload.state != "complete":
         msg = f"upload {upload.id} is not complete"
         raise InvalidSpecError(msg)
-    trainer = binding(context, TrainerRow, name=job.trainer)
+    trainer = registration(context, TrainerRow, name=job.trainer)
     provenance = open_provenance(result.provenance, role_of(trainer))
     if provenance.subjects != subjects_of(manifest_of(upload)):
         msg = "the provenance is of other files than the upload"

@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from model_zoo.errors import ConflictError, NotFoundError
 from model_zoo.statements.jobs import ChildSpec, JobSpec, kind_of
-from service.accounts.registrations import binding
+from service.accounts.registrations import registration
 from service.context import Context
 from service.database.identifiers import check_id, new_id
 from service.database.tables import (
@@ -49,7 +49,7 @@ def submit(context: Context, trainer: str, spec: JobSpec) -> JobRow:
         NotFoundError: no such trainer.
         YankedError: what it would start from was withdrawn.
     """
-    binding(context, TrainerRow, name=trainer)
+    registration(context, TrainerRow, name=trainer)
     now = context.now()
     job = JobRow(
         id=new_id(),
@@ -125,7 +125,7 @@ def claim(context: Context, request: LeaseRequest) -> tuple[AttemptRow, JobRow] 
     Raises:
         NotFoundError: no such trainer.
     """
-    binding(context, TrainerRow, name=request.trainer)
+    registration(context, TrainerRow, name=request.trainer)
     _note(context, request)
     reap(context)
     oldest = (
@@ -184,8 +184,13 @@ def cancel(context: Context, job_id: str) -> JobRow:
     return job
 
 
-def waiting_because(context: Context, rows: Iterable[JobRow]) -> dict[str, str]:
-    """Return for each queued job why it does not run, where something is in its way.
+def obstacle(context: Context, job: JobRow) -> str | None:
+    """Return why a queued job does not run, where something is in its way."""
+    return obstacles(context, [job]).get(job.id)
+
+
+def obstacles(context: Context, rows: Iterable[JobRow]) -> dict[str, str]:
+    """Return job id -> why that queued job does not run, where there is a reason.
 
     It takes two statements, however many jobs there are.
     """

@@ -17,9 +17,8 @@ from pathlib import Path
 from model_zoo.errors import ConflictError, LocalError
 from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.keys.pem import OWNER_ONLY
-from service.accounts.registrations import bind
+from service.accounts.registrations import register_trainer
 from service.context import Context
-from service.database.tables import TrainerRow
 from service.storage.blobs import translate_errors
 
 log = logging.getLogger(__name__)
@@ -69,7 +68,7 @@ def embedded_key(context: Context) -> BuilderKey:
         passphrase = files.passphrase.read_bytes()
     key = SigningKey.load(files.key, passphrase=passphrase).public
     try:
-        bind(context, TrainerRow, name=TRAINER, key=key)
+        register_trainer(context, TRAINER, key)
     except ConflictError as error:
         msg = f"{error}: the key in {folder} is not the one this zoo started with"
         raise LocalError(msg) from error

@@ -1,4 +1,7 @@
-"""Who holds a file and who was made from it: hints, which clients verify."""
+"""Which releases contain a file and which were made from it: hints, to be verified.
+
+ADR 27: one release of each publisher, none of them withdrawn.
+"""
 
 from sqlalchemy import and_, select
 
@@ -11,7 +14,7 @@ from service.database.tables import InputRow, ReleaseRow, UploadFileRow, Withdra
 MAX_NAMES = 256
 
 
-def holders(context: Context, sha256: str) -> list[ReleaseName]:
+def containing_releases(context: Context, sha256: str) -> list[ReleaseName]:
     """Return a release of each publisher that holds the file, the oldest first.
 
     What was withdrawn is left out: no role vouches for it any more. One of each, so

@@ -1,7 +1,11 @@
-"""The one write path of a release: everything is checked, then one row appears."""
+"""The one write path of a release: everything is checked, then one row appears.
+
+ADR 12: publishing is idempotent; ADR 17: release, roles and log are one transaction.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
@@ -20,7 +24,7 @@ from model_zoo.errors import (
     ThresholdNotMetError,
     WrongReleaseError,
 )
-from model_zoo.names import ModelName, ReleaseName
+from model_zoo.names import ReleaseName
 from model_zoo.statements.dsse import Envelope
 from model_zoo.statements.folder import BUNDLE_NAME
 from model_zoo.statements.intoto import (
@@ -35,7 +39,7 @@ from model_zoo.statements.release_json import bundle_bytes
 from model_zoo.transparency.tlog import LogEntry
 from model_zoo.tuf.publisher_roles import release_targets
 from model_zoo.tuf.roles import target_path
-from service.accounts.registrations import binding, builders, role_of
+from service.accounts.registrations import builders, registration, role_of
 from service.context import Context
 from service.database.queries import complete_upload
 from service.database.tables import (
@@ -46,6 +50,7 @@ from service.database.tables import (
     UploadRow,
     WithdrawalRow,
 )
+from service.releases.catalog import find_release
 from service.releases.withdrawals import (
     IS_TENSORS,
     require_held_files,
@@ -54,7 +59,8 @@ from service.releases.withdrawals import (
 )
 from service.repository.commit import commit, entry, keep_target, mark_served
 from service.repository.losses import require_not_lost
-from service.repository.validation import Change, require_roles
+from service.repository.pending import PendingChange, hold
+from service.repository.validation import Change, check_roles, role_files
 from service.uploads.sessions import find_upload, manifest_of
 
 
@@ -62,28 +68,54 @@ from service.uploads.sessions import find_upload, manifest_of
 class Submission:
     """What a publisher sends: files that arrived, and what he signed about them.
 
-    ``roles`` maps name to file of his role's next version, which names the release.
+    Attributes:
+        upload_id: of the files.
+        envelope: his statement of the release.
+        provenance: how the files were made, as a trainer signed it.
+        roles: name -> file of his role's next version, which names the release.
+        request: all of it as it was sent, to be held while a signature is lacking.
     """
 
     upload_id: str
     envelope: Envelope
     provenance: Envelope | None
     roles: Mapping[str, bytes]
+    request: JsonObject
+
+    @classmethod
+    def read(cls, request: JsonObject) -> Self:
+        """Return what the JSON body of a request submits.
+
+        Raises:
+            MalformedDocumentError: an envelope is no DSSE, or a role no JSON.
+        """
+        provenance = request["provenance"]
+        return cls(
+            upload_id=request["upload"],
+            envelope=Envelope.from_object(request["envelope"]),
+            provenance=None if provenance is None else Envelope.from_object(provenance),
+            roles=role_files(request["roles"]),
+            request=request,
+        )
 
 
 def publish(
     context: Context, name: ReleaseName, submission: Submission
-) -> tuple[ReleaseRow, bool]:
-    """Publish ``name``; return the release and whether it is new.
+) -> tuple[ReleaseRow, bool] | None:
+    """Publish ``name``, or hold it until enough of the publisher's keys signed.
 
     Publishing the same statement again is no error, so that a lost answer can be
     asked for again. Of two publishers of one version, the first to commit wins.
+
+    Returns:
+        The release and whether it is new; None where it is held.
 
     Raises:
         NotPermittedError: the publisher is not bound, has no room left, or another key
             signed.
         VerificationError: statement, files or provenance do not fit together.
-        ConflictError: the version is taken by other content, or the upload is open.
+        ConflictError: the version is taken by other content, the upload is open, or
+            another change of the publisher waits for signatures.
         NotFoundError: there is no such upload.
         YankedError: a file, or what it was made from, was withdrawn.
     """
@@ -100,79 +132,21 @@ def publish(
     if submission.provenance is not None:
         _check_provenance(context, statement.manifest, submission.provenance)
     try:
-        return _appear(context, name, submission), True
+        release = _appear(context, name, submission)
     except (IntegrityError, ConflictError):
         # Somebody was faster: with this very release, or with another one.
         published = find_release(context, name)
         if published is None:
             raise
         return _same(context, published, statement), False
-
-
-def find_release(context: Context, name: ReleaseName) -> ReleaseRow | None:
-    """Return the release, or None."""
-    key = (name.publisher, name.model, name.version)
-    with context.database.reading() as session:
-        return session.get(ReleaseRow, key)
-
-
-def require_release(context: Context, name: ReleaseName) -> ReleaseRow:
-    """Return the release.
-
-    Raises:
-        NotFoundError: there is none of that name.
-    """
-    release = find_release(context, name)
-    if release is None:
-        msg = f"no release {name}"
-        raise NotFoundError(msg)
-    return release
-
-
-def releases_of(context: Context, name: ModelName) -> list[ReleaseRow]:
-    """Return the model's releases, the oldest first.
-
-    Raises:
-        NotFoundError: it has none.
-    """
-    with context.database.reading() as session:
-        releases = list(
-            session.scalars(
-                select(ReleaseRow)
-                .where(
-                    ReleaseRow.publisher == name.publisher,
-                    ReleaseRow.model == name.model,
-                )
-                .order_by(ReleaseRow.published_at, ReleaseRow.version)
-            )
-        )
-    if not releases:
-        msg = f"no model {name}"
-        raise NotFoundError(msg)
-    return releases
-
-
-def models(context: Context) -> dict[ModelName, list[str]]:
-    """Return every model that has a release, with its versions, the oldest first."""
-    found: dict[ModelName, list[str]] = {}
-    with context.database.reading() as session:
-        for publisher, model, version in session.execute(
-            select(ReleaseRow.publisher, ReleaseRow.model, ReleaseRow.version).order_by(
-                ReleaseRow.publisher,
-                ReleaseRow.model,
-                ReleaseRow.published_at,
-                ReleaseRow.version,
-            )
-        ):
-            found.setdefault(ModelName(publisher, model), []).append(version)
-    return found
+    return None if release is None else (release, True)
 
 
 def _opened(
     context: Context, name: ReleaseName, envelope: Envelope
 ) -> ReleaseStatement:
     try:
-        publisher = binding(context, PublisherRow, name=name.publisher)
+        publisher = registration(context, PublisherRow, name=name.publisher)
         statement = open_release(envelope, role_of(publisher))
     except (NotFoundError, ThresholdNotMetError) as error:
         msg = f"{name} is not yours to publish: {error}"
@@ -201,27 +175,24 @@ def _check_provenance(context: Context, manifest: Manifest, envelope: Envelope) 
         raise ProvenanceMismatchError(msg)
 
 
-def _appear(context: Context, name: ReleaseName, submission: Submission) -> ReleaseRow:
+def _appear(
+    context: Context, name: ReleaseName, submission: Submission
+) -> ReleaseRow | None:
+    """Write the release with its roles in one transaction; None where it is held."""
     with context.database.writing() as session:
-        upload = complete_upload(session, submission.upload_id)
-        if upload is None:
-            msg = f"upload {submission.upload_id} was deleted meanwhile"
-            raise ConflictError(msg)
-        if session.get(WithdrawalRow, (name.publisher, name.model, name.version)):
-            msg = f"{name} was withdrawn; there is no un-yank: choose another version"
-            raise ConflictError(msg)
-        statement = submission.envelope.unverified_payload
-        require_not_lost(session, str(name), statement)
-        _require_usable(session, name, submission, manifest=manifest_of(upload))
-        require_room(session, context, name.publisher, adding=manifest_of(upload))
-        files = role_targets(name, submission, upload=upload)
-        require_roles(
+        upload = _usable_upload(session, context, name, submission)
+        lacking = check_roles(
             session,
             name.publisher,
             submission.roles,
-            change=Change(add=files),
+            change=Change(add=role_targets(name, submission, upload=upload)),
             now=context.now(),
         )
+        if lacking is not None:
+            body = submission.request
+            change = PendingChange(kind="release", name=str(name), body=body)
+            hold(session, context, change)
+            return None
         bundle = _bundle(submission)
         path = target_path(name, BUNDLE_NAME)
         keep_target(session, path, bundle, sha256=sha256_bytes(bundle))
@@ -236,9 +207,28 @@ def _appear(context: Context, name: ReleaseName, submission: Submission) -> Rele
             published_at=context.now(),
         )
         session.add(release)
+        # The inputs' foreign keys refer to the release, which no relationship tells.
         session.flush()
         session.add_all(_inputs(name, submission))
     return release
+
+
+def _usable_upload(
+    session: Session, context: Context, name: ReleaseName, submission: Submission
+) -> UploadRow:
+    """Return the upload if its files may appear under ``name`` now."""
+    upload = complete_upload(session, submission.upload_id)
+    if upload is None:
+        msg = f"upload {submission.upload_id} was deleted meanwhile"
+        raise ConflictError(msg)
+    if session.get(WithdrawalRow, (name.publisher, name.model, name.version)):
+        msg = f"{name} was withdrawn; there is no un-yank: choose another version"
+        raise ConflictError(msg)
+    require_not_lost(session, str(name), submission.envelope.unverified_payload)
+    manifest = manifest_of(upload)
+    _require_usable(session, name, submission, manifest=manifest)
+    require_room(session, context, name.publisher, adding=manifest)
+    return upload
 
 
 def require_room(

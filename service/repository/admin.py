@@ -1,29 +1,23 @@
-"""What offline keys decide: root, publishers, trusted keys, withdrawals."""
+"""What offline keys decide: root, publishers, trusted keys, withdrawals.
 
-from collections.abc import Collection, Mapping
+ADR 17: each step is one transaction; ADR 21: two may withdraw, each by his own role.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from sqlalchemy.orm import Session
-from tuf.api.metadata import DelegatedRole, Metadata, Root, Targets
+from tuf.api.metadata import DelegatedRole, Root, Targets
 
 from model_zoo.digests import sha256_bytes
-from model_zoo.errors import (
-    ConflictError,
-    MalformedDocumentError,
-    NotPermittedError,
-)
-from model_zoo.keys.ed25519 import PublicKey
+from model_zoo.errors import MalformedDocumentError, NotPermittedError
 from model_zoo.names import ReleaseName, check_new_publisher
 from model_zoo.transparency.tlog import LogEntry
 from model_zoo.tuf.ceremony import (
-    RoleKeys,
     checked_reason,
-    delegate,
-    next_targets,
     require_role_signed,
     require_signed,
 )
-from model_zoo.tuf.publisher_roles import sign_roles
 from model_zoo.tuf.revocations import YANK_NAME, YankNotice
 from model_zoo.tuf.roles import (
     OPERATOR,
@@ -46,16 +40,41 @@ from service.database.tables import PublisherRow, WithdrawalRow
 from service.repository import state
 from service.repository.commit import commit, entry, keep_target
 from service.repository.index import indexed, notice_of
-from service.repository.listing import keep_trusted_keys, unlisted
-from service.repository.losses import (
-    next_version,
-    require_next,
-    require_not_anothers,
-    require_not_other,
+from service.repository.keys import keep_trusted_keys, unlisted
+from service.repository.losses import require_next, require_not_other
+from service.repository.validation import (
+    NO_CHANGE,
+    require_lifetime,
+    require_roles,
+    versions_of,
 )
-from service.repository.validation import Change, require_lifetime, require_roles
 
-NO_CHANGE = Change(add={})
+
+def is_operators(roles: Iterable[str]) -> bool:
+    """Whether the operator's offline keys decide over ``roles``: a root, or targets."""
+    return not {ROOT, TARGETS}.isdisjoint(roles)
+
+
+def submit(
+    context: Context, roles: Mapping[str, bytes], *, files: Mapping[str, bytes]
+) -> dict[str, int]:
+    """Make a root or targets current; return role -> version.
+
+    A root comes alone. Targets may bring what must change with them.
+
+    Raises:
+        VerificationError: a role cannot be believed or holds what it may not.
+        ConflictError: it is not built upon the current version.
+    """
+    with context.database.writing() as session:
+        if ROOT not in roles:
+            accept_targets(session, context, roles, files=files)
+        elif len(roles) > 1:
+            msg = "a root is handed in alone"
+            raise MalformedDocumentError(msg)
+        else:
+            accept_root(session, context, roles[ROOT])
+    return versions_of(roles)
 
 
 def accept_root(session: Session, context: Context, data: bytes) -> None:
@@ -163,43 +182,6 @@ def follow_targets(
     withdrawn = _withdraw(session, context, reasons)
     entries = [_told(notice) for notice in withdrawn] + _key_changes(current, new)
     return withdrawn, entries
-
-
-def delegate_here(context: Context, name: str, key: PublicKey) -> bool:
-    """Delegate to a new publisher with a development root; return whether it is new.
-
-    Raises:
-        NotPermittedError: the targets key is not on this server, as it should be.
-        ConflictError: the name has another key.
-        InvalidSpecError: no name for a publisher.
-    """
-    with context.database.writing() as session:
-        current = state.require(session, TARGETS, Targets)
-        bound = delegation_of(current.signed, name)
-        if bound is not None:
-            if keys_of(current.signed, bound) != (key,):
-                msg = f"publisher {name} is bound to another key, {bound.keyids[0]}"
-                raise ConflictError(msg)
-            return False
-        require_not_anothers(session, name, key.keyid)
-        targets = next_targets(current, now=context.now())
-        targets.signed.version = next_version(
-            session, TARGETS, current=current.signed.version
-        )
-        delegate(targets.signed, name, RoleKeys(keys=(key,)))
-        _accept_own(session, context, targets)
-        return True
-
-
-def _accept_own(session: Session, context: Context, targets: Metadata[Targets]) -> None:
-    key = context.keys.targets_key
-    if key is None:
-        msg = (
-            "the targets key of this zoo is kept offline: delegate with "
-            "zoo trust delegate, on the machine that has it"
-        )
-        raise NotPermittedError(msg)
-    accept_targets(session, context, sign_roles({TARGETS: targets}, key), files={})
 
 
 def require_next_targets(

@@ -23,7 +23,7 @@ from model_zoo.tuf.roles import (
     to_bytes,
 )
 from service.context import Context
-from service.database import log as transparency
+from service.database import transparency
 from service.database.tables import MetadataRow, TargetRow
 from service.repository import state
 from service.repository.index import rebuilt_index, renewed_index

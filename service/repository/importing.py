@@ -28,7 +28,7 @@ from service.repository import state
 from service.repository.admin import follow_targets, require_next_targets
 from service.repository.commit import commit, entry
 from service.repository.index import indexed
-from service.repository.listing import unlisted
+from service.repository.keys import unlisted
 from service.repository.losses import require_not_other
 from service.repository.validation import require_lifetime
 from service.storage.blobs import translate_errors

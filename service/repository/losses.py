@@ -15,7 +15,7 @@ from model_zoo.digests import sha256_bytes
 from model_zoo.errors import ConflictError, LocalError
 from model_zoo.transparency.tlog import LogEntry
 from service.context import Context
-from service.database import log as transparency
+from service.database import transparency
 from service.database.tables import LostEntryRow
 from service.storage.high_water_mark import SERVED_FILE, Served
 

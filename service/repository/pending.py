@@ -6,20 +6,18 @@ again when it appears.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, cast
 
 from sqlalchemy.orm import Session
 from tuf.api.metadata import Targets
 
-from model_zoo.canonical import JsonObject
 from model_zoo.errors import (
     ConflictError,
     MalformedDocumentError,
     NotFoundError,
     NotPermittedError,
-    ThresholdNotMetError,
 )
 from model_zoo.tuf.roles import TARGETS, parse, signed_bytes
 from service.context import Context
@@ -27,12 +25,11 @@ from service.database.tables import PendingRow
 from service.repository import state
 
 Kind = Literal["release", "yank", "renewal"]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingChange:
-    """What a publisher handed in, as the request that made it.
+    """What a publisher asked for, as the request that asked.
 
     ``name`` is the release's; a renewal is of the publisher himself.
     """
@@ -47,56 +44,32 @@ class PendingChange:
         return self.name.partition("/")[0]
 
 
-def accept_or_hold(
-    context: Context,
-    accept: Callable[[], T],
-    *,
-    kind: Kind,
-    name: str,
-    body: Callable[[], JsonObject],
-) -> T | None:
-    """Return what ``accept`` returns; None where it lacks signatures and now waits.
+def hold(session: Session, context: Context, change: PendingChange) -> None:
+    """Keep a change that lacks signatures; sent again it replaces itself.
 
-    Only a change that one of the delegated keys has signed may wait.
-
-    Raises:
-        ConflictError: another change of this publisher is waiting.
-        ZooError: as ``accept``.
-    """
-    try:
-        return accept()
-    except ThresholdNotMetError as error:
-        if not error.valid:
-            raise
-    hold(context, PendingChange(kind=kind, name=name, body=body()))
-    return None
-
-
-def hold(context: Context, change: PendingChange) -> None:
-    """Keep a change; sent again it replaces itself.
+    Only a change that one of the delegated keys has signed may be held.
 
     Raises:
         ConflictError: another change of this publisher is waiting.
     """
-    with context.database.writing() as session:
-        row = session.get(PendingRow, change.publisher)
-        if row is None:
-            row = PendingRow(publisher=change.publisher)
-            session.add(row)
-        else:
-            waiting = _change(row)
-            if (waiting.kind, waiting.name) != (change.kind, change.name):
-                msg = (
-                    f"the {waiting.kind} of {waiting.name} waits for signatures: have "
-                    "it signed, or take it back, before the next change"
-                )
-                raise ConflictError(msg)
-        row.request = {
-            "kind": change.kind,
-            "name": change.name,
-            "body": dict(change.body),
-        }
-        row.created_at = context.now()
+    row = session.get(PendingRow, change.publisher)
+    if row is None:
+        row = PendingRow(publisher=change.publisher)
+        session.add(row)
+    else:
+        waiting = _change(row)
+        if (waiting.kind, waiting.name) != (change.kind, change.name):
+            msg = (
+                f"the {waiting.kind} of {waiting.name} waits for signatures: have "
+                "it signed, or take it back, before the next change"
+            )
+            raise ConflictError(msg)
+    row.request = {
+        "kind": change.kind,
+        "name": change.name,
+        "body": dict(change.body),
+    }
+    row.created_at = context.now()
 
 
 def pending(context: Context, publisher: str) -> PendingChange:
@@ -109,7 +82,7 @@ def pending(context: Context, publisher: str) -> PendingChange:
         return _change(_require(session, publisher))
 
 
-def take_back(context: Context, publisher: str) -> None:
+def cancel(context: Context, publisher: str) -> None:
     """Forget the change of ``publisher`` that waits.
 
     Raises:

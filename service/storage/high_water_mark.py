@@ -22,8 +22,8 @@ from sqlalchemy.orm import Session
 from model_zoo.documents import Document
 from model_zoo.errors import LocalError
 from model_zoo.tuf.roles import ROOT, SNAPSHOT, TIMESTAMP
-from service.database.log import log_size, root_at
 from service.database.tables import LogEntryRow, MetadataRow
+from service.database.transparency import log_size, root_at
 from service.storage.blobs import sync_directory, translate_errors
 
 SERVED_FILE = "served.jsonl"

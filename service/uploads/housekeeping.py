@@ -29,7 +29,7 @@ def sweep(context: Context) -> None:
     for folder in context.uploads_folder.iterdir():
         if folder.name not in opened:
             shutil.rmtree(folder, ignore_errors=True)
-    shutil.rmtree(context.blobs.root / "staging", ignore_errors=True)
+    context.blobs.forget_staged()
     for sha256 in set(context.blobs.digests()) - needed:
         context.blobs.discard(sha256)
 

@@ -90,6 +90,19 @@ def manifest_of(upload: UploadRow) -> Manifest:
     )
 
 
+def require_file(upload: UploadRow, name: str) -> FileEntry:
+    """Return the file of an upload that is called ``name``.
+
+    Raises:
+        NotFoundError: it has none.
+    """
+    found = manifest_of(upload).entry(name)
+    if found is None:
+        msg = f"no file {name[:80]!a}"
+        raise NotFoundError(msg)
+    return found
+
+
 def discard_upload(context: Context, upload_id: str) -> None:
     """Forget an upload and what arrived of it.
 
@@ -127,7 +140,7 @@ def missing_parts(context: Context, upload: UploadRow) -> dict[str, list[int]]:
         file.name
         for file in upload.files
         if shown.get(file.sha256) == file.size_bytes
-        and context.blobs.path(file.sha256).exists()
+        and context.blobs.holds(file.sha256)
     }
     arrived = _arrived(context, upload.id)
     return {
@@ -202,7 +215,8 @@ def _take(context: Context, file: UploadFileRow, missing: list[int]) -> None:
         raise LengthMismatchError(file.name, expected=file.size_bytes, found=found)
     if not all(slot.is_filled() for slot in _slots(context, file)):
         context.blobs.require_intact(file.sha256)
-        check_format(context.blobs.path(file.sha256), name=file.name)
+        with context.blobs.local(file.sha256) as path:
+            check_format(path, name=file.name)
         return
     with context.blobs.staged(_chunks(_slots(context, file))) as blob:
         if blob.size_bytes != file.size_bytes:

@@ -12,17 +12,9 @@ from model_zoo.transparency.merkle import MAX_TREE_SIZE
 from model_zoo.transparency.notes import MAX_NOTE_BYTES, MAX_SIGNATURES, Note, to_base64
 from model_zoo.transparency.tlog import Tile
 from service.api.schemas import Incoming
-from service.context import Context
-from service.database.log import (
-    accept_cosignature,
-    index_of,
-    leaf_proofs,
-    newest_checkpoint,
-    tile_data,
-    witnessed_checkpoint,
-)
 from service.http.dependencies import ContextHere
-from service.repository import state
+from service.http.files import kept_for_good
+from service.repository import served
 
 files = APIRouter(prefix="/log", tags=["log"])
 """Mounted at the root: C2SP's paths, below the prefix ``/log``."""
@@ -68,9 +60,7 @@ class ProofsOut(BaseModel):
 @files.get("/checkpoint", response_class=Response)
 def newest(context: ContextHere) -> Response:
     """Return the newest checkpoint, with the cosignatures that it has so far."""
-    with context.database.reading() as session:
-        context.served.keep_up(session)
-        return _note(newest_checkpoint(session))
+    return _note(served.newest_checkpoint(context))
 
 
 @files.get("/witnessed", response_class=Response)
@@ -79,9 +69,7 @@ def witnessed(
     cosignatures: Annotated[int, Query(ge=1, le=MAX_SIGNATURES)] = 1,
 ) -> Response:
     """Return the newest checkpoint with at least so many cosignatures."""
-    with context.database.reading() as session:
-        context.served.keep_up(session)
-        return _note(witnessed_checkpoint(session, cosignatures=cosignatures))
+    return _note(served.witnessed_checkpoint(context, cosignatures=cosignatures))
 
 
 @files.get("/tile/{path:path}", response_class=Response)
@@ -91,16 +79,15 @@ def tile(path: str, context: ContextHere) -> Response:
         asked = Tile.parse(f"tile/{path}")
     except MalformedDocumentError as error:
         raise NotFoundError(str(error)) from error
-    with context.database.reading() as session:
-        data = tile_data(session, asked)
-    return Response(data, media_type=TILE_TYPE, headers=_kept_for_good(context))
+    data = served.tile_data(context, asked)
+    headers = {"X-Content-Type-Options": "nosniff"} | kept_for_good(context)
+    return Response(data, media_type=TILE_TYPE, headers=headers)
 
 
 @router.get("/entries/{leaf_hash}")
 def find_entry(leaf_hash: str, context: ContextHere) -> IndexOut:
     """Return where the log has the entry with this leaf hash (RFC 6962, in hex)."""
-    with context.database.reading() as session:
-        return IndexOut(index=index_of(session, leaf_hash))
+    return IndexOut(index=served.index_of(context, leaf_hash))
 
 
 @router.get("/proofs")
@@ -113,8 +100,7 @@ def prove(
 
     They can be made from tiles as well; this is shorter where few are asked for.
     """
-    with context.database.reading() as session:
-        proofs = leaf_proofs(session, leaf, size=size)
+    proofs = served.leaf_proofs(context, leaf, size=size)
     items = [
         ProofOut(index=index, proof=[to_base64(item) for item in proof])
         for index, proof in proofs
@@ -126,24 +112,9 @@ def prove(
 def cosign(body: CosignaturesIn, context: ContextHere) -> CosignedOut:
     """Keep the cosignatures of this zoo's witnesses; whoever brings them."""
     note = Note.parse(body.note.encode())
-    with context.database.writing() as session:
-        size = accept_cosignature(
-            session,
-            note,
-            witnesses=state.trusted_keys(session).witness_keys(),
-            now=context.now(),
-        )
-    return CosignedOut(size=size)
+    return CosignedOut(size=served.accept_cosignature(context, note))
 
 
 def _note(note: Note) -> Response:
     headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
     return Response(note.to_bytes(), media_type=NOTE_TYPE, headers=headers)
-
-
-def _kept_for_good(context: Context) -> dict[str, str]:
-    audience = "public" if context.settings.token is None else "private"
-    return {
-        "Cache-Control": f"{audience}, max-age=31536000, immutable",
-        "X-Content-Type-Options": "nosniff",
-    }

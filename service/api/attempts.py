@@ -1,30 +1,82 @@
 """Work: what a trainer's worker calls. 409 means: stop the attempt and forget it."""
 
 from http import HTTPStatus
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
 
 from model_zoo.canonical import JsonObject, canonical_json
 from model_zoo.errors import InvalidSpecError
+from model_zoo.http.responses import Heartbeat
 from model_zoo.names import check_name
 from model_zoo.statements.dsse import Envelope
-from service.api.schemas import (
-    CompletionIn,
-    EventsIn,
-    FailureIn,
-    HeartbeatOut,
-    JobOut,
-    LeaseIn,
-    LeaseOut,
-    NothingIn,
-)
+from service.api.schemas import Dsse, Incoming, JobOut, Name
 from service.http.dependencies import ContextHere
 from service.jobs.attempts import Result, complete, fail, give_up, renew, report
 from service.jobs.events import NewEvent
-from service.jobs.queue import LeaseRequest, claim
+from service.jobs.queue import LeaseRequest, claim, obstacle
 
 router = APIRouter(tags=["work"])
 MAX_JSON_BYTES = 64 * 1024
+"""Of the events of one report, or of a claimed evaluation: both are kept."""
+MAX_EVENTS = 64
+MAX_ERROR_CHARACTERS = 16_384
+
+
+class NothingIn(Incoming):
+    """An empty object, or no body at all."""
+
+
+class LeaseIn(Incoming):
+    """A worker that asks for work."""
+
+    worker: str
+    kinds: Annotated[list[Name], Field(min_length=1, max_length=64)]
+    lease_seconds: Annotated[int, Field(ge=5, le=300)]
+
+
+class EventIn(Incoming):
+    """Something a worker tells of its attempt."""
+
+    type: Annotated[str, Field(pattern=r"\A(progress|log)\z")]
+    data: dict[str, Any]
+
+
+class EventsIn(Incoming):
+    """Several of them, in order."""
+
+    events: Annotated[list[EventIn], Field(max_length=MAX_EVENTS)]
+
+
+class CompletionIn(Incoming):
+    """What an attempt made."""
+
+    upload: str
+    provenance: Dsse
+    claimed_evaluation: dict[str, Any] | None = None
+
+
+class FailureIn(Incoming):
+    """Why an attempt did not work, and whether another one might."""
+
+    error: Annotated[str, Field(max_length=MAX_ERROR_CHARACTERS)]
+    retry: bool
+
+
+class LeaseOut(BaseModel):
+    """A job that a worker now holds."""
+
+    attempt: str
+    number: int
+    job: str
+    kind: str
+    spec: dict[str, Any]
+    lease_seconds: int
+
+
+class HeartbeatOut(Heartbeat):
+    """Whether somebody wants the job cancelled."""
 
 
 @router.post(
@@ -81,14 +133,15 @@ def complete_attempt(
         provenance=Envelope.from_object(body.provenance),
         claimed_evaluation=body.claimed_evaluation,
     )
-    return JobOut.of(context, complete(context, attempt_id, result))
+    job = complete(context, attempt_id, result)
+    return JobOut.of(job, obstacle(context, job))
 
 
 @router.post("/attempts/{attempt_id}/fail")
 def fail_attempt(attempt_id: str, body: FailureIn, context: ContextHere) -> JobOut:
     """End an attempt that did not work."""
     job = fail(context, attempt_id, error=body.error, retry=body.retry)
-    return JobOut.of(context, job)
+    return JobOut.of(job, obstacle(context, job))
 
 
 @router.post("/attempts/{attempt_id}/cancelled")
@@ -96,7 +149,8 @@ def cancel_attempt(
     attempt_id: str, context: ContextHere, _body: NothingIn | None = None
 ) -> JobOut:
     """End an attempt that stopped because its job was cancelled."""
-    return JobOut.of(context, give_up(context, attempt_id))
+    job = give_up(context, attempt_id)
+    return JobOut.of(job, obstacle(context, job))
 
 
 def _check_size(values: list[JsonObject]) -> None:
