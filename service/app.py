@@ -35,7 +35,7 @@ from service.repository.commit import (
     update_index,
 )
 from service.repository.expiry import expiring
-from service.repository.importing import adopt
+from service.repository.importing import import_roles
 from service.repository.index import index_after_loss
 from service.repository.losses import take_over_losses
 from service.settings import Settings
@@ -81,7 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
             is_older = take_over_losses(session, context)
             seed(session, context)
             update_index(session, context)
-            adopt(session, context)
+            import_roles(session, context)
             if is_older:
                 commit(session, context, index_after_loss(session, context))
             refresh(session, context)

@@ -1,4 +1,7 @@
-"""What the operations share: settings, database, blobs."""
+"""What the operations share: settings, database, blobs, keys.
+
+ADR 13: one service at a time works on a data folder.
+"""
 
 import os
 from contextlib import ExitStack

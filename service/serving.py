@@ -149,7 +149,7 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the workers while they can still say goodbye, then the server."""
+        """Stop the workers while they can still report what they hold, then the server."""
         if self._workers is not None:
             await asyncio.to_thread(self._workers.stop)
         await super().shutdown(sockets=sockets)

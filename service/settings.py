@@ -1,4 +1,7 @@
-"""What the operator decides, checked once, before anything is opened."""
+"""The operator's settings, checked once, before anything is opened.
+
+ADR 8: beyond loopback a token is needed, and TLS is the client's to ask for.
+"""
 
 import ipaddress
 from dataclasses import dataclass, field

@@ -21,7 +21,6 @@ from model_zoo.statements.intoto import ReleaseStatement, sign_release
 from model_zoo.statements.manifest import FileEntry, Manifest
 from model_zoo.statements.release_json import bundle_bytes
 from model_zoo.tuf.publisher_roles import edited, release_targets, sign_roles
-from service.api.trust import role_files
 from service.context import Context, open_context
 from service.releases.publish import Submission, publish
 from service.settings import Settings
@@ -100,11 +99,13 @@ class _Bench:
         began = time.perf_counter()
         body = self._signed_roles(name, manifest, envelope, key=key)
         sent = time.perf_counter()
-        submission = Submission(
-            upload_id=upload,
-            envelope=envelope,
-            provenance=None,
-            roles=role_files(json.loads(body)),
+        submission = Submission.read(
+            {
+                "upload": upload,
+                "envelope": envelope.to_object(),
+                "provenance": None,
+                "roles": json.loads(body),
+            }
         )
         publish(self._parts, name, submission)
         ended = time.perf_counter()

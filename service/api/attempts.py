@@ -1,4 +1,7 @@
-"""Work: what a trainer's worker calls. 409 means: stop the attempt and forget it."""
+"""Leases and attempts: what a trainer's worker calls. 409: stop the attempt, forget it.
+
+ADR 4 and 5.
+"""
 
 from http import HTTPStatus
 from typing import Annotated, Any

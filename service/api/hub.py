@@ -1,7 +1,9 @@
-"""What stock clients of model hubs ask: huggingface_hub and torch.hub.
+"""Routes of model hubs for stock clients: huggingface_hub and torch.hub.
 
 They check lengths, and torch.hub a digest that stands in the URL; none checks a
 signature. They get the same bytes as our own client, which does.
+
+ADR 19.
 
 Source:
     huggingface_hub 0.36, 1.33 and 2.4 (``HF_ENDPOINT``); torch.hub of torch 2.15.

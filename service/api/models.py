@@ -1,4 +1,8 @@
-"""Models, their releases and the files of those, in other projects' formats as well."""
+"""Models, their releases and files, and what other projects' tools read of them.
+
+ADR 12: a release is put once. ADR 15: no route guesses which is the newest. ADR 19:
+what other projects' formats say.
+"""
 
 from http import HTTPStatus
 from typing import Annotated, Any

@@ -19,8 +19,6 @@ from service.database.tables import PublisherRow, TrainerRow
 from service.http.dependencies import ContextHere
 
 router = APIRouter()
-PUBLISHERS, TRAINERS = ["publishers"], ["trainers"]
-"""The tags under which the API's description lists the two."""
 
 
 class BindingIn(Incoming):
@@ -48,7 +46,7 @@ class BindingsOut(BaseModel):
     items: list[BindingOut]
 
 
-@router.put("/publishers/{name}", status_code=HTTPStatus.CREATED, tags=PUBLISHERS)
+@router.put("/publishers/{name}", status_code=HTTPStatus.CREATED, tags=["publishers"])
 def bind_publisher(
     name: str,
     request: Request,
@@ -64,19 +62,19 @@ def bind_publisher(
     return BindingOut.of(row)
 
 
-@router.get("/publishers/{name}", tags=PUBLISHERS)
+@router.get("/publishers/{name}", tags=["publishers"])
 def show_publisher(name: str, context: ContextHere) -> BindingOut:
     """Return the key that a publisher's name is bound to."""
     return BindingOut.of(registration(context, PublisherRow, name=name))
 
 
-@router.get("/trainers", tags=TRAINERS)
+@router.get("/trainers", tags=["trainers"])
 def list_trainers(context: ContextHere) -> BindingsOut:
     """Return every trainer."""
     return BindingsOut(items=[BindingOut.of(row) for row in trainers(context)])
 
 
-@router.put("/trainers/{name}", status_code=HTTPStatus.CREATED, tags=TRAINERS)
+@router.put("/trainers/{name}", status_code=HTTPStatus.CREATED, tags=["trainers"])
 def bind_trainer(
     name: str,
     request: Request,
@@ -92,7 +90,7 @@ def bind_trainer(
     return BindingOut.of(row)
 
 
-@router.get("/trainers/{name}", tags=TRAINERS)
+@router.get("/trainers/{name}", tags=["trainers"])
 def show_trainer(name: str, context: ContextHere) -> BindingOut:
     """Return the builder key that a trainer's name is bound to."""
     return BindingOut.of(registration(context, TrainerRow, name=name))

@@ -1,4 +1,7 @@
-"""The transparency log: static-looking files, and what only a database can answer."""
+"""The transparency log: static-looking files, and what only a database can answer.
+
+ADR 18.
+"""
 
 from http import HTTPStatus
 from typing import Annotated

@@ -1,4 +1,7 @@
-"""Uploads: declare, send parts, complete."""
+"""Uploads: declare, send parts, complete.
+
+ADR 12.
+"""
 
 from http import HTTPStatus
 from typing import Annotated
@@ -131,12 +134,11 @@ def _answer(context: Context, upload: UploadRow) -> UploadOut:
 
 def _checks() -> CapacityLimiter:
     """Return what makes a further check wait without one of the routes' threads."""
-    try:
-        return _CHECKS.get()
-    except LookupError:
+    limiter = _CHECKS.get(None)
+    if limiter is None:
         limiter = CapacityLimiter(MAX_CHECKS)
         _CHECKS.set(limiter)
-        return limiter
+    return limiter
 
 
 async def _receive(request: Request, slot: PartSlot) -> None:

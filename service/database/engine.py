@@ -1,4 +1,7 @@
-"""Connections: readers that do not wait, one writer at a time."""
+"""Connections: readers that do not wait, one writer at a time.
+
+ADR 13: why SQLite, and why its writers begin with BEGIN IMMEDIATE.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Names the service gives: 128 random bits, checked before they reach a path."""
+"""Ids that the service gives: 128 random bits, checked before they reach a path."""
 
 import re
 import uuid

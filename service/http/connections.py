@@ -1,6 +1,8 @@
-"""What a stranger's connection may cost: how many there are, how large, how slow.
+"""Bounds on connections: how many there are, how large and how slow each may be.
 
 Everything here is bounded where bytes arrive, before there is a request to look at.
+
+ADR 29: why the parser is httptools, and why no bound is on an address.
 
 Source:
     RFC 9112; RFC 6585, section 5 (431); uvicorn's protocol over httptools.
@@ -359,10 +361,10 @@ def queued(connection: socket.socket | TransportSocket) -> int:
         tcp(7), SIOCOUTQ, which is TIOCOUTQ.
     """
     try:
-        told = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
+        unsent = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
     except (OSError, ValueError):  # closed meanwhile, or no such question here
         return 0
-    return int.from_bytes(told, sys.byteorder)
+    return int.from_bytes(unsent, sys.byteorder)
 
 
 def _answer(status: HTTPStatus, detail: str) -> bytes:

@@ -1,4 +1,4 @@
-"""What every route is given."""
+"""FastAPI's dependencies of the routes: the context, and the streams of events."""
 
 from typing import Annotated
 

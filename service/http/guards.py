@@ -1,9 +1,11 @@
-"""What is refused before any route sees it: foreign hosts and sites, strangers, floods.
+"""Middleware that refuses foreign hosts and sites, missing tokens and large bodies.
 
 The service trusts whoever reaches it on loopback, and so does every page that a
 browser on this machine has open. A page elsewhere can send simple posts, and can point
 its own name at 127.0.0.1; it can set neither a JSON content type without being asked
 for permission first, nor a Host or Origin that is not its own.
+
+ADR 8: a service on loopback needs no token.
 """
 
 import hmac

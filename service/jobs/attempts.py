@@ -1,8 +1,10 @@
-"""What a worker may do with a job it holds, and what happens when it goes silent.
+"""What a worker may do with a job it holds, and what happens when its lease runs out.
 
 A job runs at least once and is ended exactly once. Everything an attempt does demands
 a live lease in the same transaction. That is the fence: a worker that slept past its
 lease finds itself locked out, even if nobody has noticed its absence yet.
+
+ADR 5.
 """
 
 from dataclasses import dataclass

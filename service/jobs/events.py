@@ -1,4 +1,4 @@
-"""What happened to a job, in order: written with the change it tells of."""
+"""Events of a job, in order: each is written with the change that it describes."""
 
 from collections.abc import Iterable
 from datetime import datetime

@@ -1,4 +1,7 @@
-"""The job queue: rows in the database, each leased to one worker at a time."""
+"""The job queue: rows in the database, each leased to one worker at a time.
+
+ADR 4 and 5.
+"""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass

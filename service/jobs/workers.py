@@ -1,4 +1,7 @@
-"""Embedded workers: trainer processes that live and die with the service."""
+"""Embedded workers: processes of the trainer that run as long as the service does.
+
+ADR 4: a worker leases over HTTP, also when the service started it.
+"""
 
 import ctypes
 import logging

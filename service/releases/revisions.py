@@ -1,4 +1,7 @@
-"""Releases by the names that clients of Git hubs give them: commits and ``main``."""
+"""Releases by the names that clients of Git hubs give them: commits and ``main``.
+
+ADR 15 and 19: ``main`` is the only release of a model, never the newest.
+"""
 
 import re
 

@@ -61,10 +61,10 @@ def require_not_itself_withdrawn(context: Context, name: ReleaseName) -> None:
     """
     withdrawal = find_withdrawal(context, name)
     if withdrawal is not None:
-        raise _told(withdrawal)
+        raise _withdrawn_error(withdrawal)
     with context.database.reading() as session:
         if is_lost_withdrawal(session, str(name)):
-            raise _lost(str(name))
+            raise _lost_notice_error(str(name))
 
 
 def require_not_withdrawn(context: Context, name: ReleaseName) -> None:
@@ -102,11 +102,11 @@ def require_held_files(
         _withdrawals(UploadFileRow.sha256.in_(sha256s)).where(reaches).limit(1)
     )
     if found is not None:
-        raise _told(found)
+        raise _withdrawn_error(found)
     lost = _lost_withdrawals(UploadFileRow.sha256.in_(sha256s))
     name = session.scalar(lost.where(ReleaseRow.publisher == publisher).limit(1))
     if name is not None:
-        raise _lost(name)
+        raise _lost_notice_error(name)
 
 
 def require_not_withdrawn_file(session: Session, sha256: str) -> None:
@@ -122,7 +122,7 @@ def require_not_withdrawn_file(session: Session, sha256: str) -> None:
         return
     by_operator = [row for row in found if row.withdrawn_by == "operator"]
     if by_operator:
-        raise _told(by_operator[0])
+        raise _withdrawn_error(by_operator[0])
     publishers = {row.publisher for row in found}
     publishers |= {name.partition("/")[0] for name in lost}
     elsewhere = session.scalar(
@@ -135,7 +135,7 @@ def require_not_withdrawn_file(session: Session, sha256: str) -> None:
         .limit(1)
     )
     if elsewhere is None:
-        raise _told(found[0]) if found else _lost(lost[0])
+        raise _withdrawn_error(found[0]) if found else _lost_notice_error(lost[0])
 
 
 def _withdrawals(files: ColumnElement[bool]) -> Select[WithdrawalRow]:
@@ -169,13 +169,13 @@ def _lost_withdrawals(files: ColumnElement[bool]) -> Select[str]:
     )
 
 
-def _lost(name: str) -> YankedError:
+def _lost_notice_error(name: str) -> YankedError:
     return YankedError(
         f"{name} was withdrawn; the notice was lost since: withdraw it again"
     )
 
 
-def _told(row: WithdrawalRow) -> YankedError:
+def _withdrawn_error(row: WithdrawalRow) -> YankedError:
     return YankedError(
         f"{row.publisher}/{row.model}@{row.version} was withdrawn by the "
         f"{row.withdrawn_by} on {row.withdrawn_at:%Y-%m-%d}: {row.reason}"

@@ -180,7 +180,7 @@ def follow_targets(
     _require_still_signed(session, new, {*others, YANKED})
     _synchronise(session, context, new)
     withdrawn = _withdraw(session, context, reasons)
-    entries = [_told(notice) for notice in withdrawn] + _key_changes(current, new)
+    entries = [_log_entry(notice) for notice in withdrawn] + _key_changes(current, new)
     return withdrawn, entries
 
 
@@ -267,21 +267,21 @@ def _require_withdrawn(
         raise MalformedDocumentError(msg)
     current = state.find(session, WITHDRAWN, Targets)
     known = {} if current is None else current.signed.unrecognized_fields[WITHDRAWALS]
-    told = known
+    reasons = known
     if data is not None:
         role = parse(data, Targets)
         require_role_signed(new, WITHDRAWN, role)
         before = 0 if current is None else current.signed.version
         version = role.signed.version
         require_next(session, WITHDRAWN, data, version=version, current=before)
-        told = role.signed.unrecognized_fields.get(WITHDRAWALS)
+        reasons = role.signed.unrecognized_fields.get(WITHDRAWALS)
         is_empty = not role.signed.targets and role.signed.delegations is None
-        if not is_empty or not _is_told(told):
+        if not is_empty or not _has_reasons(reasons):
             msg = f"{WITHDRAWN}: expected an empty role that says why"
             raise MalformedDocumentError(msg)
-    names = {ReleaseName.parse(name): str(reason) for name, reason in told.items()}
+    names = {ReleaseName.parse(name): str(reason) for name, reason in reasons.items()}
     paths = {target_path(name, "*") for name in names}
-    if not known.items() <= told.items() or paths != set(delegation.paths or ()):
+    if not known.items() <= reasons.items() or paths != set(delegation.paths or ()):
         msg = f"{WITHDRAWN}: paths and reasons differ, or one was taken back"
         raise MalformedDocumentError(msg)
     return {
@@ -289,7 +289,7 @@ def _require_withdrawn(
     }
 
 
-def _is_told(reasons: object) -> bool:
+def _has_reasons(reasons: object) -> bool:
     return isinstance(reasons, dict) and bool(reasons)
 
 
@@ -340,7 +340,7 @@ def _withdraw(
     return notices
 
 
-def _told(notice: YankNotice) -> LogEntry:
+def _log_entry(notice: YankNotice) -> LogEntry:
     return entry("yank", notice.release, notice.to_bytes())
 
 
@@ -349,8 +349,8 @@ def _key_changes(current: Targets, new: Targets) -> list[LogEntry]:
     for name in _delegated(new):
         before, after = delegation_of(current, name), delegation_of(new, name)
         if after is not None and (before is None or before.keyids != after.keyids):
-            told = " ".join(after.keyids).encode()
-            changed.append(entry("key", name, told, version=new.version))
+            keyids = " ".join(after.keyids).encode()
+            changed.append(entry("key", name, keyids, version=new.version))
     trusted = new.targets[TRUSTED_KEYS].hashes
     if current.targets[TRUSTED_KEYS].hashes != trusted:
         changed.append(

@@ -1,4 +1,8 @@
-"""One step of the repository: roles, snapshot, timestamp and log, all or nothing."""
+"""One step of the repository: roles, snapshot, timestamp and log, all or nothing.
+
+ADR 17: what appears and what is logged is one transaction; ADR 33: it is entered into
+the high-water mark before anybody is answered.
+"""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta

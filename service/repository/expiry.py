@@ -1,4 +1,4 @@
-"""What will expire soon: told to the operator long before clients refuse it."""
+"""Roles that expire soon: logged for the operator long before clients refuse them."""
 
 from dataclasses import dataclass
 from datetime import datetime

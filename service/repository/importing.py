@@ -1,9 +1,11 @@
-"""At a start: the next root and targets that the operator put beside the keys.
+"""Import at a start: the next root and targets that the operator put beside the keys.
 
 A running service takes over a root and targets that leave its online keys as they are.
 When those were stolen or lost, the operator stops it, puts new keys in the folder, with
 ``N.root.json`` for snapshot and timestamp, ``N.targets.json`` and
 ``N.trusted-keys.json`` for the log and the bundles, and starts it again.
+
+ADR 17: online keys change hands while the service stands still.
 """
 
 from sqlalchemy.orm import Session
@@ -34,8 +36,8 @@ from service.repository.validation import require_lifetime
 from service.storage.blobs import translate_errors
 
 
-def adopt(session: Session, context: Context) -> None:
-    """Take over every next root in the folder, and the targets after the last.
+def import_roles(session: Session, context: Context) -> None:
+    """Make current every next root in the folder, and the targets after the last.
 
     Raises:
         LocalError: the keys in the folder are not those that root and targets list.
@@ -43,22 +45,22 @@ def adopt(session: Session, context: Context) -> None:
         ConflictError: a file is not the next version.
     """
     root = state.require(session, ROOT, Root)
-    adopted: list[bytes] = []
+    roots: list[bytes] = []
     while data := _file(context, f"{root.signed.version + 1}.root.json"):
         following = parse(data, Root)
         require_signed(following, previous=root)
         require_not_other(session, ROOT, data, version=following.signed.version)
         root = following
-        adopted.append(data)
+        roots.append(data)
     _require_our_keys(context, root.signed)
-    if adopted:
+    if roots:
         require_lifetime(ROOT, root.signed.expires, now=context.now())
-    changed, entries = _targets(session, context, root.signed, is_rekeyed=bool(adopted))
-    if adopted:
-        for data in adopted[:-1]:
+    changed, entries = _targets(session, context, root.signed, is_rekeyed=bool(roots))
+    if roots:
+        for data in roots[:-1]:
             commit(session, context, {ROOT: data}, entries=[entry("key", ROOT, data)])
-        changed[ROOT] = adopted[-1]
-        entries.append(entry("key", ROOT, adopted[-1]))
+        changed[ROOT] = roots[-1]
+        entries.append(entry("key", ROOT, roots[-1]))
     if changed:
         commit(session, context, changed, entries=entries)
     _require_listed(session, context)

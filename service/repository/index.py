@@ -2,6 +2,8 @@
 
 It is the role ``zoo~yanked``, signed online. Once it is long it splits into bins, so
 that a client reads one of them for a digest; nobody reads it whole.
+
+ADR 21 and 27: the index points to withdrawals, and nobody believes it.
 """
 
 import logging
@@ -59,11 +61,11 @@ def indexed(
         targets: the top-level targets that will delegate; else the current ones.
     """
     roles = _roles(session, targets)
-    told = list(notices)
-    by_operator = any(notice.withdrawn_by == "operator" for notice in told)
+    new = list(notices)
+    by_operator = any(notice.withdrawn_by == "operator" for notice in new)
     changed = _that_fit(
         roles,
-        _changed(session, roles, told),
+        _changed(session, roles, new),
         limit=MAX_ENTRIES if by_operator else MAX_PUBLISHERS_ENTRIES,
     )
     add = _kept(session, changed)

@@ -1,4 +1,7 @@
-"""Trusted keys as they may be listed: readable, with no break in the log's history."""
+"""Which trusted keys may be listed next: readable, with no break in the log's history.
+
+ADR 18: clients compare what they remember of the log, so its keys change in the open.
+"""
 
 from collections.abc import Mapping
 

@@ -3,6 +3,8 @@
 A database from an old backup looks to clients like an attack, and would let other
 content appear under versions that they have seen. What was lost is known from the mark
 beside the keys: the log's entries, each with a name and a digest.
+
+ADR 33.
 """
 
 import logging
@@ -57,7 +59,7 @@ def take_over_losses(session: Session, context: Context) -> bool:
             now=context.now(),
         )
         _require_same_history(session, context, served)
-    log.warning("the loss is accepted: %s", _told(entries))
+    log.warning("the loss is accepted: %s", _summary(entries))
     return True
 
 
@@ -208,13 +210,13 @@ def _refusal(
         f"the database in {context.settings.data_dir} is older than what was served: "
         f"found timestamp {found.timestamp} and {found.log_size} entries of the log, "
         f"expected {served.timestamp} and {served.log_size}, as "
-        f"{context.keys.folder / SERVED_FILE} says. Lost: {_told(entries)}. Restore "
+        f"{context.keys.folder / SERVED_FILE} says. Lost: {_summary(entries)}. Restore "
         "the newest copy of the data folder; if there is none, read how to run a zoo "
         f"on what follows, and start once with --accept-loss {served.timestamp}"
     )
 
 
-def _told(entries: Iterable[LogEntry]) -> str:
+def _summary(entries: Iterable[LogEntry]) -> str:
     """Return what was lost, in words: withdrawals first."""
     names = dict.fromkeys(
         f"{'the withdrawal of ' if it.kind == YANK else ''}{it.name}"

@@ -1,4 +1,7 @@
-"""The metadata that the zoo keeps: each role's newest version, and some older ones."""
+"""The metadata that the zoo keeps: each role's newest version, and some older ones.
+
+ADR 17: it lies in the database, in the form in which it was signed.
+"""
 
 import json
 from datetime import datetime

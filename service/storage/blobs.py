@@ -1,4 +1,8 @@
-"""Blobs: files named by their SHA-256, written once, whole or not at all."""
+"""Blobs: files named by their SHA-256, written once, whole or not at all.
+
+ADR 12: bytes appear when they are whole and checked. ADR 40: a port, since a folder is
+not the only place for them.
+"""
 
 import errno
 import hashlib

@@ -1,4 +1,4 @@
-"""What clients may have seen: a high-water mark beside the keys.
+"""The newest state that clients may have seen: a high-water mark beside the keys.
 
 It lies where the keys do, and not in the data folder, which a backup restores. A state
 is committed first, then entered here, and only then served: the mark is never ahead of
@@ -7,6 +7,8 @@ what a crash leaves, nor behind what a client has seen.
 The file is appended to: the log's new entries, each on a line as the log holds it, then
 a line that says which state they belong to. What a publish adds does not depend on how
 much was published before.
+
+ADR 33.
 """
 
 import os

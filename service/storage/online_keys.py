@@ -3,6 +3,8 @@
 Online are snapshot, timestamp, log and the P-256 key of the compatibility bundles.
 Root and targets are not, but for a development root, which a service makes for itself
 and which every client refuses beyond loopback.
+
+ADR 17: which keys are online, and what each may sign.
 """
 
 import logging

@@ -1,4 +1,7 @@
-"""One part of an upload on its way to disk: whole and right, or not there."""
+"""One part of an upload on its way to disk: whole and right, or not there.
+
+ADR 12: parts can be sent again, so none has to survive a power cut.
+"""
 
 import hashlib
 import secrets

@@ -1,4 +1,4 @@
-"""What nobody will ask for again, removed at a start: no request runs yet."""
+"""Removal at a start of what nobody will ask for again: no request runs yet."""
 
 import shutil
 

@@ -1,4 +1,7 @@
-"""Uploads: declared, sent in parts, checked whole, and only then to be referred to."""
+"""Uploads: declared, sent in parts, checked whole, and only then to be referred to.
+
+ADR 12: each step can be repeated after a lost answer.
+"""
 
 import math
 import os

@@ -26,7 +26,7 @@ from service.serving import Start, serve
 from service.settings import Settings
 
 NEVER = 1 << 30
-WRITERS = ("publishing.py", "yanking.py")
+WRITERS = ("publish.py", "revoke.py")
 """Whoever is called from these writes a publish or a yank; nobody else is counted."""
 PATIENCE_SECONDS = 30
 
@@ -91,7 +91,7 @@ def _step(*_: object, steps: Path, kill_at: int) -> None:
 def _is_writer(frame: FrameType | None) -> bool:
     while frame is not None:
         path = Path(frame.f_code.co_filename)
-        if path.name in WRITERS and path.parent.name == "service":
+        if path.name in WRITERS and path.parent.name == "releases":
             return True
         frame = frame.f_back
     return False
