@@ -78,6 +78,9 @@ def create_app(settings: Settings) -> FastAPI:
         undone.callback(context.close)
         sweep(context)
         with context.database.writing() as session:
+            # The order is the point: losses are known before anything is signed, there
+            # is a repository before a root is imported into it, and what is signed for
+            # the first time comes after the keys that sign it.
             is_older = take_over_losses(session, context)
             seed(session, context)
             update_index(session, context)
@@ -86,7 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
                 commit(session, context, index_after_loss(session, context))
             refresh(session, context)
         mark_served(context)
-        undone.pop_all()
+        undone.pop_all()  # from here on the lifespan closes it
     app = FastAPI(
         title="Verified Model Zoo",
         version=__version__,

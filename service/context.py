@@ -12,10 +12,11 @@ from pathlib import Path
 from sqlalchemy.exc import DatabaseError
 
 from model_zoo.errors import LocalError, NotPermittedError
+from model_zoo.hosts import is_loopback
 from model_zoo.tuf.online_keys import ROOT_FILE
 from service.database.engine import Database
 from service.database.migrate import upgrade
-from service.settings import Settings, is_loopback
+from service.settings import Settings
 from service.storage.blobs import Blobs, FolderBlobs, translate_errors
 from service.storage.data_dir import lock_data_dir
 from service.storage.high_water_mark import SERVED_FILE, HighWaterMark
@@ -78,7 +79,7 @@ def open_context(settings: Settings) -> Context:
         keys = open_keys(settings.trust_dir or folder / "trust", now=settings.clock())
         require_root_fits(keys, settings)
         served = HighWaterMark(keys.folder / SERVED_FILE)
-        undone.pop_all()
+        undone.pop_all()  # from here on close() does it
     return Context(
         settings=settings,
         database=database,

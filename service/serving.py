@@ -18,11 +18,12 @@ from fastapi import FastAPI
 from model_zoo.errors import LocalError
 from model_zoo.extras import install_line
 from model_zoo.files import write_beside
+from model_zoo.hosts import is_loopback
 from service.app import create_app
 from service.http.connections import Connections, affordable, raise_descriptor_limit
 from service.http.tls import TlsFiles
 from service.jobs.workers import Workers, can_train, embedded_key, worker_command
-from service.settings import WILDCARD_HOSTS, Settings, is_loopback
+from service.settings import WILDCARD_HOSTS, Settings
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop the workers while they can still report what they hold, then the server."""
+        """Stop the workers while they can still report, then the server."""
         if self._workers is not None:
             await asyncio.to_thread(self._workers.stop)
         await super().shutdown(sockets=sockets)

@@ -3,13 +3,13 @@
 ADR 8: beyond loopback a token is needed, and TLS is the client's to ask for.
 """
 
-import ipaddress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 from model_zoo.clock import Clock, system_clock
 from model_zoo.errors import InvalidSpecError, NotPermittedError
+from model_zoo.hosts import is_loopback
 from model_zoo.statements.dsse import MAX_ENVELOPE_BYTES
 
 MIN_TOKEN_CHARACTERS = 32
@@ -43,8 +43,10 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
     part_bytes: int = 8 * MIB
     max_body_bytes: int = 2 * MAX_ENVELOPE_BYTES + MIB
+    """A release: statement and provenance, with its role beside them."""
     max_upload_bytes: int = 1 << 40
     max_publisher_targets: int = 10_000
+    """ADR 27: so that his role stays within what clients read."""
     upload_lifetime: timedelta = timedelta(hours=24)
     event_poll_seconds: float = 0.2
     max_connections: int = 1000
@@ -81,13 +83,3 @@ class Settings:
         bound = () if self.host in WILDCARD_HOSTS else (self.host,)
         names = (*LOOPBACK_HOSTS, *bound, *self.allowed_hosts)
         return frozenset(name.lower().strip("[]") for name in names)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a socket that is bound to ``host``."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -3,13 +3,14 @@
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from model_zoo.http.responses import JobState
 from model_zoo.names import check_name
 from model_zoo.statements.jobs import parse_spec
 from model_zoo.statements.manifest import FileEntry
@@ -34,7 +35,6 @@ MAX_EVENT_ID = 2**31 - 1
 """What the column of event numbers can hold."""
 RETRY_SECONDS = 5
 """When to try again where every stream is taken."""
-State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
 class JobIn(Incoming):
@@ -76,7 +76,7 @@ def submit_job(
 
 @router.get("/jobs")
 def list_jobs(
-    context: ContextHere, state: State | None = None, trainer: str | None = None
+    context: ContextHere, state: JobState | None = None, trainer: str | None = None
 ) -> JobsOut:
     """Return jobs, the newest first, at most 1,000."""
     if trainer is not None:

@@ -1,5 +1,6 @@
 """The tables: typed, named by one convention so that migrations can find them."""
 
+import uuid
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +24,11 @@ from sqlalchemy.types import TypeDecorator
 ID_CHARACTERS = 32
 NAME_CHARACTERS = 64
 DIGEST_CHARACTERS = 64
+
+
+def new_id() -> str:
+    """Return a key that nobody can guess: 128 random bits in hexadecimal digits."""
+    return uuid.uuid4().hex
 
 
 class UtcDateTime(TypeDecorator[datetime]):

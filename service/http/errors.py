@@ -166,6 +166,7 @@ def _validation_error(request: Request, error: Exception) -> Problem:
         raise error
     errors = [
         {
+            # A field's name and its message may quote the request, however long it is.
             "field": ".".join(str(part) for part in item["loc"])[:200],
             "message": str(item["msg"])[:400],
         }

@@ -13,6 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from model_zoo.statements.manifest import FileEntry
 from service.context import Context
 
+# Eighteen digits stay below 2**63, and no file is longer.
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 _DIGEST_FIELD = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):", re.ASCII)
 

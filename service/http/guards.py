@@ -97,6 +97,7 @@ class Guards:
         if token is None:
             return True
         scheme, _, given = headers.get("authorization", "").partition(" ")
+        # In constant time: how long a comparison takes would tell how much was right.
         same = hmac.compare_digest(given.strip().encode(), token.encode())
         return scheme.lower() == "bearer" and same
 

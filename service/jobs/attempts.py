@@ -20,6 +20,7 @@ from model_zoo.errors import (
     NotFoundError,
     ProvenanceMismatchError,
 )
+from model_zoo.http.responses import check_id
 from model_zoo.statements.dsse import Envelope
 from model_zoo.statements.intoto import (
     Provenance,
@@ -31,7 +32,6 @@ from model_zoo.statements.intoto import (
 from model_zoo.statements.jobs import parse_spec
 from service.accounts.registrations import registration, role_of
 from service.context import Context
-from service.database.identifiers import check_id
 from service.database.queries import complete_upload
 from service.database.tables import AttemptRow, DraftRow, JobRow, TrainerRow
 from service.jobs.events import NewEvent, record
@@ -158,6 +158,7 @@ def reap(context: Context) -> int:
     overdue = (
         select(AttemptRow)
         .where(AttemptRow.state == "running", AttemptRow.lease_until <= now)
+        # For PostgreSQL; SQLite has one writer, no row locks, and leaves it out.
         .with_for_update(skip_locked=True)
     )
     with context.database.reading() as session:

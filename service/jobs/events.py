@@ -11,9 +11,6 @@ from model_zoo.canonical import JsonObject
 from service.context import Context
 from service.database.tables import EventRow, JobRow
 
-ENDINGS = frozenset({"succeeded", "failed", "cancelled"})
-"""The types of a job's last event, which are also the states it can end in."""
-
 
 class NewEvent(NamedTuple):
     """An event that has no number yet."""

@@ -10,19 +10,20 @@ from datetime import timedelta
 from sqlalchemy import select, update
 
 from model_zoo.errors import ConflictError, NotFoundError
+from model_zoo.http.responses import FINAL_STATES, check_id
 from model_zoo.statements.jobs import ChildSpec, JobSpec, kind_of
 from service.accounts.registrations import registration
 from service.context import Context
-from service.database.identifiers import check_id, new_id
 from service.database.tables import (
     AttemptRow,
     DraftRow,
     JobRow,
     TrainerRow,
     WorkerRow,
+    new_id,
 )
 from service.jobs.attempts import reap
-from service.jobs.events import ENDINGS, NewEvent, record
+from service.jobs.events import NewEvent, record
 from service.jobs.transitions import end, start
 from service.releases.withdrawals import require_not_withdrawn_file
 
@@ -178,7 +179,7 @@ def cancel(context: Context, job_id: str) -> JobRow:
     find_job(context, job_id)
     with context.database.writing() as session:
         job = session.get_one(JobRow, job_id, with_for_update=True)
-        if job.state in ENDINGS - {"cancelled"}:
+        if job.state in FINAL_STATES - {"cancelled"}:
             msg = f"job {job_id} {job.state} already"
             raise ConflictError(msg)
         job.cancel_requested = True

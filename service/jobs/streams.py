@@ -11,9 +11,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import load_only
 from starlette.concurrency import run_in_threadpool
 
+from model_zoo.http.responses import FINAL_STATES
 from service.context import Context
 from service.database.tables import EventRow, JobRow
-from service.jobs.events import ENDINGS, events_after
+from service.jobs.events import events_after
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ class EventStreams:
             for event in await self._read(topic, job_id, after):
                 after = event.sequence
                 yield event
-                if event.type in ENDINGS:
+                if event.type in FINAL_STATES:
                     return
             while topic.last_event <= after:
                 if topic.has_ended:
@@ -104,6 +105,7 @@ class EventStreams:
             )
             topic.reads[after] = read
             read.add_done_callback(lambda _: topic.reads.pop(after, None))
+        # A stream that is closed meanwhile must not cancel the read of the others.
         return await asyncio.shield(read)
 
     async def _poll_forever(self) -> None:
@@ -117,7 +119,8 @@ class EventStreams:
                 topic = self._topics.get(job_id)
                 if topic is not None and topic.last_event != last_event:
                     topic.last_event = last_event
-                    topic.has_ended = state in ENDINGS
+                    topic.has_ended = state in FINAL_STATES
+                    # Who waits holds the old event; who comes later waits for the next.
                     topic.changed.set()
                     topic.changed = asyncio.Event()
             await asyncio.sleep(self._context.settings.event_poll_seconds)

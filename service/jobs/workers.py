@@ -154,7 +154,7 @@ def _started(command: Sequence[str]) -> subprocess.Popen[bytes]:
         command,
         stdin=subprocess.DEVNULL,
         preexec_fn=_die_with_parent,  # noqa: PLW1509  one system call
-        start_new_session=True,
+        start_new_session=True,  # Ctrl-C is the service's, which then stops them
     )
 
 

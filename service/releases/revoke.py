@@ -51,12 +51,8 @@ class Revocation:
             MalformedDocumentError: it is no notice, or a role is no JSON.
         """
         roles = role_files(request["roles"])
-        try:
-            data = canonical_json(request["notice"])
-        except ValueError as error:
-            msg = f"yank notice: {error}"
-            raise MalformedDocumentError(msg) from error
-        return cls(notice=YankNotice.read(data), roles=roles, request=request)
+        notice = YankNotice.read(canonical_json(request["notice"]))
+        return cls(notice=notice, roles=roles, request=request)
 
 
 def revoke(

@@ -58,6 +58,7 @@ def commit(
     """
     now = context.now()
     logged = [_write(session, name, data, now=now) for name, data in roles.items()]
+    # A root is in no snapshot (TUF 5.3); of metadata every entry has a version.
     named = {
         entry.name: MetaFile(entry.version or 1)
         for entry in logged
@@ -72,6 +73,7 @@ def commit(
         origin=context.keys.log_origin,
         now=now,
     )
+    # Not before: a crash between the two must not leave the mark ahead of the database.
     event.listen(session, "after_commit", lambda _: mark_served(context), once=True)
 
 

@@ -118,6 +118,7 @@ class HighWaterMark:
             .order_by(LogEntryRow.index)
             .execution_options(yield_per=1000)
         )
+        # A link in this place would have us write, as owner of the keys, elsewhere.
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         with os.fdopen(os.open(self._path, flags, 0o600), "r+b") as file:
             file.truncate(self._end)  # what a write that broke off left behind

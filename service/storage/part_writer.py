@@ -77,7 +77,7 @@ class PartWriter:
             raise self._wrong_length(found)
         view = memoryview(data)
         with _storing():
-            while view:
+            while view:  # an unbuffered file may take less than it is given
                 view = view[self._file.write(view) :]
         self._digest.update(data)
 

@@ -21,11 +21,11 @@ from model_zoo.errors import (
     TransportError,
 )
 from model_zoo.formats.check import check_format
+from model_zoo.http.responses import check_id
 from model_zoo.statements.manifest import FileEntry, Manifest
 from service.context import Context
-from service.database.identifiers import check_id, new_id
 from service.database.queries import is_referred_to, unused_uploads, visible_sizes
-from service.database.tables import UploadFileRow, UploadRow
+from service.database.tables import UploadFileRow, UploadRow, new_id
 from service.storage.blobs import read_chunks, translate_errors
 from service.storage.part_writer import PartSlot
 
