@@ -67,7 +67,7 @@ ROUTERS = (
 def create_app(settings: Settings) -> FastAPI:
     """Return the service over ``settings.data_dir``, which it locks until shut down.
 
-    Whoever runs it without a lifespan closes ``app.state.context`` himself.
+    Without a lifespan the caller closes ``app.state.context``.
 
     Raises:
         LocalError: the data folder cannot be used, another service uses it, or the

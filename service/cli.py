@@ -1,4 +1,4 @@
-"""``zoo serve``: the service as one command. Heavy imports wait until it is asked."""
+"""``zoo serve``: the service as one command; heavy imports wait until it runs."""
 
 from pathlib import Path
 from typing import Annotated

@@ -27,7 +27,7 @@ class Loop:
     """One thing that is done again and again, and how it went.
 
     Attributes:
-        name: under which it is told of.
+        name: in the log and in ``/readyz``.
         act: does it once, in a thread.
         every_seconds: between two times.
         failures: how often in a row it failed.

@@ -123,7 +123,7 @@ class UploadFileRow(Table):
 
 
 class ReleaseRow(Table):
-    """One immutable version; its primary key is what makes the first publish win."""
+    """One immutable version; its primary key lets one of two publishes commit."""
 
     __tablename__ = "releases"
 
@@ -157,7 +157,7 @@ class InputRow(Table):
 
 
 class JobRow(Table):
-    """Work asked of a trainer; ``attempt_id`` is the one attempt that may end it."""
+    """A job for a trainer; ``attempt_id`` is the one attempt that may end it."""
 
     __tablename__ = "jobs"
     __table_args__ = (Index("ix_jobs_trainer_state", "trainer", "state", "created_at"),)
@@ -303,7 +303,7 @@ class LogNodeRow(Table):
 
 
 class LostEntryRow(Table):
-    """An entry of the log that was served, and what it speaks of was lost since.
+    """An entry of the log that was served, of which the document was lost since.
 
     ``index`` is its place in the log.
     """

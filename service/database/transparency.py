@@ -110,7 +110,7 @@ def root_at(session: Session, size: int) -> str | None:
 
 
 def newest_checkpoint(session: Session) -> Note:
-    """Return the newest checkpoint, with what cosignatures it has.
+    """Return the newest checkpoint and the cosignatures it has so far.
 
     Raises:
         NotFoundError: the log is empty.

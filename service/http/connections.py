@@ -88,7 +88,7 @@ class Connections:
         return True
 
     def check(self) -> None:
-        """End what was too slow; to be called about once a second."""
+        """End connections that are too slow; call it about once a second."""
         now = asyncio.get_running_loop().time()
         for connection in tuple(self.open):
             connection.check(now)
@@ -161,7 +161,7 @@ class BoundedProtocol(HttpToolsProtocol):
     # What arrives.
 
     def data_received(self, data: bytes) -> None:
-        """Parse ``data``, unless what is neither head nor payload has no end."""
+        """Parse ``data``; refuse more than 32 KiB that is neither head nor payload."""
         if self.transport.is_closing():
             return
         self._idle_bytes += len(data)
@@ -282,7 +282,7 @@ class BoundedProtocol(HttpToolsProtocol):
     # What is said of it.
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP, unless a callback of ours refused it before."""
+        """Refuse what is not HTTP; a refusal by one of our callbacks comes first."""
         self._refuse(HTTPStatus.BAD_REQUEST, msg)
 
     def _refuse_size(self) -> None:

@@ -26,7 +26,7 @@ class Span(NamedTuple):
 
 
 def kept_for_good(context: Context) -> dict[str, str]:
-    """Return what lets caches keep an answer for good.
+    """Return the header that lets caches keep an answer for good.
 
     Behind a token, a shared cache must not hand out what it has seen pass.
     """

@@ -121,7 +121,7 @@ def _bounded(receive: Receive, limit: int) -> Receive:
 def _shallow(receive: Receive) -> Receive:
     """Return ``receive`` that refuses a body of JSON nested too deep.
 
-    It is refused before the route parses it: what is kept can always be told again.
+    It is refused before the route parses it: what is stored can always be answered.
     """
     pieces: list[bytes] = []
 

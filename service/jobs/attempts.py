@@ -2,7 +2,7 @@
 
 A job runs at least once and is ended exactly once. Everything an attempt does demands
 a live lease in the same transaction. That is the fence: a worker that slept past its
-lease finds itself locked out, even if nobody has noticed its absence yet.
+lease finds itself locked out, even before the lease is reaped.
 
 ADR 5.
 """
@@ -41,7 +41,7 @@ from service.uploads.sessions import find_upload, manifest_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What an attempt made. Its own evaluation is a claim and no more."""
+    """The result of an attempt; ``claimed_evaluation`` is not verified."""
 
     upload_id: str
     provenance: Envelope
@@ -49,7 +49,7 @@ class Result:
 
 
 def renew(context: Context, attempt_id: str) -> bool:
-    """Prolong an attempt's lease; return whether somebody wants it cancelled.
+    """Prolong an attempt's lease; return whether its job was cancelled.
 
     Raises:
         NotFoundError: there is no such attempt.
@@ -63,7 +63,7 @@ def renew(context: Context, attempt_id: str) -> bool:
 
 
 def report(context: Context, attempt_id: str, events: list[NewEvent]) -> None:
-    """Append what a live attempt tells of its progress.
+    """Append the events that a live attempt reports.
 
     Raises:
         NotFoundError: there is no such attempt.
@@ -135,11 +135,11 @@ def fail(context: Context, attempt_id: str, *, error: str, retry: bool) -> JobRo
 
 
 def give_up(context: Context, attempt_id: str) -> JobRow:
-    """End an attempt that stopped because somebody cancelled its job.
+    """End an attempt that stopped because its job was cancelled.
 
     Raises:
         NotFoundError: there is no such attempt.
-        ConflictError: it is over, or nobody cancelled its job.
+        ConflictError: it is over, or its job was not cancelled.
     """
     now = context.now()
     with context.database.writing() as session:

@@ -22,7 +22,7 @@ class NewEvent(NamedTuple):
 def record(
     session: Session, job: JobRow, events: Iterable[NewEvent], *, now: datetime
 ) -> None:
-    """Append to the job's events, in the transaction of the change they tell of.
+    """Append to the job's events, in the transaction of the change they describe.
 
     The counter is on the job's row, so two writers wait for each other there.
     """

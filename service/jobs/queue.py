@@ -28,17 +28,17 @@ from service.jobs.transitions import end, start
 from service.releases.withdrawals import require_not_withdrawn_file
 
 PRESENT = timedelta(seconds=60)
-"""A worker that has not asked for so long is taken to be gone."""
+"""After so long without a request for a lease a worker counts as gone."""
 NOTED_EVERY = timedelta(seconds=10)
 """How stale a worker's mark may grow: polling must not become a stream of writes."""
 
 MAX_LISTED = 1000
-"""Jobs that one listing returns: what it costs must not grow for ever."""
+"""Jobs that one listing returns, so that its cost is bounded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseRequest:
-    """A worker that asks for work: whose it is, what it can do, for how long."""
+    """A worker's request for a lease: its trainer, the kinds it does, for how long."""
 
     trainer: str
     worker: str
@@ -170,7 +170,7 @@ def claim(context: Context, request: LeaseRequest) -> tuple[AttemptRow, JobRow] 
 
 
 def cancel(context: Context, job_id: str) -> JobRow:
-    """Ask for a job's end: at once if it waits, by its worker if it runs.
+    """Cancel a job: at once if it is queued, by its worker if it runs.
 
     Raises:
         NotFoundError: there is no such job.
@@ -236,7 +236,7 @@ def _obstacle(job: JobRow, kinds: Collection[str], busy: Collection[str]) -> str
 
 
 def _note(context: Context, request: LeaseRequest) -> None:
-    """Remember that the worker asked, so that a waiting job can say why it waits."""
+    """Record the request, from which ``obstacles`` tells why a job waits."""
     key, now = (request.trainer, request.worker), context.now()
     kinds = sorted(request.kinds)
     with context.database.reading() as session:

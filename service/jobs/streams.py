@@ -81,8 +81,8 @@ class EventStreams:
     async def follow(self, job_id: str, after: int) -> AsyncIterator[EventRow]:
         """Yield the job's events after number ``after``, to its last.
 
-        Whoever has seen the last is told no more: a browser asks again when a stream
-        ends, and would hold a place for ever. The caller holds a place.
+        After the last event it ends for good: a browser that reconnects would get it
+        again, and would hold a place for ever. The caller holds a place.
         """
         topic = self._topics[job_id]
         while True:

@@ -56,7 +56,7 @@ def end_attempt(
     error: str | None,
     now: datetime,
 ) -> None:
-    """End ``attempt``; what becomes of its job is another decision."""
+    """End ``attempt`` and leave its job as it is."""
     attempt.state, attempt.error, attempt.finished_at = state, error, now
 
 

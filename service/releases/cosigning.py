@@ -1,4 +1,4 @@
-"""A publisher's roles renewed, and what of his waits signed by one key more.
+"""Renewal of a publisher's roles, and co-signatures on a change of his that waits.
 
 What waits is asked for again with the signatures it has by then: all of it is checked
 as if it came now.
@@ -59,7 +59,7 @@ class Signed:
 
 
 def renew(context: Context, renewal: Renewal) -> dict[str, int] | None:
-    """Make one publisher's role and bins current, which hold what they held.
+    """Make a publisher's role and bins current, signed anew and otherwise unchanged.
 
     Returns:
         Role name -> version; None where they are held until enough keys signed.
@@ -88,7 +88,7 @@ def renew(context: Context, renewal: Renewal) -> dict[str, int] | None:
 
 
 def sign(context: Context, publisher: str, roles: Mapping[str, bytes]) -> Signed:
-    """Add signatures to what waits; with enough of them the change is made.
+    """Add signatures to the change that waits, and make it if they are enough.
 
     Raises:
         NotFoundError: nothing of the publisher waits.

@@ -264,7 +264,7 @@ def require_room(
 def _require_usable(
     session: Session, name: ReleaseName, submission: Submission, *, manifest: Manifest
 ) -> None:
-    """Accept files, and what they were made from, that nobody would refuse at once."""
+    """Accept files and inputs of which none was withdrawn."""
     tensors = [file.sha256 for file in manifest.tensors()]
     require_held_files(session, name.publisher, tensors)
     if submission.provenance is not None:
@@ -290,7 +290,7 @@ def _inputs(name: ReleaseName, submission: Submission) -> list[InputRow]:
 def role_targets(
     name: ReleaseName, submission: Submission, *, upload: UploadRow
 ) -> dict[str, TargetFile]:
-    """Return what the publisher's role must say of a release: bundle and weights."""
+    """Return the target files that a release adds to its role: bundle and weights."""
     return release_targets(name, manifest_of(upload), bundle=_bundle(submission))
 
 

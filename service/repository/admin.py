@@ -165,7 +165,7 @@ def follow_targets(
         others: name -> file of the roles that change in the same step.
 
     Returns:
-        What is withdrawn in this step, for the index, and what the log shall know.
+        The withdrawals of this step, for the index, and the log's entries.
 
     Raises:
         ThresholdNotMetError: too few of the delegated keys signed a role.
@@ -255,7 +255,7 @@ def _require_publishers(
 def _require_withdrawn(
     session: Session, new: Targets, data: bytes | None
 ) -> dict[ReleaseName, str]:
-    """Return release -> reason of what this step withdraws; it only ever grows."""
+    """Return release -> reason of what this step withdraws; nothing is taken back."""
     delegation = delegation_of(new, WITHDRAWN)
     if delegation is None:
         if data is not None:
@@ -304,7 +304,7 @@ def _require_still_signed(
 
 
 def _synchronise(session: Session, context: Context, new: Targets) -> None:
-    """Let the publishers' table say what the delegations say."""
+    """Write the keys of ``new``'s delegations into the publishers' table."""
     for name in _delegated(new):
         role = delegation_of(new, name)
         if "~" in name or role is None:

@@ -54,7 +54,7 @@ def commit(
         session: commits on its way out, so that clients see all of it or nothing.
         context: keys and clock.
         roles: name -> file of each role that changed, accepted already.
-        entries: what else the log shall know of this step.
+        entries: of this step, for the log, besides those of ``roles``.
     """
     now = context.now()
     logged = [_write(session, name, data, now=now) for name, data in roles.items()]
@@ -78,7 +78,7 @@ def commit(
 
 
 def mark_served(context: Context) -> None:
-    """Enter the state that is current into the mark, before anybody is told of it."""
+    """Enter the current state into the mark; call it before the state is served."""
     with context.database.reading() as session:
         context.served.keep_up(session)
 
@@ -142,7 +142,7 @@ def keep_target(session: Session, path: str, data: bytes, *, sha256: str) -> Non
 
 
 def entry(kind: str, name: str, data: bytes, *, version: int | None = None) -> LogEntry:
-    """Return what the log remembers of ``data``."""
+    """Return the log's entry of ``data``: its name, version and digest."""
     return LogEntry.from_object(
         {"kind": kind, "name": name, "version": version, "sha256": sha256_bytes(data)}
     )

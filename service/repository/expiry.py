@@ -62,7 +62,7 @@ class Freshness:
 
 
 def read_freshness(context: Context) -> Freshness:
-    """Return how fresh the repository is; what cannot be read is told, not raised."""
+    """Return how fresh the repository is; an error of the database is part of it."""
     found: list[Expiring] = []
     database = readable = True
     try:

@@ -69,7 +69,7 @@ def import_roles(session: Session, context: Context) -> None:
 def _targets(
     session: Session, context: Context, root: Root, *, is_rekeyed: bool
 ) -> tuple[dict[str, bytes], list[LogEntry]]:
-    """Return the next targets if they are there, and what the log shall know.
+    """Return the next targets if they are there, and the log's entries of them.
 
     With them comes the index of withdrawn files, if something is withdrawn or the key
     that signs it may be another.

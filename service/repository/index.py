@@ -113,7 +113,7 @@ def rebuilt_index(session: Session, context: Context) -> dict[str, bytes]:
 
 
 def notice_of(session: Session, row: WithdrawalRow) -> YankNotice:
-    """Return what a withdrawal says, with the tensor files of its release."""
+    """Return the notice of a withdrawal, with the tensor files of its release."""
     release = session.get(ReleaseRow, (row.publisher, row.model, row.version))
     files = () if release is None else manifest_of(release.upload).tensors()
     by_operator = row.withdrawn_by == "operator"
@@ -177,7 +177,7 @@ def _with_notices(
 def _current(
     session: Session, known: Mapping[str, TargetFile]
 ) -> dict[str, WithdrawnFile]:
-    """Return what the index says now; what it said before that is dropped."""
+    """Return the index's current entries; older ones of the same paths are deleted."""
     entries = {}
     paths = sorted(known)
     for begin in range(0, len(paths), PATHS_AT_ONCE):
@@ -214,7 +214,7 @@ def _that_fit(
 def _kept(
     session: Session, changed: Mapping[str, WithdrawnFile]
 ) -> dict[str, TargetFile]:
-    """Keep the entries; return what the index says of each."""
+    """Store the entries; return path -> target file of each."""
     files, rows = {}, []
     for path, entry in changed.items():
         data = entry.to_bytes()

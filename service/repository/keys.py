@@ -27,7 +27,7 @@ def keep_trusted_keys(
     Args:
         session: the caller commits.
         new: targets that are accepted but for this.
-        files: path -> bytes of what was handed in with them.
+        files: path -> bytes of what was submitted with them.
 
     Raises:
         MalformedDocumentError: the file is missing or another one, clients could not
@@ -48,7 +48,7 @@ def keep_trusted_keys(
 
 
 def unlisted(context: Context, trusted: TrustedKeys) -> str | None:
-    """Return which of this server's keys nobody would believe, and what to do; or None.
+    """Return which of this server's keys is not listed, and what to do; or None.
 
     A server that signed with it would be refused by every client.
     """
@@ -92,7 +92,7 @@ def _require_distinct(keys: list[PublicKey] | list[str]) -> None:
 
 
 def _require_same_log(before: TrustedKeys, after: TrustedKeys) -> None:
-    """Accept a log that goes on: whoever remembers it can still compare.
+    """Accept trusted keys under which clients can compare the log with what they saw.
 
     A key that retired stays retired, or a thief who has it could sign again.
     """

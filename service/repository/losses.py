@@ -1,4 +1,4 @@
-"""A state older than one that was served: refused, or taken over with what was lost.
+"""A state older than one that was served: refused, or accepted with what was lost.
 
 A database from an old backup looks to clients like an attack, and would let other
 content appear under versions that they have seen. What was lost is known from the mark
@@ -128,7 +128,7 @@ def require_not_other(
 
 
 def require_not_lost(session: Session, release: str, statement: bytes) -> None:
-    """Accept a release whose name stands for nothing else in what was lost.
+    """Accept a release unless another one of its name was served and lost.
 
     Raises:
         ConflictError: it was withdrawn, or published with another statement.
@@ -144,7 +144,7 @@ def require_not_lost(session: Session, release: str, statement: bytes) -> None:
 
 
 def require_not_anothers(session: Session, publisher: str, keyid: str) -> None:
-    """Accept a new publisher whose name belongs to nobody else in what was lost.
+    """Accept a new publisher unless its name had another key that was lost.
 
     Raises:
         ConflictError: it was bound to another key.
@@ -217,7 +217,7 @@ def _refusal(
 
 
 def _summary(entries: Iterable[LogEntry]) -> str:
-    """Return what was lost, in words: withdrawals first."""
+    """Return a list, for people, of what was lost: withdrawals first."""
     names = dict.fromkeys(
         f"{'the withdrawal of ' if it.kind == YANK else ''}{it.name}"
         + (f" version {it.version}" if it.kind == METADATA else "")

@@ -93,7 +93,7 @@ def cancel(context: Context, publisher: str) -> None:
 
 
 def forget_overtaken(session: Session, roles: Iterable[str]) -> None:
-    """Forget what waits to be the next version of one of ``roles``: it came, or cannot.
+    """Delete changes that were to be the next version of one of ``roles``.
 
     Called for every step of the repository, in the step's own transaction.
     """

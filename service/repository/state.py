@@ -93,7 +93,7 @@ def small_target(session: Session, path: str, sha256: str) -> bytes | None:
 
 
 def _read(data: bytes, kind: type[T]) -> Metadata[T]:
-    """Return what a kept file says: it was parsed strictly before it was kept."""
+    """Return a stored role as metadata; it was parsed strictly before it was stored."""
     metadata: Metadata[Any] = Metadata.from_dict(json.loads(data))
     if not isinstance(metadata.signed, kind):
         msg = f"the database holds {metadata.signed.type} under another role's name"

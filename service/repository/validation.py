@@ -43,7 +43,7 @@ MAX_LIFETIME = 2 * PUBLISHER_LIFETIME
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What a publisher's new roles may differ in from those before: exactly this."""
+    """The exact difference between a publisher's new roles and those before."""
 
     add: Mapping[str, TargetFile]
     remove: frozenset[str] = frozenset()
@@ -175,7 +175,7 @@ def _current_role(session: Session, publisher: str) -> Metadata[Targets]:
 def _lacking(
     delegator: Targets, files: Mapping[str, Metadata[Targets]]
 ) -> list[ThresholdNotMetError]:
-    """Return what says of ``files`` that some of their keys signed, but too few.
+    """Return an error for each of ``files`` that some, but too few, of its keys signed.
 
     Raises:
         ThresholdNotMetError: one of them is signed by none of its keys.
@@ -225,7 +225,7 @@ def _require_bins_fit(
 
 
 def _current(session: Session, names: Iterable[str]) -> dict[str, JsonObject]:
-    """Return what each role that there is says now, as the JSON that was signed."""
+    """Return role -> what was signed, as JSON, for those of ``names`` that exist."""
     found = {name: state.newest(session, name) for name in names}
     return {
         name: json.loads(data)["signed"]

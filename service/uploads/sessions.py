@@ -1,4 +1,4 @@
-"""Uploads: declared, sent in parts, checked whole, and only then to be referred to.
+"""Uploads: declared, sent in parts, checked whole, then published or made a draft.
 
 ADR 12: each step can be repeated after a lost answer.
 """
