@@ -81,8 +81,9 @@ class EventStreams:
     async def follow(self, job_id: str, after: int) -> AsyncIterator[EventRow]:
         """Yield the job's events after number ``after``, to its last.
 
-        After the last event it ends for good: a browser that reconnects would get it
-        again, and would hold a place for ever. The caller holds a place.
+        After the last event of an ended job it yields nothing and ends: a browser
+        reconnects when a stream ends, and would hold a place for ever. The caller
+        holds a place.
         """
         topic = self._topics[job_id]
         while True:

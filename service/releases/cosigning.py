@@ -16,7 +16,7 @@ from service.context import Context
 from service.releases.publish import Submission, publish
 from service.releases.revoke import Revocation, revoke
 from service.repository.commit import commit
-from service.repository.pending import PendingChange, hold, pending, with_signatures
+from service.repository.pending import HeldChange, hold, pending, with_signatures
 from service.repository.validation import (
     NO_CHANGE,
     check_roles,
@@ -53,7 +53,7 @@ class Signed:
         is_new: whether it was made now; a release may have been published meanwhile.
     """
 
-    change: PendingChange
+    change: HeldChange
     is_pending: bool
     is_new: bool
 
@@ -80,7 +80,7 @@ def renew(context: Context, renewal: Renewal) -> dict[str, int] | None:
             hold(
                 session,
                 context,
-                PendingChange(kind="renewal", name=publisher, body=body),
+                HeldChange(kind="renewal", name=publisher, body=body),
             )
             return None
         commit(session, context, roles)

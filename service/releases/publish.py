@@ -59,7 +59,7 @@ from service.releases.withdrawals import (
 )
 from service.repository.commit import commit, entry, keep_target, mark_served
 from service.repository.losses import require_not_lost
-from service.repository.pending import PendingChange, hold
+from service.repository.pending import HeldChange, hold
 from service.repository.validation import Change, check_roles, role_files
 from service.uploads.sessions import find_upload, manifest_of
 
@@ -190,7 +190,7 @@ def _appear(
         )
         if lacking is not None:
             body = submission.request
-            change = PendingChange(kind="release", name=str(name), body=body)
+            change = HeldChange(kind="release", name=str(name), body=body)
             hold(session, context, change)
             return None
         bundle = _bundle(submission)

@@ -22,7 +22,7 @@ from service.database.tables import ReleaseRow, WithdrawalRow
 from service.releases.catalog import require_release
 from service.repository.commit import commit, entry, keep_target
 from service.repository.index import indexed
-from service.repository.pending import PendingChange, hold
+from service.repository.pending import HeldChange, hold
 from service.repository.validation import (
     Change,
     check_roles,
@@ -85,7 +85,7 @@ def revoke(
         )
         if lacking is not None:
             body = revocation.request
-            waiting = PendingChange(kind="yank", name=str(name), body=body)
+            waiting = HeldChange(kind="yank", name=str(name), body=body)
             hold(session, context, waiting)
             return None
         data = notice.to_bytes()

@@ -97,19 +97,22 @@ def rebuilt_index(session: Session, context: Context) -> dict[str, bytes]:
     """
     roles = _roles(session, None)
     known = {} if roles.role is None else roles.role.signed.targets
-    for path, file in known.items():
-        kept = state.small_target(session, path, file.hashes["sha256"]) or b""
-        try:
-            WithdrawnFile.read(kept)
-        except MalformedDocumentError:
-            break
-    else:
+    if all(_is_entry(session, path, file) for path, file in known.items()):
         return {}
     rows = session.scalars(select(WithdrawalRow)).all()
     withdrawn = [notice_of(session, row) for row in rows]
     add = _kept(session, _with_notices({}, withdrawn))
     following = edited(roles, add=add, now=context.now())
     return _signed(session, context, following)
+
+
+def _is_entry(session: Session, path: str, file: TargetFile) -> bool:
+    kept = state.small_target(session, path, file.hashes["sha256"]) or b""
+    try:
+        WithdrawnFile.read(kept)
+    except MalformedDocumentError:
+        return False
+    return True
 
 
 def notice_of(session: Session, row: WithdrawalRow) -> YankNotice:

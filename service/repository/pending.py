@@ -28,7 +28,7 @@ Kind = Literal["release", "yank", "renewal"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PendingChange:
+class HeldChange:
     """What a publisher asked for, as the request that asked.
 
     ``name`` is the release's; a renewal is of the publisher himself.
@@ -44,7 +44,7 @@ class PendingChange:
         return self.name.partition("/")[0]
 
 
-def hold(session: Session, context: Context, change: PendingChange) -> None:
+def hold(session: Session, context: Context, change: HeldChange) -> None:
     """Keep a change that lacks signatures; sent again it replaces itself.
 
     Only a change that one of the delegated keys has signed may be held.
@@ -72,7 +72,7 @@ def hold(session: Session, context: Context, change: PendingChange) -> None:
     row.created_at = context.now()
 
 
-def pending(context: Context, publisher: str) -> PendingChange:
+def pending(context: Context, publisher: str) -> HeldChange:
     """Return the change of ``publisher`` that waits.
 
     Raises:
@@ -105,8 +105,8 @@ def forget_overtaken(session: Session, roles: Iterable[str]) -> None:
 
 
 def with_signatures(
-    context: Context, change: PendingChange, roles: Mapping[str, bytes]
-) -> PendingChange:
+    context: Context, change: HeldChange, roles: Mapping[str, bytes]
+) -> HeldChange:
     """Return the change with the signatures of ``roles`` beside those it has.
 
     Signatures by other keys than the delegated ones are left out.
@@ -148,8 +148,8 @@ def _require(session: Session, publisher: str) -> PendingRow:
     return row
 
 
-def _change(row: PendingRow) -> PendingChange:
+def _change(row: PendingRow) -> HeldChange:
     request = row.request
-    return PendingChange(
+    return HeldChange(
         kind=cast("Kind", request["kind"]), name=request["name"], body=request["body"]
     )
