@@ -73,6 +73,7 @@ def serve(start: Start) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
+            # Streams of events would hold the end up for ever.
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
         server = _Server(

@@ -83,6 +83,7 @@ def resolve_file(
     return response
 
 
+# Not in our API's description: it is there to say no in words that clients understand.
 @router.head(NAMELESS, include_in_schema=False)
 @router.get(NAMELESS, include_in_schema=False)
 @router.get("/api/models/{model}/revision/{_:path}", include_in_schema=False)

@@ -142,6 +142,7 @@ def claim(context: Context, request: LeaseRequest) -> tuple[AttemptRow, JobRow] 
         .order_by(JobRow.created_at, JobRow.id)
         .limit(1)
     )
+    # Polling workers must not wait for the one writer's lock to learn of nothing.
     with context.database.reading() as session:
         if session.scalar(oldest) is None:
             return None

@@ -72,6 +72,7 @@ def _version_at(context: Context, name: ModelName, *, commit: str) -> str | None
                 ReleaseRow.model == name.model,
             )
         ):
+            # A model has few releases: a column for it would have to be kept in step.
             if commit_of(envelope) == commit:
                 return str(version)
     return None

@@ -225,7 +225,7 @@ def _require_roles_kept(current: Targets, new: Targets) -> None:
         raise MalformedDocumentError(msg)
     for name, role in after.items():
         if name in {WITHDRAWN, YANKED}:
-            continue
+            continue  # no publisher's: they have rules of their own
         if name not in before:
             check_new_publisher(name)
         if role.paths != publisher_paths(name) or not role.terminating:
@@ -309,6 +309,7 @@ def _synchronise(session: Session, context: Context, new: Targets) -> None:
         role = delegation_of(new, name)
         if "~" in name or role is None:
             continue
+        # One key signs statements, the first; the threshold is of the role alone.
         key = keys_of(new, role)[0]
         row = session.get(PublisherRow, name)
         if row is None:

@@ -92,6 +92,7 @@ def seed(session: Session, context: Context) -> None:
     for path, file in targets.targets.items():
         keep_target(session, path, keys.trusted_keys, sha256=file.hashes["sha256"])
     yanked = Metadata(Targets(expires=expiry(YANKED, context.now())))
+    # Not 1 where a database was lost and begun anew: clients have seen others (ADR 33).
     yanked.signed.version = next_version(session, YANKED, current=0)
     signed = sign_roles({YANKED: yanked}, keys.snapshot_key)
     commit(session, context, {ROOT: keys.root, TARGETS: keys.targets, **signed})
@@ -186,6 +187,7 @@ def _write_timestamp(
 ) -> None:
     served = context.served.newest
     current = newest_version(session, TIMESTAMP)
+    # Above what was served, which may be more than the database knows of (ADR 33).
     number = max(current, 0 if served is None else served.timestamp) + 1
     stamp = next_timestamp(
         number,

@@ -95,6 +95,7 @@ def require_next(
     """
     following = next_version(session, role, current=current)
     lost = following - 1 if following > current + 1 else 0
+    # The lost bytes themselves may come back: clients have seen nothing else.
     if version == following or (
         version == current + 1 and _was_served(session, METADATA, role, data)
     ):

@@ -199,6 +199,7 @@ def complete(context: Context, upload_id: str) -> UploadRow:
         if upload.state != "complete":
             raise
         return upload  # a second request, sent while the first was still at work
+    # Blobs first, row second, parts last: a crash between them costs space, no file.
     with context.database.writing() as session:
         upload = _get(session, upload_id)
         upload.state = "complete"
@@ -217,6 +218,7 @@ def _take(context: Context, file: UploadFileRow, missing: list[int]) -> None:
         found = f"no part {', '.join(str(number) for number in missing[:8])}"
         raise LengthMismatchError(file.name, expected=file.size_bytes, found=found)
     if not all(slot.is_filled() for slot in _slots(context, file)):
+        # Nothing was sent, since a release shows these bytes; they may be damaged now.
         context.blobs.require_intact(file.sha256)
         with context.blobs.local(file.sha256) as path:
             check_format(path, name=file.name)
