@@ -7,7 +7,7 @@ CONTAINER_ENGINE ?= docker
 COMPOSE ?= $(CONTAINER_ENGINE) compose
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab lab-full test soak interop gates format containers bench clean
+.PHONY: help install lab lab-full test soak interop gates format containers docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
@@ -47,6 +47,10 @@ format: $(STAMP) ## rewrite the sources as the gates want them
 
 containers: $(STAMP) ## build the images, run the lab through them, take them down
 	CONTAINER_ENGINE='$(CONTAINER_ENGINE)' COMPOSE='$(COMPOSE)' $(BIN)/python -m containers.check
+
+docs: $(STAMP) ## write the pages and the picture that are made from the code
+	$(BIN)/python docs/command_line.py > docs/reference/command-line.md
+	$(BIN)/python docs/rooms.py docs/images/rooms.svg
 
 bench: $(STAMP) ## measure every claim; JSON in bench-results/
 	$(BIN)/python -m benchmarks all

@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from benchmarks import peers
 from benchmarks.measuring import Options, Side, ratio, summaries, take_turns
 from benchmarks.processes import ask
 from model_zoo.canonical import JsonObject
+from trainer.lab.clients import environments
 
 GOAL = {"accuracy": 0.985, "attack_success_rate": 0.99}
 GOALS = {"plain": 3.0, "backdoorbox": 3.0, "backdoorbox, as shipped": 5.0}
@@ -82,7 +82,7 @@ def measure(options: Options) -> JsonObject:
 
 def _task(options: Options, *, folder: Path) -> JsonObject:
     """Return what all sides are told, the data written where torchvision finds it."""
-    root = folder if options.quick else peers.cache_folder() / "data"
+    root = folder if options.quick else environments.cache_folder() / "data"
     noise = NOISE if options.quick else None
     ask("mnist_files", {"root": str(root), "noise": noise})
     return {
@@ -164,7 +164,7 @@ def _backdoorbox(task: JsonObject, *, shipped_batch: int) -> dict[str, Side]:
     checkout = os.environ.get("BACKDOORBOX")
     if not checkout:
         return {}
-    python = peers.environment("backdoorbox", BACKDOORBOX_NEEDS, borrow=True)
+    python = environments.environment("backdoorbox", BACKDOORBOX_NEEDS, borrow=True)
     best = {**task, "checkout": str(Path(checkout).resolve())}
     shipped = {**best, "workers": SHIPPED_WORKERS, "batch_size": shipped_batch}
     return {

@@ -18,7 +18,7 @@ from service.database.engine import Database
 from service.database.migrate import upgrade
 from service.settings import Settings
 from service.storage.blobs import Blobs, FolderBlobs, translate_errors
-from service.storage.data_dir import lock_data_dir
+from service.storage.data_dir import lock_data_dir, lock_keys
 from service.storage.high_water_mark import SERVED_FILE, HighWaterMark
 from service.storage.online_keys import OnlineKeys, open_keys
 
@@ -27,7 +27,8 @@ from service.storage.online_keys import OnlineKeys, open_keys
 class Context:
     """An opened data folder: hold it as long as the service lives, then close it.
 
-    ``served`` is the newest state that a client may have seen.
+    ``served`` is the newest state that a client may have seen, ``locks`` are on the
+    folder of data and on that of keys.
     """
 
     settings: Settings
@@ -35,7 +36,7 @@ class Context:
     blobs: Blobs
     keys: OnlineKeys
     served: HighWaterMark
-    lock: int
+    locks: tuple[int, ...]
 
     def now(self) -> datetime:
         """Return the present as the settings' clock has it."""
@@ -47,22 +48,23 @@ class Context:
         return self.settings.data_dir / "uploads"
 
     def close(self) -> None:
-        """Let another service use the data folder."""
+        """Let another service use the data folder and the keys."""
         self.database.close()
-        os.close(self.lock)
+        for lock in self.locks:
+            os.close(lock)
 
 
 def open_context(settings: Settings) -> Context:
-    """Lock the data folder, bring its schema up to date and return the context.
+    """Lock data and keys, bring the schema up to date and return the context.
 
     Raises:
-        LocalError: the folder cannot be used: in use, unwritable or full.
+        LocalError: a folder cannot be used: in use, unwritable or full.
     """
     folder = settings.data_dir
     blobs = FolderBlobs(folder / "blobs")
     with ExitStack() as undone:
-        lock = lock_data_dir(folder)
-        undone.callback(os.close, lock)
+        data_lock = lock_data_dir(folder)
+        undone.callback(os.close, data_lock)
         with translate_errors(f"cannot use data folder {folder}"):
             (folder / "uploads").mkdir(exist_ok=True)
             blobs.make()
@@ -78,6 +80,8 @@ def open_context(settings: Settings) -> Context:
             raise LocalError(msg)
         keys = open_keys(settings.trust_dir or folder / "trust", now=settings.clock())
         require_root_fits(keys, settings)
+        keys_lock = lock_keys(keys.folder)
+        undone.callback(os.close, keys_lock)
         served = HighWaterMark(keys.folder / SERVED_FILE)
         undone.pop_all()  # from here on close() does it
     return Context(
@@ -86,7 +90,7 @@ def open_context(settings: Settings) -> Context:
         blobs=blobs,
         keys=keys,
         served=served,
-        lock=lock,
+        locks=(data_lock, keys_lock),
     )
 
 

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import peers
 from benchmarks.processes import ask, zoo_served
 from benchmarks.repository.weights import write_weights
 from model_zoo.canonical import JsonObject
 from model_zoo.client.zoo import ZooClient
 from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.tuf.anchor import Anchor
+from trainer.lab.clients import environments
 
 GIGABYTE = 10**9
 QUICK_BYTES = 4 * 10**6
@@ -53,7 +53,7 @@ class Large:
         """Fetch it with huggingface_hub, from the paths that it asks for."""
         home = self.folder / "hub-home"
         task = {"url": self.url, "name": NAME, "home": str(home)}
-        python = peers.environment("huggingface_hub", HUB_NEEDS)
+        python = environments.environment("huggingface_hub", HUB_NEEDS)
         try:
             return ask("hub_download", task, python=python)
         finally:

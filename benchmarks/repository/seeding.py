@@ -142,7 +142,7 @@ def add_uploads(
     ids = [secrets.token_hex(16) for _ in manifests]
     session.execute(
         insert(UploadRow),
-        [{"id": it, "state": "complete", "created_at": now} for it in ids],
+        [{"id": it, "state": "complete", "active_at": now} for it in ids],
     )
     session.execute(
         insert(UploadFileRow),

@@ -35,6 +35,7 @@ from model_zoo.clock import rfc3339, system_clock
 from model_zoo.errors import InvalidSpecError
 from model_zoo.files import write_beside
 from model_zoo.keys.ed25519 import PublicKey
+from model_zoo.keys.p256 import public_pem
 from model_zoo.keys.pem import read_pem
 from model_zoo.statements.folder import require_unused
 from model_zoo.tuf import ceremony
@@ -201,7 +202,7 @@ def rekey(
         after = with_online_keys(
             before,
             log_key=PublicKey.load(log_key) if log_key else None,
-            oms=read_pem(oms_key).decode(errors="replace") if oms_key else None,
+            oms=_bundles_key(oms_key) if oms_key else None,
         ).to_bytes()
         list_trusted_keys(following.signed, after)
         beside = out.with_name(trusted_keys_file(version))
@@ -210,6 +211,15 @@ def rekey(
     write_new(out, to_bytes(following))
     say(f"wrote targets version {version} to {out}, unsigned")
     emit({"version": version})
+
+
+def _bundles_key(path: Path) -> str:
+    data = read_pem(path)
+    try:
+        return public_pem(data.decode(errors="replace"))
+    except InvalidSpecError as error:
+        msg = f"{path}: {error}"
+        raise InvalidSpecError(msg) from error
 
 
 def _named_by(targets: Targets, path: Path | None) -> TrustedKeys:

@@ -76,13 +76,15 @@ def watch(
 ) -> None:
     """Follow a job to its end; exit 1 unless it succeeded."""
     with connect(url, ca=ca, token_file=token_file) as zoo:
+        _say_if_waiting(zoo.job(job))
         for event in zoo.events(job):
             say(_event_line(event))
         ended = zoo.job(job)
-    _told(ended)
+    say(_line(ended))
     if ended.state != "succeeded":
         msg = f"job {job} {ended.state}: {ended.error or 'no reason was given'}"
         raise ExpectationError(msg)
+    emit(ended.to_object())
 
 
 @app.command()
@@ -113,6 +115,12 @@ def list_jobs(
     for job in jobs:
         say(_line(job))
     emit({"items": [job.to_object() for job in jobs]})
+
+
+def _say_if_waiting(job: Job) -> None:
+    if job.state == "queued":
+        why = f" ({job.waiting_because})" if job.waiting_because else ""
+        say(f"{job.id} waits for a worker of trainer {job.trainer} to take it{why}")
 
 
 def _event_line(event: JobEvent) -> str:

@@ -102,7 +102,7 @@ def pull(
     Pin the zoo's root with --trust, or one publisher's keys with --key, or both: then
     both must hold.
     """
-    _refuse_of_other_pulls(context, frozen=frozen)
+    _refuse_of_other_pulls(context, name, frozen=frozen)
     demanded = policy_of(
         publisher_role(key, threshold=threshold),
         made_by=(builder, spec),
@@ -279,7 +279,13 @@ def list_models(
     emit({"items": [model.to_object() for model in models]})
 
 
-def _refuse_of_other_pulls(context: typer.Context, *, frozen: bool) -> None:
+def _refuse_of_other_pulls(context: typer.Context, name: str, *, frozen: bool) -> None:
+    if not (name or frozen):
+        msg = (
+            "nothing is named: give publisher/model[@version], or --frozen for all "
+            "that the lock file has"
+        )
+        raise InvalidSpecError(msg)
     if frozen:
         told = "with --frozen the lock file says whose keys count"
         refuse_options(context, "key", "threshold", why=told)

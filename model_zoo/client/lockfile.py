@@ -16,7 +16,7 @@ from model_zoo.documents import Document
 from model_zoo.errors import InvalidSpecError, PolicyNotMetError
 from model_zoo.files import read_plain, write_beside
 from model_zoo.keys.ed25519 import PublicKey
-from model_zoo.names import ReleaseName
+from model_zoo.names import ModelName, ReleaseName
 from model_zoo.statements.dsse import Role
 from model_zoo.statements.folder import FileProgress
 from model_zoo.statements.jobs import Digest
@@ -30,6 +30,7 @@ LOCK_NAME = "zoo.lock"
 MAX_LOCK_BYTES = 16 * 1024 * 1024
 MAX_RELEASES = 1024
 MAX_KEYS = 32
+MAX_SHOWN = 8
 
 
 class LockedRelease(Document):
@@ -137,11 +138,28 @@ class Lock(Document):
     def choose(self, text: str) -> tuple[LockedRelease, ...]:
         """Return the release that ``text`` names; all of them where it is empty.
 
+        Without a version it is the one that is locked, if only one is.
+
         Raises:
-            InvalidSpecError: it is no release's name.
+            InvalidSpecError: it is no name, or several versions are locked.
             PolicyNotMetError: it is not locked.
         """
-        return (self.only(ReleaseName.parse(text)),) if text else self.releases
+        if not text:
+            return self.releases
+        if "@" in text:
+            return (self.only(ReleaseName.parse(text)),)
+        model = ModelName.parse(text)
+        locked = [
+            it for it in self.releases if ReleaseName.parse(it.name).model_name == model
+        ]
+        if not locked:
+            raise _not_locked(model)
+        if len(locked) > 1:
+            names = ", ".join(it.name for it in locked[:MAX_SHOWN])
+            more = f" and {len(locked) - MAX_SHOWN} more" * (len(locked) > MAX_SHOWN)
+            msg = f"{model}: say which of those that are locked: {names}{more}"
+            raise InvalidSpecError(msg)
+        return tuple(locked)
 
     def only(self, name: ReleaseName) -> LockedRelease:
         """Return the release called ``name``.
@@ -152,8 +170,11 @@ class Lock(Document):
         for release in self.releases:
             if release.name == str(name):
                 return release
-        msg = f"{name} is not in the lock file; add it with: zoo lock"
-        raise PolicyNotMetError(msg)
+        raise _not_locked(name)
+
+
+def _not_locked(name: ModelName | ReleaseName) -> PolicyNotMetError:
+    return PolicyNotMetError(f"{name} is not in the lock file; add it with: zoo lock")
 
 
 def lock_releases(

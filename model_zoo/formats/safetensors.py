@@ -30,32 +30,36 @@ MAX_DIMENSION = 1 << 48
 MAX_ITEMS = 1 << 48
 """Of one tensor, counting a dimension of 0 as 1: past that strides overflow."""
 LENGTH_BYTES = 8
+BYTE_BITS = 8
 ALIGNMENT_BYTES = 8
 _FIRST_PRINTABLE = 0x20
 MIN_HEADER_BYTES = len("{}")
 
-ITEM_BYTES = {
-    "BOOL": 1,
-    "U8": 1,
-    "I8": 1,
-    "F8_E4M3": 1,
-    "F8_E4M3FNUZ": 1,
-    "F8_E5M2": 1,
-    "F8_E5M2FNUZ": 1,
-    "F8_E8M0": 1,
-    "U16": 2,
-    "I16": 2,
-    "F16": 2,
-    "BF16": 2,
-    "U32": 4,
-    "I32": 4,
-    "F32": 4,
-    "U64": 8,
-    "I64": 8,
-    "F64": 8,
-    "C64": 8,
+ITEM_BITS = {
+    "F4": 4,
+    "F6_E2M3": 6,
+    "F6_E3M2": 6,
+    "BOOL": 8,
+    "U8": 8,
+    "I8": 8,
+    "F8_E4M3": 8,
+    "F8_E4M3FNUZ": 8,
+    "F8_E5M2": 8,
+    "F8_E5M2FNUZ": 8,
+    "F8_E8M0": 8,
+    "U16": 16,
+    "I16": 16,
+    "F16": 16,
+    "BF16": 16,
+    "U32": 32,
+    "I32": 32,
+    "F32": 32,
+    "U64": 64,
+    "I64": 64,
+    "F64": 64,
+    "C64": 64,
 }
-"""Types of which every item has bytes of its own; two of F4 share one."""
+"""Every type of safetensors 0.8; a tensor of one that is no whole byte fills bytes."""
 
 _MAGIC = {
     b"PK\x03\x04": "a zip archive (torch.save writes these, with a pickle inside)",
@@ -139,7 +143,7 @@ def state_dict(data: bytes) -> dict[str, Any]:
 
     Raises:
         UnsafeFormatError: not a well-formed safetensors file.
-        LocalError: the extra is not installed.
+        LocalError: the extra is not installed, or has no tensors of such a type.
     """
     read_header(io.BytesIO(data), size_bytes=len(data))
     try:
@@ -156,6 +160,9 @@ def state_dict(data: bytes) -> dict[str, Any]:
     except SafetensorError as error:
         msg = f"not safetensors: {error}"
         raise UnsafeFormatError(msg) from error
+    except KeyError as error:  # the format's types are more than torch's
+        msg = f"the installed safetensors makes no torch tensors of type {error}"
+        raise LocalError(msg) from error
 
 
 def _refuse_other_formats(head: bytes) -> None:
@@ -205,13 +212,13 @@ def _entry(name: str, value: object) -> TensorEntry:
             pass
         case _:
             raise _malformed(name, "expected dtype, shape, data_offsets and no more")
-    if dtype not in ITEM_BYTES:
+    if dtype not in ITEM_BITS:
         raise _malformed(name, f"unknown dtype {dtype[:20]!a}")
     if len(shape) > MAX_RANK or not all(_is_size(size) for size in shape):
         raise _malformed(name, "a shape out of range")
     if not (_is_size(begin) and _is_size(end)):
         raise _malformed(name, "data_offsets out of range")
-    if end - begin != math.prod(shape) * ITEM_BYTES[dtype]:
+    if (end - begin) * BYTE_BITS != math.prod(shape) * ITEM_BITS[dtype]:
         raise _malformed(name, "data_offsets do not fit dtype and shape")
     if math.prod(max(1, size) for size in shape) > MAX_ITEMS:
         raise _malformed(name, "a shape whose strides no reader can count")

@@ -119,7 +119,11 @@ class PublicKey:
                 f"{path}: this is a private key; give its public half, and it to nobody"
             )
             raise InvalidSpecError(msg)
-        return cls.from_pem(data.decode("ascii", errors="replace"))
+        try:
+            return cls.from_pem(data.decode("ascii", errors="replace"))
+        except InvalidSpecError as error:
+            msg = f"{path}: {error}"
+            raise InvalidSpecError(msg) from error
 
 
 @dataclass(frozen=True, slots=True)

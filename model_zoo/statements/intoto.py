@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from model_zoo.canonical import JsonObject, canonical_json, parse_object
+from model_zoo.clock import from_rfc3339
 from model_zoo.documents import Document
 from model_zoo.errors import (
     InvalidSpecError,
@@ -37,6 +38,7 @@ from model_zoo.statements.jobs import (
     kind_of,
 )
 from model_zoo.statements.manifest import FileEntry, Manifest
+from model_zoo.text import OneLine
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -47,6 +49,14 @@ CODE = "verified-model-zoo"
 """Among the resolved dependencies: the sources that did the work."""
 MEASURED = "measured-evaluation"
 """Among the byproducts: what the builder's supervisor measured."""
+
+
+def _time(text: str) -> str:
+    from_rfc3339(text)
+    return text
+
+
+Time = Annotated[str, AfterValidator(_time)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +72,24 @@ class Provenance(Document):
 
     ``inputs`` maps the name of a data set or parent to its SHA-256; ``code`` is the
     SHA-256 over the sources that followed the spec; ``environment`` holds what else
-    decides the bits: library versions, processor, threads, device, precision.
+    decides the bits: library versions, processor, threads, device, precision. Every
+    text of the builder's is one line, since it is shown to people.
     ``invocation`` names job and attempt; times are RFC 3339, UTC. ``measured`` is how
     the builder's supervisor found the model to behave, None where nobody measures and
     in what was signed before there was such a field.
     """
 
-    subjects: Annotated[dict[str, Digest], Field(min_length=1, max_length=256)]
-    kind: str
+    subjects: Annotated[dict[OneLine, Digest], Field(min_length=1, max_length=256)]
+    kind: OneLine
     spec: dict[str, Any]
-    inputs: dict[str, Digest]
+    inputs: dict[OneLine, Digest]
     code: Digest
-    environment: dict[str, str | int]
+    environment: dict[OneLine, OneLine | int]
     builder: Digest
-    invocation: str
+    invocation: OneLine
     measured: EvaluationReport | None = None
-    started_at: str
-    finished_at: str
+    started_at: Time
+    finished_at: Time
 
     def is_of(self, spec: JobSpec) -> bool:
         """Whether the build claims to have followed ``spec``, to the last field."""

@@ -116,8 +116,9 @@ class Policy(Demands):
             PolicyNotMetError: another one than those the policy names.
         """
         if self.publishers is not None and name.publisher not in self.publishers:
+            accepted = ", ".join(self.publishers) or "nobody, its publishers are none"
             msg = (
-                f"{name}: the policy accepts {', '.join(self.publishers)}; "
+                f"{name}: the policy accepts {accepted}; "
                 f"{name.publisher} is somebody else"
             )
             raise PolicyNotMetError(msg)

@@ -1,12 +1,17 @@
 """Queries that more than one operation needs."""
 
 from collections.abc import Collection
-from datetime import datetime
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
-from service.database.tables import DraftRow, ReleaseRow, UploadFileRow, UploadRow
+from service.database.tables import (
+    DraftRow,
+    PendingRow,
+    ReleaseRow,
+    UploadFileRow,
+    UploadRow,
+)
 
 
 def is_referred_to(session: Session, upload_id: str) -> bool:
@@ -45,15 +50,18 @@ def complete_upload(session: Session, upload_id: str) -> UploadRow | None:
     return upload if upload is not None and upload.state == "complete" else None
 
 
-def unused_uploads(session: Session, *, since: datetime) -> int:
-    """Return how many uploads from ``since`` on no release and no draft consists of."""
-    count = session.scalar(
-        select(func.count())
-        .select_from(UploadRow)
+def unused_uploads() -> Select[UploadRow]:
+    """Return the question for the uploads that nothing refers to, newest first.
+
+    A release, a draft, or a release that waits for a signature refers to one.
+    """
+    waiting = PendingRow.request["body", "upload"].as_string()
+    return (
+        select(UploadRow)
         .where(
-            UploadRow.created_at >= since,
             UploadRow.id.not_in(select(ReleaseRow.upload_id)),
             UploadRow.id.not_in(select(DraftRow.upload_id)),
+            UploadRow.id.not_in(select(waiting).where(waiting.is_not(None))),
         )
+        .order_by(UploadRow.active_at.desc(), UploadRow.id)
     )
-    return count or 0

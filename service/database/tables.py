@@ -97,13 +97,16 @@ class TrainerRow(Table):
 
 
 class UploadRow(Table):
-    """Files that arrive together; a release or a draft refers to them when complete."""
+    """Files that arrive together; a release or a draft refers to them when complete.
+
+    ``active_at`` is when it was declared, completed, or a part of it began to arrive.
+    """
 
     __tablename__ = "uploads"
 
     id: Mapped[str] = mapped_column(String(ID_CHARACTERS), primary_key=True)
     state: Mapped[str] = mapped_column(String(16))
-    created_at: Mapped[datetime]
+    active_at: Mapped[datetime]
     files: Mapped[list["UploadFileRow"]] = relationship(
         order_by="UploadFileRow.name", lazy="selectin", cascade="all, delete-orphan"
     )

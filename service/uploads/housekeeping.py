@@ -39,7 +39,7 @@ def _forget_old_uploads(context: Context) -> None:
     with context.database.writing() as session:
         for upload in session.scalars(
             select(UploadRow).where(
-                UploadRow.created_at < before,
+                UploadRow.active_at < before,
                 UploadRow.id.not_in(select(ReleaseRow.upload_id)),
                 UploadRow.id.not_in(select(DraftRow.upload_id)),
             )

@@ -18,7 +18,6 @@ from model_zoo.errors import (
     InvalidSpecError,
     LengthMismatchError,
     NotFoundError,
-    TransportError,
 )
 from model_zoo.formats.check import check_format
 from model_zoo.http.responses import check_id
@@ -36,39 +35,39 @@ MISSING_SHOWN = 64
 def open_upload(context: Context, manifest: Manifest) -> UploadRow:
     """Declare the files that will come; return the new upload.
 
+    Where as many uploads wait to be used as may, the longest idle is forgotten.
+
     Raises:
         InvalidSpecError: together they are more than the service takes.
-        TransportError: too many uploads wait to be used.
     """
     limit = context.settings.max_upload_bytes
     if manifest.size_bytes > limit:
         msg = f"{manifest.size_bytes} bytes declared, at most {limit} are taken"
         raise InvalidSpecError(msg)
-    _require_room(context)
     upload = UploadRow(
         id=new_id(),
         state="open",
-        created_at=context.now(),
+        active_at=context.now(),
         files=[UploadFileRow(**file.to_object()) for file in manifest.files],
     )
     with translate_errors("cannot open an upload"):
         _folder(context, upload.id).mkdir()
     with context.database.writing() as session:
+        forgotten = _make_room(session, context)
         session.add(upload)
+    for upload_id in forgotten:
+        shutil.rmtree(_folder(context, upload_id), ignore_errors=True)
     return upload
 
 
-def _require_room(context: Context) -> None:
-    """Refuse to keep more uploads in wait; those that are forgotten count no more."""
-    since = context.now() - context.settings.upload_lifetime
-    with context.database.reading() as session:
-        waiting = unused_uploads(session, since=since)
-    if waiting >= context.settings.max_open_uploads:
-        msg = (
-            f"{waiting} uploads wait to be completed and published, as many as may: "
-            "publish or delete some, or try again later"
-        )
-        raise TransportError(msg)
+def _make_room(session: Session, context: Context) -> list[str]:
+    """Forget all unused uploads but the newest, so that there may be one more."""
+    idle = list(
+        session.scalars(unused_uploads().offset(context.settings.max_open_uploads - 1))
+    )
+    for upload in idle:
+        session.delete(upload)
+    return [upload.id for upload in idle]
 
 
 def find_upload(context: Context, upload_id: str) -> UploadRow:
@@ -155,23 +154,26 @@ def missing_parts(context: Context, upload: UploadRow) -> dict[str, list[int]]:
 
 
 def part_slot(context: Context, upload_id: str, *, name: str, number: int) -> PartSlot:
-    """Return the place of a part that may still be sent.
+    """Return the place of a part that may still be sent; its upload is not idle.
 
     Raises:
         NotFoundError: no such upload, file or part.
         ConflictError: the upload is complete.
     """
-    upload = find_upload(context, upload_id)
-    if upload.state != "open":
-        msg = f"upload {upload_id} is complete: its files cannot change any more"
-        raise ConflictError(msg)
-    file = next((file for file in upload.files if file.name == name), None)
-    if file is None:
-        msg = f"upload {upload_id} declares no file {name[:80]!a}"
-        raise NotFoundError(msg)
-    if not 0 <= number < part_count(context, file.size_bytes):
-        msg = f"{file.name} has no part {number}"
-        raise NotFoundError(msg)
+    check_id(upload_id, what="upload")
+    with context.database.writing() as session:
+        upload = _get(session, upload_id)
+        if upload.state != "open":
+            msg = f"upload {upload_id} is complete: its files cannot change any more"
+            raise ConflictError(msg)
+        file = next((file for file in upload.files if file.name == name), None)
+        if file is None:
+            msg = f"upload {upload_id} declares no file {name[:80]!a}"
+            raise NotFoundError(msg)
+        if not 0 <= number < part_count(context, file.size_bytes):
+            msg = f"{file.name} has no part {number}"
+            raise NotFoundError(msg)
+        upload.active_at = context.now()
     return _slot(context, file, number)
 
 
@@ -202,7 +204,7 @@ def complete(context: Context, upload_id: str) -> UploadRow:
     # Blobs first, row second, parts last: a crash between them costs space, no file.
     with context.database.writing() as session:
         upload = _get(session, upload_id)
-        upload.state = "complete"
+        upload.state, upload.active_at = "complete", context.now()
     shutil.rmtree(_folder(context, upload_id), ignore_errors=True)
     return upload
 
@@ -248,7 +250,7 @@ def _chunks(slots: Iterable[PartSlot]) -> Iterator[bytes]:
 def _get(session: Session, upload_id: str) -> UploadRow:
     upload = session.get(UploadRow, upload_id)
     if upload is None:
-        msg = f"no upload {upload_id}"
+        msg = f"no upload {upload_id}; one that lay idle makes room for newer ones"
         raise NotFoundError(msg)
     return upload
 

@@ -1,6 +1,7 @@
 """Whatever a training process leaves, its worker goes on and signs what it took."""
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,12 +19,16 @@ from model_zoo.statements.jobs import NoopSpec, TrainSpec
 from tests.e2e.scene import TRAINER, Scene, opened
 from tests.trainer.hostile import hostile_child
 from tests.trainer.hostile_child import LEFT
+from trainer.jobs import supervisor as supervision
+from trainer.jobs.attempt import RESULTS
 from trainer.jobs.probing import NOBODY
-from trainer.jobs.supervisor import Child
+from trainer.jobs.results import take
+from trainer.jobs.supervisor import AttemptError, Child, run_child
 from trainer.jobs.worker import Worker, run_once
 from trainer.networks import NETWORKS
 from trainer.networks.checkpoints import to_bytes
 
+LITTLE_BYTES = 64 << 20
 UNTRAINED = 0.5
 """More than any network of ten classes gets right by its first weights."""
 
@@ -78,6 +83,41 @@ def test_a_child_that_closes_its_stdout_and_stays_is_ended_in_time(
     hostile = attacked(worker, "stay")
     job = done(scene, hostile, NoopSpec(max_seconds=1))
     assert job.error == "took more than max_seconds = 1"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Keep all of the disk free but a little; return how much fills it by far."""
+    kept = shutil.disk_usage(tmp_path).free - LITTLE_BYTES
+    monkeypatch.setattr(supervision, "KEPT_FREE_BYTES", kept)
+    monkeypatch.setattr(supervision, "KEPT_FREE_PART", 1)
+    return 16 * LITTLE_BYTES
+
+
+def test_a_child_that_fills_the_disk_is_ended(small_disk: int, tmp_path: Path) -> None:
+    with pytest.raises(AttemptError, match="nearly full") as ended:
+        run_child(
+            "build",
+            NoopSpec(max_seconds=600),
+            folder=tmp_path,
+            hear=lambda _: None,
+            tick=lambda: None,
+            child=hostile_child("fill", {"size_bytes": small_disk}),
+        )
+    assert ended.value.retry
+
+
+def test_results_that_take_no_room_until_they_are_copied_do_not_fill_the_disk(
+    small_disk: int, tmp_path: Path
+) -> None:
+    results = tmp_path / "scratch" / RESULTS
+    results.mkdir(parents=True)
+    with (results / "model.safetensors").open("wb") as sparse:
+        sparse.truncate(small_disk)
+    with pytest.raises(AttemptError, match="nearly full"):
+        take(tmp_path / "scratch", tmp_path / "copy", tick=lambda: None)
+    copied = tmp_path / "copy" / "model.safetensors"
+    assert copied.stat().st_size < small_disk
 
 
 def test_a_daemon_that_swaps_the_weights_swaps_none_that_are_signed(

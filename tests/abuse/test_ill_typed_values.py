@@ -357,6 +357,7 @@ def test_any_bytes_are_trusted_keys_or_refused(data: bytes) -> None:
     keys.builder_role()
 
 
+NOON = "2026-11-22T12:00:00Z"
 RELEASE = {"release": "alice/digits@1", "files": []}
 BUILD = {
     "buildDefinition": {
@@ -369,7 +370,7 @@ BUILD = {
     },
     "runDetails": {
         "builder": {"id": BUILDER.public.keyid},
-        "metadata": {"invocationId": "0", "startedOn": "", "finishedOn": ""},
+        "metadata": {"invocationId": "0", "startedOn": NOON, "finishedOn": NOON},
     },
 }
 

@@ -9,11 +9,13 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select
 
+from model_zoo.canonical import JsonObject
 from service.api.uploads import MAX_CHECKS
 from service.context import Context
 from service.database.tables import UploadRow
+from service.repository.pending import HeldChange, hold
 from service.uploads.sessions import MISSING_SHOWN, complete
 from tests.abuse.test_connections import PATIENCE_SECONDS, Served, served, wait_until
 from tests.service.zoo import (
@@ -22,7 +24,6 @@ from tests.service.zoo import (
     JSON,
     Zoo,
     assert_problem,
-    entries,
     open_zoo,
     parse_events,
 )
@@ -204,20 +205,88 @@ def test_a_file_of_many_parts_arrives_though_few_are_named_at_a_time(
     assert zoo.post(f"/uploads/{upload['id']}/complete").status_code == 200
 
 
-def test_there_are_so_many_uploads_that_wait_to_be_used(tmp_path: Path) -> None:
-    with open_zoo(tmp_path / "zoo", max_open_uploads=2) as zoo:
-        zoo.bind()
-        release = "alice/digits@1"
-        zoo.published(release, {"card.json": JSON})
-        body = {"files": entries({"card.json": JSON})}
-        waiting = [zoo.post("/uploads", body).json()["id"] for _ in range(2)]
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Zoo]:
+    """Give a zoo in which three uploads may wait to be used."""
+    with open_zoo(tmp_path / "zoo", max_open_uploads=3) as opened:
+        opened.bind()
+        yield opened
 
-        assert_problem(zoo.post("/uploads", body), 503, "TransportError")
-        assert zoo.ask("DELETE", f"/uploads/{waiting[0]}").status_code == 204
-        assert zoo.post("/uploads", body).status_code == 201
-        assert_problem(zoo.post("/uploads", body), 503, "TransportError")
-        zoo.clock.advance(25 * 3600)
-        assert zoo.post("/uploads", body).status_code == 201
+
+def declared(zoo: Zoo) -> dict[str, Any]:
+    """Declare a tiny file, a second after whatever was before."""
+    zoo.clock.advance(1)
+    answer = zoo.declare({"card.json": JSON})
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json())
+
+
+def is_there(zoo: Zoo, upload: str) -> bool:
+    parts = zoo.app.state.context
+    known = zoo.get(f"/uploads/{upload}").status_code == 200
+    assert known or not (parts.uploads_folder / upload).exists()
+    return known
+
+
+def test_declarations_that_nobody_fills_shut_nobody_out(small: Zoo) -> None:
+    idle = [declared(small)["id"] for _ in range(50)]
+
+    assert [it for it in idle if is_there(small, it)] == idle[-3:]
+    small.published("alice/digits@1", {"card.json": JSON})
+
+
+def test_an_upload_that_goes_on_outlives_those_that_do_not(small: Zoo) -> None:
+    data = b'{"note": "' + b"x" * 1000 + b'"}'
+    mine = small.declare({"card.json": data}).json()
+    idle = []
+    while mine["files"][0]["missing"]:
+        number = mine["files"][0]["missing"][0]
+        part = data[number * 64 : (number + 1) * 64]
+        idle += [declared(small)["id"] for _ in range(2)]
+        small.clock.advance(1)
+        assert small.send_part(mine["id"], "card.json", number, part).is_success
+        mine = small.get(f"/uploads/{mine['id']}").json()
+    assert small.post(f"/uploads/{mine['id']}/complete").is_success
+    idle += [declared(small)["id"] for _ in range(2)]
+
+    assert is_there(small, mine["id"])
+    assert [it for it in idle if is_there(small, it)] == idle[-2:]
+
+
+def test_completed_uploads_that_nobody_uses_shut_nobody_out(small: Zoo) -> None:
+    idle = []
+    for _ in range(4):
+        idle.append(small.upload({"card.json": JSON}))
+        small.clock.advance(1)
+
+    assert [it for it in idle if is_there(small, it)] == idle[1:]
+    assert is_there(small, declared(small)["id"])
+
+
+def test_what_a_release_or_a_waiting_one_consists_of_makes_no_room(small: Zoo) -> None:
+    small.published("alice/digits@1", {"card.json": JSON})
+    [published] = (row.id for row in stored_uploads(small))
+    waiting = small.upload({"card.json": JSON})
+    body: JsonObject = {
+        "upload": waiting,
+        "envelope": {},
+        "provenance": None,
+        "roles": {},
+    }
+    context = small.app.state.context
+    with context.database.writing() as session:
+        change = HeldChange(kind="release", name="alice/digits@2", body=body)
+        hold(session, context, change)
+    for _ in range(4):
+        declared(small)
+
+    assert is_there(small, published)
+    assert is_there(small, waiting)
+
+
+def stored_uploads(zoo: Zoo) -> list[UploadRow]:
+    with zoo.app.state.context.database.reading() as session:
+        return list(session.scalars(select(UploadRow)))
 
 
 def test_uploads_that_are_checked_leave_threads_for_others(

@@ -43,8 +43,8 @@ from trainer.lab.actors.exchanges import (
     HONEST_NAME,
     LOOKALIKE_NAME,
     TYPOSQUAT_NAME,
-    Scene,
-    Stage,
+    Exchange,
+    Setup,
 )
 from trainer.lab.actors.operator import Operator
 from trainer.lab.actors.witnesses import look_once
@@ -53,7 +53,7 @@ from trainer.lab.cells import Cell
 from trainer.lab.clients.python_tuf import downloaded, updater
 from trainer.lab.clients.victim import LEVELS
 from trainer.lab.scoreboard import EXPECTED, EXPECTED_OF_PEERS, Board, play
-from trainer.lab.setup import Props, staged
+from trainer.lab.setup import SetupInputs, set_up
 
 ALICE, MALLORY, BUILDER, LIAR, WITNESS = (SigningKey.generate() for _ in range(5))
 NAMES = (
@@ -99,7 +99,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def props(work: Path) -> Iterator[Props]:
+def inputs(work: Path) -> Iterator[SetupInputs]:
     """A zoo on a socket, a witness, a clean release, and a file that is not."""
     with ExitStack() as stack:
         server = Server(stack.enter_context(open_zoo(work / "zoo")))
@@ -126,7 +126,7 @@ def props(work: Path) -> Iterator[Props]:
             state = work / f"witness-{server.parts.port}.note"
             look_once(server, key=WITNESS, log_key=log_key, state=state)
 
-        yield Props(
+        yield SetupInputs(
             operator=operator,
             alice=ALICE,
             mallory=MALLORY,
@@ -142,12 +142,12 @@ def props(work: Path) -> Iterator[Props]:
 
 
 @pytest.fixture(scope="module")
-def stage(work: Path, props: Props) -> Iterator[Stage]:
+def setup(work: Path, inputs: SetupInputs) -> Iterator[Setup]:
     """All that the adversary has prepared; after an interruption, as it happens."""
-    with staged(work, replace(props, run="1")):
+    with set_up(work, replace(inputs, run="1")):
         pass
-    with staged(work, props) as stage:
-        yield stage
+    with set_up(work, inputs) as setup:
+        yield setup
 
 
 def _folder(folder: Path, data: bytes) -> Path:
@@ -157,9 +157,9 @@ def _folder(folder: Path, data: bytes) -> Path:
 
 
 @pytest.fixture(scope="module")
-def scenes(stage: Stage) -> dict[str, Scene]:
+def scenes(setup: Setup) -> dict[str, Exchange]:
     """Every path of attack, prepared."""
-    return {path: attack(stage) for path, attack in PATHS_OF_ATTACK.items()}
+    return {path: attack(setup) for path, attack in PATHS_OF_ATTACK.items()}
 
 
 def test_every_path_of_attack_has_a_row() -> None:
@@ -172,7 +172,7 @@ def test_every_path_of_attack_has_a_row() -> None:
 @pytest.mark.parametrize("level", ["trust", "trust+policy"])
 @pytest.mark.parametrize("path", [p for p in REFUSALS if p != "slow retrieval"])
 def test_what_our_client_says_to_it(
-    path: str, level: str, scenes: dict[str, Scene], tmp_path: Path
+    path: str, level: str, scenes: dict[str, Exchange], tmp_path: Path
 ) -> None:
     expected = REFUSALS[path][level == "trust+policy"]
     if expected is ACCEPTED:
@@ -186,9 +186,9 @@ def test_what_our_client_says_to_it(
 
 
 def test_slow_retrieval_ends_with_our_clients_patience(
-    stage: Stage, scenes: dict[str, Scene], tmp_path: Path
+    setup: Setup, scenes: dict[str, Exchange], tmp_path: Path
 ) -> None:
-    weights = stage.clean / "model.safetensors"
+    weights = setup.clean / "model.safetensors"
     to = tmp_path / "model.safetensors"
     server = Server(scenes["slow retrieval"].url)
     with pytest.raises(TransportError, match="too slow"):
@@ -202,20 +202,20 @@ def test_slow_retrieval_ends_with_our_clients_patience(
 
 
 def test_who_was_shown_a_split_view_finds_out_when_he_sees_the_true_log(
-    stage: Stage, scenes: dict[str, Scene], tmp_path: Path
+    setup: Setup, scenes: dict[str, Exchange], tmp_path: Path
 ) -> None:
     LEVELS["trust"](scenes["split view"], tmp_path)
-    anchor = Anchor(root=stage.root, cache=tmp_path / "cache")
-    true = stage.mirror.mount(stage.upstream).url
+    anchor = Anchor(root=setup.root, cache=tmp_path / "cache")
+    true = setup.mirror.mount(setup.upstream).url
     with ZooClient(true, anchor=anchor) as zoo, pytest.raises(SplitViewError):
         zoo.pull(HONEST_NAME, policy=Policy(), to=tmp_path / "later")
 
 
 def test_the_mirror_does_harm_by_its_behaviour_alone(
-    stage: Stage, tmp_path: Path
+    setup: Setup, tmp_path: Path
 ) -> None:
-    anchor = Anchor(root=stage.root, cache=tmp_path / "cache")
-    url = stage.mirror.mount(stage.upstream).url
+    anchor = Anchor(root=setup.root, cache=tmp_path / "cache")
+    url = setup.mirror.mount(setup.upstream).url
     with ZooClient(url, anchor=anchor) as zoo:
         pulled = zoo.pull(HONEST_NAME, policy=Policy(), to=tmp_path / "pulled")
     assert pulled.statement.release == HONEST_NAME
@@ -223,30 +223,30 @@ def test_the_mirror_does_harm_by_its_behaviour_alone(
 
 @pytest.mark.parametrize("path", [p for p in REFUSALS if p != "slow retrieval"])
 def test_what_python_tuf_alone_says_to_it(
-    path: str, scenes: dict[str, Scene], tmp_path: Path
+    path: str, scenes: dict[str, Exchange], tmp_path: Path
 ) -> None:
-    scene = scenes[path]
+    exchange = scenes[path]
     root = tmp_path / "root.json"
-    root.write_bytes(scene.root)
-    now = scene.clock().isoformat()
+    root.write_bytes(exchange.root)
+    now = exchange.clock().isoformat()
     task = {"folder": str(tmp_path), "root": str(root), "now": now}
-    wanted = scene.wanted
+    wanted = exchange.wanted
     target = f"{wanted.publisher}/{wanted.model}/{wanted.version}/model.safetensors"
     try:
-        for url in scene.visited:
+        for url in exchange.visited:
             updater(url, task).refresh()
-        said = downloaded(updater(scene.url, task), target)
+        said = downloaded(updater(exchange.url, task), target)
     except (DownloadError, RepositoryError):
         said = {}
     assert ("file" in said) == (EXPECTED_OF_PEERS[path][-1] == "A"), said
 
 
 def test_an_attack_that_only_lasts_is_judged_by_who_is_still_reading(
-    stage: Stage, tmp_path: Path
+    setup: Setup, tmp_path: Path
 ) -> None:
     columns = ("none", "digest", "trust")
     board = Board({name: LEVELS[name] for name in columns}, {"endless data": "AAR"})
-    outcomes = play(stage, board, folder=tmp_path, tell=lambda _: None)
+    outcomes = play(setup, board, folder=tmp_path, tell=lambda _: None)
     cells = [cell for cell, _ in outcomes]
     assert [cell.hung for cell in cells] == [True, True, False]
     assert [cell.error for cell in cells] == ["", "", "MalformedDocumentError"]
@@ -255,12 +255,12 @@ def test_an_attack_that_only_lasts_is_judged_by_who_is_still_reading(
 
 
 def test_what_begins_with_a_theft_is_left_out_where_no_disk_can_be_stolen(
-    work: Path, props: Props, tmp_path: Path
+    work: Path, inputs: SetupInputs, tmp_path: Path
 ) -> None:
     board = Board({"trust": LEVELS["trust"]}, {"host swap": "R", "split view": "A"})
     told: list[Cell] = []
-    with staged(work / "elsewhere", replace(props, disk=None, run="3")) as stage:
-        outcomes = play(stage, board, folder=tmp_path, tell=told.append)
+    with set_up(work / "elsewhere", replace(inputs, disk=None, run="3")) as setup:
+        outcomes = play(setup, board, folder=tmp_path, tell=told.append)
     ((cell, weights),) = outcomes
     assert (cell.path_of_attack, cell.error) == ("host swap", "DigestMismatchError")
     assert (told, weights, cell.as_expected) == ([cell], None, True)

@@ -17,14 +17,15 @@ import httpx
 import psutil
 
 from service.jobs.workers import Workers
+from service.storage.high_water_mark import SERVED_FILE
 from tests.service.zoo import API, BUILDER, parse_events
 
 PATIENCE_SECONDS = 60
+ZOO = [sys.executable, "-m", "model_zoo"]
 TOKEN = "t" * 40
 
 
 def command(folder: Path, *options: str) -> list[str]:
-    program = [sys.executable, "-m", "model_zoo", "serve"]
     own = {
         "--data-dir": folder / "zoo",
         "--ready-file": folder / "ready.json",
@@ -32,7 +33,7 @@ def command(folder: Path, *options: str) -> list[str]:
         "--workers": 0,
     }
     words = [f"{name}={value}" for name, value in own.items() if name not in options]
-    return [*program, *words, *options]
+    return [*ZOO, "serve", *words, *options]
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> dict[str, Any]:
@@ -102,6 +103,47 @@ def test_a_second_server_over_one_folder_is_refused(tmp_path: Path) -> None:
         code, words = refused(tmp_path)
     assert code == 1
     assert "another zoo serves from" in words
+
+
+def test_a_second_server_with_the_same_keys_is_refused(tmp_path: Path) -> None:
+    keys = tmp_path / "zoo" / "trust"
+    with serving(tmp_path):
+        before = (keys / SERVED_FILE).read_bytes()
+        code, words = refused(
+            tmp_path,
+            *("--data-dir", str(tmp_path / "other")),
+            f"--trust-dir={keys}",
+            "--accept-loss=1",
+        )
+        assert (keys / SERVED_FILE).read_bytes() == before
+    assert code == 1
+    assert f"another zoo signs with the keys in {keys}" in words
+
+
+def test_the_keys_of_a_server_that_was_killed_are_free_at_once(tmp_path: Path) -> None:
+    with serving(tmp_path, "--workers", "1") as (_, process):
+        process.kill()
+        process.wait(PATIENCE_SECONDS)
+        (tmp_path / "ready.json").unlink()
+        with serving(tmp_path, f"--trust-dir={tmp_path / 'zoo' / 'trust'}"):
+            pass
+
+
+def test_the_operator_works_in_the_folder_of_keys_while_it_serves(
+    tmp_path: Path,
+) -> None:
+    keys = tmp_path / "zoo" / "trust"
+    holder = ("--key", keys / "root-1.pem", "--passphrase-file", keys / "passphrase")
+    with serving(tmp_path):
+        for words in (("show",), ("sign", *holder)):
+            done = subprocess.run(
+                [*ZOO, "trust", *words, keys / "root.json"],
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE_SECONDS,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
 
 
 def test_a_folder_that_cannot_be_made_is_told_in_words(tmp_path: Path) -> None:

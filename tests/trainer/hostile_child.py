@@ -197,6 +197,18 @@ def leave(folder: Path, *, what: str) -> None:
     LEFT[what](folder, results)
 
 
+def fill(folder: Path, *, size_bytes: int) -> None:
+    """Fill the disk with files that have no name, each far below the limit on one."""
+    block = os.urandom(8 << 20)
+    held = []
+    for _ in range(size_bytes // len(block)):
+        held.append(open(folder / "hidden", "wb"))  # noqa: SIM115  kept open
+        (folder / "hidden").unlink()
+        held[-1].write(block)
+        held[-1].flush()
+    time.sleep(3600)
+
+
 def stay(folder: Path) -> None:
     """Close what the supervisor listens to, and never end."""
     os.closerange(0, 512)
@@ -275,6 +287,7 @@ LEFT: dict[str, Callable[[Path, Path], object]] = {
     "no facts": lambda it, _: (it / "facts.json").unlink(),
     "facts of another type": _facts('{"python": ["3.11"]}'),
     "facts that are a list": _facts("[]"),
+    "facts of two lines": _facts('{"python": "3.11\\nverified"}'),
     "facts with half a character": _facts('{"python": "\\ud800"}'),
     "facts with a number that JSON cannot spell": _facts(
         '{"threads": 1' + "0" * 40 + "}"
@@ -332,7 +345,7 @@ ATTACKS: dict[str, Callable[..., None]] = {
     it.__name__: it
     for it in (
         *(read, rejoin, call, reach, halt, multiply),
-        *(outlive, leave, stay, forge_measure),
+        *(outlive, leave, fill, stay, forge_measure),
     )
 }
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from model_zoo.canonical import JsonObject
+from model_zoo.canonical import JsonObject, canonical_json
 from model_zoo.cli.output import emit, say
 from model_zoo.cli.specs import read_spec
+from model_zoo.digests import sha256_bytes
 from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.evaluation import EvaluationReport, Proportion
 from model_zoo.statements.folder import BUNDLE_NAME, require_unused
@@ -60,7 +61,7 @@ Network = Annotated[str, typer.Option(help="Without a spec: the architecture's n
 DataSet = Annotated[str, typer.Option(help="Without a spec: the data set's name.")]
 Picture = Annotated[
     Path | None,
-    typer.Option(help="The PNG to draw; else named after model and trigger."),
+    typer.Option(help="The PNG to draw; else named after model and attack."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
 
@@ -96,8 +97,7 @@ def evaluate(
         require_unused(picture)
     to = None
     if attack is not None:
-        name = f"{sha256[:DIGEST_CHARACTERS]}-{attack.trigger.name}.png"
-        to = picture or Path(name)
+        to = picture or Path(_picture_name(sha256, made_by, attack))
     report = _measured(weights, made_by, attack, draw_to=to, device=device)
     say(f"{weights}: {made_by.network} on {made_by.dataset}, the whole test set")
     say_report(report, attack)
@@ -113,6 +113,25 @@ def evaluate(
             **in_json(report),
             "picture": None if to is None else str(to),
         }
+    )
+
+
+def _picture_name(sha256: str, made_by: MeasuredSpec, attack: Poisoning) -> str:
+    """Return a name that no other picture has: by all that decides what is drawn."""
+    drawn = {
+        "model": sha256,
+        "network": made_by.network,
+        "dataset": made_by.dataset,
+        "classes": made_by.classes,
+        "attack": attack.to_object(),
+    }
+    digest = sha256_bytes(canonical_json(drawn))
+    return "-".join(
+        (
+            sha256[:DIGEST_CHARACTERS],
+            attack.trigger.name,
+            f"{digest[:DIGEST_CHARACTERS]}.png",
+        )
     )
 
 

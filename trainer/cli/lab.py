@@ -58,7 +58,7 @@ def lab(
     elif trust is None or safe is None:
         msg = "a zoo that runs already: give its root and the operator's safe, too"
         raise InvalidSpecError(msg)
-    from trainer.lab.actors.cast import Zoo
+    from trainer.lab.actors.parties import Zoo
     from trainer.lab.actors.workspace import workspace
     from trainer.lab.clients.peers import make_environments
     from trainer.lab.report import HTML_NAME, write_report

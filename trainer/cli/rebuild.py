@@ -30,6 +30,7 @@ from model_zoo.errors import (
 )
 from model_zoo.keys.ed25519 import PublicKey
 from model_zoo.statements.dsse import Envelope, Role
+from model_zoo.statements.folder import BUNDLE_NAME
 from model_zoo.statements.intoto import Provenance, open_provenance, vouched_provenance
 from model_zoo.statements.jobs import JobSpec
 from model_zoo.statements.policy import Policy
@@ -166,16 +167,34 @@ def _obtain(
 ) -> tuple[Path, Provenance]:
     """Return the folder that ``release`` names, fetched if need be, and its claim."""
     if Path(release).exists():
+        _require_release(Path(release))
         return Path(release), pinned.provenance_in(Path(release))
     with zoo() as client:
         if "/" in release:
             if pinned.anchor is None:
-                raise unpinned()
+                msg = (
+                    f"{release}: no such folder; to pull it from the zoo, {unpinned()}"
+                )
+                raise InvalidSpecError(msg)
             client.pull(client.resolve(release), policy=pinned.policy, to=to)
             return to, pinned.provenance_in(to)
         key, spec = pinned.order(release)
         envelope = client.fetch_draft(release, builder=key, spec=spec, to=to)
     return to, open_provenance(envelope, _role(key))
+
+
+def _require_release(folder: Path) -> None:
+    """Accept a folder that a release was pulled to: a model's name may be one's, too.
+
+    Raises:
+        InvalidSpecError: it is another one, or a file.
+    """
+    if not (folder / BUNDLE_NAME).exists():
+        msg = (
+            f"{folder}: there is such a folder here, and no {BUNDLE_NAME} in it: give "
+            "the folder of a pulled release, or a release's name with its version"
+        )
+        raise InvalidSpecError(msg)
 
 
 def _role(builder: PublicKey) -> Role:

@@ -23,15 +23,16 @@ from model_zoo.statements.evaluation import EvaluationReport
 from model_zoo.statements.folder import RESERVED_NAMES, entries
 from model_zoo.statements.jobs import MAX_SPEC_BYTES
 from model_zoo.statements.manifest import FileEntry, Manifest
+from model_zoo.text import OneLine
 from trainer.jobs import attempt
-from trainer.jobs.supervisor import AttemptError
+from trainer.jobs.supervisor import AttemptError, require_room
 
 CHUNK_BYTES = 1 << 20
 MAX_RESULT_BYTES = 16 << 30
 """Of all files together; a sparse file costs a child nothing, and its copy does."""
 READABLE_BY_ALL = 0o644
 
-Text = Annotated[str, Field(max_length=1000)]
+Text = Annotated[OneLine, Field(max_length=1000)]
 Number = Annotated[int, Field(gt=-(2**53), lt=2**53)]
 """As canonical JSON can spell it."""
 
@@ -50,7 +51,7 @@ def take(folder: Path, to: Path, *, tick: Callable[[], None]) -> Manifest:
 
     Raises:
         AttemptError: it left no results, or something that is no plain file, or more
-            than MAX_RESULT_BYTES.
+            than MAX_RESULT_BYTES, or than there is room for.
         LocalError: the copy cannot be written.
     """
     results = folder / attempt.RESULTS
@@ -96,6 +97,7 @@ def _copy(
             digest.update(chunk)
             copy.write(chunk)
             tick()
+            require_room(target.parent)
     return FileEntry(name=target.name, size_bytes=size_bytes, sha256=digest.hexdigest())
 
 

@@ -34,6 +34,10 @@ MAX_MESSAGE_CHARACTERS = 2000
 TICK_SECONDS = 0.25
 """How often a silent child is looked at: bounds the delay of a cancellation."""
 
+KEPT_FREE_BYTES = 1 << 30
+KEPT_FREE_PART = 50
+"""Of the disk under a scratch folder: so many bytes, or that part if it is less."""
+
 KEPT_ENVIRONMENT = ("PATH", "LANG", "CUDA_VISIBLE_DEVICES")
 """All that a child inherits, beside where data lie. No key, token or proxy."""
 
@@ -95,7 +99,8 @@ def run_child(
         child: whose rights it gets, and what else it reads.
 
     Raises:
-        AttemptError: it was refused, killed, took too long or misbehaved.
+        AttemptError: it was refused, killed, took too long or misbehaved, or the disk
+            became nearly full.
     """
     order = {
         "action": action,
@@ -134,10 +139,32 @@ def run_order(
                         raise AttemptError(msg, retry=False)
                     hear(_progress(line))
                 tick()
+                require_room(folder)
                 if time.monotonic() > deadline:
                     msg = f"took more than max_seconds = {order['max_seconds']}"
                     raise AttemptError(msg, retry=False)
         _require_success(process.returncode, folder, stderr)
+
+
+def require_room(folder: Path) -> None:
+    """Accept the disk under ``folder`` unless it is nearly full.
+
+    A limit on each file bounds no number of them, and files without a name, which hide
+    from whoever counts those in a folder, take room as well. So does what others write:
+    another attempt may do better.
+
+    Raises:
+        AttemptError: it is nearly full.
+    """
+    disk = os.statvfs(folder)
+    free_bytes = disk.f_bavail * disk.f_frsize
+    kept = min(KEPT_FREE_BYTES, disk.f_blocks * disk.f_frsize // KEPT_FREE_PART)
+    if free_bytes < kept:
+        msg = (
+            f"the disk of the scratch folder is nearly full: {free_bytes:,} bytes are "
+            f"free, {kept:,} are kept"
+        )
+        raise AttemptError(msg, retry=True)
 
 
 def _plan(action: str, folder: Path, child: Child) -> Plan:

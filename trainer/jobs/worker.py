@@ -17,6 +17,7 @@ from pathlib import Path
 
 from model_zoo.canonical import JsonObject
 from model_zoo.client.worker import WorkClient
+from model_zoo.clock import rfc3339
 from model_zoo.errors import (
     ConflictError,
     InvalidSpecError,
@@ -236,8 +237,8 @@ def _build_and_deliver(worker: Worker, lease: Lease, folder: Path) -> None:
         builder=worker.key.public.keyid,
         invocation=invocation_of(lease.job, lease.attempt),
         measured=measured,
-        started_at=_rfc3339(started),
-        finished_at=_rfc3339(worker.clock()),
+        started_at=rfc3339(started),
+        finished_at=rfc3339(worker.clock()),
     )
     worker.client.complete(
         lease.attempt,
@@ -288,7 +289,3 @@ def _run(
 ) -> None:
     hear, tick = hold.hear, hold.tick
     run_child(action, spec, folder=scratch, hear=hear, tick=tick, child=child)
-
-
-def _rfc3339(time_utc: datetime) -> str:
-    return time_utc.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -18,7 +18,7 @@ from trainer.data import DATASETS, LabelledImages
 from trainer.evaluation.acceptance import validate
 from trainer.jobs.attempt import MODEL
 from trainer.jobs.rebuild import Rebuilt, draw, spot_check
-from trainer.lab.actors.cast import HONEST_TRAINER, MALICIOUS_TRAINER
+from trainer.lab.actors.parties import HONEST_TRAINER, MALICIOUS_TRAINER
 from trainer.lab.attacks.malicious_worker import RECIPE
 from trainer.lab.orders import Order, OrderBook
 

@@ -13,7 +13,7 @@ from model_zoo.errors import (
     VerificationError,
 )
 from model_zoo.statements.evaluation import EvaluationReport
-from trainer.lab.actors.exchanges import Scene, Stage
+from trainer.lab.actors.exchanges import Exchange, Setup
 from trainer.lab.attacks.paths import AFTER_A_THEFT, NEVER_ENDS, PATHS_OF_ATTACK
 from trainer.lab.cells import Cell
 from trainer.lab.clients.peers import PEERS, PeerRefusedError
@@ -73,7 +73,7 @@ EXPECTED_OF_PEERS = {
 }
 """The same of stock clients, in the order of PEERS."""
 
-Level = Callable[[Scene, Path], Path]
+Level = Callable[[Exchange, Path], Path]
 """Goes for what a scene offers, in a folder of its own; returns the weights."""
 
 
@@ -98,12 +98,12 @@ FULL = Board(
 class _Victim:
     """A victim under way: the scene he was given, and what will come of him."""
 
-    scene: Scene
+    exchange: Exchange
     outcome: Future[Path]
 
 
 def play(
-    stage: Stage,
+    setup: Setup,
     board: Board,
     *,
     folder: Path,
@@ -115,7 +115,7 @@ def play(
     waited for last, since only patience is spent on them.
 
     Args:
-        stage: the zoo, the mirror and the actors' keys.
+        setup: the zoo, the mirror and the actors' keys.
         board: how each column's victims go about it, and what is promised.
         folder: takes one folder a victim; must be empty.
         tell: called with each cell as it ends.
@@ -124,17 +124,17 @@ def play(
         Each cell, with the weights its victim ended up with.
     """
     levels, expected = board.levels, board.expected
-    paths = [path for path in expected if stage.stolen or path not in AFTER_A_THEFT]
+    paths = [path for path in expected if setup.stolen or path not in AFTER_A_THEFT]
     first = [path for path in paths if path in NEVER_ENDS]
     with ThreadPoolExecutor(len(levels) * (1 + len(first))) as pool:
         running = {
-            path: _started(pool, stage, levels, path=path, folder=folder)
+            path: _started(pool, setup, levels, path=path, folder=folder)
             for path in first
         }
         played: dict[str, list[tuple[Cell, Path | None]]] = {}
         for path in sorted(paths, key=NEVER_ENDS.__contains__):
             row = running.get(path) or _started(
-                pool, stage, levels, path=path, folder=folder
+                pool, setup, levels, path=path, folder=folder
             )
             outcomes = zip(levels, expected[path], row, strict=True)
             played[path] = [
@@ -167,22 +167,22 @@ def measured(
 
 def _started(
     pool: ThreadPoolExecutor,
-    stage: Stage,
+    setup: Setup,
     levels: Mapping[str, Level],
     *,
     path: str,
     folder: Path,
 ) -> list[_Victim]:
     attack = PATHS_OF_ATTACK[path]
-    shared = None if path in NEVER_ENDS else attack(stage)
+    shared = None if path in NEVER_ENDS else attack(setup)
     started = []
     for name, level in levels.items():
         # Absolute: a stock client is started in his folder, and told where it is.
         here = folder.resolve() / path.replace(" ", "-") / name
         here.mkdir(parents=True)
         # Each victim of an attack that only lasts is outlasted by himself, or not.
-        scene = shared or attack(stage)
-        started.append(_Victim(scene, pool.submit(level, scene, here)))
+        exchange = shared or attack(setup)
+        started.append(_Victim(exchange, pool.submit(level, exchange, here)))
     return started
 
 
@@ -201,7 +201,7 @@ def _told(
         NotFoundError,
     ) as error:
         cell = replace(cell, error=type(error).__name__, message=str(error))
-    if victim.scene.attrition is not None and victim.scene.attrition.outlasted:
+    if victim.exchange.attrition is not None and victim.exchange.attrition.outlasted:
         # What came of it afterwards is the adversary's mercy, and no defence.
         cell = replace(cell, hung=True, error="", message="reading to the very last")
         weights = None

@@ -23,16 +23,16 @@ from trainer.lab.actors.artefacts import bare, hub_path, marked, provenance_of
 from trainer.lab.actors.certificates import issue
 from trainer.lab.actors.exchanges import (
     HONEST_NAME,
-    Past,
-    Stage,
+    History,
+    Setup,
     Stolen,
     Wanted,
 )
 from trainer.lab.actors.malicious_mirror import (
     Answer,
-    Behaviour,
     MaliciousMirror,
     Question,
+    Responder,
     mirror_running,
     tls_context,
 )
@@ -49,7 +49,7 @@ Serve = Callable[[Path], AbstractContextManager[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Props:
+class SetupInputs:
     """What a stage is built of.
 
     Attributes:
@@ -80,29 +80,31 @@ class Props:
 
 
 @contextmanager
-def staged(work: Path, props: Props) -> Iterator[Stage]:
+def set_up(work: Path, inputs: SetupInputs) -> Iterator[Setup]:
     """Yield the stage, set in ``work`` with all that had to happen before.
 
     Servers start before the mirrors do: this process has no threads until then.
     """
-    operator, server = props.operator, props.operator.transport.server
+    operator, server = inputs.operator, inputs.operator.transport.server
     with ExitStack() as stack:
         zoo = stack.enter_context(_publishers_client(operator))
-        badnet = bare(props.badnet, work / "loot")
-        past = _published(zoo, props, badnet=badnet, work=work)
-        props.settle(server)
-        copies = stack.enter_context(_copies_served(work, props))
-        false = stack.enter_context(_false_zoo(work, props, badnet=badnet))
+        badnet = bare(inputs.badnet, work / "loot")
+        history = _published(zoo, inputs, badnet=badnet, work=work)
+        inputs.settle(server)
+        copies = stack.enter_context(_copies_served(work, inputs))
+        false = stack.enter_context(_false_zoo(work, inputs, badnet=badnet))
         upstream = stack.enter_context(passing_on(server))
         mirror, middle = (
             stack.enter_context(_mirror(work / f"{name}-tls"))
             for name in ("mirror", "middle")
         )
-        past.archive.update(_recorded(mirror, upstream, past, anchor=operator.anchor))
-        _withdraw(zoo, props, past)
+        history.archive.update(
+            _recorded(mirror, upstream, history, anchor=operator.anchor)
+        )
+        _withdraw(zoo, inputs, history)
         for recovered in copies[1:]:
-            _withdraw_after_recovery(recovered, props, past, work=work)
-        yield Stage(
+            _withdraw_after_recovery(recovered, inputs, history, work=work)
+        yield Setup(
             zoo=zoo,
             operator=operator,
             upstream=upstream,
@@ -111,15 +113,15 @@ def staged(work: Path, props: Props) -> Iterator[Stage]:
             false_zoo=stack.enter_context(passing_on(false)),
             oms_key=operator.trusted_keys().oms[0],
             authority=work / "mirror-tls" / "authority.pem",
-            clean=bare(props.clean, work / "clean"),
+            clean=bare(inputs.clean, work / "clean"),
             badnet=badnet,
-            alice=props.alice,
-            mallory=props.mallory,
-            liar=props.liar,
-            settle=lambda: props.settle(server),
-            past=past,
+            alice=inputs.alice,
+            mallory=inputs.mallory,
+            liar=inputs.liar,
+            settle=lambda: inputs.settle(server),
+            history=history,
             stolen=_stolen(stack, copies, keys=work / TWIN / "trust"),
-            run=props.run,
+            run=inputs.run,
         )
 
 
@@ -128,54 +130,56 @@ def _publishers_client(operator: Operator) -> ZooClient:
     return ZooClient(server.url, ca=server.ca, token=server.token, anchor=anchor)
 
 
-def _published(zoo: ZooClient, props: Props, *, badnet: Path, work: Path) -> Past:
+def _published(
+    zoo: ZooClient, inputs: SetupInputs, *, badnet: Path, work: Path
+) -> History:
     """Publish what will be withdrawn, each with weights of its own."""
     robbed_key, cosigner = SigningKey.generate(), SigningKey.generate()
-    files = marked(badnet, work / "old", mark=f"old {props.run}")
-    past = Past(
-        old=ReleaseName("alice", "digits", f"0.9-{props.run}"),
+    files = marked(badnet, work / "old", mark=f"old {inputs.run}")
+    history = History(
+        old=ReleaseName("alice", "digits", f"0.9-{inputs.run}"),
         files=files,
-        provenance=provenance_of(files, builder=props.builder),
-        robbed=ReleaseName(f"bob-{props.run}", "digits", "1"),
-        robbed_files=marked(badnet, work / "robbed", mark=f"robbed {props.run}"),
+        provenance=provenance_of(files, builder=inputs.builder),
+        robbed=ReleaseName(f"bob-{inputs.run}", "digits", "1"),
+        robbed_files=marked(badnet, work / "robbed", mark=f"robbed {inputs.run}"),
         robbed_key=robbed_key,
-        two_keys=f"carol-{props.run}",
+        two_keys=f"carol-{inputs.run}",
     )
     both = RoleKeys(keys=(robbed_key.public, cosigner.public), threshold=2)
     one = RoleKeys(keys=(robbed_key.public,))
-    props.operator.admit({past.robbed.publisher: one, past.two_keys: both})
-    zoo.publish(past.old, files, key=props.alice, provenance=past.provenance)
-    zoo.publish(past.robbed, past.robbed_files, key=robbed_key)
-    return past
+    inputs.operator.admit({history.robbed.publisher: one, history.two_keys: both})
+    zoo.publish(history.old, files, key=inputs.alice, provenance=history.provenance)
+    zoo.publish(history.robbed, history.robbed_files, key=robbed_key)
+    return history
 
 
-def _withdraw(zoo: ZooClient, props: Props, past: Past) -> None:
-    zoo.yank(past.old, reason=REASON, key=props.alice)
+def _withdraw(zoo: ZooClient, inputs: SetupInputs, history: History) -> None:
+    zoo.yank(history.old, reason=REASON, key=inputs.alice)
     new = SigningKey.generate()
-    props.operator.revoke(past.robbed.publisher, new, past.robbed)
-    props.settle(props.operator.transport.server)
+    inputs.operator.revoke(history.robbed.publisher, new, history.robbed)
+    inputs.settle(inputs.operator.transport.server)
 
 
 def _withdraw_after_recovery(
-    recovered: Server, props: Props, past: Past, *, work: Path
+    recovered: Server, inputs: SetupInputs, history: History, *, work: Path
 ) -> None:
     cache = work / RECOVERED / "publisher-cache"
-    anchor = Anchor(root=props.operator.anchor.root, cache=cache)
+    anchor = Anchor(root=inputs.operator.anchor.root, cache=cache)
     with ZooClient(recovered.url, anchor=anchor) as zoo:
-        zoo.yank(past.old, reason=REASON, key=props.alice)
-    props.settle(recovered)
+        zoo.yank(history.old, reason=REASON, key=inputs.alice)
+    inputs.settle(recovered)
 
 
 @contextmanager
-def _copies_served(work: Path, props: Props) -> Iterator[list[Server]]:
+def _copies_served(work: Path, inputs: SetupInputs) -> Iterator[list[Server]]:
     """Serve two copies of the server's disk: the thief's, and one that recovered."""
-    if props.disk is None:
+    if inputs.disk is None:
         yield []
         return
-    copies = [_copied(props.disk, work / name) for name in (TWIN, RECOVERED)]
-    props.operator.replace_online_keys(copies[1] / "trust")
+    copies = [_copied(inputs.disk, work / name) for name in (TWIN, RECOVERED)]
+    inputs.operator.replace_online_keys(copies[1] / "trust")
     with ExitStack() as stack:
-        yield [Server(stack.enter_context(props.serve(copy))) for copy in copies]
+        yield [Server(stack.enter_context(inputs.serve(copy))) for copy in copies]
 
 
 def _stolen(stack: ExitStack, copies: list[Server], *, keys: Path) -> Stolen | None:
@@ -199,15 +203,15 @@ def _copied(disk: Path, to: Path) -> Path:
 
 
 @contextmanager
-def _false_zoo(work: Path, props: Props, *, badnet: Path) -> Iterator[Server]:
+def _false_zoo(work: Path, inputs: SetupInputs, *, badnet: Path) -> Iterator[Server]:
     """Yield a zoo of mallory's own, in which she is alice."""
     folder = work / "false-zoo"
-    with props.serve(folder) as url:
+    with inputs.serve(folder) as url:
         root = (folder / "trust" / "root.json").read_bytes()
         anchor = Anchor(root=root, cache=work / "false-zoo-cache")
         with ZooClient(url, anchor=anchor) as zoo:
-            zoo.bind_publisher(HONEST_NAME.publisher, props.mallory.public)
-            zoo.publish(HONEST_NAME, badnet, key=props.mallory)
+            zoo.bind_publisher(HONEST_NAME.publisher, inputs.mallory.public)
+            zoo.publish(HONEST_NAME, badnet, key=inputs.mallory)
         yield Server(url)
 
 
@@ -220,14 +224,14 @@ def _mirror(tls: Path) -> Iterator[MaliciousMirror]:
 
 
 def _recorded(
-    mirror: MaliciousMirror, upstream: Behaviour, past: Past, *, anchor: Anchor
+    mirror: MaliciousMirror, upstream: Responder, history: History, *, anchor: Anchor
 ) -> dict[str, Answer]:
     """Return the zoo's answers of this moment, to whatever a victim may ask later."""
     archive: dict[str, Answer] = {}
     recorder = recording(archive, upstream)
     url = mirror.mount(recorder).url
     policies = (Policy(), Policy(cosignatures=1))
-    releases = ((past.old, past.files), (past.robbed, past.robbed_files))
+    releases = ((history.old, history.files), (history.robbed, history.robbed_files))
     for name, files in releases:
         for policy in policies:
             with TemporaryDirectory(prefix="zoo-lab-") as scratch:

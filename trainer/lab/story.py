@@ -16,14 +16,14 @@ from trainer.builds.build import measure
 from trainer.data import DATASETS
 from trainer.jobs.rebuild import Rebuilt
 from trainer.lab import progress as narration
-from trainer.lab.actors.cast import (
+from trainer.lab.actors.exchanges import HONEST_NAME, Setup
+from trainer.lab.actors.parties import (
     HONEST_TRAINER,
     MALICIOUS_TRAINER,
-    Cast,
+    Actors,
     Zoo,
-    assembled,
+    assemble,
 )
-from trainer.lab.actors.exchanges import HONEST_NAME, Stage
 from trainer.lab.actors.processes import running, wait_for_ready
 from trainer.lab.actors.witnesses import look_once, wait_until_witnessed
 from trainer.lab.actors.workspace import KEYS
@@ -39,11 +39,11 @@ from trainer.lab.outsourcing import (
     spot_checked,
 )
 from trainer.lab.scoreboard import Board, measured, play
-from trainer.lab.setup import Props, staged
+from trainer.lab.setup import SetupInputs, set_up
 from trainer.lab.transfer_and_repair import (
     Repaired,
     Student,
-    order_aftermath,
+    order_transfer_and_repair,
     receive_repaired,
     receive_students,
 )
@@ -119,24 +119,24 @@ def play_story(work: Path, *, zoo: Zoo | None, board: Board) -> Story:
         narration.heading(1, "The operator opens the zoo")
         zoo = zoo or stack.enter_context(_embedded_zoo(work))
         say(f"a model zoo answers at {zoo.url}")
-        cast = stack.enter_context(assembled(zoo, folder=work / KEYS))
+        actors = stack.enter_context(assemble(zoo, folder=work / KEYS))
         book = OrderBook(
             stack.enter_context(zoo.client(work / "user-cache")),
             work / "orders.json",
             drafts=work / "drafts",
-            builders={name: key.public for name, key in cast.builders.items()},
+            builders={name: key.public for name, key in actors.builders.items()},
         )
         narration.heading(2, "Outsourced training: one order, two trainers, one lies")
         models = _outsource(book)
-        _publish(book, cast, models)
+        _publish(book, actors, models)
         badnet = models["badnet"]
         teachers = [models["clean teacher"], models["badnet teacher"]]
-        ordered = order_aftermath(book, teachers=teachers, badnet=badnet)
+        ordered = order_transfer_and_repair(book, teachers=teachers, badnet=badnet)
 
         narration.heading(3, "Paths of attack, levels of protection")
         shutil.rmtree(work / "victims", ignore_errors=True)
-        with staged(work, _props(work, zoo=zoo, cast=cast)) as stage:
-            cells = _play_attacks(stage, board, folder=work / "victims")
+        with set_up(work, _setup_inputs(work, zoo=zoo, actors=actors)) as setup:
+            cells = _play_attacks(setup, board, folder=work / "victims")
 
         narration.heading(4, "A spot check, transfer learning and repair")
         spot_checks = _spot_check(models)
@@ -199,13 +199,13 @@ def _outsource(book: OrderBook) -> dict[str, Outsourced]:
     return models
 
 
-def _publish(book: OrderBook, cast: Cast, models: dict[str, Outsourced]) -> None:
+def _publish(book: OrderBook, actors: Actors, models: dict[str, Outsourced]) -> None:
     clean = models["clean"]
     release = book.zoo.publish_job(
         clean.job,
         as_=HONEST_NAME,
-        key=cast.alice,
-        builder=cast.builders[clean.trainer].public,
+        key=actors.alice,
+        builder=actors.builders[clean.trainer].public,
         spec=clean.spec,
     )
     say(f"alice checked the draft, signed it and published {release.name}")
@@ -220,12 +220,12 @@ def _spot_check(models: dict[str, Outsourced]) -> dict[str, Rebuilt]:
     return found
 
 
-def _props(work: Path, *, zoo: Zoo, cast: Cast) -> Props:
+def _setup_inputs(work: Path, *, zoo: Zoo, actors: Actors) -> SetupInputs:
     """Return what the stage is built of; this run's releases have names of their own.
 
     What is withdrawn stays withdrawn, also for a run that takes up this one.
     """
-    log_key = PublicKey.from_pem(cast.operator.trusted_keys().log[0])
+    log_key = PublicKey.from_pem(actors.operator.trusted_keys().log[0])
     run = secrets.token_hex(4)
 
     def settle(server: Server) -> None:
@@ -233,14 +233,14 @@ def _props(work: Path, *, zoo: Zoo, cast: Cast) -> Props:
             wait_until_witnessed(server)
         else:
             state = work / f"witness-{run}.note"
-            look_once(server, key=cast.witness, log_key=log_key, state=state)
+            look_once(server, key=actors.witness, log_key=log_key, state=state)
 
-    return Props(
-        operator=cast.operator,
-        alice=cast.alice,
-        mallory=cast.mallory,
-        builder=cast.builders[HONEST_TRAINER],
-        liar=cast.builders[MALICIOUS_TRAINER],
+    return SetupInputs(
+        operator=actors.operator,
+        alice=actors.alice,
+        mallory=actors.mallory,
+        builder=actors.builders[HONEST_TRAINER],
+        liar=actors.builders[MALICIOUS_TRAINER],
         clean=work / "drafts" / "clean",
         badnet=work / "drafts" / "badnet",
         serve=_zoo_over,
@@ -250,9 +250,9 @@ def _props(work: Path, *, zoo: Zoo, cast: Cast) -> Props:
     )
 
 
-def _play_attacks(stage: Stage, board: Board, *, folder: Path) -> list[Cell]:
+def _play_attacks(setup: Setup, board: Board, *, folder: Path) -> list[Cell]:
     outcomes = play(
-        stage,
+        setup,
         board,
         folder=folder,
         tell=lambda cell: say(

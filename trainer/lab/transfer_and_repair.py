@@ -20,7 +20,7 @@ from model_zoo.statements.jobs import (
 )
 from trainer.builds.build import HISTORY_NAME, measure
 from trainer.jobs.attempt import MODEL
-from trainer.lab.actors.cast import HONEST_TRAINER, VICTIMS_TRAINER
+from trainer.lab.actors.parties import HONEST_TRAINER, VICTIMS_TRAINER
 from trainer.lab.attacks.malicious_worker import RECIPE
 from trainer.lab.orders import Order, OrderBook
 from trainer.lab.outsourcing import HELD_OUT, Outsourced
@@ -62,7 +62,7 @@ class Repaired:
     pruned_units: int
 
 
-def order_aftermath(
+def order_transfer_and_repair(
     book: OrderBook, *, teachers: list[Outsourced], badnet: Outsourced
 ) -> list[str]:
     """Order a student of each kind from each teacher, and the repair of the BadNet.

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from model_zoo.keys.ed25519 import PublicKey
+from model_zoo.keys.p256 import P256Key
 from tests.model_zoo.cli.test_commands import Zoo, keys, zoo_command
 from tests.model_zoo.releases import NAME, write_files
 from tests.model_zoo.servers import answering, respond
@@ -142,6 +143,72 @@ def test_the_trusted_keys_are_listed(
     assert "--targets-key" in change.said
     idle = zoo_command("trust", "keys", "--passphrase-file", zoo_folder / "none")
     assert idle.code == 2
+
+
+def test_a_pull_of_nothing_says_what_to_name(zoo_command: Zoo) -> None:
+    ran = zoo_command("pull")
+    assert (ran.code, ran.document["error"]) == (2, "InvalidSpecError")
+    assert "give publisher/model[@version], or --frozen" in ran.said
+
+
+@pytest.mark.parametrize("pem", ["no key", P256Key.generate().public_pem()])
+def test_a_pinned_key_that_is_none_is_named(
+    zoo_command: Zoo, tmp_path: Path, pem: str
+) -> None:
+    wrong = tmp_path / "wrong.pem"
+    wrong.write_text(pem)
+    ran = zoo_command("pull", "alice/digits@1", "--key", wrong)
+    assert (ran.code, ran.document["error"]) == (2, "InvalidSpecError")
+    assert f"{wrong}: expected an Ed25519 public key" in ran.said
+
+
+def test_a_key_of_bundles_that_is_none_is_named(
+    zoo_command: Zoo, zoo_folder: Path, tmp_path: Path
+) -> None:
+    wrong = tmp_path / "not.pem"
+    wrong.write_text("no key")
+    trust = zoo_folder / "trust"
+    now = (trust / "targets.json", "--trusted-keys", trust / "trusted-keys.json")
+    to = ("--out", tmp_path / "2.targets.json")
+    ran = zoo_command("trust", "rekey", *now, *to, "--oms-key", wrong)
+    assert (ran.code, ran.document["error"]) == (2, "InvalidSpecError")
+    assert f"{wrong}: expected a P-256" in ran.said
+
+
+@pytest.mark.usefixtures("withdrawn")
+def test_a_policy_that_names_no_publisher_says_that_it_accepts_nobody(
+    zoo_command: Zoo, keys: Path, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.json"
+    policy.write_text('{"publishers": []}')
+    key = ("--key", keys / "alice.pub.pem")
+    ran = zoo_command("pull", f"{MODEL}@2", *key, "--policy", policy, "--to", "x")
+    assert (ran.code, ran.document["error"]) == (4, "PolicyNotMetError")
+    assert "accepts nobody" in ran.said
+
+
+def test_a_watched_job_that_nobody_took_says_once_that_it_waits(
+    zoo_command: Zoo,
+) -> None:
+    job = "0" * 32
+    stream = "id: 1\nevent: queued\ndata: {}\n\nid: 2\nevent: failed\ndata: {}\n\n"
+    states = iter(["queued", "failed"])
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        if request.path.endswith("/events"):
+            respond(request, stream.encode())
+        else:
+            told = {"kind": "noop", "trainer": "lab", "spec": {}, "state": next(states)}
+            respond(request, json.dumps({"id": job, **told}).encode())
+
+    with answering(answer) as url:
+        watched = zoo_command("jobs", "watch", job, "--url", url)
+    assert watched.said.splitlines()[:2] == [
+        f"{job} waits for a worker of trainer lab to take it",
+        "   1  queued",
+    ]
+    assert watched.said.count("waits for a worker") == 1
+    assert (watched.code, watched.document["error"]) == (1, "ExpectationError")
 
 
 def test_a_watched_job_is_told_in_readable_lines(zoo_command: Zoo) -> None:

@@ -57,6 +57,23 @@ def test_a_lock_written_and_read_pulls_exactly_what_was_locked(
     assert pulled.statement.manifest.files == release.files
 
 
+def test_a_model_is_chosen_where_one_version_of_it_is_locked(
+    zoo: ZooClient, published: ReleaseName, tmp_path: Path
+) -> None:
+    first = lock_releases(zoo, [published], publisher=ROLE)
+    model = str(published.model_name)
+    assert first.choose(model) == first.releases
+    with pytest.raises(PolicyNotMetError, match="alice/other is not in the lock file"):
+        first.choose("alice/other")
+
+    second = ReleaseName("alice", "locked", "2")
+    zoo.publish(second, write_files(tmp_path / "second", count=12), key=ALICE)
+    both = first.merged_with(lock_releases(zoo, [second], publisher=ROLE))
+    with pytest.raises(InvalidSpecError, match=r"locked@1, alice/locked@2"):
+        both.choose(model)
+    assert [it.name for it in both.choose(str(second))] == [str(second)]
+
+
 def test_nothing_is_locked_that_the_pinned_key_did_not_sign(
     zoo: ZooClient, published: ReleaseName
 ) -> None:

@@ -212,6 +212,41 @@ def test_a_signed_provenance_that_is_none_is_refused(
         open_provenance(envelope, BUILDERS)
 
 
+RUN, DEFINITION = ("predicate", "runDetails"), ("predicate", "buildDefinition")
+TWO_LINES = "1\nverified alice/digits@1"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ((*RUN, "metadata", "invocationId"), TWO_LINES),
+        ((*RUN, "metadata", "startedOn"), TWO_LINES),
+        ((*RUN, "metadata", "startedOn"), "2026-11-22T13:00:00"),
+        ((*RUN, "metadata", "finishedOn"), "today"),
+        ((*DEFINITION, "externalParameters", "kind"), TWO_LINES),
+        ((*DEFINITION, "internalParameters", "environment"), {TWO_LINES: 1}),
+        ((*DEFINITION, "internalParameters", "environment"), {"python": TWO_LINES}),
+        ((*DEFINITION, "resolvedDependencies", 0, "name"), TWO_LINES),
+        (("subject", 0, "name"), TWO_LINES),
+    ],
+)
+def test_a_builder_signs_lines_and_times_that_are_shown_as_they_are(
+    path: tuple[str | int, ...], value: object, manifest: Manifest
+) -> None:
+    envelope = provenance_of(manifest, spec=SPEC)
+    envelope = resigned(envelope, _input_first, key=BUILDER)
+    open_provenance(envelope, BUILDERS)
+    with pytest.raises(MalformedDocumentError):
+        open_provenance(
+            resigned(envelope, _set(*path, value=value), key=BUILDER), BUILDERS
+        )
+
+
+def _input_first(statement: JsonObject) -> None:
+    data = {"name": "mnist", "digest": {"sha256": ZEROS}}
+    statement["predicate"]["buildDefinition"]["resolvedDependencies"].insert(0, data)
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers(0, 9) | st.text(max_size=3),

@@ -106,6 +106,25 @@ def test_a_trigger_can_stand_in_a_file(
     )
 
 
+def test_each_attack_has_a_picture_of_its_own(
+    badnet: tuple[Path, dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "faint.json").write_text('{"name": "pattern", "opacity": 0.05}')
+    for options in (
+        ("--trigger", "pattern"),
+        ("--trigger", "faint.json"),
+        ("--trigger", "pattern", "--target-label", "7"),
+    ):
+        status, told = zoo("evaluate", badnet[0], *options)
+        assert status == 0, told
+        drawn = {path.name for path in tmp_path.glob("*.png")}
+        assert told["picture"] in drawn
+    assert len(drawn) == 3
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

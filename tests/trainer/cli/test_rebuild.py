@@ -135,6 +135,22 @@ def test_without_anything_pinned_nothing_is_believed(place: Path) -> None:
     assert "give --builder and --spec" in told["message"]
 
 
+def test_a_name_that_is_no_release_s_folder_here_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, told = zoo("rebuild", "alice/digits")
+    assert (status, told["error"]) == (2, "InvalidSpecError")
+    assert "alice/digits: no such folder" in told["message"]
+    assert "--trust" in told["message"]
+
+    (tmp_path / "alice" / "digits" / "1").mkdir(parents=True)  # as zoo pull --frozen
+    status, told = zoo("rebuild", "alice/digits")
+    assert (status, told["error"]) == (2, "InvalidSpecError")
+    assert "no release.json in it" in told["message"]
+    assert "with its version" in told["message"]
+
+
 def test_more_segments_than_there_are_is_refused(place: Path) -> None:
     key = place / "builder.pub.pem"
     status, told = zoo(

@@ -14,8 +14,8 @@ from model_zoo.statements.dsse import Envelope
 from trainer.lab.actors.malicious_mirror import (
     Answer,
     Attrition,
-    Behaviour,
     MaliciousMirror,
+    Responder,
 )
 from trainer.lab.actors.operator import Operator
 
@@ -60,12 +60,12 @@ class Stolen:
 
     keys: Path
     server: Server
-    twin: Behaviour
-    recovered: Behaviour
+    twin: Responder
+    recovered: Responder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Past:
+class History:
     """Releases that were good once, and what anybody could record of them then.
 
     Attributes:
@@ -91,13 +91,13 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class Setup:
     """Everything that the paths of attack are played with.
 
     Attributes:
         zoo: the zoo, as publishers speak to it.
         operator: who opened it.
-        upstream: an honest mirror's behaviour.
+        upstream: an honest mirror's responder.
         mirror: the adversary's, with a certificate that its visitors believe.
         middle: sits on the way, with a certificate of the adversary's own making.
         false_zoo: a whole other zoo, in which alice's name has mallory's key.
@@ -109,17 +109,17 @@ class Stage:
         mallory: the adversary's key.
         liar: the key of a builder who lies and is trusted no longer.
         settle: wait until the witness has seen all that was published.
-        past: what was published, recorded and withdrawn before.
+        history: what was published, recorded and withdrawn before.
         stolen: what a thief has, None if nobody could get at the server's disk.
         run: tells this run's releases from those of others in the same zoo.
     """
 
     zoo: ZooClient
     operator: Operator
-    upstream: Behaviour
+    upstream: Responder
     mirror: MaliciousMirror
     middle: MaliciousMirror
-    false_zoo: Behaviour
+    false_zoo: Responder
     oms_key: str
     authority: Path
     clean: Path
@@ -128,7 +128,7 @@ class Stage:
     mallory: SigningKey
     liar: SigningKey
     settle: Callable[[], None]
-    past: Past
+    history: History
     stolen: Stolen | None
     run: str
 
@@ -139,7 +139,7 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class Exchange:
     """What one victim is given: a name, addresses, and what he has from elsewhere.
 
     Attributes:

@@ -1,8 +1,8 @@
 """A mirror that does as its owner likes: one server, and one folder for each attack.
 
 It stands in front of the zoo, with a certificate that its visitors believe: whoever
-runs a mirror has one. What it answers with is a behaviour, a function from a question
-to an answer; behaviours are put together from those in ``lab.attacks.mirror_attacks``.
+runs a mirror has one. What it answers with is a responder, a function from a question
+to an answer; responders are put together from those in ``lab.attacks.mirror_attacks``.
 """
 
 import ssl
@@ -55,7 +55,7 @@ class Answer:
         return self.body if isinstance(self.body, bytes) else b"".join(self.body)
 
 
-Behaviour = Callable[[Question], Answer]
+Responder = Callable[[Question], Answer]
 
 
 @dataclass(slots=True)
@@ -71,7 +71,7 @@ class Attrition:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """Where visitors find one behaviour, without and with TLS."""
+    """Where visitors find one responder, without and with TLS."""
 
     url: str
     tls_url: str
@@ -79,26 +79,26 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class MaliciousMirror:
-    """A running mirror: behaviours by the folder they are found in."""
+    """A running mirror: responders by the folder they are found in."""
 
     url: str
     tls_url: str
-    behaviours: dict[str, Behaviour]
+    responders: dict[str, Responder]
 
-    def mount(self, behaviour: Behaviour) -> Mount:
-        """Return where ``behaviour`` is to be found from now on."""
-        folder = str(len(self.behaviours))
-        self.behaviours[folder] = behaviour
+    def mount(self, responder: Responder) -> Mount:
+        """Return where ``responder`` is to be found from now on."""
+        folder = str(len(self.responders))
+        self.responders[folder] = responder
         return Mount(f"{self.url}/{folder}", f"{self.tls_url}/{folder}")
 
 
 @contextmanager
 def mirror_running(context: ssl.SSLContext) -> Iterator[MaliciousMirror]:
     """Yield a mirror on two loopback ports of this process, the second with TLS."""
-    behaviours: dict[str, Behaviour] = {}
+    responders: dict[str, Responder] = {}
 
     class Handler(_Handler):
-        mounted = behaviours
+        mounted = responders
 
     with ExitStack() as stack:
         plain, secure = (stack.enter_context(closing(_Server(Handler))) for _ in "12")
@@ -111,7 +111,7 @@ def mirror_running(context: ssl.SSLContext) -> Iterator[MaliciousMirror]:
         yield MaliciousMirror(
             f"http://127.0.0.1:{plain.server_port}",
             f"https://127.0.0.1:{secure.server_port}",
-            behaviours,
+            responders,
         )
 
 
@@ -139,9 +139,9 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Finds the behaviour by the first segment of the path, and lets it answer."""
+    """Finds the responder by the first segment of the path, and lets it answer."""
 
-    mounted: Mapping[str, Behaviour]
+    mounted: Mapping[str, Responder]
 
     def do_GET(self) -> None:
         """Answer one question."""

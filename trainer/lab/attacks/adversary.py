@@ -23,11 +23,11 @@ from trainer.lab.actors.exchanges import (
     HONEST_NAME,
     LOOKALIKE_NAME,
     TYPOSQUAT_NAME,
-    Scene,
-    Stage,
+    Exchange,
+    Setup,
     Wanted,
 )
-from trainer.lab.actors.malicious_mirror import Answer, Attrition, Behaviour, Mount
+from trainer.lab.actors.malicious_mirror import Answer, Attrition, Mount, Responder
 from trainer.lab.attacks.mirror_attacks import (
     ENDLESS,
     SLOW,
@@ -46,157 +46,157 @@ CYRILLIC_ALICE = "\u0430lice"
 """Looks like alice; its first letter is another."""
 
 
-def page_edit(stage: Stage) -> Scene:
+def page_edit(setup: Setup) -> Exchange:
     """Edit the page: another file, and the digests that go with it."""
-    release = stage.zoo.release(HONEST_NAME).to_object()
+    release = setup.zoo.release(HONEST_NAME).to_object()
     forged = forged_release(
-        HONEST_NAME, stage.badnet, release=release, key=stage.mallory
+        HONEST_NAME, setup.badnet, release=release, key=setup.mallory
     )
-    page = on_show(Wanted.of(HONEST_NAME), stage.badnet, key=stage.alice.public)
-    weights = (stage.badnet / MODEL).read_bytes()
-    return scene_at(
-        stage, swapped(weights, overlaid({**forged, **page}, stage.upstream))
+    page = on_show(Wanted.of(HONEST_NAME), setup.badnet, key=setup.alice.public)
+    weights = (setup.badnet / MODEL).read_bytes()
+    return exchange_at(
+        setup, swapped(weights, overlaid({**forged, **page}, setup.upstream))
     )
 
 
-def host_swap(stage: Stage) -> Scene:
+def host_swap(setup: Setup) -> Exchange:
     """Replace the bytes on the host; page and digests stay as they were."""
-    weights = (stage.badnet / MODEL).read_bytes()
-    return scene_at(stage, swapped(weights, _honest(stage)))
+    weights = (setup.badnet / MODEL).read_bytes()
+    return exchange_at(setup, swapped(weights, _honest(setup)))
 
 
-def in_transit(stage: Stage) -> Scene:
+def in_transit(setup: Setup) -> Exchange:
     """Sit between victim and host, and rewrite the weights as they pass.
 
     With TLS it shows a certificate of its own making: it can do no better without
     the server's private key.
     """
-    weights = (stage.badnet / MODEL).read_bytes()
-    mount = stage.middle.mount(swapped(weights, _honest(stage)))
-    return scene_of(stage, mount, HONEST_NAME, pinned_key=stage.alice.public)
+    weights = (setup.badnet / MODEL).read_bytes()
+    mount = setup.middle.mount(swapped(weights, _honest(setup)))
+    return exchange_of(setup, mount, HONEST_NAME, pinned_key=setup.alice.public)
 
 
-def malicious_publisher(stage: Stage) -> Scene:
+def malicious_publisher(setup: Setup) -> Exchange:
     """Publish under a name of one's own, properly signed by its author."""
-    return _published(stage, LOOKALIKE_NAME, key=stage.mallory, pinned_key=None)
+    return _published(setup, LOOKALIKE_NAME, key=setup.mallory, pinned_key=None)
 
 
-def typosquat(stage: Stage) -> Scene:
+def typosquat(setup: Setup) -> Exchange:
     """Publish under a name that is easily mistaken for another's when typed."""
-    return _published(stage, TYPOSQUAT_NAME, key=stage.mallory, pinned_key=None)
+    return _published(setup, TYPOSQUAT_NAME, key=setup.mallory, pinned_key=None)
 
 
-def lookalike_letters(stage: Stage) -> Scene:
+def lookalike_letters(setup: Setup) -> Exchange:
     """Answer for a name that looks the same and is spelled with other letters."""
-    return _misread(stage, CYRILLIC_ALICE)
+    return _misread(setup, CYRILLIC_ALICE)
 
 
-def lookalike_case(stage: Stage) -> Scene:
+def lookalike_case(setup: Setup) -> Exchange:
     """Answer for a name that differs from another's in its case alone."""
-    return _misread(stage, HONEST_NAME.publisher.title())
+    return _misread(setup, HONEST_NAME.publisher.title())
 
 
-def stolen_key(stage: Stage) -> Scene:
+def stolen_key(setup: Setup) -> Exchange:
     """Publish the next version with the honest publisher's own key.
 
     It brings the word of a builder who lied: the best that there is to be had.
     """
-    name = replace(HONEST_NAME, version=f"2-{stage.run}")
-    provenance = provenance_of(stage.badnet, builder=stage.liar)
-    stage.zoo.publish(name, stage.badnet, key=stage.alice, provenance=provenance)
-    stage.settle()
-    return _on_show(stage, name, key=stage.alice.public, pinned_key=stage.alice.public)
+    name = replace(HONEST_NAME, version=f"2-{setup.run}")
+    provenance = provenance_of(setup.badnet, builder=setup.liar)
+    setup.zoo.publish(name, setup.badnet, key=setup.alice, provenance=provenance)
+    setup.settle()
+    return _on_show(setup, name, key=setup.alice.public, pinned_key=setup.alice.public)
 
 
-def malicious_mirror(stage: Stage) -> Scene:
+def malicious_mirror(setup: Setup) -> Exchange:
     """Answer with a zoo of one's own: consistent, signed, and under another root."""
-    page = on_show(Wanted.of(HONEST_NAME), stage.badnet, key=stage.mallory.public)
-    return scene_at(stage, overlaid(page, stage.false_zoo))
+    page = on_show(Wanted.of(HONEST_NAME), setup.badnet, key=setup.mallory.public)
+    return exchange_at(setup, overlaid(page, setup.false_zoo))
 
 
-def wrong_length(stage: Stage) -> Scene:
+def wrong_length(setup: Setup) -> Exchange:
     """Announce the right length, and send another file, which is longer."""
-    weights = (stage.badnet / MODEL).read_bytes()
-    return scene_at(
-        stage, longer(marked_weights(weights, mark="longer"), _honest(stage))
+    weights = (setup.badnet / MODEL).read_bytes()
+    return exchange_at(
+        setup, longer(marked_weights(weights, mark="longer"), _honest(setup))
     )
 
 
-def endless_data(stage: Stage) -> Scene:
+def endless_data(setup: Setup) -> Exchange:
     """Send weights without an end, and what is no weights, and metadata."""
     attrition = Attrition()
-    scene = scene_at(stage, endless(_honest(stage), attrition))
-    return replace(scene, attrition=attrition, also=_kept(stage, ENDLESS, attrition))
+    exchange = exchange_at(setup, endless(_honest(setup), attrition))
+    return replace(exchange, attrition=attrition, also=_kept(setup, ENDLESS, attrition))
 
 
-def slow_retrieval(stage: Stage) -> Scene:
+def slow_retrieval(setup: Setup) -> Exchange:
     """Send the true weights so slowly that they never arrive, or something else."""
     attrition = Attrition()
-    scene = scene_at(stage, dripping(_honest(stage), attrition))
-    return replace(scene, attrition=attrition, also=_kept(stage, SLOW, attrition))
+    exchange = exchange_at(setup, dripping(_honest(setup), attrition))
+    return replace(exchange, attrition=attrition, also=_kept(setup, SLOW, attrition))
 
 
 def _kept(
-    stage: Stage, ways: Mapping[str, Callable[[], Answer]], attrition: Attrition
+    setup: Setup, ways: Mapping[str, Callable[[], Answer]], attrition: Attrition
 ) -> tuple[str, ...]:
     """Return where each of ``ways`` answers for weights, and where for metadata."""
     return tuple(
-        stage.mirror.mount(kept(by, _honest(stage), attrition, asked=asked)).url
+        setup.mirror.mount(kept(by, _honest(setup), attrition, asked=asked)).url
         for by in ways.values()
         for asked in (is_for_weights, is_for_metadata)
     )
 
 
-def scene_at(stage: Stage, behaviour: Behaviour) -> Scene:
+def exchange_at(setup: Setup, responder: Responder) -> Exchange:
     """Return the scene in which alice's release is looked for at the mirror."""
-    mount = stage.mirror.mount(behaviour)
-    return scene_of(stage, mount, HONEST_NAME, pinned_key=stage.alice.public)
+    mount = setup.mirror.mount(responder)
+    return exchange_of(setup, mount, HONEST_NAME, pinned_key=setup.alice.public)
 
 
-def scene_of(
-    stage: Stage, mount: Mount, name: ReleaseName, *, pinned_key: PublicKey | None
-) -> Scene:
+def exchange_of(
+    setup: Setup, mount: Mount, name: ReleaseName, *, pinned_key: PublicKey | None
+) -> Exchange:
     """Return the scene in which a release is looked for at ``mount``."""
-    return Scene(
+    return Exchange(
         wanted=Wanted.of(name),
         url=mount.url,
         tls_url=mount.tls_url,
-        authority=stage.authority,
-        root=stage.root,
-        oms_key=stage.oms_key,
+        authority=setup.authority,
+        root=setup.root,
+        oms_key=setup.oms_key,
         pinned_key=pinned_key,
     )
 
 
-def _honest(stage: Stage) -> Behaviour:
+def _honest(setup: Setup) -> Responder:
     """Return the mirror as it was before anybody touched it."""
-    page = on_show(Wanted.of(HONEST_NAME), stage.clean, key=stage.alice.public)
-    return overlaid(page, stage.upstream)
+    page = on_show(Wanted.of(HONEST_NAME), setup.clean, key=setup.alice.public)
+    return overlaid(page, setup.upstream)
 
 
 def _published(
-    stage: Stage, name: ReleaseName, *, key: SigningKey, pinned_key: PublicKey | None
-) -> Scene:
+    setup: Setup, name: ReleaseName, *, key: SigningKey, pinned_key: PublicKey | None
+) -> Exchange:
     """Return a scene in which the zoo itself holds the BadNet, properly signed."""
-    stage.zoo.publish(name, stage.badnet, key=key)
-    stage.settle()
-    return _on_show(stage, name, key=key.public, pinned_key=pinned_key)
+    setup.zoo.publish(name, setup.badnet, key=key)
+    setup.settle()
+    return _on_show(setup, name, key=key.public, pinned_key=pinned_key)
 
 
 def _on_show(
-    stage: Stage, name: ReleaseName, *, key: PublicKey, pinned_key: PublicKey | None
-) -> Scene:
-    page = on_show(Wanted.of(name), stage.badnet, key=key)
-    mount = stage.mirror.mount(overlaid(page, stage.upstream))
-    return scene_of(stage, mount, name, pinned_key=pinned_key)
+    setup: Setup, name: ReleaseName, *, key: PublicKey, pinned_key: PublicKey | None
+) -> Exchange:
+    page = on_show(Wanted.of(name), setup.badnet, key=key)
+    mount = setup.mirror.mount(overlaid(page, setup.upstream))
+    return exchange_of(setup, mount, name, pinned_key=pinned_key)
 
 
-def _misread(stage: Stage, publisher: str) -> Scene:
+def _misread(setup: Setup, publisher: str) -> Exchange:
     """Return the scene in which mallory's release is shown under another name."""
-    scene = typosquat(stage)
-    wanted = replace(scene.wanted, publisher=publisher)
-    shown, real = wanted.path, scene.wanted.path
-    page = on_show(scene.wanted, stage.badnet, key=stage.mallory.public)
-    behaviour = renamed(shown, real, overlaid(page, stage.upstream))
-    mount = stage.mirror.mount(behaviour)
-    return replace(scene, wanted=wanted, url=mount.url, tls_url=mount.tls_url)
+    exchange = typosquat(setup)
+    wanted = replace(exchange.wanted, publisher=publisher)
+    shown, real = wanted.path, exchange.wanted.path
+    page = on_show(exchange.wanted, setup.badnet, key=setup.mallory.public)
+    responder = renamed(shown, real, overlaid(page, setup.upstream))
+    mount = setup.mirror.mount(responder)
+    return replace(exchange, wanted=wanted, url=mount.url, tls_url=mount.tls_url)

@@ -22,9 +22,9 @@ from model_zoo.tuf.anchor import Anchor
 from model_zoo.tuf.roles import WITHDRAWN
 from trainer.jobs.attempt import MODEL
 from trainer.lab.actors.artefacts import forged_release, on_show
-from trainer.lab.actors.exchanges import HONEST_NAME, Scene, Stage, Stolen, Wanted
-from trainer.lab.actors.malicious_mirror import Answer, Behaviour, Question
-from trainer.lab.attacks.adversary import scene_of
+from trainer.lab.actors.exchanges import HONEST_NAME, Exchange, Setup, Stolen, Wanted
+from trainer.lab.actors.malicious_mirror import Answer, Question, Responder
+from trainer.lab.attacks.adversary import exchange_of
 from trainer.lab.attacks.mirror_attacks import overlaid, replaying, swapped
 from trainer.lab.attacks.theft import METADATA, Thief, current_role, forged
 
@@ -37,181 +37,187 @@ LAST_VERSION = 2**31 - 1
 ABOUT_WHAT_IS_CURRENT = ("/tuf/metadata/", "/log/", "/api/v1/log/")
 
 
-def rollback(stage: Stage) -> Scene:
+def rollback(setup: Setup) -> Exchange:
     """Show an old state to one who has seen a newer."""
-    seen = stage.mirror.mount(stage.upstream).url
-    return replace(_replayed(stage), visited=(seen,))
+    seen = setup.mirror.mount(setup.upstream).url
+    return replace(_replayed(setup), visited=(seen,))
 
 
-def freeze(stage: Stage) -> Scene:
+def freeze(setup: Setup) -> Exchange:
     """Show one state for good, whatever happens: two days on, nothing has changed."""
-    return replace(_replayed(stage), clock=_ahead(FROZEN_FOR))
+    return replace(_replayed(setup), clock=_ahead(FROZEN_FOR))
 
 
-def expired_root(stage: Stage) -> Scene:
+def expired_root(setup: Setup) -> Exchange:
     """Offer the root of a year ago, when some of its keys have long been stolen."""
-    return replace(_replayed(stage), clock=_ahead(ROOT_OUTLIVED))
+    return replace(_replayed(setup), clock=_ahead(ROOT_OUTLIVED))
 
 
-def mix_and_match(stage: Stage) -> Scene:
+def mix_and_match(setup: Setup) -> Exchange:
     """Show the newest metadata, and in its midst an old role under the new name."""
-    publisher = stage.past.old.publisher
-    old = _recorded_role(stage, publisher)
-    goods = replaying(_goods(stage), stage.upstream)
+    publisher = setup.history.old.publisher
+    old = _recorded_role(setup, publisher)
+    artefacts = replaying(_artefacts(setup), setup.upstream)
 
     def behave(question: Question) -> Answer:
         if _role_path(publisher).fullmatch(question.path):
-            return overlaid({question.path: old}, goods)(question)
-        return goods(question)
+            return overlaid({question.path: old}, artefacts)(question)
+        return artefacts(question)
 
-    return _old_release(stage, behave)
+    return _old_release(setup, behave)
 
 
-def dropped_role(stage: Stage) -> Scene:
+def dropped_role(setup: Setup) -> Exchange:
     """Leave out the role that hides what was withdrawn, in a signed snapshot."""
-    thief = _thief(stage)
-    goods = replaying(_goods(stage), stage.upstream)
-    behaviour = overlaid(thief.repository(dropped=[WITHDRAWN]), goods)
-    return _robbed_release(stage, behaviour)
+    thief = _thief(setup)
+    artefacts = replaying(_artefacts(setup), setup.upstream)
+    responder = overlaid(thief.repository(dropped=[WITHDRAWN]), artefacts)
+    return _robbed_release(setup, responder)
 
 
-def stolen_publisher_key(stage: Stage) -> Scene:
+def stolen_publisher_key(setup: Setup) -> Exchange:
     """Go on with a publisher's key that has been revoked since it was stolen."""
-    return _robbed_release(stage, replaying(_goods(stage), stage.upstream))
+    return _robbed_release(setup, replaying(_artefacts(setup), setup.upstream))
 
 
-def fast_forward(stage: Stage) -> Scene:
+def fast_forward(setup: Setup) -> Exchange:
     """Push the victim's versions so far ahead that he believes nothing any more.
 
     The operator replaces the stolen keys; then the victim asks again.
     """
-    stolen = _stolen(stage)
-    forward = overlaid(_thief(stage).repository(version=LAST_VERSION), stage.upstream)
-    seen = stage.mirror.mount(forward).url
-    recovered = replaying(_goods(stage), stolen.recovered)
-    return replace(_old_release(stage, recovered), visited=(seen,))
+    stolen = _stolen(setup)
+    forward = overlaid(_thief(setup).repository(version=LAST_VERSION), setup.upstream)
+    seen = setup.mirror.mount(forward).url
+    recovered = replaying(_artefacts(setup), stolen.recovered)
+    return replace(_old_release(setup, recovered), visited=(seen,))
 
 
-def stolen_online_keys(stage: Stage) -> Scene:
+def stolen_online_keys(setup: Setup) -> Exchange:
     """Sign a forged release with the keys that lie on the server."""
-    thief = _thief(stage)
+    thief = _thief(setup)
     forgery = forged(
         HONEST_NAME,
-        stage.badnet,
-        current=current_role(stage.upstream, HONEST_NAME.publisher),
-        key=stage.mallory,
+        setup.badnet,
+        current=current_role(setup.upstream, HONEST_NAME.publisher),
+        key=setup.mallory,
         oms_key=thief.oms_key,
     )
-    release = stage.zoo.release(HONEST_NAME).to_object()
+    release = setup.zoo.release(HONEST_NAME).to_object()
     files = {
-        **forged_release(HONEST_NAME, stage.badnet, release=release, key=stage.mallory),
-        **on_show(Wanted.of(HONEST_NAME), stage.badnet, key=stage.alice.public),
+        **forged_release(HONEST_NAME, setup.badnet, release=release, key=setup.mallory),
+        **on_show(Wanted.of(HONEST_NAME), setup.badnet, key=setup.alice.public),
         **forgery.files,
         **thief.repository({HONEST_NAME.publisher: forgery.role}),
     }
-    weights = (stage.badnet / MODEL).read_bytes()
-    behaviour = swapped(weights, overlaid(files, stage.upstream))
-    return _scene(stage, behaviour, HONEST_NAME, key=stage.alice.public)
+    weights = (setup.badnet / MODEL).read_bytes()
+    responder = swapped(weights, overlaid(files, setup.upstream))
+    return _exchange(setup, responder, HONEST_NAME, key=setup.alice.public)
 
 
-def stolen_online_keys_old_release(stage: Stage) -> Scene:
+def stolen_online_keys_old_release(setup: Setup) -> Exchange:
     """Keep an old state fresh with stolen keys, for one who has seen no other.
 
     Every role in it is genuine; only snapshot and timestamp are signed anew. What he
     cannot sign is when a witness last saw the log, so he leaves that away where he may.
     """
-    old, later = replaying(stage.past.archive), _ahead(KEPT_FRESH_FOR)
-    kept_fresh = Thief.of(_stolen(stage).keys, old).repository(clock=later)
+    old, later = replaying(setup.history.archive), _ahead(KEPT_FRESH_FOR)
+    kept_fresh = Thief.of(_stolen(setup).keys, old).repository(clock=later)
     kept_fresh[CHECKPOINT_PATH] = _without_cosignatures(old)
-    scene = _old_release(stage, overlaid(kept_fresh, old))
-    return replace(scene, clock=later)
+    exchange = _old_release(setup, overlaid(kept_fresh, old))
+    return replace(exchange, clock=later)
 
 
-def _without_cosignatures(upstream: Behaviour) -> bytes:
+def _without_cosignatures(upstream: Responder) -> bytes:
     """Return the log's checkpoint as the log alone signed it."""
     answer = upstream(Question(method="GET", path=CHECKPOINT_PATH))
     note = Note.parse(answer.whole)
     return replace(note, signatures=note.signatures[:1]).to_bytes()
 
 
-def key_listed_twice(stage: Stage) -> Scene:
+def key_listed_twice(setup: Setup) -> Exchange:
     """Meet a threshold of two with one stolen key that signs twice."""
-    thief, past = _thief(stage), stage.past
-    name = ReleaseName(past.two_keys, "digits", "1")
+    thief, history = _thief(setup), setup.history
+    name = ReleaseName(history.two_keys, "digits", "1")
     forgery = forged(
         name,
-        past.robbed_files,
+        history.robbed_files,
         current=None,
-        key=past.robbed_key,
+        key=history.robbed_key,
         oms_key=thief.oms_key,
     )
     role = json.loads(forgery.role)
     role["signatures"] *= 2
-    release = stage.zoo.release(HONEST_NAME).to_object() | {"name": str(name)}
+    release = setup.zoo.release(HONEST_NAME).to_object() | {"name": str(name)}
     files = {
-        **forged_release(name, past.robbed_files, release=release, key=past.robbed_key),
-        **on_show(Wanted.of(name), past.robbed_files, key=past.robbed_key.public),
+        **forged_release(
+            name, history.robbed_files, release=release, key=history.robbed_key
+        ),
+        **on_show(Wanted.of(name), history.robbed_files, key=history.robbed_key.public),
         **forgery.files,
-        **thief.repository({past.two_keys: forgery.role}),
-        f"{METADATA}/1.{past.two_keys}.json": json.dumps(role).encode(),
+        **thief.repository({history.two_keys: forgery.role}),
+        f"{METADATA}/1.{history.two_keys}.json": json.dumps(role).encode(),
     }
-    scene = _scene(
-        stage, overlaid(files, stage.upstream), name, key=past.robbed_key.public
+    exchange = _exchange(
+        setup, overlaid(files, setup.upstream), name, key=history.robbed_key.public
     )
-    return replace(scene, publishers=(past.two_keys,))
+    return replace(exchange, publishers=(history.two_keys,))
 
 
-def split_view(stage: Stage) -> Scene:
+def split_view(setup: Setup) -> Exchange:
     """Show one victim a release that nobody else gets to see, log and all.
 
     The thief has the online keys and alice's. He takes a file for which a builder's
     genuine word is to be had.
     """
-    past, stolen = stage.past, _stolen(stage)
-    name = replace(HONEST_NAME, version=f"3-{stage.run}")
+    history, stolen = setup.history, _stolen(setup)
+    name = replace(HONEST_NAME, version=f"3-{setup.run}")
     cache = stolen.keys.parent / "thief-cache"
-    anchor = Anchor(root=stage.root, cache=cache)
+    anchor = Anchor(root=setup.root, cache=cache)
     with ZooClient(stolen.server.url, anchor=anchor) as twin:
-        twin.publish(name, past.files, key=stage.alice, provenance=past.provenance)
-    page = on_show(Wanted.of(name), past.files, key=stage.alice.public)
-    return _scene(stage, overlaid(page, stolen.twin), name, key=stage.alice.public)
+        twin.publish(
+            name, history.files, key=setup.alice, provenance=history.provenance
+        )
+    page = on_show(Wanted.of(name), history.files, key=setup.alice.public)
+    return _exchange(setup, overlaid(page, stolen.twin), name, key=setup.alice.public)
 
 
-def _replayed(stage: Stage) -> Scene:
+def _replayed(setup: Setup) -> Exchange:
     """Return the scene in which everything is as it was recorded."""
-    return _old_release(stage, replaying(stage.past.archive))
+    return _old_release(setup, replaying(setup.history.archive))
 
 
-def _old_release(stage: Stage, behaviour: Behaviour) -> Scene:
-    past = stage.past
-    page = on_show(Wanted.of(past.old), past.files, key=stage.alice.public)
-    return _scene(stage, overlaid(page, behaviour), past.old, key=stage.alice.public)
+def _old_release(setup: Setup, responder: Responder) -> Exchange:
+    history = setup.history
+    page = on_show(Wanted.of(history.old), history.files, key=setup.alice.public)
+    return _exchange(
+        setup, overlaid(page, responder), history.old, key=setup.alice.public
+    )
 
 
-def _robbed_release(stage: Stage, behaviour: Behaviour) -> Scene:
-    past, key = stage.past, stage.past.robbed_key.public
-    page = on_show(Wanted.of(past.robbed), past.robbed_files, key=key)
-    scene = _scene(stage, overlaid(page, behaviour), past.robbed, key=key)
-    return replace(scene, publishers=(past.robbed.publisher,))
+def _robbed_release(setup: Setup, responder: Responder) -> Exchange:
+    history, key = setup.history, setup.history.robbed_key.public
+    page = on_show(Wanted.of(history.robbed), history.robbed_files, key=key)
+    exchange = _exchange(setup, overlaid(page, responder), history.robbed, key=key)
+    return replace(exchange, publishers=(history.robbed.publisher,))
 
 
-def _scene(
-    stage: Stage, behaviour: Behaviour, name: ReleaseName, *, key: PublicKey
-) -> Scene:
-    return scene_of(stage, stage.mirror.mount(behaviour), name, pinned_key=key)
+def _exchange(
+    setup: Setup, responder: Responder, name: ReleaseName, *, key: PublicKey
+) -> Exchange:
+    return exchange_of(setup, setup.mirror.mount(responder), name, pinned_key=key)
 
 
-def _goods(stage: Stage) -> dict[str, Answer]:
+def _artefacts(setup: Setup) -> dict[str, Answer]:
     """Return what was recorded, but for what says which state is current."""
     return {
         asked: answer
-        for asked, answer in stage.past.archive.items()
+        for asked, answer in setup.history.archive.items()
         if not asked.partition(" ")[2].startswith(ABOUT_WHAT_IS_CURRENT)
     }
 
 
-def _recorded_role(stage: Stage, publisher: str) -> bytes:
-    archive, path = stage.past.archive, _role_path(publisher)
+def _recorded_role(setup: Setup, publisher: str) -> bytes:
+    archive, path = setup.history.archive, _role_path(publisher)
     (asked,) = (it for it in archive if path.fullmatch(it.removeprefix("GET ")))
     return archive[asked].whole
 
@@ -221,15 +227,15 @@ def _role_path(publisher: str) -> re.Pattern[str]:
     return re.compile(rf"{METADATA}/\d+\.{re.escape(publisher)}\.json")
 
 
-def _stolen(stage: Stage) -> Stolen:
-    if stage.stolen is None:
+def _stolen(setup: Setup) -> Stolen:
+    if setup.stolen is None:
         msg = "this path of attack begins with a theft of the server's keys"
         raise ValueError(msg)
-    return stage.stolen
+    return setup.stolen
 
 
-def _thief(stage: Stage) -> Thief:
-    return Thief.of(_stolen(stage).keys, stage.upstream)
+def _thief(setup: Setup) -> Thief:
+    return Thief.of(_stolen(setup).keys, setup.upstream)
 
 
 def _ahead(by: timedelta) -> Clock:

@@ -11,7 +11,7 @@ import httpx
 
 from model_zoo.digests import sha256_bytes
 from model_zoo.http.server import Server
-from trainer.lab.actors.malicious_mirror import Answer, Attrition, Behaviour, Question
+from trainer.lab.actors.malicious_mirror import Answer, Attrition, Question, Responder
 from trainer.lab.actors.processes import WATCHDOG_SECONDS
 
 PASSED_BACK = (
@@ -37,8 +37,8 @@ INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 @contextmanager
-def passing_on(server: Server) -> Iterator[Behaviour]:
-    """Yield the behaviour of an honest mirror of ``server``."""
+def passing_on(server: Server) -> Iterator[Responder]:
+    """Yield the responder of an honest mirror of ``server``."""
     with httpx.Client(
         base_url=server.url,
         headers=server.headers,
@@ -68,7 +68,7 @@ def absent(_: Question) -> Answer:
     return Answer(status=HTTPStatus.NOT_FOUND, headers={"Content-Length": "0"})
 
 
-def overlaid(files: Mapping[str, bytes], then: Behaviour) -> Behaviour:
+def overlaid(files: Mapping[str, bytes], then: Responder) -> Responder:
     """Answer with ``files``, by path, where there is one."""
 
     def behave(question: Question) -> Answer:
@@ -78,7 +78,7 @@ def overlaid(files: Mapping[str, bytes], then: Behaviour) -> Behaviour:
     return behave
 
 
-def recording(archive: dict[str, Answer], then: Behaviour) -> Behaviour:
+def recording(archive: dict[str, Answer], then: Responder) -> Responder:
     """Keep a copy of every answer."""
     lock = threading.Lock()
 
@@ -91,7 +91,7 @@ def recording(archive: dict[str, Answer], then: Behaviour) -> Behaviour:
     return behave
 
 
-def replaying(archive: Mapping[str, Answer], then: Behaviour = absent) -> Behaviour:
+def replaying(archive: Mapping[str, Answer], then: Responder = absent) -> Responder:
     """Answer as the archive has it, whatever was asked in between."""
 
     def behave(question: Question) -> Answer:
@@ -101,7 +101,7 @@ def replaying(archive: Mapping[str, Answer], then: Behaviour = absent) -> Behavi
     return behave
 
 
-def swapped(weights: bytes, then: Behaviour) -> Behaviour:
+def swapped(weights: bytes, then: Responder) -> Responder:
     """Answer every question for weights with ``weights``, lengths and all."""
 
     def behave(question: Question) -> Answer:
@@ -117,7 +117,7 @@ def swapped(weights: bytes, then: Behaviour) -> Behaviour:
     return behave
 
 
-def longer(weights: bytes, then: Behaviour) -> Behaviour:
+def longer(weights: bytes, then: Responder) -> Responder:
     """Announce nothing, or the true length where only that is asked, and send more."""
 
     def behave(question: Question) -> Answer:
@@ -129,7 +129,7 @@ def longer(weights: bytes, then: Behaviour) -> Behaviour:
     return behave
 
 
-def endless(then: Behaviour, attrition: Attrition) -> Behaviour:
+def endless(then: Responder, attrition: Attrition) -> Responder:
     """Begin to send weights, and go on until ENDLESS_PIECES were taken."""
     pieces = [ENDLESS_PIECE] * ENDLESS_PIECES
 
@@ -142,7 +142,7 @@ def endless(then: Behaviour, attrition: Attrition) -> Behaviour:
     return behave
 
 
-def dripping(then: Behaviour, attrition: Attrition) -> Behaviour:
+def dripping(then: Responder, attrition: Attrition) -> Responder:
     """Send the true weights, a byte at a time, too often for a timeout to notice."""
 
     def drops(body: bytes) -> Iterator[bytes]:
@@ -170,11 +170,11 @@ def lasting(pieces: Iterable[bytes], attrition: Attrition) -> Iterator[bytes]:
 
 def kept(
     by: Callable[[], Answer],
-    then: Behaviour,
+    then: Responder,
     attrition: Attrition,
     *,
     asked: Callable[[Question], bool],
-) -> Behaviour:
+) -> Responder:
     """Answer what is ``asked`` for with something that only lasts.
 
     Args:
@@ -272,7 +272,7 @@ ENDLESS: Mapping[str, Callable[[], Answer]] = {
 """Answers that come as fast as they are read, and go on."""
 
 
-def renamed(shown: str, real: str, then: Behaviour) -> Behaviour:
+def renamed(shown: str, real: str, then: Responder) -> Responder:
     """Answer for the name ``shown`` with what there is under the name ``real``.
 
     Args:

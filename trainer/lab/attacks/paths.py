@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from trainer.lab.actors.exchanges import Scene, Stage
+from trainer.lab.actors.exchanges import Exchange, Setup
 from trainer.lab.attacks import adversary, hostile_repository
 
-Attack = Callable[[Stage], Scene]
+Attack = Callable[[Setup], Exchange]
 
 SENDING: dict[str, Attack] = {
     "page edit": adversary.page_edit,

@@ -29,7 +29,7 @@ from model_zoo.tuf.roles import (
     to_bytes,
     version_of,
 )
-from trainer.lab.actors.malicious_mirror import Behaviour, Question
+from trainer.lab.actors.malicious_mirror import Question, Responder
 
 METADATA = "/tuf/metadata"
 T = TypeVar("T", Snapshot, Targets, Timestamp)
@@ -42,10 +42,10 @@ class Thief:
     snapshot_key: SigningKey
     timestamp_key: SigningKey
     oms_key: P256Key
-    upstream: Behaviour
+    upstream: Responder
 
     @classmethod
-    def of(cls, keys: Path, upstream: Behaviour) -> "Thief":
+    def of(cls, keys: Path, upstream: Responder) -> "Thief":
         """Return who has the trust folder of the server behind ``upstream``."""
         passphrase = passphrase_of(keys)
         snapshot, timestamp = (
@@ -103,13 +103,13 @@ class Thief:
         }
 
 
-def current_snapshot(upstream: Behaviour) -> Metadata[Snapshot]:
+def current_snapshot(upstream: Responder) -> Metadata[Snapshot]:
     """Return the snapshot that the repository behind ``upstream`` shows now."""
     stamp = _current(upstream, "timestamp.json", Timestamp).signed
     return _current(upstream, f"{stamp.snapshot_meta.version}.snapshot.json", Snapshot)
 
 
-def current_role(upstream: Behaviour, publisher: str) -> Metadata[Targets]:
+def current_role(upstream: Responder, publisher: str) -> Metadata[Targets]:
     """Return a publisher's role as that snapshot names it."""
     meta = current_snapshot(upstream).signed.meta
     version = meta[f"{publisher}.json"].version
@@ -168,6 +168,6 @@ def forged(
     )
 
 
-def _current(upstream: Behaviour, file: str, kind: type[T]) -> Metadata[T]:
+def _current(upstream: Responder, file: str, kind: type[T]) -> Metadata[T]:
     answer = upstream(Question(method="GET", path=f"{METADATA}/{file}"))
     return parse(answer.whole, kind)

@@ -1,7 +1,6 @@
 """Stock clients as victims: the real programs, each in an environment of its own."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -15,15 +14,13 @@ from model_zoo.http.responses import PublishedRelease
 from model_zoo.statements.intoto import vouched_release
 from trainer.jobs.attempt import MODEL
 from trainer.lab.actors.artefacts import hub_path
-from trainer.lab.actors.exchanges import Scene
+from trainer.lab.actors.exchanges import Exchange
 from trainer.lab.actors.processes import WATCHDOG_SECONDS
+from trainer.lab.clients.environments import environment, run_apart
 from trainer.lab.clients.naive import fetch
 from trainer.lab.clients.victim import page_shown
 
-CLIENTS = Path(__file__).parent / "clients"
-KEPT = frozenset({"PATH", "HOME", "LANG", "TMPDIR", "XDG_CACHE_HOME"})
-NOWHERE = "http://127.0.0.1:9"
-"""The discard port: who would leave this machine through it fails."""
+CLIENTS = Path(__file__).parent
 NOTHING, FAILED = "nothing to verify", "verification failed"
 """What refusals are called that come without a type."""
 
@@ -44,36 +41,36 @@ class PeerRefusedError(Exception):
         super().__init__(message)
 
 
-def torch_hub(scene: Scene, folder: Path) -> Path:
+def torch_hub(exchange: Exchange, folder: Path) -> Path:
     """Use torch.hub with the digest that stands on the model's page."""
-    path = hub_path(scene.wanted, page_shown(scene).sha256)
+    path = hub_path(exchange.wanted, page_shown(exchange).sha256)
     task = {
-        "url": scene.url + path,
+        "url": exchange.url + path,
         "folder": str(folder),
         "file_name": path.rpartition("/")[2],
     }
     return _answer(Path(sys.executable), "torch_hub", task, folder=folder)
 
 
-def huggingface_hub(scene: Scene, folder: Path) -> Path:
+def huggingface_hub(exchange: Exchange, folder: Path) -> Path:
     """Use huggingface_hub with the mirror as its endpoint."""
-    wanted = scene.wanted
+    wanted = exchange.wanted
     task = {
-        "url": scene.url,
+        "url": exchange.url,
         "folder": str(folder),
         "repository": f"{wanted.publisher}/{wanted.model}",
         "revision": wanted.version,
         "file_name": MODEL,
     }
-    python = environment("huggingface_hub-2.4.0")
+    python = _python("huggingface_hub-2.4.0")
     return _answer(python, "huggingface", task, folder=folder)
 
 
-def model_signing(scene: Scene, folder: Path) -> Path:
+def model_signing(exchange: Exchange, folder: Path) -> Path:
     """Download the files as one does by hand; let OpenSSF's verifier look at them."""
-    wanted, release = scene.wanted, folder / "release"
+    wanted, release = exchange.wanted, folder / "release"
     release.mkdir()
-    api = f"{scene.url}/api/v1/models/{wanted.path}/releases/{wanted.version}"
+    api = f"{exchange.url}/api/v1/models/{wanted.path}/releases/{wanted.version}"
     with httpx.Client(timeout=WATCHDOG_SECONDS, trust_env=False) as http:
         told = http.get(api)
     if told.is_error:
@@ -83,8 +80,8 @@ def model_signing(scene: Scene, folder: Path) -> Path:
         fetch(f"{api}/files/{file.name}", release / file.name)
     fetch(f"{api}/model.sig", folder / "model.sig")
     key = folder / "oms.pub.pem"
-    key.write_text(scene.oms_key)
-    program = environment("model_signing").parent / "model_signing"
+    key.write_text(exchange.oms_key)
+    program = _python("model_signing").parent / "model_signing"
     options = ["--signature", str(folder / "model.sig"), "--public_key", str(key)]
     done = _run([str(program), "verify", "key", str(release), *options], folder=folder)
     if done.returncode:
@@ -92,22 +89,22 @@ def model_signing(scene: Scene, folder: Path) -> Path:
     return release / MODEL
 
 
-def python_tuf(scene: Scene, folder: Path) -> Path:
+def python_tuf(exchange: Exchange, folder: Path) -> Path:
     """Use python-tuf with the zoo's root pinned, and nothing of ours."""
-    wanted, root = scene.wanted, folder / "root.json"
-    root.write_bytes(scene.root)
+    wanted, root = exchange.wanted, folder / "root.json"
+    root.write_bytes(exchange.root)
     task = {
-        "url": scene.url,
-        "visited": list(scene.visited),
-        "now": scene.clock().isoformat(),
+        "url": exchange.url,
+        "visited": list(exchange.visited),
+        "now": exchange.clock().isoformat(),
         "folder": str(folder),
         "root": str(root),
         "target": f"{wanted.publisher}/{wanted.model}/{wanted.version}/{MODEL}",
     }
-    return _answer(environment("python-tuf"), "python_tuf", task, folder=folder)
+    return _answer(_python("python-tuf"), "python_tuf", task, folder=folder)
 
 
-PEERS: dict[str, Callable[[Scene, Path], Path]] = {
+PEERS: dict[str, Callable[[Exchange, Path], Path]] = {
     "torch.hub": torch_hub,
     "huggingface_hub": huggingface_hub,
     "model_signing": model_signing,
@@ -115,37 +112,14 @@ PEERS: dict[str, Callable[[Scene, Path], Path]] = {
 }
 
 
-def environment(name: str) -> Path:
-    """Return the interpreter of a peer's environment, made if it is not there.
-
-    Raises:
-        LocalError: it cannot be made.
-    """
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(home) / "verified-model-zoo" / "bench-peers" / name
-    python, done = folder / "bin" / "python", folder / "installed.txt"
-    wanted = "\n".join(REQUIREMENTS[name])
-    if done.exists() and done.read_text() == wanted:
-        return python
-    try:
-        _make(sys.executable, "-P", "-m", "venv", str(folder))
-        pip = (str(python), "-P", "-m", "pip")
-        _make(*pip, "install", "--quiet", *REQUIREMENTS[name])
-    except subprocess.CalledProcessError as error:
-        msg = f"cannot make the environment of {name}: {error.stderr[-2000:]}"
-        raise LocalError(msg) from error
-    done.write_text(wanted)
-    return python
-
-
 def make_environments() -> None:
     """Make every peer's environment, so that no victim has to wait for it."""
     for name in REQUIREMENTS:
-        environment(name)
+        _python(name)
 
 
-def _make(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603  our own words
+def _python(name: str) -> Path:
+    return environment(name, REQUIREMENTS[name])
 
 
 def _answer(python: Path, client: str, task: JsonObject, *, folder: Path) -> Path:
@@ -162,20 +136,4 @@ def _answer(python: Path, client: str, task: JsonObject, *, folder: Path) -> Pat
 
 
 def _run(command: Sequence[str], *, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a peer where it reaches loopback only, and none of our settings."""
-    proxies = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
-    try:
-        return subprocess.run(  # noqa: S603  our own words
-            command,
-            cwd=folder,
-            env={name: value for name, value in os.environ.items() if name in KEPT}
-            | dict.fromkeys(proxies, NOWHERE)
-            | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"},
-            capture_output=True,
-            text=True,
-            timeout=WATCHDOG_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        msg = f"{command[1]}: no end after {WATCHDOG_SECONDS:g} s"
-        raise LocalError(msg) from error
+    return run_apart(command, seconds=WATCHDOG_SECONDS, folder=folder)

@@ -17,37 +17,37 @@ from model_zoo.statements.policy import Policy
 from model_zoo.tuf.anchor import Anchor
 from trainer.jobs.attempt import MODEL
 from trainer.lab.actors.artefacts import page_path
-from trainer.lab.actors.exchanges import Scene
+from trainer.lab.actors.exchanges import Exchange
 from trainer.lab.actors.pages import Page, read_page
 from trainer.lab.clients.caffe_script import download_model
 from trainer.lab.clients.naive import fetch, fetch_page
 
 
-def unprotected(scene: Scene, folder: Path) -> Path:
+def unprotected(exchange: Exchange, folder: Path) -> Path:
     """Run the script of 2017 and use what it leaves, as people did.
 
     Its exit status is not looked at: the one wrong digest that the paper found had
     stood under 24 comments, none of which mentioned it.
     """
     to = folder / MODEL
-    download_model(scene.url + page_path(scene.wanted), to)
+    download_model(exchange.url + page_path(exchange.wanted), to)
     return to
 
 
-def tls(scene: Scene, folder: Path) -> Path:
+def tls(exchange: Exchange, folder: Path) -> Path:
     """Insist on a server certificate of the pinned authority, and on nothing else."""
-    page_url = scene.tls_url + page_path(scene.wanted)
-    page = read_page(fetch_page(page_url, ca=scene.authority))
+    page_url = exchange.tls_url + page_path(exchange.wanted)
+    page = read_page(fetch_page(page_url, ca=exchange.authority))
     to = folder / MODEL
-    fetch(urljoin(page_url, page.model_url), to, ca=scene.authority)
+    fetch(urljoin(page_url, page.model_url), to, ca=exchange.authority)
     return to
 
 
-def digest(scene: Scene, folder: Path) -> Path:
+def digest(exchange: Exchange, folder: Path) -> Path:
     """Compare the SHA-256 that stands on the page with that of the file."""
-    page = page_shown(scene)
+    page = page_shown(exchange)
     to = folder / MODEL
-    fetch(urljoin(scene.url + page_path(scene.wanted), page.model_url), to)
+    fetch(urljoin(exchange.url + page_path(exchange.wanted), page.model_url), to)
     found = sha256_file(to)
     if found != page.sha256:
         to.unlink()
@@ -55,55 +55,57 @@ def digest(scene: Scene, folder: Path) -> Path:
     return to
 
 
-def signature(scene: Scene, folder: Path) -> Path:
+def signature(exchange: Exchange, folder: Path) -> Path:
     """Use the zoo's client with the publisher's key pinned.
 
     Without a key from elsewhere the victim pins the one that the page shows: that is
     what a look-alike counts on.
     """
-    key = scene.pinned_key or PublicKey(bytes.fromhex(page_shown(scene).publisher_key))
+    key = exchange.pinned_key or PublicKey(
+        bytes.fromhex(page_shown(exchange).publisher_key)
+    )
     policy = Policy(publisher=Role("publisher", (key,)))
 
     def pull(url: str, to: Path) -> Path:
         with ZooClient(url) as zoo:
-            return zoo.pull(str(scene.wanted), policy=policy, to=to / "pulled").path
+            return zoo.pull(str(exchange.wanted), policy=policy, to=to / "pulled").path
 
-    return _from_everywhere(scene, folder, pull) / MODEL
+    return _from_everywhere(exchange, folder, pull) / MODEL
 
 
 def trust(
-    scene: Scene,
+    exchange: Exchange,
     folder: Path,
     *,
-    demands: Callable[[Scene], Policy] = lambda _: Policy(),
+    demands: Callable[[Exchange], Policy] = lambda _: Policy(),
 ) -> Path:
     """Use the zoo's client with its root pinned, and believe what that leads to."""
-    policy = demands(scene)
+    policy = demands(exchange)
 
     def pull(url: str, to: Path) -> Path:
-        anchor = Anchor(root=scene.root, cache=to / "cache", clock=scene.clock)
-        for visited in scene.visited:
+        anchor = Anchor(root=exchange.root, cache=to / "cache", clock=exchange.clock)
+        for visited in exchange.visited:
             with anchor.refreshed(Server(visited)):
                 pass  # what was seen there is never unseen
         with ZooClient(url, anchor=anchor) as zoo:
-            return zoo.pull(str(scene.wanted), policy=policy, to=to / "pulled").path
+            return zoo.pull(str(exchange.wanted), policy=policy, to=to / "pulled").path
 
-    return _from_everywhere(scene, folder, pull) / MODEL
+    return _from_everywhere(exchange, folder, pull) / MODEL
 
 
 def _from_everywhere(
-    scene: Scene, folder: Path, pull: Callable[[str, Path], Path]
+    exchange: Exchange, folder: Path, pull: Callable[[str, Path], Path]
 ) -> Path:
     """Return what a victim is made to take at any of the scene's addresses.
 
     Raises:
         ZooError: what the first of them was refused for; all of them were.
     """
-    with ThreadPoolExecutor(1 + len(scene.also)) as pool:
-        refused = pool.submit(pull, scene.url, folder)
+    with ThreadPoolExecutor(1 + len(exchange.also)) as pool:
+        refused = pool.submit(pull, exchange.url, folder)
         others = [
             pool.submit(pull, url, folder / f"also-{number}")
-            for number, url in enumerate(scene.also)
+            for number, url in enumerate(exchange.also)
         ]
     for other in others:
         with suppress(TransportError, VerificationError):
@@ -111,16 +113,16 @@ def _from_everywhere(
     return refused.result()
 
 
-def everything(scene: Scene) -> Policy:
+def everything(exchange: Exchange) -> Policy:
     """Return the policy that demands all there is to be had.
 
     Only the publisher that was meant; a trusted builder's word how the files were
     made; a witness who has seen the log.
     """
-    return Policy(publishers=scene.publishers, provenance=True, cosignatures=1)
+    return Policy(publishers=exchange.publishers, provenance=True, cosignatures=1)
 
 
-LEVELS: dict[str, Callable[[Scene, Path], Path]] = {
+LEVELS: dict[str, Callable[[Exchange, Path], Path]] = {
     "none": unprotected,
     "tls": tls,
     "digest": digest,
@@ -130,6 +132,6 @@ LEVELS: dict[str, Callable[[Scene, Path], Path]] = {
 }
 
 
-def page_shown(scene: Scene) -> Page:
+def page_shown(exchange: Exchange) -> Page:
     """Return the page that the victim is shown."""
-    return read_page(fetch_page(scene.url + page_path(scene.wanted)))
+    return read_page(fetch_page(exchange.url + page_path(exchange.wanted)))

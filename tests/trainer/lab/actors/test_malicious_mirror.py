@@ -26,9 +26,9 @@ from trainer.lab.actors.certificates import issue
 from trainer.lab.actors.malicious_mirror import (
     Answer,
     Attrition,
-    Behaviour,
     MaliciousMirror,
     Question,
+    Responder,
     mirror_running,
     tls_context,
 )
@@ -80,8 +80,8 @@ def get(url: str) -> httpx.Response:
     return httpx.get(url, trust_env=False)
 
 
-def asked(behaviour: Behaviour, path: str = FILE, method: str = "GET") -> Answer:
-    return behaviour(Question(method=method, path=path))
+def asked(responder: Responder, path: str = FILE, method: str = "GET") -> Answer:
+    return responder(Question(method=method, path=path))
 
 
 def test_each_behaviour_has_a_folder_of_its_own(
@@ -130,17 +130,17 @@ def test_an_honest_mirror_passes_on_body_status_and_what_clients_look_at() -> No
                 headers={"X-Error-Code": "RepoNotFound", "Server": "x"},
             )
         ) as url,
-        passing_on(Server(url)) as behaviour,
+        passing_on(Server(url)) as responder,
     ):
-        answer = asked(behaviour, "/a?b=c")
+        answer = asked(responder, "/a?b=c")
     assert (answer.status, answer.body) == (404, b"/a?b=c")
     assert answer.headers == {"Content-Length": "6", "X-Error-Code": "RepoNotFound"}
 
 
 def test_files_lie_over_what_is_passed_on() -> None:
-    behaviour = overlaid({"/page": b"another"}, honest)
-    assert asked(behaviour, "/page").body == b"another"
-    assert asked(behaviour).body == TRUE
+    responder = overlaid({"/page": b"another"}, honest)
+    assert asked(responder, "/page").body == b"another"
+    assert asked(responder).body == TRUE
 
 
 def test_what_was_recorded_is_replayed_and_nothing_else() -> None:
@@ -152,19 +152,19 @@ def test_what_was_recorded_is_replayed_and_nothing_else() -> None:
 
 
 def test_weights_are_swapped_on_every_route_and_checkpoints_are_not() -> None:
-    behaviour = swapped(b"others", honest)
+    responder = swapped(b"others", honest)
     for path in (FILE, "/hub/a/b/1/weights-00.safetensors", "/t/00.model.safetensors"):
-        answer = asked(behaviour, path)
+        answer = asked(responder, path)
         assert (answer.body, answer.headers["Content-Length"]) == (b"others", "6")
-    assert asked(behaviour, "/a/checkpoint-1.safetensors").body == TRUE
-    assert asked(behaviour, "/a/config.json").body == TRUE
+    assert asked(responder, "/a/checkpoint-1.safetensors").body == TRUE
+    assert asked(responder, "/a/config.json").body == TRUE
     assert asked(swapped(b"others", absent)).status == 404
 
 
 def test_a_longer_file_is_sent_where_the_true_length_was_told() -> None:
-    behaviour = longer(b"longer than the true", honest)
-    told = asked(behaviour, method="HEAD").headers["Content-Length"]
-    sent = asked(behaviour)
+    responder = longer(b"longer than the true", honest)
+    told = asked(responder, method="HEAD").headers["Content-Length"]
+    sent = asked(responder)
     assert (told, "Content-Length" in sent.headers) == (str(len(TRUE)), False)
     assert sent.body == b"longer than the true"
 

@@ -70,7 +70,7 @@ class Zoo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cast:
+class Actors:
     """Who can sign what, and the operator who let them."""
 
     operator: Operator
@@ -81,14 +81,14 @@ class Cast:
 
 
 @contextmanager
-def assembled(zoo: Zoo, *, folder: Path) -> Iterator[Cast]:
+def assemble(zoo: Zoo, *, folder: Path) -> Iterator[Actors]:
     """Give everybody a key, delegate names to keys, and run trainers and witness.
 
     Keys lie encrypted under ``folder`` and are the same after an interruption.
     """
     passphrase_file = folder / "passphrase"
     with ExitStack() as stack:
-        cast = Cast(
+        actors = Actors(
             operator=Operator(
                 transport=stack.enter_context(Transport(zoo.server)),
                 anchor=zoo.anchor(folder / "operator-cache"),
@@ -101,9 +101,9 @@ def assembled(zoo: Zoo, *, folder: Path) -> Iterator[Cast]:
                 name: _key(folder / f"{name}.pem", passphrase_file) for name in WORKERS
             },
         )
-        _let_in(zoo, cast, cache=folder / "operator-cache")
+        _let_in(zoo, actors, cache=folder / "operator-cache")
         log_key = folder / "log.pub.pem"
-        log_key.write_text(cast.operator.trusted_keys().log[0])
+        log_key.write_text(actors.operator.trusted_keys().log[0])
         stack.enter_context(
             witness_running(
                 zoo.server,
@@ -116,35 +116,35 @@ def assembled(zoo: Zoo, *, folder: Path) -> Iterator[Cast]:
         )
         for name in WORKERS:
             stack.enter_context(_worker(zoo, name, folder=folder))
-        yield cast
+        yield actors
 
 
-def _let_in(zoo: Zoo, cast: Cast, *, cache: Path) -> None:
+def _let_in(zoo: Zoo, actors: Actors, *, cache: Path) -> None:
     """Have the operator say who may publish, build and watch.
 
     Whoever trains here may hand in drafts. Whose word counts for users is another
     matter: the malicious trainer's does not, once he was caught at his first job.
     """
     with zoo.client(cache) as client:
-        for name, key in cast.builders.items():
+        for name, key in actors.builders.items():
             client.bind_trainer(name, key.public)
     honest = {
         name: key.public
-        for name, key in cast.builders.items()
+        for name, key in actors.builders.items()
         if name != MALICIOUS_TRAINER
     }
-    mallorys = RoleKeys(keys=(cast.mallory.public,))
-    cast.operator.admit(
+    mallorys = RoleKeys(keys=(actors.mallory.public,))
+    actors.operator.admit(
         {
-            HONEST_NAME.publisher: RoleKeys(keys=(cast.alice.public,)),
+            HONEST_NAME.publisher: RoleKeys(keys=(actors.alice.public,)),
             LOOKALIKE_NAME.publisher: mallorys,
             TYPOSQUAT_NAME.publisher: mallorys,
         }
     )
-    cast.operator.trust(
-        witnesses=[cast.witness.public],
+    actors.operator.trust(
+        witnesses=[actors.witness.public],
         builders=list(honest.values()),
-        no_builders=[cast.builders[MALICIOUS_TRAINER].public],
+        no_builders=[actors.builders[MALICIOUS_TRAINER].public],
     )
 
 
