@@ -69,7 +69,7 @@ def read_freshness(context: Context) -> Freshness:
         found = expiring(context)
     except SQLAlchemyError:
         database = False
-    except (ZooError, ValueError):  # there is metadata that nobody can read
+    except (ZooError, ValueError, KeyError, TypeError):  # metadata nobody can read
         readable = False
     now = context.now()
     fresh = all(it.expires > now for it in found if it.stops_everybody)
