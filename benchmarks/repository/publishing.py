@@ -43,9 +43,9 @@ def measure_publish(
     with ExitStack() as opened:
         sides = {}
         for repository in repositories:
-            parts = open_context(Settings(data_dir=repository.data_dir))
-            opened.enter_context(closing(parts))
-            bench = _Bench(parts, repository)
+            context = open_context(Settings(data_dir=repository.data_dir))
+            opened.enter_context(closing(context))
+            bench = _Bench(context, repository)
             for name in SYNCHRONOUS:
                 side = bench.side(name)
                 side()  # the first finds no statement compiled and no page cached
@@ -71,12 +71,12 @@ def _result(said: Mapping[str, list[JsonObject]]) -> JsonObject:
 class _Bench:
     """One opened repository that gets one more release at a time."""
 
-    def __init__(self, parts: Context, repository: Seeded) -> None:
-        self._parts = parts
+    def __init__(self, context: Context, repository: Seeded) -> None:
+        self._context = context
         self._repository = repository
         self._published = 0
-        with parts.blobs.staged([b"weights"]) as blob:
-            parts.blobs.keep(blob)
+        with context.blobs.staged([b"weights"]) as blob:
+            context.blobs.keep(blob)
             self._weights = FileEntry(
                 name=WEIGHTS, size_bytes=blob.size_bytes, sha256=blob.sha256
             )
@@ -91,8 +91,8 @@ class _Bench:
         name = ReleaseName(publisher, "one-more", str(self._published))
         self._published += 1
         manifest = Manifest(files=(self._weights,))
-        with self._parts.database.writing() as session:
-            now = self._parts.now()
+        with self._context.database.writing() as session:
+            now = self._context.now()
             (upload,) = add_uploads(session, [manifest], now=now)
         key = self._repository.keys[publisher]
         envelope = sign_release(ReleaseStatement(name, manifest), key)
@@ -107,7 +107,7 @@ class _Bench:
                 "roles": json.loads(body),
             }
         )
-        publish(self._parts, name, submission)
+        publish(self._context, name, submission)
         ended = time.perf_counter()
         return {
             "seconds": ended - sent,
@@ -126,16 +126,16 @@ class _Bench:
         """Return what the publisher sends: his roles' next versions, as JSON."""
         bundle = bundle_bytes(envelope=envelope, provenance=None)
         add = release_targets(name, manifest, bundle=bundle)
-        with self._parts.database.reading() as session:
+        with self._context.database.reading() as session:
             current = publisher_roles(session, name.publisher)
-            following = edited(current, add=add, now=self._parts.now())
+            following = edited(current, add=add, now=self._context.now())
         files = sign_roles(following, key)
         roles = {role: json.loads(data) for role, data in files.items()}
         return json.dumps(roles).encode()
 
     def _set_synchronous(self, level: int) -> None:
         """Set how SQLite treats the disk, on the one connection that is in use."""
-        connection = self._parts.database.engine.raw_connection()
+        connection = self._context.database.engine.raw_connection()
         try:
             cursor = connection.cursor()
             cursor.execute(f"PRAGMA synchronous={level}")

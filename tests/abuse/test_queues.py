@@ -222,9 +222,9 @@ def declared(zoo: Zoo) -> dict[str, Any]:
 
 
 def is_there(zoo: Zoo, upload: str) -> bool:
-    parts = zoo.app.state.context
+    context = zoo.app.state.context
     known = zoo.get(f"/uploads/{upload}").status_code == 200
-    assert known or not (parts.uploads_folder / upload).exists()
+    assert known or not (context.uploads_folder / upload).exists()
     return known
 
 
@@ -295,10 +295,10 @@ def test_uploads_that_are_checked_leave_threads_for_others(
     release = threading.Event()
     begun: list[str] = []
 
-    def check(parts: Context, upload_id: str) -> UploadRow:
+    def check(context: Context, upload_id: str) -> UploadRow:
         begun.append(upload_id)
         release.wait(PATIENCE_SECONDS)
-        return complete(parts, upload_id)
+        return complete(context, upload_id)
 
     monkeypatch.setattr("service.api.uploads.complete", check)
     upload = zoo.declare({"result.json": JSON}).json()

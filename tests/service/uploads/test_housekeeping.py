@@ -15,20 +15,20 @@ def digest(files: dict[str, bytes]) -> str:
 
 
 def test_what_nobody_published_is_removed_after_a_day(zoo: Zoo) -> None:
-    parts = zoo.app.state.context
+    context = zoo.app.state.context
     opened, done = zoo.declare(OLD).json()["id"], zoo.upload(OLD)
     zoo.published("alice/digits@1", KEPT)
     zoo.clock.advance(25 * 3600)
     fresh = zoo.upload({"card.json": JSON})
 
-    sweep(parts)
+    sweep(context)
 
     assert zoo.get(f"/uploads/{opened}").status_code == 404
     assert zoo.get(f"/uploads/{done}").status_code == 404
     assert zoo.get(f"/uploads/{fresh}").status_code == 200
-    assert not parts.blobs.holds(digest(OLD))
+    assert not context.blobs.holds(digest(OLD))
     assert zoo.get(f"/blobs/{digest(KEPT)}").content == KEPT["model.safetensors"]
-    assert list(parts.uploads_folder.iterdir()) == []
+    assert list(context.uploads_folder.iterdir()) == []
 
 
 def test_a_release_that_waits_is_forgotten_with_its_upload_and_a_renewal_is_not(
@@ -57,9 +57,9 @@ def test_a_killed_service_leaves_nothing_behind_but_what_it_still_needs(
         upload = zoo.declare(OLD).json()
         part = OLD["model.safetensors"][:64]
         zoo.send_part(upload["id"], "model.safetensors", 0, part)
-        parts = zoo.app.state.context
-        with parts.blobs.staged(iter([b"lost"])) as blob:
-            parts.blobs.keep(blob)
+        context = zoo.app.state.context
+        with context.blobs.staged(iter([b"lost"])) as blob:
+            context.blobs.keep(blob)
         (tmp_path / "blobs" / "staging" / "half").write_bytes(b"half")
         (tmp_path / "uploads" / "orphan").mkdir()
 
