@@ -1,4 +1,4 @@
-"""The application: the only place where the parts meet."""
+"""The application: the only place where the rooms meet."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -9,20 +9,18 @@ from fastapi import FastAPI
 
 from model_zoo import __version__
 from service.api import (
-    attachments,
+    attempts,
     health,
     hub,
     jobs,
     models,
     pending,
-    publishers,
-    trainers,
+    registrations,
+    transparency,
     trust,
     uploads,
-    work,
 )
-from service.api import log as transparency_log
-from service.context import Parts, open_parts
+from service.context import Context, open_context
 from service.http import errors
 from service.http.guards import Guards
 from service.jobs.attempts import reap
@@ -37,7 +35,7 @@ from service.repository.commit import (
     update_index,
 )
 from service.repository.expiry import expiring
-from service.repository.importing import adopt
+from service.repository.importing import import_roles
 from service.repository.index import index_after_loss
 from service.repository.losses import take_over_losses
 from service.settings import Settings
@@ -52,43 +50,46 @@ RENEW_SECONDS = 1.0
 """Between two looks whether timestamp or snapshot is due."""
 WARN_SECONDS = 3600.0
 """Between two warnings of the same kind."""
-NOUNS = (
-    models,
-    publishers,
-    trainers,
-    uploads,
-    jobs,
-    work,
-    trust,
-    pending,
-    attachments,
-    transparency_log,
+ROUTERS = (
+    models.router,
+    models.attachments,
+    registrations.router,
+    uploads.router,
+    jobs.router,
+    attempts.router,
+    trust.router,
+    pending.router,
+    transparency.router,
 )
+"""Below the API's prefix."""
 
 
 def create_app(settings: Settings) -> FastAPI:
     """Return the service over ``settings.data_dir``, which it locks until shut down.
 
-    Whoever runs it without a lifespan closes ``app.state.parts`` himself.
+    Without a lifespan the caller closes ``app.state.context``.
 
     Raises:
         LocalError: the data folder cannot be used, another service uses it, or the
             keys are not those that root and targets list.
     """
-    parts = open_parts(settings)
+    context = open_context(settings)
     with ExitStack() as undone:
-        undone.callback(parts.close)
-        sweep(parts)
-        with parts.database.writing() as session:
-            is_older = take_over_losses(session, parts)
-            seed(session, parts)
-            update_index(session, parts)
-            adopt(session, parts)
+        undone.callback(context.close)
+        sweep(context)
+        with context.database.writing() as session:
+            # The order is the point: losses are known before anything is signed, there
+            # is a repository before a root is imported into it, and what is signed for
+            # the first time comes after the keys that sign it.
+            is_older = take_over_losses(session, context)
+            seed(session, context)
+            update_index(session, context)
+            import_roles(session, context)
             if is_older:
-                commit(session, parts, index_after_loss(session, parts))
-            refresh(session, parts)
-        mark_served(parts)
-        undone.pop_all()
+                commit(session, context, index_after_loss(session, context))
+            refresh(session, context)
+        mark_served(context)
+        undone.pop_all()  # from here on the lifespan closes it
     app = FastAPI(
         title="Verified Model Zoo",
         version=__version__,
@@ -99,13 +100,13 @@ def create_app(settings: Settings) -> FastAPI:
         responses=errors.DESCRIPTION,
         lifespan=_lifespan,
     )
-    app.state.parts = parts
-    app.state.streams = EventStreams(parts)
-    app.state.loops = _loops(parts)
-    for noun in NOUNS:
-        app.include_router(noun.router, prefix=API)
+    app.state.context = context
+    app.state.streams = EventStreams(context)
+    app.state.loops = _loops(context)
+    for router in ROUTERS:
+        app.include_router(router, prefix=API)
     app.include_router(trust.files)
-    app.include_router(transparency_log.files)
+    app.include_router(transparency.files)
     app.include_router(health.router)
     app.include_router(hub.router)  # last: its paths begin with any publisher's name
     app.add_middleware(Guards, settings=settings)
@@ -115,37 +116,36 @@ def create_app(settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    parts: Parts = app.state.parts
+    context: Context = app.state.context
     try:
-        async with running(app.state.loops, clock=parts.now):
+        async with running(app.state.loops, clock=context.now):
             yield
     finally:
-        parts.close()
+        context.close()
 
 
-def _loops(parts: Parts) -> tuple[Loop, ...]:
+def _loops(context: Context) -> tuple[Loop, ...]:
     acts = (
         ("reap", reap, REAP_SECONDS),
         ("renew", _keep_fresh, RENEW_SECONDS),
         ("warn", _warn, WARN_SECONDS),
     )
     return tuple(
-        Loop(name=name, act=partial(act, parts), every_seconds=seconds)
+        Loop(name=name, act=partial(act, context), every_seconds=seconds)
         for name, act, seconds in acts
     )
 
 
-def _warn(parts: Parts) -> None:
-    """Tell of what clients will refuse before long."""
-    with parts.database.reading() as session:
-        for dying in expiring(session, now=parts.now()):
-            log.warning("%s", dying)
+def _warn(context: Context) -> None:
+    """Log what clients will refuse before long."""
+    for role in expiring(context):
+        log.warning("%s", role)
 
 
-def _keep_fresh(parts: Parts) -> None:
+def _keep_fresh(context: Context) -> None:
     """Sign timestamp and snapshot again long before clients would refuse them."""
-    with parts.database.reading() as session:
-        if not is_due(session, parts):
+    with context.database.reading() as session:
+        if not is_due(session, context):
             return
-    with parts.database.writing() as session:
-        refresh(session, parts)
+    with context.database.writing() as session:
+        refresh(session, context)

@@ -1,4 +1,4 @@
-"""``zoo serve``: the service as one command. Heavy imports wait until it is asked."""
+"""``zoo serve``: the service as one command; heavy imports wait until it runs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -59,7 +59,7 @@ def serve(
     from service.serving import serve as run
     from service.settings import Settings
 
-    def tell(url: str) -> None:
+    def announce(url: str) -> None:
         if ready_file is not None:
             write_ready_file(ready_file, url)
         root = (trust_dir or data_dir / "trust") / ROOT_FILE
@@ -82,7 +82,7 @@ def serve(
             workers=workers,
             token_file=token_file,
             tls=TlsFiles.of(tls_certificate, tls_key),
-            on_ready=tell,
+            on_ready=announce,
         )
     )
 

@@ -1,4 +1,7 @@
-"""What the operations share: settings, database, blobs."""
+"""What the operations share: settings, database, blobs, keys.
+
+ADR 13: one service at a time works on a data folder.
+"""
 
 import os
 from contextlib import ExitStack
@@ -14,14 +17,14 @@ from model_zoo.tuf.online import ROOT_FILE
 from service.database.engine import Database
 from service.database.migrate import upgrade
 from service.settings import Settings
-from service.storage.blobs import BlobStore, told_as_local_error
+from service.storage.blobs import Blobs, FolderBlobs, translate_errors
 from service.storage.data_dir import lock_data_dir, lock_keys
 from service.storage.high_water_mark import SERVED_FILE, HighWaterMark
-from service.storage.online_keys import TrustKeys, open_keys
+from service.storage.online_keys import OnlineKeys, open_keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Context:
     """An opened data folder: hold it as long as the service lives, then close it.
 
     ``served`` is the newest state that a client may have seen, ``locks`` are on the
@@ -30,8 +33,8 @@ class Parts:
 
     settings: Settings
     database: Database
-    blobs: BlobStore
-    trust: TrustKeys
+    blobs: Blobs
+    keys: OnlineKeys
     served: HighWaterMark
     locks: tuple[int, ...]
 
@@ -51,19 +54,20 @@ class Parts:
             os.close(lock)
 
 
-def open_parts(settings: Settings) -> Parts:
-    """Lock data and keys, bring the schema up to date and return the parts.
+def open_context(settings: Settings) -> Context:
+    """Lock data and keys, bring the schema up to date and return the context.
 
     Raises:
         LocalError: a folder cannot be used: in use, unwritable or full.
     """
     folder = settings.data_dir
+    blobs = FolderBlobs(folder / "blobs")
     with ExitStack() as undone:
         data_lock = lock_data_dir(folder)
         undone.callback(os.close, data_lock)
-        with told_as_local_error(f"cannot use data folder {folder}"):
+        with translate_errors(f"cannot use data folder {folder}"):
             (folder / "uploads").mkdir(exist_ok=True)
-            (folder / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+            blobs.make()
         database = Database.open(f"sqlite:///{folder / 'zoo.db'}")
         undone.callback(database.close)
         try:
@@ -74,29 +78,29 @@ def open_parts(settings: Settings) -> Parts:
         if settings.trust_dir and not (settings.trust_dir / ROOT_FILE).exists():
             msg = f"{settings.trust_dir}: no {ROOT_FILE} there; see zoo trust init"
             raise LocalError(msg)
-        trust = open_keys(settings.trust_dir or folder / "trust", now=settings.clock())
-        require_root_fits(trust, settings)
-        keys_lock = lock_keys(trust.folder)
+        keys = open_keys(settings.trust_dir or folder / "trust", now=settings.clock())
+        require_root_fits(keys, settings)
+        keys_lock = lock_keys(keys.folder)
         undone.callback(os.close, keys_lock)
-        served = HighWaterMark(trust.folder / SERVED_FILE)
-        undone.pop_all()
-    return Parts(
+        served = HighWaterMark(keys.folder / SERVED_FILE)
+        undone.pop_all()  # from here on close() does it
+    return Context(
         settings=settings,
         database=database,
-        blobs=BlobStore(folder / "blobs"),
-        trust=trust,
+        blobs=blobs,
+        keys=keys,
         served=served,
         locks=(data_lock, keys_lock),
     )
 
 
-def require_root_fits(trust: TrustKeys, settings: Settings) -> None:
+def require_root_fits(keys: OnlineKeys, settings: Settings) -> None:
     """Refuse to show a development root to other machines.
 
     Raises:
         NotPermittedError: the root is one, and the host is not loopback.
     """
-    if trust.is_development and not is_loopback(settings.host):
+    if keys.is_development and not is_loopback(settings.host):
         msg = (
             f"{settings.host} can be reached from other machines, and this zoo has a "
             "development root whose keys all lie on this disk: make a real one with "

@@ -1,4 +1,4 @@
-"""What is due again and again beside the requests: each loop by itself, and watched.
+"""Background loops beside the requests: each runs by itself, and its failures are seen.
 
 A loop that fails says so in the log, waits longer each time and goes on; the others do
 not notice. ``/readyz`` tells of all of them.
@@ -27,7 +27,7 @@ class Loop:
     """One thing that is done again and again, and how it went.
 
     Attributes:
-        name: under which it is told of.
+        name: in the log and in ``/readyz``.
         act: does it once, in a thread.
         every_seconds: between two times.
         failures: how often in a row it failed.

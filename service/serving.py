@@ -61,7 +61,7 @@ def serve(start: Start) -> None:
         try:
             workers = _workers(app, start, url=url)
         except LocalError:
-            app.state.parts.close()
+            app.state.context.close()
             raise
         connections = _connections(start)
         config = uvicorn.Config(
@@ -73,6 +73,7 @@ def serve(start: Start) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
+            # Streams of events would hold the end up for ever.
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
         server = _Server(
@@ -150,7 +151,7 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the workers while they can still say goodbye, then the server."""
+        """Stop the workers while they can still report, then the server."""
         if self._workers is not None:
             await asyncio.to_thread(self._workers.stop)
         await super().shutdown(sockets=sockets)
@@ -188,7 +189,7 @@ def _workers(app: FastAPI, start: Start, *, url: str) -> Workers | None:
     if start.tls is not None:
         log.warning("no worker: over TLS, run zoo worker --ca AUTHORITY by itself")
         return None
-    keys = embedded_key(app.state.parts)
+    keys = embedded_key(app.state.context)
     scratch = start.settings.data_dir / "scratch"
     return Workers(
         [

@@ -1,4 +1,7 @@
-"""What the operator decides, checked once, before anything is opened."""
+"""The operator's settings, checked once, before anything is opened.
+
+ADR 8: beyond loopback a token is needed, and TLS is the client's to ask for.
+"""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -40,8 +43,10 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
     part_bytes: int = 8 * MIB
     max_body_bytes: int = 2 * MAX_ENVELOPE_BYTES + MIB
+    """A release: statement and provenance, with its role beside them."""
     max_upload_bytes: int = 1 << 40
     max_publisher_targets: int = 10_000
+    """ADR 27: so that his role stays within what clients read."""
     upload_lifetime: timedelta = timedelta(hours=24)
     event_poll_seconds: float = 0.2
     max_connections: int = 1000

@@ -21,8 +21,7 @@ from model_zoo.statements.intoto import ReleaseStatement, sign_release
 from model_zoo.statements.manifest import FileEntry, Manifest
 from model_zoo.statements.release_json import bundle_bytes
 from model_zoo.tuf.publisher_roles import edited, release_targets, sign_roles
-from service.api.trust import role_files
-from service.context import Parts, open_parts
+from service.context import Context, open_context
 from service.releases.publish import Submission, publish
 from service.settings import Settings
 
@@ -44,9 +43,9 @@ def measure_publish(
     with ExitStack() as opened:
         sides = {}
         for repository in repositories:
-            parts = open_parts(Settings(data_dir=repository.data_dir))
-            opened.enter_context(closing(parts))
-            bench = _Bench(parts, repository)
+            context = open_context(Settings(data_dir=repository.data_dir))
+            opened.enter_context(closing(context))
+            bench = _Bench(context, repository)
             for name in SYNCHRONOUS:
                 side = bench.side(name)
                 side()  # the first finds no statement compiled and no page cached
@@ -72,12 +71,12 @@ def _result(said: Mapping[str, list[JsonObject]]) -> JsonObject:
 class _Bench:
     """One opened repository that gets one more release at a time."""
 
-    def __init__(self, parts: Parts, repository: Seeded) -> None:
-        self._parts = parts
+    def __init__(self, context: Context, repository: Seeded) -> None:
+        self._context = context
         self._repository = repository
         self._published = 0
-        with parts.blobs.staged([b"weights"]) as blob:
-            parts.blobs.keep(blob)
+        with context.blobs.staged([b"weights"]) as blob:
+            context.blobs.keep(blob)
             self._weights = FileEntry(
                 name=WEIGHTS, size_bytes=blob.size_bytes, sha256=blob.sha256
             )
@@ -92,21 +91,23 @@ class _Bench:
         name = ReleaseName(publisher, "one-more", str(self._published))
         self._published += 1
         manifest = Manifest(files=(self._weights,))
-        with self._parts.database.writing() as session:
-            now = self._parts.now()
+        with self._context.database.writing() as session:
+            now = self._context.now()
             (upload,) = add_uploads(session, [manifest], now=now)
         key = self._repository.keys[publisher]
         envelope = sign_release(ReleaseStatement(name, manifest), key)
         began = time.perf_counter()
         body = self._signed_roles(name, manifest, envelope, key=key)
         sent = time.perf_counter()
-        submission = Submission(
-            upload_id=upload,
-            envelope=envelope,
-            provenance=None,
-            roles=role_files(json.loads(body)),
+        submission = Submission.read(
+            {
+                "upload": upload,
+                "envelope": envelope.to_object(),
+                "provenance": None,
+                "roles": json.loads(body),
+            }
         )
-        publish(self._parts, name, submission)
+        publish(self._context, name, submission)
         ended = time.perf_counter()
         return {
             "seconds": ended - sent,
@@ -125,16 +126,16 @@ class _Bench:
         """Return what the publisher sends: his roles' next versions, as JSON."""
         bundle = bundle_bytes(envelope=envelope, provenance=None)
         add = release_targets(name, manifest, bundle=bundle)
-        with self._parts.database.reading() as session:
+        with self._context.database.reading() as session:
             current = publisher_roles(session, name.publisher)
-            following = edited(current, add=add, now=self._parts.now())
+            following = edited(current, add=add, now=self._context.now())
         files = sign_roles(following, key)
         roles = {role: json.loads(data) for role, data in files.items()}
         return json.dumps(roles).encode()
 
     def _set_synchronous(self, level: int) -> None:
         """Set how SQLite treats the disk, on the one connection that is in use."""
-        connection = self._parts.database.engine.raw_connection()
+        connection = self._context.database.engine.raw_connection()
         try:
             cursor = connection.cursor()
             cursor.execute(f"PRAGMA synchronous={level}")

@@ -34,7 +34,7 @@ from model_zoo.tuf.publisher_roles import (
     sign_roles,
 )
 from model_zoo.tuf.roles import SPLIT_AFTER, TARGETS, delegation_of, target_path
-from service.context import Parts, open_parts
+from service.context import Context, open_context
 from service.database.tables import (
     PublisherRow,
     ReleaseRow,
@@ -77,12 +77,12 @@ def seed_repository(
 ) -> Seeded:
     """Fill an empty data folder; no service may have it open."""
     now = system_clock()
-    parts = open_parts(Settings(data_dir=data_dir))
+    context = open_context(Settings(data_dir=data_dir))
     keys = {publisher_name(it): SigningKey.generate() for it in range(publishers)}
     names = [release_name(it, publishers=publishers) for it in range(releases)]
     try:
-        with parts.database.writing() as session:
-            seed(session, parts)
+        with context.database.writing() as session:
+            seed(session, context)
             targets = _delegated(session, keys, now=now)
             added: dict[str, dict[str, TargetFile]] = {name: {} for name in keys}
             entries = []
@@ -92,13 +92,13 @@ def seed_repository(
                 for release in made:
                     added[release.name.publisher] |= release.targets
                     entries.append(release.entry)
-            roles = _roles(parts, targets, added, keys, now=now)
-            commit(session, parts, roles, entries=entries)
+            roles = _roles(context, targets, added, keys, now=now)
+            commit(session, context, roles, entries=entries)
         return Seeded(
-            data_dir=data_dir, root=parts.trust.root, keys=keys, releases=releases
+            data_dir=data_dir, root=context.keys.root, keys=keys, releases=releases
         )
     finally:
-        parts.close()
+        context.close()
 
 
 def publisher_name(number: int) -> str:
@@ -222,7 +222,7 @@ def _delegated(
 
 
 def _roles(
-    parts: Parts,
+    context: Context,
     targets: Metadata[Targets],
     added: Mapping[str, Mapping[str, TargetFile]],
     keys: Mapping[str, SigningKey],
@@ -230,10 +230,10 @@ def _roles(
     now: datetime,
 ) -> dict[str, bytes]:
     """Return the signed file of every role, by the code that publishers run."""
-    if parts.trust.targets_key is None or targets.signed.delegations is None:
+    if context.keys.targets_key is None or targets.signed.delegations is None:
         msg = "only a development root can be seeded"
         raise LocalError(msg)
-    files = sign_roles({TARGETS: targets}, parts.trust.targets_key)
+    files = sign_roles({TARGETS: targets}, context.keys.targets_key)
     for publisher, add in added.items():
         delegation = delegation_of(targets.signed, publisher)
         if delegation is None or not add:

@@ -1,19 +1,40 @@
 """Health: for those who start, watch and route to the service; no token needed."""
 
-import os
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
-from sqlalchemy.exc import SQLAlchemyError
+from pydantic import BaseModel
 
 from model_zoo.clock import rfc3339
-from model_zoo.errors import ZooError
-from service.api.schemas import AliveOut, LoopOut, ReadyOut
-from service.http.dependencies import PartsHere
+from service.http.dependencies import ContextHere
 from service.loops import Loop
-from service.repository.expiry import Expiring, expiring
+from service.repository.expiry import read_freshness
 
 router = APIRouter(tags=["health"])
+
+
+class AliveOut(BaseModel):
+    """The process answers."""
+
+    status: str
+
+
+class LoopOut(BaseModel):
+    """How one thing goes that is done again and again; ``error`` is a type's name."""
+
+    failures: int
+    succeeded_at: str | None
+    error: str | None
+
+
+class ReadyOut(BaseModel):
+    """Whether what the service needs is there."""
+
+    database: bool
+    storage: bool
+    fresh: bool
+    expiring: list[str]
+    loops: dict[str, LoopOut]
 
 
 @router.get("/healthz")
@@ -23,37 +44,27 @@ def tell_alive() -> AliveOut:
 
 
 @router.get("/readyz")
-def tell_ready(request: Request, response: Response, parts: PartsHere) -> ReadyOut:
+def tell_ready(request: Request, response: Response, context: ContextHere) -> ReadyOut:
     """Say whether database and storage are there; 503 if one is not, or is too old.
 
     So it is if one of the ``loops`` has failed again and again. ``expiring`` lists the
     roles that clients will refuse before long; a publisher whose own role has expired
     takes nobody else along.
     """
-    dying: list[Expiring] = []
-    database = fresh = True
-    try:
-        with parts.database.reading() as session:
-            dying = expiring(session, now=parts.now())
-    except SQLAlchemyError:
-        database = False
-    except (ZooError, ValueError, KeyError, TypeError):  # metadata nobody can read
-        fresh = False
-    stopping = [it for it in dying if it.stops_everybody]
-    fresh = fresh and all(it.expires > parts.now() for it in stopping)
-    storage = os.access(parts.blobs.root, os.W_OK)
-    loops: tuple[Loop, ...] = request.app.state.loops
-    if not (database and storage and fresh and all(it.is_well for it in loops)):
-        response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
-    return ReadyOut(
-        database=database,
-        storage=storage,
-        fresh=fresh,
-        expiring=[str(it) for it in dying],
-        loops={it.name: _told(it) for it in loops},
+    found = read_freshness(context)
+    ready = ReadyOut(
+        database=found.database,
+        storage=context.blobs.is_writable(),
+        fresh=found.fresh,
+        expiring=[str(it) for it in found.expiring],
+        loops={it.name: _loop_out(it) for it in request.app.state.loops},
     )
+    is_well = all(it.is_well for it in request.app.state.loops)
+    if not (ready.database and ready.storage and ready.fresh and is_well):
+        response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    return ready
 
 
-def _told(loop: Loop) -> LoopOut:
+def _loop_out(loop: Loop) -> LoopOut:
     succeeded = None if loop.succeeded_at is None else rfc3339(loop.succeeded_at)
     return LoopOut(failures=loop.failures, succeeded_at=succeeded, error=loop.error)

@@ -1,7 +1,9 @@
-"""What stock clients of model hubs ask: huggingface_hub and torch.hub.
+"""Routes of model hubs for stock clients: huggingface_hub and torch.hub.
 
 They check lengths, and torch.hub a digest that stands in the URL; none checks a
 signature. They get the same bytes as our own client, which does.
+
+ADR 19.
 
 Source:
     huggingface_hub 0.36, 1.33 and 2.4 (``HF_ENDPOINT``); torch.hub of torch 2.15.
@@ -18,11 +20,11 @@ from model_zoo.clock import rfc3339
 from model_zoo.errors import InvalidSpecError, NotFoundError
 from model_zoo.names import ModelName, ReleaseName
 from model_zoo.statements.manifest import WEIGHTS_SUFFIX, FileEntry
-from service.context import Parts
+from service.context import Context
 from service.database.tables import ReleaseRow
-from service.http.dependencies import PartsHere
+from service.http.dependencies import ContextHere
 from service.http.files import blob_response
-from service.releases.publish import require_release
+from service.releases.catalog import require_release
 from service.releases.revisions import MAIN, commit_of, has_model, version_of
 from service.releases.withdrawals import require_not_withdrawn
 from service.uploads.sessions import manifest_of
@@ -44,12 +46,12 @@ def _refuse(code: str, message: str, *, commit: str | None = None) -> NoReturn:
     raise HTTPException(HTTPStatus.NOT_FOUND, message, headers=headers)
 
 
-def _model_name(publisher: str, model: str, parts: PartsHere) -> ModelName:
+def _model_name(publisher: str, model: str, context: ContextHere) -> ModelName:
     try:
         name = ModelName(publisher, model)
     except InvalidSpecError as error:
         _refuse("RepoNotFound", str(error))
-    if not has_model(parts, name):
+    if not has_model(context, name):
         _refuse("RepoNotFound", f"no model {name}")
     return name
 
@@ -57,30 +59,31 @@ def _model_name(publisher: str, model: str, parts: PartsHere) -> ModelName:
 ModelHere = Annotated[ModelName, Depends(_model_name)]
 
 
-def _release(parts: Parts, name: ModelName, revision: str) -> ReleaseRow:
-    version = version_of(parts, name, revision=revision)
+def _release(context: Context, name: ModelName, revision: str) -> ReleaseRow:
+    version = version_of(context, name, revision=revision)
     if version is None:
         several = f"{name} has several releases: name one" if revision == MAIN else None
         _refuse("RevisionNotFound", several or f"{name}: no revision {revision[:80]!a}")
-    return require_release(parts, ReleaseName(name.publisher, name.model, version))
+    return require_release(context, ReleaseName(name.publisher, name.model, version))
 
 
 @router.head(FILE)
 @router.get(FILE)
 def resolve_file(
-    name: ModelHere, revision: str, file: str, request: Request, parts: PartsHere
+    name: ModelHere, revision: str, file: str, request: Request, context: ContextHere
 ) -> Response:
     """Return a file of a release, as huggingface_hub asks for it."""
-    release = _release(parts, name, revision)
+    release = _release(context, name, revision)
     commit = commit_of(release.envelope)
     entry = manifest_of(release.upload).entry(file)
     if entry is None:
         _refuse("EntryNotFound", f"{name}: no file {file[:80]!a}", commit=commit)
-    response = _file_response(request, parts, release, entry)
+    response = _file_response(request, context, release, entry)
     response.headers["X-Repo-Commit"] = commit
     return response
 
 
+# Not in our API's description: it is there to say no in words that clients understand.
 @router.head(NAMELESS, include_in_schema=False)
 @router.get(NAMELESS, include_in_schema=False)
 @router.get("/api/models/{model}/revision/{_:path}", include_in_schema=False)
@@ -90,21 +93,25 @@ def refuse_model_without_publisher(model: str) -> None:
 
 
 @router.get(INFO)
-def show_repository(name: ModelHere, parts: PartsHere) -> dict[str, Any]:
+def show_repository(name: ModelHere, context: ContextHere) -> dict[str, Any]:
     """Return the only release of a model, as huggingface_hub asks for it."""
-    return _info(name, _release(parts, name, MAIN))
+    return _info(name, _release(context, name, MAIN))
 
 
 @router.get(INFO + "/revision/{revision:path}")
-def show_revision(name: ModelHere, revision: str, parts: PartsHere) -> dict[str, Any]:
+def show_revision(
+    name: ModelHere, revision: str, context: ContextHere
+) -> dict[str, Any]:
     """Return a release of a model, as huggingface_hub asks for it."""
-    return _info(name, _release(parts, name, revision))
+    return _info(name, _release(context, name, revision))
 
 
 @router.get(INFO + "/tree/{revision:path}")
-def list_tree(name: ModelHere, revision: str, parts: PartsHere) -> list[dict[str, Any]]:
+def list_tree(
+    name: ModelHere, revision: str, context: ContextHere
+) -> list[dict[str, Any]]:
     """Return the files of a release, as huggingface_hub asks for them."""
-    release = _release(parts, name, revision)
+    release = _release(context, name, revision)
     return [_tree_entry(file) for file in manifest_of(release.upload).files]
 
 
@@ -116,24 +123,24 @@ def download_weights(
     version: str,
     sha256: str,
     request: Request,
-    parts: PartsHere,
+    context: ContextHere,
 ) -> Response:
     """Return the weights whose digest stands in the URL, where torch.hub checks it."""
-    release = require_release(parts, ReleaseName(publisher, model, version))
+    release = require_release(context, ReleaseName(publisher, model, version))
     for entry in manifest_of(release.upload).weights():
         if entry.sha256 == sha256 and entry.name.endswith(WEIGHTS_SUFFIX):
-            return _file_response(request, parts, release, entry)
+            return _file_response(request, context, release, entry)
     msg = f"{publisher}/{model}@{version}: no weights of digest {sha256[:80]!a}"
     raise NotFoundError(msg)
 
 
 def _file_response(
-    request: Request, parts: Parts, release: ReleaseRow, entry: FileEntry
+    request: Request, context: Context, release: ReleaseRow, entry: FileEntry
 ) -> Response:
     """Return a file that caches must ask for again: it may be withdrawn meanwhile."""
     name = ReleaseName(release.publisher, release.model, release.version)
-    require_not_withdrawn(parts, name)
-    response = blob_response(request, parts, entry.sha256, entry.size_bytes)
+    require_not_withdrawn(context, name)
+    response = blob_response(request, context, entry)
     response.headers["Cache-Control"] = "no-cache"
     return response
 

@@ -4,21 +4,33 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from model_zoo.http.responses import JobState
 from model_zoo.names import check_name
 from model_zoo.statements.jobs import parse_spec
-from service.api.schemas import DraftOut, JobIn, JobOut, JobsOut
-from service.database.tables import EventRow, JobRow
-from service.http.dependencies import PartsHere, StreamsHere
-from service.http.files import file_response
-from service.jobs.queue import cancel, find_draft, find_job, jobs, submit
+from model_zoo.statements.manifest import FileEntry
+from service.api.schemas import Dsse, Incoming, JobOut, Name
+from service.database.tables import DraftRow, EventRow, JobRow
+from service.http.dependencies import ContextHere, StreamsHere
+from service.http.files import blob_response
+from service.jobs.queue import (
+    cancel,
+    find_draft,
+    find_job,
+    jobs,
+    obstacle,
+    obstacles,
+    submit,
+)
 from service.jobs.streams import TooManyStreamsError
+from service.uploads.sessions import manifest_of, require_file
 
 router = APIRouter(tags=["jobs"])
 MAX_EVENT_ID = 2**31 - 1
@@ -32,7 +44,33 @@ EVENT_SCHEMA = {
         "retry": {"type": "integer", "minimum": 0},
     },
 }
-State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+class JobIn(Incoming):
+    """What is asked of which trainer."""
+
+    kind: Name
+    trainer: str
+    spec: dict[str, Any]
+
+
+class JobsOut(BaseModel):
+    """Several jobs, the newest first."""
+
+    items: list[JobOut]
+
+
+class DraftOut(BaseModel):
+    """What a job made, as its trainer signed it."""
+
+    files: list[FileEntry]
+    provenance: Dsse
+
+    @classmethod
+    def of(cls, row: DraftRow) -> "DraftOut":
+        """Return what the API says of a draft."""
+        files = list(manifest_of(row.upload).files)
+        return cls(files=files, provenance=row.provenance)
 
 
 class EventStream(StreamingResponse):
@@ -43,39 +81,42 @@ class EventStream(StreamingResponse):
 
 @router.post("/jobs", status_code=HTTPStatus.ACCEPTED)
 def submit_job(
-    request: Request, response: Response, body: JobIn, parts: PartsHere
+    request: Request, response: Response, body: JobIn, context: ContextHere
 ) -> JobOut:
     """Queue a job; Location says where to watch it."""
-    job = submit(parts, body.trainer, parse_spec(body.kind, body.spec))
+    job = submit(context, body.trainer, parse_spec(body.kind, body.spec))
     response.headers["Location"] = f"{request.url.path}/{job.id}"
-    return JobOut.of(parts, job)
+    return JobOut.of(job, obstacle(context, job))
 
 
 @router.get("/jobs")
 def list_jobs(
-    parts: PartsHere, state: State | None = None, trainer: str | None = None
+    context: ContextHere, state: JobState | None = None, trainer: str | None = None
 ) -> JobsOut:
     """Return jobs, the newest first, at most 1,000."""
     if trainer is not None:
         check_name(trainer, what="trainer")
-    rows = jobs(parts, state=state, trainer=trainer)
-    return JobsOut(items=JobOut.of_all(parts, rows))
+    rows = jobs(context, state=state, trainer=trainer)
+    reasons = obstacles(context, rows)
+    return JobsOut(items=[JobOut.of(row, reasons.get(row.id)) for row in rows])
 
 
 @router.get("/jobs/{job_id}")
-def show_job(job_id: str, parts: PartsHere) -> JobOut:
+def show_job(job_id: str, context: ContextHere) -> JobOut:
     """Return a job as it stands."""
-    return JobOut.of(parts, find_job(parts, job_id))
+    job = find_job(context, job_id)
+    return JobOut.of(job, obstacle(context, job))
 
 
 @router.post("/jobs/{job_id}/cancel", status_code=HTTPStatus.ACCEPTED)
-def cancel_job(job_id: str, parts: PartsHere) -> JobOut:
+def cancel_job(job_id: str, context: ContextHere) -> JobOut:
     """Ask for a job's end: at once if it waits, by its worker if it runs."""
-    return JobOut.of(parts, cancel(parts, job_id))
+    job = cancel(context, job_id)
+    return JobOut.of(job, obstacle(context, job))
 
 
-def _job(job_id: str, parts: PartsHere) -> JobRow:
-    return find_job(parts, job_id)
+def _job(job_id: str, context: ContextHere) -> JobRow:
+    return find_job(context, job_id)
 
 
 async def _place(
@@ -122,15 +163,16 @@ async def _spelled(events: AsyncIterator[EventRow | None]) -> AsyncIterator[byte
 
 
 @router.get("/jobs/{job_id}/draft")
-def show_draft(job_id: str, parts: PartsHere) -> DraftOut:
+def show_draft(job_id: str, context: ContextHere) -> DraftOut:
     """Return what a job made, as its trainer signed it."""
-    return DraftOut.of(find_draft(parts, job_id))
+    return DraftOut.of(find_draft(context, job_id))
 
 
 @router.head("/jobs/{job_id}/draft/files/{name}")
 @router.get("/jobs/{job_id}/draft/files/{name}")
 def download_draft_file(
-    request: Request, job_id: str, name: str, parts: PartsHere
+    request: Request, job_id: str, name: str, context: ContextHere
 ) -> Response:
     """Return a file of a draft, as the files of releases are."""
-    return file_response(request, parts, find_draft(parts, job_id).upload, name)
+    upload = find_draft(context, job_id).upload
+    return blob_response(request, context, require_file(upload, name))

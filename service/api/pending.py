@@ -1,96 +1,68 @@
 """Changes that wait for a co-signature, as their co-signers find and sign them."""
 
-from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
 
-from model_zoo.errors import NotFoundError
-from model_zoo.names import ReleaseName
-from service.api.models import publish_body, yank_body
-from service.api.schemas import (
-    AcceptedOut,
-    PendingOut,
-    ReleaseIn,
-    ReleaseOut,
-    RolesIn,
-    SignedOut,
-    YankIn,
-)
-from service.api.trust import renew_body, role_files
-from service.context import Parts
-from service.http.dependencies import PartsHere
-from service.http.files import file_response
-from service.repository.pending import (
-    Kind,
-    PendingChange,
-    pending,
-    take_back,
-    with_signatures,
-)
-from service.uploads.sessions import find_upload
+from service.api.schemas import RolesIn
+from service.http.dependencies import ContextHere
+from service.http.files import blob_response
+from service.releases.cosigning import pending_file, sign
+from service.repository.pending import cancel, pending
+from service.repository.validation import role_files
 
 router = APIRouter(tags=["pending"])
 PENDING = "/publishers/{publisher}/pending"
 
-SendAgain = Callable[[Parts, PendingChange, Response], ReleaseOut | AcceptedOut]
+
+class PendingOut(BaseModel):
+    """A change that waits for signatures: its kind, and the request as it was sent."""
+
+    kind: str
+    name: str
+    request: dict[str, Any]
+
+
+class SignedOut(BaseModel):
+    """A change that one more key has signed, and whether it still waits."""
+
+    kind: str
+    name: str
+    pending: bool
 
 
 @router.get(PENDING)
-def show_pending(publisher: str, parts: PartsHere) -> PendingOut:
+def show_pending(publisher: str, context: ContextHere) -> PendingOut:
     """Return the change of a publisher that lacks signatures, as it was sent."""
-    change = pending(parts, publisher)
+    change = pending(context, publisher)
     return PendingOut(kind=change.kind, name=change.name, request=dict(change.body))
 
 
 @router.get(PENDING + "/files/{file}")
 def download_pending_file(
-    publisher: str, file: str, request: Request, parts: PartsHere
+    publisher: str, file: str, request: Request, context: ContextHere
 ) -> Response:
     """Return a file of the release that waits: nobody has to sign it unseen."""
-    change = pending(parts, publisher)
-    if change.kind != "release":
-        msg = f"no release of {publisher} waits, but the {change.kind} of {change.name}"
-        raise NotFoundError(msg)
-    return file_response(
-        request, parts, find_upload(parts, change.body["upload"]), file
-    )
+    return blob_response(request, context, pending_file(context, publisher, file))
 
 
 @router.post(PENDING + "/signatures", status_code=HTTPStatus.CREATED)
 def sign_pending(
-    publisher: str, response: Response, body: RolesIn, parts: PartsHere
+    publisher: str, response: Response, body: RolesIn, context: ContextHere
 ) -> SignedOut:
     """Add signatures; with enough of them the change is made: 201, else 202."""
-    change = pending(parts, publisher)
-    signed = with_signatures(parts, change, role_files(body.roles))
-    answer = SEND_AGAIN[change.kind](parts, signed, response)
-    return SignedOut(kind=change.kind, name=change.name, pending=answer.pending)
+    signed = sign(context, publisher, role_files(body.roles))
+    if signed.is_pending:
+        response.status_code = HTTPStatus.ACCEPTED
+    elif not signed.is_new:
+        response.status_code = HTTPStatus.OK
+    change = signed.change
+    return SignedOut(kind=change.kind, name=change.name, pending=signed.is_pending)
 
 
 @router.delete(PENDING, status_code=HTTPStatus.NO_CONTENT)
-def take_back_pending(publisher: str, parts: PartsHere) -> None:
+def take_back_pending(publisher: str, context: ContextHere) -> None:
     """Forget the change that waits."""
-    take_back(parts, publisher)
-
-
-def _publish(parts: Parts, change: PendingChange, response: Response) -> ReleaseOut:
-    body = ReleaseIn.model_validate(change.body)
-    return publish_body(parts, ReleaseName.parse(change.name), body, response)
-
-
-def _yank(parts: Parts, change: PendingChange, response: Response) -> AcceptedOut:
-    body = YankIn.model_validate(change.body)
-    return yank_body(parts, ReleaseName.parse(change.name), body, response)
-
-
-def _renew(parts: Parts, change: PendingChange, response: Response) -> AcceptedOut:
-    return renew_body(parts, RolesIn.model_validate(change.body), response)
-
-
-SEND_AGAIN: Mapping[Kind, SendAgain] = {
-    "release": _publish,
-    "yank": _yank,
-    "renewal": _renew,
-}
-"""By kind of change: the request as if it came now, with the signatures it has."""
+    cancel(context, publisher)

@@ -1,17 +1,23 @@
-"""Uploads: declare, send parts, complete."""
+"""Uploads: declare, send parts, complete.
+
+ADR 12.
+"""
 
 from http import HTTPStatus
+from typing import Annotated
 
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
 from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from model_zoo.errors import InvalidSpecError
-from model_zoo.statements.manifest import Manifest
-from service.api.schemas import UploadIn, UploadOut
-from service.context import Parts
-from service.http.dependencies import PartsHere
+from model_zoo.statements.manifest import MAX_FILES, FileEntry, Manifest
+from service.api.schemas import Incoming
+from service.context import Context
+from service.database.tables import UploadRow
+from service.http.dependencies import ContextHere
 from service.http.files import sha256_in
 from service.storage.blobs import CHUNK_BYTES
 from service.storage.part_writer import PartSlot, PartWriter
@@ -19,7 +25,9 @@ from service.uploads.sessions import (
     complete,
     discard_upload,
     find_upload,
+    missing_parts,
     open_upload,
+    part_count,
     part_slot,
 )
 
@@ -29,9 +37,34 @@ MAX_CHECKS = 4
 _CHECKS: RunVar[CapacityLimiter] = RunVar("checks of uploads")
 
 
+class UploadIn(Incoming):
+    """The files that will come."""
+
+    files: Annotated[list[FileEntry], Field(min_length=1, max_length=MAX_FILES)]
+
+
+class UploadFileOut(BaseModel):
+    """A declared file and the parts that have yet to come."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+    parts: int
+    missing: list[int]
+
+
+class UploadOut(BaseModel):
+    """How far an upload is."""
+
+    id: str
+    state: str
+    part_bytes: int
+    files: list[UploadFileOut]
+
+
 @router.post("/uploads", status_code=HTTPStatus.CREATED)
 def declare_upload(
-    request: Request, response: Response, body: UploadIn, parts: PartsHere
+    request: Request, response: Response, body: UploadIn, context: ContextHere
 ) -> UploadOut:
     """Declare files; the answer says in which parts to send them."""
     try:
@@ -39,21 +72,21 @@ def declare_upload(
     except ValueError as error:
         msg = "files: a name is listed twice"
         raise InvalidSpecError(msg) from error
-    upload = open_upload(parts, manifest)
+    upload = open_upload(context, manifest)
     response.headers["Location"] = f"{request.url.path}/{upload.id}"
-    return UploadOut.of(parts, upload)
+    return _answer(context, upload)
 
 
 @router.get("/uploads/{upload_id}")
-def show_upload(upload_id: str, parts: PartsHere) -> UploadOut:
+def show_upload(upload_id: str, context: ContextHere) -> UploadOut:
     """Return how far an upload is: which parts are missing."""
-    return UploadOut.of(parts, find_upload(parts, upload_id))
+    return _answer(context, find_upload(context, upload_id))
 
 
 @router.delete("/uploads/{upload_id}", status_code=HTTPStatus.NO_CONTENT)
-def delete_upload(upload_id: str, parts: PartsHere) -> None:
+def delete_upload(upload_id: str, context: ContextHere) -> None:
     """Forget an upload that nothing was published from."""
-    discard_upload(parts, upload_id)
+    discard_upload(context, upload_id)
 
 
 @router.put(
@@ -61,33 +94,51 @@ def delete_upload(upload_id: str, parts: PartsHere) -> None:
     status_code=HTTPStatus.NO_CONTENT,
 )
 async def send_part(
-    request: Request, upload_id: str, name: str, number: int, parts: PartsHere
+    request: Request, upload_id: str, name: str, number: int, context: ContextHere
 ) -> None:
     """Take one part of the right length; a Content-Digest that is sent is checked."""
     slot = await run_in_threadpool(
-        part_slot, parts, upload_id, name=name, number=number
+        part_slot, context, upload_id, name=name, number=number
     )
     await _receive(request, slot)
 
 
 @router.post("/uploads/{upload_id}/complete")
-async def complete_upload(upload_id: str, parts: PartsHere) -> UploadOut:
+async def complete_upload(upload_id: str, context: ContextHere) -> UploadOut:
     """Check every file; 422 names the one that is not what was declared."""
-    return await to_thread.run_sync(_complete, parts, upload_id, limiter=_checks())
+    return await to_thread.run_sync(_complete, context, upload_id, limiter=_checks())
 
 
-def _complete(parts: Parts, upload_id: str) -> UploadOut:
-    return UploadOut.of(parts, complete(parts, upload_id))
+def _complete(context: Context, upload_id: str) -> UploadOut:
+    return _answer(context, complete(context, upload_id))
+
+
+def _answer(context: Context, upload: UploadRow) -> UploadOut:
+    missing = missing_parts(context, upload)
+    return UploadOut(
+        id=upload.id,
+        state=upload.state,
+        part_bytes=context.settings.part_bytes,
+        files=[
+            UploadFileOut(
+                name=file.name,
+                size_bytes=file.size_bytes,
+                sha256=file.sha256,
+                parts=part_count(context, file.size_bytes),
+                missing=missing[file.name],
+            )
+            for file in upload.files
+        ],
+    )
 
 
 def _checks() -> CapacityLimiter:
     """Return what makes a further check wait without one of the routes' threads."""
-    try:
-        return _CHECKS.get()
-    except LookupError:
+    limiter = _CHECKS.get(None)
+    if limiter is None:
         limiter = CapacityLimiter(MAX_CHECKS)
         _CHECKS.set(limiter)
-        return limiter
+    return limiter
 
 
 async def _receive(request: Request, slot: PartSlot) -> None:

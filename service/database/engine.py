@@ -1,4 +1,7 @@
-"""Connections: readers that do not wait, one writer at a time."""
+"""Connections: readers that do not wait, one writer at a time.
+
+ADR 13: why SQLite, and why its writers begin with BEGIN IMMEDIATE.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +26,7 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._readers = sessionmaker(engine)
+        # Rows outlive the session that wrote them: routes answer with them.
         self._writers = sessionmaker(
             engine.execution_options(writes=True), expire_on_commit=False
         )
@@ -30,6 +34,8 @@ class Database:
     @classmethod
     def open(cls, url: str) -> Self:
         """Return the database at ``url``; nothing is read before the first session."""
+        # More than the 40 threads in which routes run (anyio), and our own beside them:
+        # a request waits for the database's lock, never for a connection.
         engine = create_engine(url, pool_size=16, max_overflow=48)
         if engine.dialect.name == "sqlite":
             _prepare_sqlite(engine)

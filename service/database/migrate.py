@@ -24,7 +24,7 @@ def downgrade(database: Database, revision: str) -> None:
 
 
 def differences(database: Database) -> list[object]:
-    """Return what the schema lacks or has too much of, compared with the tables."""
+    """Return where the schema differs from the tables; empty where they agree."""
     with database.reading() as session:
         context = MigrationContext.configure(
             session.connection(), opts={"compare_type": True}

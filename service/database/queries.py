@@ -1,4 +1,4 @@
-"""Questions to the database that more than one operation asks."""
+"""Queries that more than one operation needs."""
 
 from collections.abc import Collection
 

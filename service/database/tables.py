@@ -1,5 +1,6 @@
 """The tables: typed, named by one convention so that migrations can find them."""
 
+import uuid
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +24,11 @@ from sqlalchemy.types import TypeDecorator
 ID_CHARACTERS = 32
 NAME_CHARACTERS = 64
 DIGEST_CHARACTERS = 64
+
+
+def new_id() -> str:
+    """Return a key that nobody can guess: 128 random bits in hexadecimal digits."""
+    return uuid.uuid4().hex
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -120,7 +126,7 @@ class UploadFileRow(Table):
 
 
 class ReleaseRow(Table):
-    """One immutable version; its primary key is what makes the first publish win."""
+    """One immutable version; its primary key lets one of two publishes commit."""
 
     __tablename__ = "releases"
 
@@ -154,7 +160,7 @@ class InputRow(Table):
 
 
 class JobRow(Table):
-    """Work asked of a trainer; ``attempt_id`` is the one attempt that may end it."""
+    """A job for a trainer; ``attempt_id`` is the one attempt that may end it."""
 
     __tablename__ = "jobs"
     __table_args__ = (Index("ix_jobs_trainer_state", "trainer", "state", "created_at"),)
@@ -300,7 +306,7 @@ class LogNodeRow(Table):
 
 
 class LostEntryRow(Table):
-    """An entry of the log that was served, and what it speaks of was lost since.
+    """An entry of the log that was served, of which the document was lost since.
 
     ``index`` is its place in the log.
     """

@@ -1,6 +1,8 @@
-"""What a stranger's connection may cost: how many there are, how large, how slow.
+"""Bounds on connections: how many there are, how large and how slow each may be.
 
 Everything here is bounded where bytes arrive, before there is a request to look at.
+
+ADR 29: why the parser is httptools, and why no bound is on an address.
 
 Source:
     RFC 9112; RFC 6585, section 5 (431); uvicorn's protocol over httptools.
@@ -86,7 +88,7 @@ class Connections:
         return True
 
     def check(self) -> None:
-        """End what was too slow; to be called about once a second."""
+        """End connections that are too slow; call it about once a second."""
         now = asyncio.get_running_loop().time()
         for connection in tuple(self.open):
             connection.check(now)
@@ -159,7 +161,7 @@ class BoundedProtocol(HttpToolsProtocol):
     # What arrives.
 
     def data_received(self, data: bytes) -> None:
-        """Parse ``data``, unless what is neither head nor payload has no end."""
+        """Parse ``data``; refuse more than 32 KiB that is neither head nor payload."""
         if self.transport.is_closing():
             return
         self._idle_bytes += len(data)
@@ -280,7 +282,7 @@ class BoundedProtocol(HttpToolsProtocol):
     # What is said of it.
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP, unless a callback of ours refused it before."""
+        """Refuse what is not HTTP; a refusal by one of our callbacks comes first."""
         self._refuse(HTTPStatus.BAD_REQUEST, msg)
 
     def _refuse_size(self) -> None:
@@ -359,10 +361,10 @@ def queued(connection: socket.socket | TransportSocket) -> int:
         tcp(7), SIOCOUTQ, which is TIOCOUTQ.
     """
     try:
-        told = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
+        unsent = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
     except (OSError, ValueError):  # closed meanwhile, or no such question here
         return 0
-    return int.from_bytes(told, sys.byteorder)
+    return int.from_bytes(unsent, sys.byteorder)
 
 
 def _answer(status: HTTPStatus, detail: str) -> bytes:

@@ -1,20 +1,20 @@
-"""What every route is given."""
+"""FastAPI's dependencies of the routes: the context, and the streams of events."""
 
 from typing import Annotated
 
 from fastapi import Depends
 from starlette.requests import Request
 
-from service.context import Parts
+from service.context import Context
 from service.jobs.streams import EventStreams
 
 
-def _parts(request: Request) -> Parts:
-    parts: Parts = request.app.state.parts
-    return parts
+def _context(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
 
 
-PartsHere = Annotated[Parts, Depends(_parts)]
+ContextHere = Annotated[Context, Depends(_context)]
 
 
 def _streams(request: Request) -> EventStreams:

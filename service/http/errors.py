@@ -72,11 +72,11 @@ DESCRIPTION: dict[int | str, dict[str, Any]] = {
         },
     }
 }
-"""What the API's own description says of every answer that is not a success."""
+"""OpenAPI's description of every answer that is not a success."""
 
 
 class Problem(JSONResponse):
-    """What went wrong, for a person and for a program."""
+    """A response with problem details: a sentence for people, a code for programs."""
 
     media_type = MEDIA_TYPE
 
@@ -120,7 +120,7 @@ def code_of(error: ZooError) -> str:
 
 
 def problem_of(path: str, error: ZooError) -> Problem:
-    """Return the answer that tells of ``error``."""
+    """Return ``error`` as problem details."""
     return Problem(path, status_of(error), code_of(error), str(error))
 
 
@@ -166,6 +166,7 @@ def _validation_error(request: Request, error: Exception) -> Problem:
         raise error
     errors = [
         {
+            # A field's name and its message may quote the request, however long it is.
             "field": ".".join(str(part) for part in item["loc"])[:200],
             "message": str(item["msg"])[:400],
         }
@@ -182,7 +183,7 @@ def _validation_error(request: Request, error: Exception) -> Problem:
 
 
 def _database_error(request: Request, error: Exception) -> Problem:
-    """Tell a full disk from a busy database, by SQLite's own words for them."""
+    """Return 507 for a full disk and 503 for a busy database, by SQLite's messages."""
     if "full" in str(getattr(error, "orig", "")):
         full = StorageFullError("the disk is full; free some space and try again")
         return problem_of(request.url.path, full)

@@ -2,20 +2,18 @@
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
-from pathlib import Path
 from typing import NamedTuple
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from model_zoo.errors import NotFoundError
-from service.context import Parts
-from service.database.tables import UploadRow
-from service.storage.blobs import CHUNK_BYTES
+from model_zoo.statements.manifest import FileEntry
+from service.context import Context
 
+# Eighteen digits stay below 2**63, and no file is longer.
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 _DIGEST_FIELD = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):", re.ASCII)
 
@@ -27,38 +25,29 @@ class Span(NamedTuple):
     end: int
 
 
-def file_response(
-    request: Request, parts: Parts, upload: UploadRow, name: str
-) -> Response:
-    """Return a file of an upload.
+def kept_for_good(context: Context) -> dict[str, str]:
+    """Return the header that lets caches keep an answer for good.
 
-    Raises:
-        NotFoundError: it has no file of that name.
+    Behind a token, a shared cache must not hand out what it has seen pass.
     """
-    for file in upload.files:
-        if file.name == name:
-            return blob_response(request, parts, file.sha256, file.size_bytes)
-    msg = f"no file {name[:80]!a}"
-    raise NotFoundError(msg)
+    audience = "public" if context.settings.token is None else "private"
+    return {"Cache-Control": f"{audience}, max-age=31536000, immutable"}
 
 
-def blob_response(
-    request: Request, parts: Parts, sha256: str, size_bytes: int
-) -> Response:
-    """Return a blob, whole or a range of it, or 304 where the client has it.
+def blob_response(request: Request, context: Context, file: FileEntry) -> Response:
+    """Return a stored file, whole or a range of it, or 304 where the client has it.
 
     A blob never changes, so its digest is its tag and caches may keep it for good.
 
     Raises:
         HTTPException: 416, the range lies outside.
     """
-    etag = f'"{sha256}"'
-    # Behind a token, a shared cache must not hand out what it has seen pass.
-    audience = "public" if parts.settings.token is None else "private"
+    etag, size_bytes = f'"{file.sha256}"', file.size_bytes
+    digest = base64.b64encode(bytes.fromhex(file.sha256)).decode()
     headers = {
         "ETag": etag,
-        "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:",
-        "Cache-Control": f"{audience}, max-age=31536000, immutable",
+        "Repr-Digest": f"sha-256=:{digest}:",
+        **kept_for_good(context),
         "Accept-Ranges": "bytes",
         "X-Content-Type-Options": "nosniff",
         "Content-Disposition": "attachment",
@@ -76,7 +65,7 @@ def blob_response(
     headers["Content-Type"] = "application/octet-stream"
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers)
-    chunks = _chunks(parts.blobs.path(sha256), span)
+    chunks = context.blobs.read(file.sha256, start=span.start, end=span.end)
     return StreamingResponse(chunks, status, headers)
 
 
@@ -120,12 +109,3 @@ def _span(headers: Mapping[str, str], *, etag: str, size_bytes: int) -> Span | N
             headers={"Content-Range": f"bytes */{size_bytes}"},
         )
     return span
-
-
-def _chunks(path: Path, span: Span) -> Iterator[bytes]:
-    with path.open("rb", buffering=0) as file:
-        file.seek(span.start)
-        left = span.end - span.start
-        while left and (chunk := file.read(min(CHUNK_BYTES, left))):
-            left -= len(chunk)
-            yield chunk

@@ -1,9 +1,11 @@
-"""What is refused before any route sees it: foreign hosts and sites, strangers, floods.
+"""Middleware that refuses foreign hosts and sites, missing tokens and large bodies.
 
 The service trusts whoever reaches it on loopback, and so does every page that a
 browser on this machine has open. A page elsewhere can send simple posts, and can point
 its own name at 127.0.0.1; it can set neither a JSON content type without being asked
 for permission first, nor a Host or Origin that is not its own.
+
+ADR 8: a service on loopback needs no token.
 """
 
 import hmac
@@ -95,6 +97,7 @@ class Guards:
         if token is None:
             return True
         scheme, _, given = headers.get("authorization", "").partition(" ")
+        # In constant time: how long a comparison takes would tell how much was right.
         same = hmac.compare_digest(given.strip().encode(), token.encode())
         return scheme.lower() == "bearer" and same
 
@@ -118,7 +121,7 @@ def _bounded(receive: Receive, limit: int) -> Receive:
 def _shallow(receive: Receive) -> Receive:
     """Return ``receive`` that refuses JSON nested too deep or without canonical form.
 
-    It is refused before the route parses it: what is kept can always be told again.
+    It is refused before the route parses it: what is stored can always be answered.
     """
     pieces: list[bytes] = []
 

@@ -24,7 +24,7 @@ class TlsFiles:
         self.context()
 
     def context(self) -> ssl.SSLContext:
-        """Return what a server shows.
+        """Return a server's context with this certificate.
 
         Raises:
             LocalError: as above.

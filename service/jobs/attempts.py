@@ -1,8 +1,10 @@
-"""What a worker may do with a job it holds, and what happens when it goes silent.
+"""What a worker may do with a job it holds, and what happens when its lease runs out.
 
 A job runs at least once and is ended exactly once. Everything an attempt does demands
 a live lease in the same transaction. That is the fence: a worker that slept past its
-lease finds itself locked out, even if nobody has noticed its absence yet.
+lease finds itself locked out, even before the lease is reaped.
+
+ADR 5.
 """
 
 from dataclasses import dataclass
@@ -28,52 +30,52 @@ from model_zoo.statements.intoto import (
     subjects_of,
 )
 from model_zoo.statements.jobs import parse_spec
-from service.accounts.registrations import binding, role_of
-from service.context import Parts
+from service.accounts.registrations import registration, role_of
+from service.context import Context
 from service.database.queries import complete_upload
 from service.database.tables import AttemptRow, DraftRow, JobRow, TrainerRow
-from service.jobs.events import Happening, record
+from service.jobs.events import NewEvent, record
 from service.jobs.transitions import end, end_attempt, lose, try_again
 from service.uploads.sessions import find_upload, manifest_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What an attempt made. Its own evaluation is a claim and no more."""
+    """The result of an attempt; ``claimed_evaluation`` is not verified."""
 
     upload_id: str
     provenance: Envelope
     claimed_evaluation: JsonObject | None
 
 
-def renew(parts: Parts, attempt_id: str) -> bool:
-    """Prolong an attempt's lease; return whether somebody wants it cancelled.
+def renew(context: Context, attempt_id: str) -> bool:
+    """Prolong an attempt's lease; return whether its job was cancelled.
 
     Raises:
         NotFoundError: there is no such attempt.
         ConflictError: it is over; stop at once.
     """
-    now = parts.now()
-    with parts.database.writing() as session:
+    now = context.now()
+    with context.database.writing() as session:
         attempt, job = _live(session, attempt_id, now=now)
         attempt.lease_until = now + timedelta(seconds=attempt.lease_seconds)
         return job.cancel_requested
 
 
-def report(parts: Parts, attempt_id: str, happenings: list[Happening]) -> None:
-    """Append what a live attempt tells of its progress.
+def report(context: Context, attempt_id: str, events: list[NewEvent]) -> None:
+    """Append the events that a live attempt reports.
 
     Raises:
         NotFoundError: there is no such attempt.
         ConflictError: it is over.
     """
-    now = parts.now()
-    with parts.database.writing() as session:
+    now = context.now()
+    with context.database.writing() as session:
         _, job = _live(session, attempt_id, now=now)
-        record(session, job, happenings, now=now)
+        record(session, job, events, now=now)
 
 
-def complete(parts: Parts, attempt_id: str, result: Result) -> JobRow:
+def complete(context: Context, attempt_id: str, result: Result) -> JobRow:
     """End a job with a draft, if its trainer signed that this is what was asked for.
 
     Completing twice with the same files is no error, so that a lost answer can be
@@ -86,14 +88,14 @@ def complete(parts: Parts, attempt_id: str, result: Result) -> JobRow:
         VerificationError: the provenance is not the trainer's, or not of this attempt.
     """
     check_id(attempt_id, what="attempt")
-    with parts.database.reading() as session:
+    with context.database.reading() as session:
         done = _completed(session, attempt_id, result)
         if done is not None:
             return done
-        _, job = _live(session, attempt_id, now=parts.now())
-    provenance = _checked(parts, job, attempt_id, result)
-    now = parts.now()
-    with parts.database.writing() as session:
+        _, job = _live(session, attempt_id, now=context.now())
+    provenance = _checked(context, job, attempt_id, result)
+    now = context.now()
+    with context.database.writing() as session:
         attempt, job = _live(session, attempt_id, now=now)
         if complete_upload(session, result.upload_id) is None:
             msg = f"upload {result.upload_id} was deleted meanwhile"
@@ -114,15 +116,15 @@ def complete(parts: Parts, attempt_id: str, result: Result) -> JobRow:
     return job
 
 
-def fail(parts: Parts, attempt_id: str, *, error: str, retry: bool) -> JobRow:
+def fail(context: Context, attempt_id: str, *, error: str, retry: bool) -> JobRow:
     """End an attempt that did not work; queue its job again if that may help.
 
     Raises:
         NotFoundError: there is no such attempt.
         ConflictError: it is over.
     """
-    now = parts.now()
-    with parts.database.writing() as session:
+    now = context.now()
+    with context.database.writing() as session:
         attempt, job = _live(session, attempt_id, now=now)
         end_attempt(attempt, "failed", error=error, now=now)
         if retry:
@@ -132,15 +134,15 @@ def fail(parts: Parts, attempt_id: str, *, error: str, retry: bool) -> JobRow:
     return job
 
 
-def give_up(parts: Parts, attempt_id: str) -> JobRow:
-    """End an attempt that stopped because somebody cancelled its job.
+def give_up(context: Context, attempt_id: str) -> JobRow:
+    """End an attempt that stopped because its job was cancelled.
 
     Raises:
         NotFoundError: there is no such attempt.
-        ConflictError: it is over, or nobody cancelled its job.
+        ConflictError: it is over, or its job was not cancelled.
     """
-    now = parts.now()
-    with parts.database.writing() as session:
+    now = context.now()
+    with context.database.writing() as session:
         attempt, job = _live(session, attempt_id, now=now)
         if not job.cancel_requested:
             msg = f"nobody cancelled job {job.id}"
@@ -150,18 +152,19 @@ def give_up(parts: Parts, attempt_id: str) -> JobRow:
     return job
 
 
-def reap(parts: Parts) -> int:
+def reap(context: Context) -> int:
     """Give up on attempts whose lease ran out; return how many there were."""
-    now = parts.now()
+    now = context.now()
     overdue = (
         select(AttemptRow)
         .where(AttemptRow.state == "running", AttemptRow.lease_until <= now)
+        # For PostgreSQL; SQLite has one writer, no row locks, and leaves it out.
         .with_for_update(skip_locked=True)
     )
-    with parts.database.reading() as session:
+    with context.database.reading() as session:
         if session.scalar(overdue.limit(1)) is None:
             return 0
-    with parts.database.writing() as session:
+    with context.database.writing() as session:
         lost = list(session.scalars(overdue))
         for attempt in lost:
             job = session.get_one(JobRow, attempt.job_id, with_for_update=True)
@@ -206,13 +209,15 @@ def _completed(session: Session, attempt_id: str, result: Result) -> JobRow | No
     )
 
 
-def _checked(parts: Parts, job: JobRow, attempt_id: str, result: Result) -> Provenance:
+def _checked(
+    context: Context, job: JobRow, attempt_id: str, result: Result
+) -> Provenance:
     """Return the provenance of a result that is this attempt's, to the last field."""
-    upload = find_upload(parts, result.upload_id)
+    upload = find_upload(context, result.upload_id)
     if upload.state != "complete":
         msg = f"upload {upload.id} is not complete"
         raise InvalidSpecError(msg)
-    trainer = binding(parts, TrainerRow, name=job.trainer)
+    trainer = registration(context, TrainerRow, name=job.trainer)
     provenance = open_provenance(result.provenance, role_of(trainer))
     if provenance.subjects != subjects_of(manifest_of(upload)):
         msg = "the provenance is of other files than the upload"

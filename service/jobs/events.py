@@ -1,4 +1,4 @@
-"""What happened to a job, in order: written with the change it tells of."""
+"""Events of a job, in order: each is written with the change that it describes."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -8,14 +8,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from model_zoo.canonical import JsonObject
-from service.context import Parts
+from service.context import Context
 from service.database.tables import EventRow, JobRow
 
-ENDINGS = frozenset({"succeeded", "failed", "cancelled"})
-"""The types of a job's last event, which are also the states it can end in."""
 
-
-class Happening(NamedTuple):
+class NewEvent(NamedTuple):
     """An event that has no number yet."""
 
     type: str
@@ -23,30 +20,30 @@ class Happening(NamedTuple):
 
 
 def record(
-    session: Session, job: JobRow, happenings: Iterable[Happening], *, now: datetime
+    session: Session, job: JobRow, events: Iterable[NewEvent], *, now: datetime
 ) -> None:
-    """Append to the job's events, in the transaction of the change they tell of.
+    """Append to the job's events, in the transaction of the change they describe.
 
     The counter is on the job's row, so two writers wait for each other there.
     """
-    for happening in happenings:
+    for event in events:
         job.last_event += 1
         session.add(
             EventRow(
                 job_id=job.id,
                 sequence=job.last_event,
-                type=happening.type,
-                data=happening.data,
+                type=event.type,
+                data=event.data,
                 created_at=now,
             )
         )
 
 
 def events_after(
-    parts: Parts, job_id: str, sequence: int, *, limit: int = 256
+    context: Context, job_id: str, sequence: int, *, limit: int = 256
 ) -> list[EventRow]:
     """Return the job's next events after number ``sequence``, at most ``limit``."""
-    with parts.database.reading() as session:
+    with context.database.reading() as session:
         return list(
             session.scalars(
                 select(EventRow)

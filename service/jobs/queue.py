@@ -1,4 +1,7 @@
-"""The job queue: rows in the database, each leased to one worker at a time."""
+"""The job queue: rows in the database, each leased to one worker at a time.
+
+ADR 4 and 5.
+"""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -7,35 +10,36 @@ from datetime import timedelta
 from sqlalchemy import select, update
 
 from model_zoo.errors import ConflictError, NotFoundError
+from model_zoo.http.responses import FINAL_STATES
 from model_zoo.names import check_id
 from model_zoo.statements.jobs import ChildSpec, JobSpec, kind_of
-from service.accounts.registrations import binding
-from service.context import Parts
-from service.database.identifiers import new_id
+from service.accounts.registrations import registration
+from service.context import Context
 from service.database.tables import (
     AttemptRow,
     DraftRow,
     JobRow,
     TrainerRow,
     WorkerRow,
+    new_id,
 )
 from service.jobs.attempts import reap
-from service.jobs.events import ENDINGS, Happening, record
+from service.jobs.events import NewEvent, record
 from service.jobs.transitions import end, start
 from service.releases.withdrawals import require_not_withdrawn_file
 
 PRESENT = timedelta(seconds=60)
-"""A worker that has not asked for so long is taken to be gone."""
+"""After so long without a request for a lease a worker counts as gone."""
 NOTED_EVERY = timedelta(seconds=10)
 """How stale a worker's mark may grow: polling must not become a stream of writes."""
 
 MAX_LISTED = 1000
-"""Jobs that one listing returns: what it costs must not grow for ever."""
+"""Jobs that one listing returns, so that its cost is bounded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Applicant:
-    """A worker that asks for work: whose it is, what it can do, for how long."""
+class LeaseRequest:
+    """A worker's request for a lease: its trainer, the kinds it does, for how long."""
 
     trainer: str
     worker: str
@@ -43,15 +47,15 @@ class Applicant:
     lease_seconds: int
 
 
-def submit(parts: Parts, trainer: str, spec: JobSpec) -> JobRow:
+def submit(context: Context, trainer: str, spec: JobSpec) -> JobRow:
     """Queue a job for ``trainer``.
 
     Raises:
         NotFoundError: no such trainer.
         YankedError: what it would start from was withdrawn.
     """
-    binding(parts, TrainerRow, name=trainer)
-    now = parts.now()
+    registration(context, TrainerRow, name=trainer)
+    now = context.now()
     job = JobRow(
         id=new_id(),
         kind=kind_of(spec),
@@ -64,16 +68,16 @@ def submit(parts: Parts, trainer: str, spec: JobSpec) -> JobRow:
         last_event=0,
         created_at=now,
     )
-    with parts.database.writing() as session:
+    with context.database.writing() as session:
         if isinstance(spec, ChildSpec):
             require_not_withdrawn_file(session, spec.parent)
         session.add(job)
         session.flush()
-        record(session, job, [Happening("queued", {})], now=now)
+        record(session, job, [NewEvent("queued", {})], now=now)
     return job
 
 
-def find_job(parts: Parts, job_id: str) -> JobRow:
+def find_job(context: Context, job_id: str) -> JobRow:
     """Return the job.
 
     Raises:
@@ -81,7 +85,7 @@ def find_job(parts: Parts, job_id: str) -> JobRow:
         NotFoundError: there is no such job.
     """
     check_id(job_id, what="job")
-    with parts.database.reading() as session:
+    with context.database.reading() as session:
         job = session.get(JobRow, job_id)
     if job is None:
         msg = f"no job {job_id}"
@@ -89,14 +93,14 @@ def find_job(parts: Parts, job_id: str) -> JobRow:
     return job
 
 
-def find_draft(parts: Parts, job_id: str) -> DraftRow:
+def find_draft(context: Context, job_id: str) -> DraftRow:
     """Return what the job made.
 
     Raises:
         NotFoundError: there is no such job, or it has not made anything.
     """
-    job = find_job(parts, job_id)
-    with parts.database.reading() as session:
+    job = find_job(context, job_id)
+    with context.database.reading() as session:
         draft = session.get(DraftRow, job_id)
     if draft is None:
         msg = f"job {job_id} has no draft: it is {job.state}"
@@ -104,7 +108,7 @@ def find_draft(parts: Parts, job_id: str) -> DraftRow:
     return draft
 
 
-def jobs(parts: Parts, *, state: str | None, trainer: str | None) -> list[JobRow]:
+def jobs(context: Context, *, state: str | None, trainer: str | None) -> list[JobRow]:
     """Return the newest ``MAX_LISTED`` jobs in a state, of a trainer, or of all."""
     query = select(JobRow).order_by(JobRow.created_at.desc(), JobRow.id)
     query = query.limit(MAX_LISTED)
@@ -112,11 +116,11 @@ def jobs(parts: Parts, *, state: str | None, trainer: str | None) -> list[JobRow
         query = query.where(JobRow.state == state)
     if trainer is not None:
         query = query.where(JobRow.trainer == trainer)
-    with parts.database.reading() as session:
+    with context.database.reading() as session:
         return list(session.scalars(query))
 
 
-def claim(parts: Parts, applicant: Applicant) -> tuple[AttemptRow, JobRow] | None:
+def claim(context: Context, request: LeaseRequest) -> tuple[AttemptRow, JobRow] | None:
     """Lease the oldest queued job that the worker can do; None if there is none.
 
     The claim is one UPDATE: of two workers, one finds no row left to change. It asks
@@ -126,23 +130,24 @@ def claim(parts: Parts, applicant: Applicant) -> tuple[AttemptRow, JobRow] | Non
     Raises:
         NotFoundError: no such trainer.
     """
-    binding(parts, TrainerRow, name=applicant.trainer)
-    _note(parts, applicant)
-    reap(parts)
+    registration(context, TrainerRow, name=request.trainer)
+    _note(context, request)
+    reap(context)
     oldest = (
         select(JobRow.id)
         .where(
             JobRow.state == "queued",
-            JobRow.trainer == applicant.trainer,
-            JobRow.kind.in_(applicant.kinds),
+            JobRow.trainer == request.trainer,
+            JobRow.kind.in_(request.kinds),
         )
         .order_by(JobRow.created_at, JobRow.id)
         .limit(1)
     )
-    with parts.database.reading() as session:
+    # Polling workers must not wait for the one writer's lock to learn of nothing.
+    with context.database.reading() as session:
         if session.scalar(oldest) is None:
             return None
-    now = parts.now()
+    now = context.now()
     taken = (
         update(JobRow)
         .where(
@@ -152,41 +157,46 @@ def claim(parts: Parts, applicant: Applicant) -> tuple[AttemptRow, JobRow] | Non
         .values(state="running", attempts=JobRow.attempts + 1, attempt_id=new_id())
         .returning(JobRow)
     )
-    with parts.database.writing() as session:
+    with context.database.writing() as session:
         job = session.scalar(taken)
         if job is None:
             return None
         attempt = start(
             session,
             job,
-            worker=applicant.worker,
-            lease_seconds=applicant.lease_seconds,
+            worker=request.worker,
+            lease_seconds=request.lease_seconds,
             now=now,
         )
         return attempt, job
 
 
-def cancel(parts: Parts, job_id: str) -> JobRow:
-    """Ask for a job's end: at once if it waits, by its worker if it runs.
+def cancel(context: Context, job_id: str) -> JobRow:
+    """Cancel a job: at once if it is queued, by its worker if it runs.
 
     Raises:
         NotFoundError: there is no such job.
         ConflictError: it succeeded or failed already.
     """
-    find_job(parts, job_id)
-    with parts.database.writing() as session:
+    find_job(context, job_id)
+    with context.database.writing() as session:
         job = session.get_one(JobRow, job_id, with_for_update=True)
-        if job.state in ENDINGS - {"cancelled"}:
+        if job.state in FINAL_STATES - {"cancelled"}:
             msg = f"job {job_id} {job.state} already"
             raise ConflictError(msg)
         job.cancel_requested = True
         if job.state == "queued":
-            end(session, job, "cancelled", error=None, now=parts.now())
+            end(session, job, "cancelled", error=None, now=context.now())
     return job
 
 
-def waiting_because(parts: Parts, rows: Iterable[JobRow]) -> dict[str, str]:
-    """Return for each queued job why it does not run, where something is in its way.
+def obstacle(context: Context, job: JobRow) -> str | None:
+    """Return why a queued job does not run, where something is in its way."""
+    return obstacles(context, [job]).get(job.id)
+
+
+def obstacles(context: Context, rows: Iterable[JobRow]) -> dict[str, str]:
+    """Return job id -> why that queued job does not run, where there is a reason.
 
     It takes two statements, however many jobs there are.
     """
@@ -194,8 +204,8 @@ def waiting_because(parts: Parts, rows: Iterable[JobRow]) -> dict[str, str]:
     if not queued:
         return {}
     trainers = {job.trainer for job in queued}
-    since = parts.now() - PRESENT
-    with parts.database.reading() as session:
+    since = context.now() - PRESENT
+    with context.database.reading() as session:
         workers = session.execute(
             select(WorkerRow.trainer, WorkerRow.kinds).where(
                 WorkerRow.trainer.in_(trainers), WorkerRow.seen_at > since
@@ -227,19 +237,19 @@ def _obstacle(job: JobRow, kinds: Collection[str], busy: Collection[str]) -> str
     return None
 
 
-def _note(parts: Parts, applicant: Applicant) -> None:
-    """Remember that the worker asked, so that a waiting job can say why it waits."""
-    key, now = (applicant.trainer, applicant.worker), parts.now()
-    kinds = sorted(applicant.kinds)
-    with parts.database.reading() as session:
+def _note(context: Context, request: LeaseRequest) -> None:
+    """Record the request, from which ``obstacles`` tells why a job waits."""
+    key, now = (request.trainer, request.worker), context.now()
+    kinds = sorted(request.kinds)
+    with context.database.reading() as session:
         seen = session.get(WorkerRow, key)
     if seen and seen.kinds == kinds and now - seen.seen_at < NOTED_EVERY:
         return
-    with parts.database.writing() as session:
+    with context.database.writing() as session:
         session.merge(
             WorkerRow(
-                trainer=applicant.trainer,
-                name=applicant.worker,
+                trainer=request.trainer,
+                name=request.worker,
                 kinds=kinds,
                 seen_at=now,
             )

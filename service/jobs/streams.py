@@ -11,9 +11,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import load_only
 from starlette.concurrency import run_in_threadpool
 
-from service.context import Parts
+from model_zoo.http.responses import FINAL_STATES
+from service.context import Context
 from service.database.tables import EventRow, JobRow
-from service.jobs.events import ENDINGS, events_after
+from service.jobs.events import events_after
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +44,8 @@ class EventStreams:
     event share one read of what follows it.
     """
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._topics: dict[str, _Topic] = {}
         self._poller: asyncio.Task[None] | None = None
 
@@ -55,7 +56,7 @@ class EventStreams:
         Raises:
             TooManyStreamsError: there is none.
         """
-        settings = self._parts.settings
+        settings = self._context.settings
         open_streams = sum(topic.streams for topic in self._topics.values())
         topic = self._topics.get(job_id, _Topic())
         if (
@@ -83,15 +84,16 @@ class EventStreams:
     async def follow(self, job_id: str, after: int) -> AsyncIterator[EventRow | None]:
         """Yield the job's events after number ``after``, to its last; None when quiet.
 
-        Whoever has seen the last is told no more: a browser asks again when a stream
-        ends, and would hold a place for ever. The caller holds a place.
+        After the last event of an ended job it yields nothing and ends: a browser
+        reconnects when a stream ends, and would hold a place for ever. The caller
+        holds a place.
         """
         topic = self._topics[job_id]
         while True:
             for event in await self._read(topic, job_id, after):
                 after = event.sequence
                 yield event
-                if event.type in ENDINGS:
+                if event.type in FINAL_STATES:
                     return
             while topic.last_event <= after:
                 if topic.has_ended:
@@ -106,10 +108,11 @@ class EventStreams:
         read = topic.reads.get(after)
         if read is None:
             read = asyncio.create_task(
-                run_in_threadpool(events_after, self._parts, job_id, after)
+                run_in_threadpool(events_after, self._context, job_id, after)
             )
             topic.reads[after] = read
             read.add_done_callback(lambda _: topic.reads.pop(after, None))
+        # A stream that is closed meanwhile must not cancel the read of the others.
         return await asyncio.shield(read)
 
     async def _poll_forever(self) -> None:
@@ -123,14 +126,15 @@ class EventStreams:
                 topic = self._topics.get(job_id)
                 if topic is not None and topic.last_event != last_event:
                     topic.last_event = last_event
-                    topic.has_ended = state in ENDINGS
+                    topic.has_ended = state in FINAL_STATES
+                    # Who waits holds the old event; who comes later waits for the next.
                     topic.changed.set()
                     topic.changed = asyncio.Event()
-            await asyncio.sleep(self._parts.settings.event_poll_seconds)
+            await asyncio.sleep(self._context.settings.event_poll_seconds)
 
     def _last_events(self, job_ids: list[str]) -> dict[str, tuple[int, str]]:
         query = select(JobRow).where(JobRow.id.in_(job_ids))
         query = query.options(load_only(JobRow.last_event, JobRow.state))
-        with self._parts.database.reading() as session:
+        with self._context.database.reading() as session:
             jobs = session.scalars(query)
             return {job.id: (job.last_event, job.state) for job in jobs}

@@ -10,7 +10,7 @@ from typing import Literal
 from sqlalchemy.orm import Session
 
 from service.database.tables import AttemptRow, JobRow
-from service.jobs.events import Happening, record
+from service.jobs.events import NewEvent, record
 
 MAX_ATTEMPTS = 3
 """A job that kills its worker three times is poison: a fourth would not help."""
@@ -35,7 +35,7 @@ def start(
     session.add(attempt)
     job.started_at = job.started_at or now
     data = {"attempt": job.attempts, "worker": worker}
-    record(session, job, [Happening("started", data)], now=now)
+    record(session, job, [NewEvent("started", data)], now=now)
     return attempt
 
 
@@ -46,7 +46,7 @@ def end(
     job.state, job.error, job.finished_at = state, error, now
     job.attempt_id = None
     data = {} if error is None else {"error": error}
-    record(session, job, [Happening(state, data)], now=now)
+    record(session, job, [NewEvent(state, data)], now=now)
 
 
 def end_attempt(
@@ -56,7 +56,7 @@ def end_attempt(
     error: str | None,
     now: datetime,
 ) -> None:
-    """End ``attempt``; what becomes of its job is another decision."""
+    """End ``attempt`` and leave its job as it is."""
     attempt.state, attempt.error, attempt.finished_at = state, error, now
 
 
@@ -68,7 +68,7 @@ def try_again(session: Session, job: JobRow, *, error: str, now: datetime) -> No
         end(session, job, "failed", error=error, now=now)
     else:
         job.state, job.error, job.attempt_id = "queued", error, None
-        record(session, job, [Happening("queued", {"error": error})], now=now)
+        record(session, job, [NewEvent("queued", {"error": error})], now=now)
 
 
 def lose(session: Session, attempt: AttemptRow, job: JobRow, *, now: datetime) -> None:
@@ -76,5 +76,5 @@ def lose(session: Session, attempt: AttemptRow, job: JobRow, *, now: datetime) -
     error = f"worker {attempt.worker} stopped answering in attempt {attempt.number}"
     end_attempt(attempt, "lost", error=error, now=now)
     data = {"attempt": attempt.number, "worker": attempt.worker}
-    record(session, job, [Happening("lost", data)], now=now)
+    record(session, job, [NewEvent("lost", data)], now=now)
     try_again(session, job, error=error, now=now)

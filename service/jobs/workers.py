@@ -1,4 +1,7 @@
-"""Embedded workers: trainer processes that live and die with the service."""
+"""Embedded workers: processes of the trainer that run as long as the service does.
+
+ADR 4: a worker leases over HTTP, also when the service started it.
+"""
 
 import ctypes
 import logging
@@ -17,10 +20,9 @@ from pathlib import Path
 from model_zoo.errors import ConflictError, LocalError
 from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.keys.pem import OWNER_ONLY
-from service.accounts.registrations import bind
-from service.context import Parts
-from service.database.tables import TrainerRow
-from service.storage.blobs import told_as_local_error
+from service.accounts.registrations import register_trainer
+from service.context import Context
+from service.storage.blobs import translate_errors
 
 log = logging.getLogger(__name__)
 
@@ -46,15 +48,15 @@ class BuilderKey:
     passphrase: Path
 
 
-def embedded_key(parts: Parts) -> BuilderKey:
+def embedded_key(context: Context) -> BuilderKey:
     """Return the embedded trainer's key, made and bound on the first start.
 
     Raises:
         LocalError: it cannot be written or read, or the name is bound to another key.
     """
-    folder = parts.settings.data_dir / "keys"
+    folder = context.settings.data_dir / "keys"
     files = BuilderKey(folder / "embedded.pem", folder / "embedded.passphrase")
-    with told_as_local_error(f"cannot keep a key in {folder}"):
+    with translate_errors(f"cannot keep a key in {folder}"):
         folder.mkdir(mode=0o700, exist_ok=True)
         if not files.key.exists():
             files.passphrase.unlink(missing_ok=True)
@@ -69,7 +71,7 @@ def embedded_key(parts: Parts) -> BuilderKey:
         passphrase = files.passphrase.read_bytes()
     key = SigningKey.load(files.key, passphrase=passphrase).public
     try:
-        bind(parts, TrainerRow, name=TRAINER, key=key)
+        register_trainer(context, TRAINER, key)
     except ConflictError as error:
         msg = f"{error}: the key in {folder} is not the one this zoo started with"
         raise LocalError(msg) from error
@@ -152,7 +154,7 @@ def _started(command: Sequence[str]) -> subprocess.Popen[bytes]:
         command,
         stdin=subprocess.DEVNULL,
         preexec_fn=_die_with_parent,  # noqa: PLW1509  one system call
-        start_new_session=True,
+        start_new_session=True,  # Ctrl-C is the service's, which then stops them
     )
 
 

@@ -1,1 +1,1 @@
-"""The one way in and out of a release: publish, withdraw, and who descends from it."""
+"""Releases: published, co-signed, revoked, found by name, digest or ancestry."""

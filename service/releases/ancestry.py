@@ -1,17 +1,20 @@
-"""Who holds a file and who was made from it: hints, which clients verify."""
+"""Which releases contain a file and which were made from it: hints, to be verified.
+
+ADR 27: one release of each publisher, none of them withdrawn.
+"""
 
 from sqlalchemy import and_, select
 
 from model_zoo.digests import is_sha256
 from model_zoo.errors import InvalidSpecError
 from model_zoo.names import ReleaseName
-from service.context import Parts
+from service.context import Context
 from service.database.tables import InputRow, ReleaseRow, UploadFileRow, WithdrawalRow
 
 MAX_NAMES = 256
 
 
-def holders(parts: Parts, sha256: str) -> list[ReleaseName]:
+def containing_releases(context: Context, sha256: str) -> list[ReleaseName]:
     """Return a release of each publisher that holds the file, the oldest first.
 
     What was withdrawn is left out: no role vouches for it any more. One of each, so
@@ -33,16 +36,16 @@ def holders(parts: Parts, sha256: str) -> list[ReleaseName]:
         .order_by(ReleaseRow.published_at)
     )
     found: dict[str, ReleaseName] = {}
-    with parts.database.reading() as session:
+    with context.database.reading() as session:
         for publisher, model, version in session.execute(held):
             found.setdefault(publisher, ReleaseName(publisher, model, version))
     return list(found.values())[:MAX_NAMES]
 
 
-def children(parts: Parts, sha256: str) -> list[ReleaseName]:
+def children(context: Context, sha256: str) -> list[ReleaseName]:
     """Return the releases whose provenance says that they were made from the file."""
     _require_digest(sha256)
-    with parts.database.reading() as session:
+    with context.database.reading() as session:
         rows = session.scalars(
             select(InputRow).where(InputRow.sha256 == sha256).limit(MAX_NAMES)
         )

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from model_zoo.errors import YankedError
 from model_zoo.names import ModelName, ReleaseName
 from model_zoo.statements.manifest import GRAPH_SUFFIX, WEIGHTS_SUFFIX
-from service.context import Parts
+from service.context import Context
 from service.database.tables import (
     LostEntryRow,
     ReleaseRow,
@@ -29,15 +29,15 @@ IS_TENSORS = or_(
 )
 
 
-def find_withdrawal(parts: Parts, name: ReleaseName) -> WithdrawalRow | None:
+def find_withdrawal(context: Context, name: ReleaseName) -> WithdrawalRow | None:
     """Return who withdrew the release, when and why; None if nobody did."""
     key = (name.publisher, name.model, name.version)
-    with parts.database.reading() as session:
+    with context.database.reading() as session:
         return session.get(WithdrawalRow, key)
 
 
 def withdrawals(
-    parts: Parts, model: ModelName | None = None
+    context: Context, model: ModelName | None = None
 ) -> dict[ReleaseName, WithdrawalRow]:
     """Return every withdrawal by the name of its release, or those of one model."""
     wanted = select(WithdrawalRow)
@@ -46,35 +46,35 @@ def withdrawals(
             WithdrawalRow.publisher == model.publisher,
             WithdrawalRow.model == model.model,
         )
-    with parts.database.reading() as session:
+    with context.database.reading() as session:
         return {
             ReleaseName(row.publisher, row.model, row.version): row
             for row in session.scalars(wanted)
         }
 
 
-def require_not_itself_withdrawn(parts: Parts, name: ReleaseName) -> None:
+def require_not_itself_withdrawn(context: Context, name: ReleaseName) -> None:
     """Accept a release for which its role still vouches, whatever its files are.
 
     Raises:
         YankedError: somebody withdrew it; the message says who, when and why.
     """
-    withdrawal = find_withdrawal(parts, name)
+    withdrawal = find_withdrawal(context, name)
     if withdrawal is not None:
-        raise _told(withdrawal)
-    with parts.database.reading() as session:
+        raise _withdrawn_error(withdrawal)
+    with context.database.reading() as session:
         if is_lost_withdrawal(session, str(name)):
-            raise _lost(str(name))
+            raise _lost_notice_error(str(name))
 
 
-def require_not_withdrawn(parts: Parts, name: ReleaseName) -> None:
+def require_not_withdrawn(context: Context, name: ReleaseName) -> None:
     """Accept a release that nobody withdrew, nor another for files that it holds, too.
 
     Raises:
         YankedError: somebody did; the message says who, when and why.
     """
-    require_not_itself_withdrawn(parts, name)
-    with parts.database.reading() as session:
+    require_not_itself_withdrawn(context, name)
+    with context.database.reading() as session:
         held = session.scalars(
             select(UploadFileRow.sha256)
             .join(ReleaseRow, ReleaseRow.upload_id == UploadFileRow.upload_id)
@@ -102,11 +102,11 @@ def require_held_files(
         _withdrawals(UploadFileRow.sha256.in_(sha256s)).where(reaches).limit(1)
     )
     if found is not None:
-        raise _told(found)
+        raise _withdrawn_error(found)
     lost = _lost_withdrawals(UploadFileRow.sha256.in_(sha256s))
     name = session.scalar(lost.where(ReleaseRow.publisher == publisher).limit(1))
     if name is not None:
-        raise _lost(name)
+        raise _lost_notice_error(name)
 
 
 def require_not_withdrawn_file(session: Session, sha256: str) -> None:
@@ -122,7 +122,7 @@ def require_not_withdrawn_file(session: Session, sha256: str) -> None:
         return
     by_operator = [row for row in found if row.withdrawn_by == "operator"]
     if by_operator:
-        raise _told(by_operator[0])
+        raise _withdrawn_error(by_operator[0])
     publishers = {row.publisher for row in found}
     publishers |= {name.partition("/")[0] for name in lost}
     elsewhere = session.scalar(
@@ -135,7 +135,7 @@ def require_not_withdrawn_file(session: Session, sha256: str) -> None:
         .limit(1)
     )
     if elsewhere is None:
-        raise _told(found[0]) if found else _lost(lost[0])
+        raise _withdrawn_error(found[0]) if found else _lost_notice_error(lost[0])
 
 
 def _withdrawals(files: ColumnElement[bool]) -> Select[WithdrawalRow]:
@@ -169,13 +169,13 @@ def _lost_withdrawals(files: ColumnElement[bool]) -> Select[str]:
     )
 
 
-def _lost(name: str) -> YankedError:
+def _lost_notice_error(name: str) -> YankedError:
     return YankedError(
         f"{name} was withdrawn; the notice was lost since: withdraw it again"
     )
 
 
-def _told(row: WithdrawalRow) -> YankedError:
+def _withdrawn_error(row: WithdrawalRow) -> YankedError:
     return YankedError(
         f"{row.publisher}/{row.model}@{row.version} was withdrawn by the "
         f"{row.withdrawn_by} on {row.withdrawn_at:%Y-%m-%d}: {row.reason}"

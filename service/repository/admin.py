@@ -1,29 +1,23 @@
-"""What offline keys decide: root, publishers, trusted keys, withdrawals."""
+"""What offline keys decide: root, publishers, trusted keys, withdrawals.
 
-from collections.abc import Collection, Mapping
+ADR 17: each step is one transaction; ADR 21: two may withdraw, each by his own role.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from sqlalchemy.orm import Session
-from tuf.api.metadata import DelegatedRole, Metadata, Root, Targets
+from tuf.api.metadata import DelegatedRole, Root, Targets
 
 from model_zoo.digests import sha256_bytes
-from model_zoo.errors import (
-    ConflictError,
-    MalformedDocumentError,
-    NotPermittedError,
-)
-from model_zoo.keys.ed25519 import PublicKey
+from model_zoo.errors import MalformedDocumentError, NotPermittedError
 from model_zoo.names import ReleaseName, check_new_publisher
-from model_zoo.statements.dsse import Role
 from model_zoo.transparency.tlog import LogEntry
 from model_zoo.tuf.ceremony import (
     checked_reason,
-    delegate,
-    next_targets,
     require_role_signed,
     require_signed,
 )
-from model_zoo.tuf.publisher_roles import sign_roles
 from model_zoo.tuf.revocations import YANK_NAME, YankNotice
 from model_zoo.tuf.roles import (
     OPERATOR,
@@ -41,24 +35,49 @@ from model_zoo.tuf.roles import (
     publisher_paths,
     target_path,
 )
-from service.context import Parts
+from service.context import Context
 from service.database.tables import PublisherRow, WithdrawalRow
 from service.repository import state
 from service.repository.commit import commit, entry, keep_target
 from service.repository.index import indexed, notice_of
-from service.repository.listing import keep_trusted_keys, unlisted
-from service.repository.losses import (
-    next_version,
-    require_next,
-    require_not_anothers,
-    require_not_other,
+from service.repository.keys import keep_trusted_keys, unlisted
+from service.repository.losses import require_next, require_not_other
+from service.repository.validation import (
+    NO_CHANGE,
+    require_lifetime,
+    require_roles,
+    versions_of,
 )
-from service.repository.validation import Change, require_lifetime, require_roles
-
-NO_CHANGE = Change(add={})
 
 
-def accept_root(session: Session, parts: Parts, data: bytes) -> None:
+def is_operators(roles: Iterable[str]) -> bool:
+    """Whether the operator's offline keys decide over ``roles``: a root, or targets."""
+    return not {ROOT, TARGETS}.isdisjoint(roles)
+
+
+def submit(
+    context: Context, roles: Mapping[str, bytes], *, files: Mapping[str, bytes]
+) -> dict[str, int]:
+    """Make a root or targets current; return role -> version.
+
+    A root comes alone. Targets may bring what must change with them.
+
+    Raises:
+        VerificationError: a role cannot be believed or holds what it may not.
+        ConflictError: it is not built upon the current version.
+    """
+    with context.database.writing() as session:
+        if ROOT not in roles:
+            accept_targets(session, context, roles, files=files)
+        elif len(roles) > 1:
+            msg = "a root is handed in alone"
+            raise MalformedDocumentError(msg)
+        else:
+            accept_root(session, context, roles[ROOT])
+    return versions_of(roles)
+
+
+def accept_root(session: Session, context: Context, data: bytes) -> None:
     """Make the next root current, in the caller's transaction.
 
     Raises:
@@ -75,11 +94,11 @@ def accept_root(session: Session, parts: Parts, data: bytes) -> None:
     if not root.signed.consistent_snapshot:
         msg = "this root turns consistent snapshots off: file names would be others"
         raise MalformedDocumentError(msg)
-    require_lifetime(ROOT, root.signed.expires, now=parts.now())
+    require_lifetime(ROOT, root.signed.expires, now=context.now())
     # (3) This server can go on: snapshot and timestamp are signed with keys it has.
     for role, key in (
-        (SNAPSHOT, parts.trust.snapshot_key),
-        (TIMESTAMP, parts.trust.timestamp_key),
+        (SNAPSHOT, context.keys.snapshot_key),
+        (TIMESTAMP, context.keys.timestamp_key),
     ):
         if key.public.keyid not in root.signed.roles[role].keyids:
             msg = (
@@ -90,12 +109,12 @@ def accept_root(session: Session, parts: Parts, data: bytes) -> None:
     # (4) The targets that are current are signed under it.
     targets = state.require(session, TARGETS, Targets)
     require_role_signed(root.signed, TARGETS, targets)
-    commit(session, parts, {ROOT: data}, entries=[entry("key", ROOT, data)])
+    commit(session, context, {ROOT: data}, entries=[entry("key", ROOT, data)])
 
 
 def accept_targets(
     session: Session,
-    parts: Parts,
+    context: Context,
     submitted: Mapping[str, bytes],
     *,
     files: Mapping[str, bytes],
@@ -104,7 +123,7 @@ def accept_targets(
 
     Args:
         session: the caller commits.
-        parts: keys and clock.
+        context: keys and clock.
         submitted: ``targets``, and ``zoo~withdrawn`` or publishers' roles that must
             change in the same step because their keys did.
         files: the targets of its own that are new.
@@ -118,35 +137,35 @@ def accept_targets(
     root = state.require(session, ROOT, Root).signed
     # (1) It may follow the current one under the root.
     new = require_next_targets(
-        session, submitted[TARGETS], root=root, files=files, now=parts.now()
+        session, submitted[TARGETS], root=root, files=files, now=context.now()
     )
     # (2) This server can go on: it has the keys that these targets give to it.
     if delegation_of(current, YANKED) != delegation_of(new, YANKED):
         msg = f"{YANKED} is signed online: these targets give it to other keys"
         raise MalformedDocumentError(msg)
-    wrong = unlisted(parts, state.trusted_keys_of(session, new))
+    wrong = unlisted(context, state.trusted_keys_of(session, new))
     if wrong is not None:
         raise NotPermittedError(wrong)
     # (3) The roles that change with it, and those that do not, fit to it.
     others = {name: it for name, it in submitted.items() if name != TARGETS}
-    withdrawn, entries = follow_targets(session, parts, new, others)
-    yanked = indexed(session, parts, withdrawn) if withdrawn else {}
-    commit(session, parts, {**submitted, **yanked}, entries=entries)
+    withdrawn, entries = follow_targets(session, context, new, others)
+    yanked = indexed(session, context, withdrawn) if withdrawn else {}
+    commit(session, context, {**submitted, **yanked}, entries=entries)
 
 
 def follow_targets(
-    session: Session, parts: Parts, new: Targets, others: Mapping[str, bytes]
+    session: Session, context: Context, new: Targets, others: Mapping[str, bytes]
 ) -> tuple[list[YankNotice], list[LogEntry]]:
     """Bring the tables in line with next targets that were accepted.
 
     Args:
         session: the caller commits.
-        parts: keys and clock.
+        context: keys and clock.
         new: the targets.
         others: name -> file of the roles that change in the same step.
 
     Returns:
-        What is withdrawn in this step, for the index, and what the log shall know.
+        The withdrawals of this step, for the index, and the log's entries.
 
     Raises:
         ThresholdNotMetError: too few of the delegated keys signed a role.
@@ -156,50 +175,13 @@ def follow_targets(
     current = state.require(session, TARGETS, Targets).signed
     # (1) Roles that change in this step follow their rules under the new keys.
     reasons = _require_withdrawn(session, new, others.get(WITHDRAWN))
-    _require_publishers(session, new, others, now=parts.now())
+    _require_publishers(session, new, others, now=context.now())
     # (2) Every other publisher's role is signed under the keys it has now.
     _require_still_signed(session, new, {*others, YANKED})
-    _synchronise(session, parts, new)
-    withdrawn = _withdraw(session, parts, reasons)
-    entries = [_told(notice) for notice in withdrawn] + _key_changes(current, new)
+    _synchronise(session, context, new)
+    withdrawn = _withdraw(session, context, reasons)
+    entries = [_log_entry(notice) for notice in withdrawn] + _key_changes(current, new)
     return withdrawn, entries
-
-
-def delegate_here(parts: Parts, name: str, key: PublicKey) -> bool:
-    """Delegate to a new publisher with a development root; return whether it is new.
-
-    Raises:
-        NotPermittedError: the targets key is not on this server, as it should be.
-        ConflictError: the name has another key.
-        InvalidSpecError: no name for a publisher.
-    """
-    with parts.database.writing() as session:
-        current = state.require(session, TARGETS, Targets)
-        bound = delegation_of(current.signed, name)
-        if bound is not None:
-            if keys_of(current.signed, bound) != (key,):
-                msg = f"publisher {name} is bound to another key, {bound.keyids[0]}"
-                raise ConflictError(msg)
-            return False
-        require_not_anothers(session, name, key.keyid)
-        targets = next_targets(current, now=parts.now())
-        targets.signed.version = next_version(
-            session, TARGETS, current=current.signed.version
-        )
-        delegate(targets.signed, name, Role(keys=(key,)))
-        _accept_own(session, parts, targets)
-        return True
-
-
-def _accept_own(session: Session, parts: Parts, targets: Metadata[Targets]) -> None:
-    key = parts.trust.targets_key
-    if key is None:
-        msg = (
-            "the targets key of this zoo is kept offline: delegate with "
-            "zoo trust delegate, on the machine that has it"
-        )
-        raise NotPermittedError(msg)
-    accept_targets(session, parts, sign_roles({TARGETS: targets}, key), files={})
 
 
 def require_next_targets(
@@ -243,7 +225,7 @@ def _require_roles_kept(current: Targets, new: Targets) -> None:
         raise MalformedDocumentError(msg)
     for name, role in after.items():
         if name in {WITHDRAWN, YANKED}:
-            continue
+            continue  # no publisher's: they have rules of their own
         if name not in before:
             check_new_publisher(name)
         if role.paths != publisher_paths(name) or not role.terminating:
@@ -273,7 +255,7 @@ def _require_publishers(
 def _require_withdrawn(
     session: Session, new: Targets, data: bytes | None
 ) -> dict[ReleaseName, str]:
-    """Return release -> reason of what this step withdraws; it only ever grows."""
+    """Return release -> reason of what this step withdraws; nothing is taken back."""
     delegation = delegation_of(new, WITHDRAWN)
     if delegation is None:
         if data is not None:
@@ -285,21 +267,21 @@ def _require_withdrawn(
         raise MalformedDocumentError(msg)
     current = state.find(session, WITHDRAWN, Targets)
     known = {} if current is None else current.signed.unrecognized_fields[WITHDRAWALS]
-    told = known
+    reasons = known
     if data is not None:
         role = parse(data, Targets)
         require_role_signed(new, WITHDRAWN, role)
         before = 0 if current is None else current.signed.version
         version = role.signed.version
         require_next(session, WITHDRAWN, data, version=version, current=before)
-        told = role.signed.unrecognized_fields.get(WITHDRAWALS)
+        reasons = role.signed.unrecognized_fields.get(WITHDRAWALS)
         is_empty = not role.signed.targets and role.signed.delegations is None
-        if not is_empty or not _is_told(told):
+        if not is_empty or not _has_reasons(reasons):
             msg = f"{WITHDRAWN}: expected an empty role that says why"
             raise MalformedDocumentError(msg)
-    names = {ReleaseName.parse(name): str(reason) for name, reason in told.items()}
+    names = {ReleaseName.parse(name): str(reason) for name, reason in reasons.items()}
     paths = {target_path(name, "*") for name in names}
-    if not known.items() <= told.items() or paths != set(delegation.paths or ()):
+    if not known.items() <= reasons.items() or paths != set(delegation.paths or ()):
         msg = f"{WITHDRAWN}: paths and reasons differ, or one was taken back"
         raise MalformedDocumentError(msg)
     return {
@@ -307,7 +289,7 @@ def _require_withdrawn(
     }
 
 
-def _is_told(reasons: object) -> bool:
+def _has_reasons(reasons: object) -> bool:
     return isinstance(reasons, dict) and bool(reasons)
 
 
@@ -321,24 +303,25 @@ def _require_still_signed(
             require_role_signed(new, name, current)
 
 
-def _synchronise(session: Session, parts: Parts, new: Targets) -> None:
-    """Let the publishers' table say what the delegations say."""
+def _synchronise(session: Session, context: Context, new: Targets) -> None:
+    """Write the keys of ``new``'s delegations into the publishers' table."""
     for name in _delegated(new):
         role = delegation_of(new, name)
         if "~" in name or role is None:
             continue
+        # One key signs statements, the first; the threshold is of the role alone.
         key = keys_of(new, role)[0]
         row = session.get(PublisherRow, name)
         if row is None:
-            row = PublisherRow(name=name, created_at=parts.now())
+            row = PublisherRow(name=name, created_at=context.now())
             session.add(row)
         row.keyid, row.public_key = key.keyid, key.to_pem()
 
 
 def _withdraw(
-    session: Session, parts: Parts, reasons: Mapping[ReleaseName, str]
+    session: Session, context: Context, reasons: Mapping[ReleaseName, str]
 ) -> list[YankNotice]:
-    now = parts.now()
+    now = context.now()
     notices = []
     for name, reason in reasons.items():
         key = (name.publisher, name.model, name.version)
@@ -358,7 +341,7 @@ def _withdraw(
     return notices
 
 
-def _told(notice: YankNotice) -> LogEntry:
+def _log_entry(notice: YankNotice) -> LogEntry:
     return entry("yank", notice.release, notice.to_bytes())
 
 
@@ -367,8 +350,8 @@ def _key_changes(current: Targets, new: Targets) -> list[LogEntry]:
     for name in _delegated(new):
         before, after = delegation_of(current, name), delegation_of(new, name)
         if after is not None and (before is None or before.keyids != after.keyids):
-            told = " ".join(after.keyids).encode()
-            changed.append(entry("key", name, told, version=new.version))
+            keyids = " ".join(after.keyids).encode()
+            changed.append(entry("key", name, keyids, version=new.version))
     trusted = new.targets[TRUSTED_KEYS].hashes
     if current.targets[TRUSTED_KEYS].hashes != trusted:
         changed.append(

@@ -1,4 +1,8 @@
-"""One step of the repository: roles, snapshot, timestamp and log, all or nothing."""
+"""One step of the repository: roles, snapshot, timestamp and log, all or nothing.
+
+ADR 17: what appears and what is logged is one transaction; ADR 33: it is entered into
+the high-water mark before anybody is answered.
+"""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -23,8 +27,8 @@ from model_zoo.tuf.roles import (
     parse,
     to_bytes,
 )
-from service.context import Parts
-from service.database import log as transparency
+from service.context import Context
+from service.database import transparency
 from service.database.tables import MetadataRow, TargetRow
 from service.repository import state
 from service.repository.index import rebuilt_index, renewed_index
@@ -38,7 +42,7 @@ IN_FLIGHT = timedelta(hours=1)
 
 def commit(
     session: Session,
-    parts: Parts,
+    context: Context,
     roles: Mapping[str, bytes],
     *,
     entries: Iterable[LogEntry] = (),
@@ -49,59 +53,62 @@ def commit(
 
     Args:
         session: commits on its way out, so that clients see all of it or nothing.
-        parts: keys and clock.
+        context: keys and clock.
         roles: name -> file of each role that changed, accepted already.
-        entries: what else the log shall know of this step.
+        entries: of this step, for the log, besides those of ``roles``.
     """
-    now = parts.now()
+    now = context.now()
     logged = [_write(session, name, data, now=now) for name, data in roles.items()]
+    # A root is in no snapshot (TUF 5.3); of metadata every entry has a version.
     named = {
         entry.name: MetaFile(entry.version or 1)
         for entry in logged
         if entry.name != ROOT
     }
     forget_overtaken(session, roles)
-    _write_snapshot(session, parts, named, now=now)
+    _write_snapshot(session, context, named, now=now)
     transparency.append(
         session,
         [*logged, *entries],
-        signer=parts.trust.log_key,
-        origin=parts.trust.log_origin,
+        signer=context.keys.log_key,
+        origin=context.keys.log_origin,
         now=now,
     )
-    event.listen(session, "after_commit", lambda _: mark_served(parts), once=True)
+    # Not before: a crash between the two must not leave the mark ahead of the database.
+    event.listen(session, "after_commit", lambda _: mark_served(context), once=True)
 
 
-def mark_served(parts: Parts) -> None:
-    """Enter the state that is current into the mark, before anybody is told of it."""
-    with parts.database.reading() as session:
-        parts.served.keep_up(session)
+def mark_served(context: Context) -> None:
+    """Enter the current state into the mark; call it before the state is served."""
+    with context.database.reading() as session:
+        context.served.keep_up(session)
 
 
-def seed(session: Session, parts: Parts) -> None:
+def seed(session: Session, context: Context) -> None:
     """Write the first version of everything, where there is nothing yet."""
     if state.newest(session, ROOT) is not None:
         return
-    trust = parts.trust
-    targets = parse(trust.targets, Targets).signed
+    keys = context.keys
+    targets = parse(keys.targets, Targets).signed
     for path, file in targets.targets.items():
-        keep_target(session, path, trust.trusted_keys, sha256=file.hashes["sha256"])
-    yanked = Metadata(Targets(expires=expiry(YANKED, parts.now())))
+        keep_target(session, path, keys.trusted_keys, sha256=file.hashes["sha256"])
+    yanked = Metadata(Targets(expires=expiry(YANKED, context.now())))
+    # Not 1 where a database was lost and begun anew: clients have seen others (ADR 33).
     yanked.signed.version = next_version(session, YANKED, current=0)
-    signed = sign_roles({YANKED: yanked}, trust.snapshot_key)
-    commit(session, parts, {ROOT: trust.root, TARGETS: trust.targets, **signed})
+    signed = sign_roles({YANKED: yanked}, keys.snapshot_key)
+    commit(session, context, {ROOT: keys.root, TARGETS: keys.targets, **signed})
 
 
-def update_index(session: Session, parts: Parts) -> None:
+def update_index(session: Session, context: Context) -> None:
     """Write the index of withdrawn files anew where an older service wrote it."""
-    changed = rebuilt_index(session, parts)
+    changed = rebuilt_index(session, context)
     if changed:
-        commit(session, parts, changed)
+        commit(session, context, changed)
 
 
-def is_due(session: Session, parts: Parts) -> bool:
+def is_due(session: Session, context: Context) -> bool:
     """Whether half of the timestamp's or the snapshot's life is over."""
-    now = parts.now()
+    now = context.now()
     stamp = state.require(session, TIMESTAMP, Timestamp).signed
     snapshot = state.require(session, SNAPSHOT, Snapshot).signed
     return (
@@ -110,23 +117,23 @@ def is_due(session: Session, parts: Parts) -> bool:
     )
 
 
-def refresh(session: Session, parts: Parts) -> None:
+def refresh(session: Session, context: Context) -> None:
     """Sign timestamp, snapshot and the list of yanks again where it is due.
 
     The list lives for a year and the snapshot for a week: it is looked at whenever the
     snapshot is signed. None of its bins is older than the role above them.
     """
-    now = parts.now()
+    now = context.now()
     snapshot = state.require(session, SNAPSHOT, Snapshot).signed
     if snapshot.expires - now < LIFETIMES[SNAPSHOT] / 2:
         yanked = state.require(session, YANKED, Targets).signed
         if yanked.expires - now < PUBLISHER_LIFETIME / 2:
-            commit(session, parts, renewed_index(session, parts))
+            commit(session, context, renewed_index(session, context))
         else:
-            _write_snapshot(session, parts, {}, now=now)
-    elif is_due(session, parts):
+            _write_snapshot(session, context, {}, now=now)
+    elif is_due(session, context):
         data = state.newest(session, SNAPSHOT) or b""
-        _write_timestamp(session, parts, data, version=snapshot.version, now=now)
+        _write_timestamp(session, context, data, version=snapshot.version, now=now)
         _forget(session, now=now)
 
 
@@ -137,7 +144,7 @@ def keep_target(session: Session, path: str, data: bytes, *, sha256: str) -> Non
 
 
 def entry(kind: str, name: str, data: bytes, *, version: int | None = None) -> LogEntry:
-    """Return what the log remembers of ``data``."""
+    """Return the log's entry of ``data``: its name, version and digest."""
     return LogEntry.from_object(
         {"kind": kind, "name": name, "version": version, "sha256": sha256_bytes(data)}
     )
@@ -150,19 +157,25 @@ def _write(session: Session, name: str, data: bytes, *, now: datetime) -> LogEnt
 
 
 def _write_snapshot(
-    session: Session, parts: Parts, changed: Mapping[str, MetaFile], *, now: datetime
+    session: Session,
+    context: Context,
+    changed: Mapping[str, MetaFile],
+    *,
+    now: datetime,
 ) -> None:
-    current = _snapshot_to_follow(session, parts)
-    following = next_snapshot(current, changed, key=parts.trust.snapshot_key, now=now)
+    current = _snapshot_to_follow(session, context)
+    following = next_snapshot(current, changed, key=context.keys.snapshot_key, now=now)
     data, version = to_bytes(following), following.signed.version
     session.add(MetadataRow(role=SNAPSHOT, version=version, data=data, created_at=now))
-    _write_timestamp(session, parts, data, version=version, now=now)
+    _write_timestamp(session, context, data, version=version, now=now)
     _forget(session, now=now)
 
 
-def _snapshot_to_follow(session: Session, parts: Parts) -> Metadata[Snapshot] | None:
+def _snapshot_to_follow(
+    session: Session, context: Context
+) -> Metadata[Snapshot] | None:
     """Return the current snapshot, under the highest version that was ever served."""
-    current, served = state.find(session, SNAPSHOT, Snapshot), parts.served.newest
+    current, served = state.find(session, SNAPSHOT, Snapshot), context.served.newest
     if served is None:
         return current
     current = current or Metadata(Snapshot(meta={}))
@@ -171,16 +184,17 @@ def _snapshot_to_follow(session: Session, parts: Parts) -> Metadata[Snapshot] | 
 
 
 def _write_timestamp(
-    session: Session, parts: Parts, snapshot: bytes, *, version: int, now: datetime
+    session: Session, context: Context, snapshot: bytes, *, version: int, now: datetime
 ) -> None:
-    served = parts.served.newest
+    served = context.served.newest
     current = newest_version(session, TIMESTAMP)
+    # Above what was served, which may be more than the database knows of (ADR 33).
     number = max(current, 0 if served is None else served.timestamp) + 1
     stamp = next_timestamp(
         number,
         snapshot,
         snapshot_version=version,
-        key=parts.trust.timestamp_key,
+        key=context.keys.timestamp_key,
         now=now,
     )
     data = to_bytes(stamp)

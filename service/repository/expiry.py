@@ -1,12 +1,13 @@
-"""What will expire soon: told to the operator long before clients refuse it."""
+"""Roles that expire soon: logged for the operator long before clients refuse them."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import and_, func, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from model_zoo.clock import rfc3339
+from model_zoo.errors import ZooError
 from model_zoo.tuf.roles import (
     LIFETIMES,
     OPERATOR,
@@ -18,6 +19,7 @@ from model_zoo.tuf.roles import (
     YANKED,
     bin_prefix,
 )
+from service.context import Context
 from service.database.tables import MetadataRow
 from service.repository import state
 
@@ -47,8 +49,35 @@ class Expiring:
         return f"{self.role} expires at {rfc3339(self.expires)}; {how}"
 
 
-def expiring(session: Session, *, now: datetime) -> list[Expiring]:
-    """Return the roles whose life is nearly over, the next to die first.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freshness:
+    """Whether the database can be read, and whether clients believe what it holds.
+
+    ``expiring`` are the roles that clients will refuse before long.
+    """
+
+    database: bool
+    fresh: bool
+    expiring: tuple[Expiring, ...]
+
+
+def read_freshness(context: Context) -> Freshness:
+    """Return how fresh the repository is; an error of the database is part of it."""
+    found: list[Expiring] = []
+    database = readable = True
+    try:
+        found = expiring(context)
+    except SQLAlchemyError:
+        database = False
+    except (ZooError, ValueError, KeyError, TypeError):  # metadata nobody can read
+        readable = False
+    now = context.now()
+    fresh = all(it.expires > now for it in found if it.stops_everybody)
+    return Freshness(database=database, fresh=readable and fresh, expiring=tuple(found))
+
+
+def expiring(context: Context) -> list[Expiring]:
+    """Return the roles that expire before long, the next one first.
 
     The bins of withdrawn files are left out: each lives as long as the role above them,
     or longer, and whoever asks whether the service is well shall not wait for them.
@@ -59,14 +88,13 @@ def expiring(session: Session, *, now: datetime) -> list[Expiring]:
         .group_by(MetadataRow.role)
         .subquery()
     )
-    rows = session.scalars(
-        select(MetadataRow).join(
-            newest,
-            (MetadataRow.role == newest.c.role)
-            & (MetadataRow.version == newest.c.version),
-        )
+    is_newest = and_(
+        MetadataRow.role == newest.c.role, MetadataRow.version == newest.c.version
     )
-    found = [Expiring(row.role, state.expiry_in(row.data)) for row in rows]
+    with context.database.reading() as session:
+        rows = session.scalars(select(MetadataRow).join(newest, is_newest))
+        found = [Expiring(row.role, state.expiry_in(row.data)) for row in rows]
+    now = context.now()
     soon = [
         it
         for it in found

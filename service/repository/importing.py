@@ -1,9 +1,11 @@
-"""At a start: the next root and targets that the operator put beside the keys.
+"""Import at a start: the next root and targets that the operator put beside the keys.
 
 A running service takes over a root and targets that leave its online keys as they are.
 When those were stolen or lost, the operator stops it, puts new keys in the folder, with
 ``N.root.json`` for snapshot and timestamp, ``N.targets.json`` and
 ``N.trusted-keys.json`` for the log and the bundles, and starts it again.
+
+ADR 17: online keys change hands while the service stands still.
 """
 
 from sqlalchemy.orm import Session
@@ -23,19 +25,19 @@ from model_zoo.tuf.roles import (
     parse,
 )
 from model_zoo.tuf.trusted_keys import trusted_keys_file
-from service.context import Parts
+from service.context import Context
 from service.repository import state
 from service.repository.admin import follow_targets, require_next_targets
 from service.repository.commit import commit, entry
 from service.repository.index import indexed
-from service.repository.listing import unlisted
+from service.repository.keys import unlisted
 from service.repository.losses import require_not_other
 from service.repository.validation import require_lifetime
-from service.storage.blobs import told_as_local_error
+from service.storage.blobs import translate_errors
 
 
-def adopt(session: Session, parts: Parts) -> None:
-    """Take over every next root in the folder, and the targets after the last.
+def import_roles(session: Session, context: Context) -> None:
+    """Make current every next root in the folder, and the targets after the last.
 
     Raises:
         LocalError: the keys in the folder are not those that root and targets list.
@@ -43,86 +45,86 @@ def adopt(session: Session, parts: Parts) -> None:
         ConflictError: a file is not the next version.
     """
     root = state.require(session, ROOT, Root)
-    adopted: list[bytes] = []
-    while data := _file(parts, f"{root.signed.version + 1}.root.json"):
+    roots: list[bytes] = []
+    while data := _file(context, f"{root.signed.version + 1}.root.json"):
         following = parse(data, Root)
         require_signed(following, previous=root)
         require_not_other(session, ROOT, data, version=following.signed.version)
         root = following
-        adopted.append(data)
-    _require_our_keys(parts, root.signed)
-    if adopted:
-        require_lifetime(ROOT, root.signed.expires, now=parts.now())
-    changed, entries = _targets(session, parts, root.signed, is_rekeyed=bool(adopted))
-    if adopted:
-        for data in adopted[:-1]:
-            commit(session, parts, {ROOT: data}, entries=[entry("key", ROOT, data)])
-        changed[ROOT] = adopted[-1]
-        entries.append(entry("key", ROOT, adopted[-1]))
+        roots.append(data)
+    _require_our_keys(context, root.signed)
+    if roots:
+        require_lifetime(ROOT, root.signed.expires, now=context.now())
+    changed, entries = _targets(session, context, root.signed, is_rekeyed=bool(roots))
+    if roots:
+        for data in roots[:-1]:
+            commit(session, context, {ROOT: data}, entries=[entry("key", ROOT, data)])
+        changed[ROOT] = roots[-1]
+        entries.append(entry("key", ROOT, roots[-1]))
     if changed:
-        commit(session, parts, changed, entries=entries)
-    _require_listed(session, parts)
+        commit(session, context, changed, entries=entries)
+    _require_listed(session, context)
 
 
 def _targets(
-    session: Session, parts: Parts, root: Root, *, is_rekeyed: bool
+    session: Session, context: Context, root: Root, *, is_rekeyed: bool
 ) -> tuple[dict[str, bytes], list[LogEntry]]:
-    """Return the next targets if they are there, and what the log shall know.
+    """Return the next targets if they are there, and the log's entries of them.
 
     With them comes the index of withdrawn files, if something is withdrawn or the key
     that signs it may be another.
     """
     current = state.require(session, TARGETS, Targets)
     version = current.signed.version + 1
-    data = _file(parts, f"{version}.targets.json")
+    data = _file(context, f"{version}.targets.json")
     if data is None:
         require_role_signed(root, TARGETS, current)
-        _require_yanked_is_ours(parts, current.signed)
-        return (indexed(session, parts, []) if is_rekeyed else {}), []
-    trusted = _file(parts, trusted_keys_file(version))
+        _require_yanked_is_ours(context, current.signed)
+        return (indexed(session, context, []) if is_rekeyed else {}), []
+    trusted = _file(context, trusted_keys_file(version))
     new = require_next_targets(
         session,
         data,
         root=root,
         files={} if trusted is None else {TRUSTED_KEYS: trusted},
-        now=parts.now(),
+        now=context.now(),
     )
-    _require_yanked_is_ours(parts, new)
-    withdrawn, entries = follow_targets(session, parts, new, {})
+    _require_yanked_is_ours(context, new)
+    withdrawn, entries = follow_targets(session, context, new, {})
     changed = {TARGETS: data}
     if withdrawn or is_rekeyed:
-        changed |= indexed(session, parts, withdrawn, targets=new)
+        changed |= indexed(session, context, withdrawn, targets=new)
     return changed, entries
 
 
-def _require_yanked_is_ours(parts: Parts, targets: Targets) -> None:
+def _require_yanked_is_ours(context: Context, targets: Targets) -> None:
     delegation = delegation_of(targets, YANKED)
-    ours = parts.trust.snapshot_key.public.keyid
+    ours = context.keys.snapshot_key.public.keyid
     if delegation is None or delegation.keyids != [ours]:
         msg = f"the targets give {YANKED} to another key than the snapshot key here"
         raise LocalError(msg)
 
 
-def _require_listed(session: Session, parts: Parts) -> None:
-    wrong = unlisted(parts, state.trusted_keys(session))
+def _require_listed(session: Session, context: Context) -> None:
+    wrong = unlisted(context, state.trusted_keys(session))
     if wrong is not None:
         raise LocalError(wrong)
 
 
-def _require_our_keys(parts: Parts, root: Root) -> None:
+def _require_our_keys(context: Context, root: Root) -> None:
     for role, key in (
-        (SNAPSHOT, parts.trust.snapshot_key),
-        (TIMESTAMP, parts.trust.timestamp_key),
+        (SNAPSHOT, context.keys.snapshot_key),
+        (TIMESTAMP, context.keys.timestamp_key),
     ):
         if key.public.keyid not in root.roles[role].keyids:
             msg = (
-                f"{parts.trust.folder}: root version {root.version} does not list this "
-                f"{role} key; put the next root beside it, or the right key"
+                f"{context.keys.folder}: root version {root.version} does not list "
+                f"this {role} key; put the next root beside it, or the right key"
             )
             raise LocalError(msg)
 
 
-def _file(parts: Parts, name: str) -> bytes | None:
-    path = parts.trust.folder / name
-    with told_as_local_error(f"cannot read {path}"):
+def _file(context: Context, name: str) -> bytes | None:
+    path = context.keys.folder / name
+    with translate_errors(f"cannot read {path}"):
         return path.read_bytes() if path.exists() else None

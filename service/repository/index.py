@@ -2,6 +2,8 @@
 
 It is the role ``zoo~yanked``, signed online. Once it is long it splits into bins, so
 that a client reads one of them for a digest; nobody reads it whole.
+
+ADR 21 and 27: the index points to withdrawals, and nobody believes it.
 """
 
 import logging
@@ -26,7 +28,7 @@ from model_zoo.tuf.publisher_roles import (
 )
 from model_zoo.tuf.revocations import WithdrawnFile, YankNotice, index_path
 from model_zoo.tuf.roles import TARGETS, YANKED, bin_prefix, delegation_of
-from service.context import Parts
+from service.context import Context
 from service.database.tables import ReleaseRow, TargetRow, WithdrawalRow
 from service.repository import state
 from service.repository.losses import lost_versions, next_version
@@ -42,7 +44,7 @@ PATHS_AT_ONCE = 500
 
 def indexed(
     session: Session,
-    parts: Parts,
+    context: Context,
     notices: Iterable[YankNotice],
     *,
     targets: Targets | None = None,
@@ -54,30 +56,30 @@ def indexed(
 
     Args:
         session: keeps the entries; the caller commits.
-        parts: keys and clock.
+        context: keys and clock.
         notices: what is withdrawn in this step, all by the operator or none.
         targets: the top-level targets that will delegate; else the current ones.
     """
     roles = _roles(session, targets)
-    told = list(notices)
-    by_operator = any(notice.withdrawn_by == "operator" for notice in told)
+    new = list(notices)
+    by_operator = any(notice.withdrawn_by == "operator" for notice in new)
     changed = _that_fit(
         roles,
-        _changed(session, roles, told),
+        _changed(session, roles, new),
         limit=MAX_ENTRIES if by_operator else MAX_PUBLISHERS_ENTRIES,
     )
     add = _kept(session, changed)
-    following = edited(roles, add=add, now=parts.now())
-    return _signed(session, parts, following)
+    following = edited(roles, add=add, now=context.now())
+    return _signed(session, context, following)
 
 
-def renewed_index(session: Session, parts: Parts) -> dict[str, bytes]:
+def renewed_index(session: Session, context: Context) -> dict[str, bytes]:
     """Return the next version of every role of the index, signed anew."""
     roles = _roles(session, None)
-    return _signed(session, parts, renewed(roles, now=parts.now()))
+    return _signed(session, context, renewed(roles, now=context.now()))
 
 
-def index_after_loss(session: Session, parts: Parts) -> dict[str, bytes]:
+def index_after_loss(session: Session, context: Context) -> dict[str, bytes]:
     """Return the index above all that was served of it, with the bins that it had.
 
     Clients refuse a snapshot that drops a role, and so a bin that was lost.
@@ -85,33 +87,36 @@ def index_after_loss(session: Session, parts: Parts) -> dict[str, bytes]:
     roles = _roles(session, None)
     lost_bins = any(it.startswith(bin_prefix(YANKED)) for it in lost_versions(session))
     write = spread_out if lost_bins else renewed
-    return _signed(session, parts, write(roles, now=parts.now()))
+    return _signed(session, context, write(roles, now=context.now()))
 
 
-def rebuilt_index(session: Session, parts: Parts) -> dict[str, bytes]:
+def rebuilt_index(session: Session, context: Context) -> dict[str, bytes]:
     """Return the index with entries in place of the notices that it once held.
 
     So it was in repositories from before it had bins; of any other nothing changes.
     """
     roles = _roles(session, None)
     known = {} if roles.role is None else roles.role.signed.targets
-    for path, file in known.items():
-        kept = state.small_target(session, path, file.hashes["sha256"]) or b""
-        try:
-            WithdrawnFile.read(kept)
-        except MalformedDocumentError:
-            break
-    else:
+    if all(_is_entry(session, path, file) for path, file in known.items()):
         return {}
     rows = session.scalars(select(WithdrawalRow)).all()
     withdrawn = [notice_of(session, row) for row in rows]
     add = _kept(session, _with_notices({}, withdrawn))
-    following = edited(roles, add=add, now=parts.now())
-    return _signed(session, parts, following)
+    following = edited(roles, add=add, now=context.now())
+    return _signed(session, context, following)
+
+
+def _is_entry(session: Session, path: str, file: TargetFile) -> bool:
+    kept = state.small_target(session, path, file.hashes["sha256"]) or b""
+    try:
+        WithdrawnFile.read(kept)
+    except MalformedDocumentError:
+        return False
+    return True
 
 
 def notice_of(session: Session, row: WithdrawalRow) -> YankNotice:
-    """Return what a withdrawal says, with the tensor files of its release."""
+    """Return the notice of a withdrawal, with the tensor files of its release."""
     release = session.get(ReleaseRow, (row.publisher, row.model, row.version))
     files = () if release is None else manifest_of(release.upload).tensors()
     by_operator = row.withdrawn_by == "operator"
@@ -125,14 +130,14 @@ def notice_of(session: Session, row: WithdrawalRow) -> YankNotice:
 
 
 def _signed(
-    session: Session, parts: Parts, following: Mapping[str, Metadata[Targets]]
+    session: Session, context: Context, following: Mapping[str, Metadata[Targets]]
 ) -> dict[str, bytes]:
     """Return the files of roles, their versions above all that was ever served."""
     for name, role in following.items():
         role.signed.version = next_version(
             session, name, current=role.signed.version - 1
         )
-    return sign_roles(following, parts.trust.snapshot_key)
+    return sign_roles(following, context.keys.snapshot_key)
 
 
 def _roles(session: Session, targets: Targets | None) -> PublisherRoles:
@@ -175,7 +180,7 @@ def _with_notices(
 def _current(
     session: Session, known: Mapping[str, TargetFile]
 ) -> dict[str, WithdrawnFile]:
-    """Return what the index says now; what it said before that is dropped."""
+    """Return the index's current entries; older ones of the same paths are deleted."""
     entries = {}
     paths = sorted(known)
     for begin in range(0, len(paths), PATHS_AT_ONCE):
@@ -212,7 +217,7 @@ def _that_fit(
 def _kept(
     session: Session, changed: Mapping[str, WithdrawnFile]
 ) -> dict[str, TargetFile]:
-    """Keep the entries; return what the index says of each."""
+    """Store the entries; return path -> target file of each."""
     files, rows = {}, []
     for path, entry in changed.items():
         data = entry.to_bytes()

@@ -1,8 +1,10 @@
-"""A state older than one that was served: refused, or taken over with what was lost.
+"""A state older than one that was served: refused, or accepted with what was lost.
 
 A database from an old backup looks to clients like an attack, and would let other
 content appear under versions that they have seen. What was lost is known from the mark
 beside the keys: the log's entries, each with a name and a digest.
+
+ADR 33.
 """
 
 import logging
@@ -14,8 +16,8 @@ from sqlalchemy.orm import Session
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import ConflictError, LocalError
 from model_zoo.transparency.tlog import LogEntry
-from service.context import Parts
-from service.database import log as transparency
+from service.context import Context
+from service.database import transparency
 from service.database.tables import LostEntryRow
 from service.storage.high_water_mark import SERVED_FILE, Served
 
@@ -27,7 +29,7 @@ _NAMED = 8
 """How many of what was lost a message names."""
 
 
-def take_over_losses(session: Session, parts: Parts) -> bool:
+def take_over_losses(session: Session, context: Context) -> bool:
     """Accept the state in the database; return whether it is older than was served.
 
     Where the operator accepts the loss, the log gets back the entries that it lost, so
@@ -36,28 +38,28 @@ def take_over_losses(session: Session, parts: Parts) -> bool:
     Raises:
         LocalError: it is older and nobody accepted that, or it is of another history.
     """
-    served = parts.served.newest
+    served = context.served.newest
     if served is None:
         return False
     found = Served.of(session)
     if found.log_size >= served.log_size:
-        _require_same_history(session, parts, served)
+        _require_same_history(session, context, served)
     if _reaches(found, served):
         return False
-    entries = _lost_entries(parts, found, served)
-    if parts.settings.accept_loss != served.timestamp:
-        raise LocalError(_refusal(parts, found, served, entries))
+    entries = _lost_entries(context, found, served)
+    if context.settings.accept_loss != served.timestamp:
+        raise LocalError(_refusal(context, found, served, entries))
     _remember(session, entries, since=found.log_size)
     if entries:
         transparency.append(
             session,
             entries,
-            signer=parts.trust.log_key,
-            origin=parts.trust.log_origin,
-            now=parts.now(),
+            signer=context.keys.log_key,
+            origin=context.keys.log_origin,
+            now=context.now(),
         )
-        _require_same_history(session, parts, served)
-    log.warning("the loss is accepted: %s", _told(entries))
+        _require_same_history(session, context, served)
+    log.warning("the loss is accepted: %s", _summary(entries))
     return True
 
 
@@ -93,6 +95,7 @@ def require_next(
     """
     following = next_version(session, role, current=current)
     lost = following - 1 if following > current + 1 else 0
+    # The lost bytes themselves may come back: clients have seen nothing else.
     if version == following or (
         version == current + 1 and _was_served(session, METADATA, role, data)
     ):
@@ -126,7 +129,7 @@ def require_not_other(
 
 
 def require_not_lost(session: Session, release: str, statement: bytes) -> None:
-    """Accept a release whose name stands for nothing else in what was lost.
+    """Accept a release unless another one of its name was served and lost.
 
     Raises:
         ConflictError: it was withdrawn, or published with another statement.
@@ -142,7 +145,7 @@ def require_not_lost(session: Session, release: str, statement: bytes) -> None:
 
 
 def require_not_anothers(session: Session, publisher: str, keyid: str) -> None:
-    """Accept a new publisher whose name belongs to nobody else in what was lost.
+    """Accept a new publisher unless its name had another key that was lost.
 
     Raises:
         ConflictError: it was bound to another key.
@@ -159,15 +162,15 @@ def is_lost_withdrawal(session: Session, release: str) -> bool:
     return _is_lost(session, YANK, release)
 
 
-def _lost_entries(parts: Parts, found: Served, served: Served) -> list[LogEntry]:
+def _lost_entries(context: Context, found: Served, served: Served) -> list[LogEntry]:
     """Return the log's entries that the database lacks.
 
     Raises:
         LocalError: the mark does not hold them.
     """
-    path = parts.trust.folder / SERVED_FILE
+    path = context.keys.folder / SERVED_FILE
     damaged = f"{path} is damaged, put it back from a backup"
-    lost = parts.served.entries(found.log_size)
+    lost = context.served.entries(found.log_size)
     if len(lost) < served.log_size - found.log_size:
         msg = (
             f"{damaged}: it holds {len(lost)} entries after the first {found.log_size}"
@@ -180,14 +183,14 @@ def _lost_entries(parts: Parts, found: Served, served: Served) -> list[LogEntry]
         raise LocalError(msg) from error
 
 
-def _require_same_history(session: Session, parts: Parts, served: Served) -> None:
+def _require_same_history(session: Session, context: Context, served: Served) -> None:
     """Accept a log that goes on from what was served, or ends there."""
     if transparency.root_at(session, served.log_size) != served.log_root:
         msg = (
-            f"the database in {parts.settings.data_dir} tells another history than the "
-            f"one that {parts.trust.folder / SERVED_FILE} says was served: it belongs "
-            "to other keys, or two services ran with these; restore the copy that "
-            "belongs to them"
+            f"the database in {context.settings.data_dir} tells another history than "
+            f"the one that {context.keys.folder / SERVED_FILE} says was served: it "
+            "belongs to other keys, or two services ran with these; restore the copy "
+            "that belongs to them"
         )
         raise LocalError(msg)
 
@@ -202,20 +205,20 @@ def _reaches(found: Served, served: Served) -> bool:
 
 
 def _refusal(
-    parts: Parts, found: Served, served: Served, entries: Iterable[LogEntry]
+    context: Context, found: Served, served: Served, entries: Iterable[LogEntry]
 ) -> str:
     return (
-        f"the database in {parts.settings.data_dir} is older than what was served: "
+        f"the database in {context.settings.data_dir} is older than what was served: "
         f"found timestamp {found.timestamp} and {found.log_size} entries of the log, "
         f"expected {served.timestamp} and {served.log_size}, as "
-        f"{parts.trust.folder / SERVED_FILE} says. Lost: {_told(entries)}. Restore the "
-        "newest copy of the data folder; if there is none, read how to run a zoo on "
-        f"what follows, and start once with --accept-loss {served.timestamp}"
+        f"{context.keys.folder / SERVED_FILE} says. Lost: {_summary(entries)}. Restore "
+        "the newest copy of the data folder; if there is none, read how to run a zoo "
+        f"on what follows, and start once with --accept-loss {served.timestamp}"
     )
 
 
-def _told(entries: Iterable[LogEntry]) -> str:
-    """Return what was lost, in words: withdrawals first."""
+def _summary(entries: Iterable[LogEntry]) -> str:
+    """Return a list, for people, of what was lost: withdrawals first."""
     names = dict.fromkeys(
         f"{'the withdrawal of ' if it.kind == YANK else ''}{it.name}"
         + (f" version {it.version}" if it.kind == METADATA else "")

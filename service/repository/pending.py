@@ -6,33 +6,30 @@ again when it appears.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, cast
 
 from sqlalchemy.orm import Session
 from tuf.api.metadata import Targets
 
-from model_zoo.canonical import JsonObject
 from model_zoo.errors import (
     ConflictError,
     MalformedDocumentError,
     NotFoundError,
     NotPermittedError,
-    ThresholdNotMetError,
 )
 from model_zoo.tuf.roles import TARGETS, parse, signed_bytes
-from service.context import Parts
+from service.context import Context
 from service.database.tables import PendingRow
 from service.repository import state
 
 Kind = Literal["release", "yank", "renewal"]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PendingChange:
-    """What a publisher handed in, as the request that made it.
+class HeldChange:
+    """What a publisher asked for, as the request that asked.
 
     ``name`` is the release's; a renewal is of the publisher himself.
     """
@@ -47,80 +44,56 @@ class PendingChange:
         return self.name.partition("/")[0]
 
 
-def accept_or_hold(
-    parts: Parts,
-    accept: Callable[[], T],
-    *,
-    kind: Kind,
-    name: str,
-    body: Callable[[], JsonObject],
-) -> T | None:
-    """Return what ``accept`` returns; None where it lacks signatures and now waits.
+def hold(session: Session, context: Context, change: HeldChange) -> None:
+    """Keep a change that lacks signatures; sent again it replaces itself.
 
-    Only a change that one of the delegated keys has signed may wait.
-
-    Raises:
-        ConflictError: another change of this publisher is waiting.
-        ZooError: as ``accept``.
-    """
-    try:
-        return accept()
-    except ThresholdNotMetError as error:
-        if not error.valid:
-            raise
-    hold(parts, PendingChange(kind=kind, name=name, body=body()))
-    return None
-
-
-def hold(parts: Parts, change: PendingChange) -> None:
-    """Keep a change; sent again it replaces itself.
+    Only a change that one of the delegated keys has signed may be held.
 
     Raises:
         ConflictError: another change of this publisher is waiting.
     """
-    with parts.database.writing() as session:
-        row = session.get(PendingRow, change.publisher)
-        if row is None:
-            row = PendingRow(publisher=change.publisher)
-            session.add(row)
-        else:
-            waiting = _change(row)
-            if (waiting.kind, waiting.name) != (change.kind, change.name):
-                msg = (
-                    f"the {waiting.kind} of {waiting.name} waits for signatures: have "
-                    "it signed, or take it back, before the next change"
-                )
-                raise ConflictError(msg)
-        row.request = {
-            "kind": change.kind,
-            "name": change.name,
-            "body": dict(change.body),
-        }
-        row.created_at = parts.now()
+    row = session.get(PendingRow, change.publisher)
+    if row is None:
+        row = PendingRow(publisher=change.publisher)
+        session.add(row)
+    else:
+        waiting = _change(row)
+        if (waiting.kind, waiting.name) != (change.kind, change.name):
+            msg = (
+                f"the {waiting.kind} of {waiting.name} waits for signatures: have "
+                "it signed, or take it back, before the next change"
+            )
+            raise ConflictError(msg)
+    row.request = {
+        "kind": change.kind,
+        "name": change.name,
+        "body": dict(change.body),
+    }
+    row.created_at = context.now()
 
 
-def pending(parts: Parts, publisher: str) -> PendingChange:
+def pending(context: Context, publisher: str) -> HeldChange:
     """Return the change of ``publisher`` that waits.
 
     Raises:
         NotFoundError: none waits.
     """
-    with parts.database.reading() as session:
+    with context.database.reading() as session:
         return _change(_require(session, publisher))
 
 
-def take_back(parts: Parts, publisher: str) -> None:
+def cancel(context: Context, publisher: str) -> None:
     """Forget the change of ``publisher`` that waits.
 
     Raises:
         NotFoundError: none waits.
     """
-    with parts.database.writing() as session:
+    with context.database.writing() as session:
         session.delete(_require(session, publisher))
 
 
 def forget_overtaken(session: Session, roles: Iterable[str]) -> None:
-    """Forget what waits to be the next version of one of ``roles``: it came, or cannot.
+    """Delete changes that were to be the next version of one of ``roles``.
 
     Called for every step of the repository, in the step's own transaction.
     """
@@ -132,8 +105,8 @@ def forget_overtaken(session: Session, roles: Iterable[str]) -> None:
 
 
 def with_signatures(
-    parts: Parts, change: PendingChange, roles: Mapping[str, bytes]
-) -> PendingChange:
+    context: Context, change: HeldChange, roles: Mapping[str, bytes]
+) -> HeldChange:
     """Return the change with the signatures of ``roles`` beside those it has.
 
     Signatures by other keys than the delegated ones are left out.
@@ -146,7 +119,7 @@ def with_signatures(
     if set(roles) != set(held):
         msg = f"expected signatures over {sorted(held)}, found {sorted(roles)}"
         raise MalformedDocumentError(msg)
-    with parts.database.reading() as session:
+    with context.database.reading() as session:
         targets = state.require(session, TARGETS, Targets).signed
     merged = {}
     for name, data in roles.items():
@@ -175,8 +148,8 @@ def _require(session: Session, publisher: str) -> PendingRow:
     return row
 
 
-def _change(row: PendingRow) -> PendingChange:
+def _change(row: PendingRow) -> HeldChange:
     request = row.request
-    return PendingChange(
+    return HeldChange(
         kind=cast("Kind", request["kind"]), name=request["name"], body=request["body"]
     )

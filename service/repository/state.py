@@ -1,4 +1,7 @@
-"""The metadata that the zoo keeps: each role's newest version, and some older ones."""
+"""The metadata that the zoo keeps: each role's newest version, and some older ones.
+
+ADR 17: it lies in the database, in the form in which it was signed.
+"""
 
 import json
 from datetime import datetime
@@ -90,7 +93,7 @@ def small_target(session: Session, path: str, sha256: str) -> bytes | None:
 
 
 def _read(data: bytes, kind: type[T]) -> Metadata[T]:
-    """Return what a kept file says: it was parsed strictly before it was kept."""
+    """Return a stored role as metadata; it was parsed strictly before it was stored."""
     metadata: Metadata[Any] = Metadata.from_dict(json.loads(data))
     if not isinstance(metadata.signed, kind):
         msg = f"the database holds {metadata.signed.type} under another role's name"

@@ -1,4 +1,7 @@
-"""Which role versions the zoo takes: numbered steps, nothing believed unsigned."""
+"""Which role versions the zoo takes: numbered steps, nothing believed unsigned.
+
+ADR 17: whatever is accepted here becomes current in the transaction that checked it.
+"""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -29,6 +32,7 @@ from model_zoo.tuf.roles import (
     bins_of,
     delegation_of,
     parse,
+    version_of,
 )
 from service.repository import state
 from service.repository.losses import require_next
@@ -39,10 +43,34 @@ MAX_LIFETIME = 2 * PUBLISHER_LIFETIME
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What a publisher's new roles may differ in from those before: exactly this."""
+    """The exact difference between a publisher's new roles and those before."""
 
     add: Mapping[str, TargetFile]
     remove: frozenset[str] = frozenset()
+
+
+NO_CHANGE = Change(add={})
+
+
+def role_files(roles: Mapping[str, JsonObject]) -> dict[str, bytes]:
+    """Return role name -> file of what a request carries as JSON.
+
+    Raises:
+        MalformedDocumentError: it holds what no metadata may, such as a NaN.
+    """
+    try:
+        return {
+            name: json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+            for name, value in roles.items()
+        }
+    except ValueError as error:
+        msg = f"role metadata: {error}"
+        raise MalformedDocumentError(msg) from error
+
+
+def versions_of(roles: Mapping[str, bytes]) -> dict[str, int]:
+    """Return role name -> version of files that were accepted."""
+    return {name: version_of(name, data) for name, data in roles.items()}
 
 
 def require_roles(
@@ -54,7 +82,29 @@ def require_roles(
     now: datetime,
     targets: Targets | None = None,
 ) -> None:
-    """Accept the next version of a publisher's role and bins.
+    """Accept the next version of a publisher's role and bins, wholly signed.
+
+    Raises:
+        ThresholdNotMetError: too few of the delegated keys signed.
+        ZooError: see ``check_roles``.
+    """
+    lacking = check_roles(
+        session, publisher, submitted, change=change, now=now, targets=targets
+    )
+    if lacking is not None:
+        raise lacking
+
+
+def check_roles(
+    session: Session,
+    publisher: str,
+    submitted: Mapping[str, bytes],
+    *,
+    change: Change,
+    now: datetime,
+    targets: Targets | None = None,
+) -> ThresholdNotMetError | None:
+    """Accept the next version of a publisher's role and bins, but for signatures.
 
     Args:
         session: sees the current state and keeps it until the caller commits.
@@ -64,10 +114,13 @@ def require_roles(
         now: expiry is judged at it.
         targets: the top-level targets that will delegate; else the current ones.
 
+    Returns:
+        What too few of the delegated keys signed; nothing else is wrong with it, and
+        it can wait for the others. None where enough signed.
+
     Raises:
         NotPermittedError: the operator delegated nothing to that name.
-        ThresholdNotMetError: too few of the delegated keys signed. With ``valid`` above
-            zero nothing else is wrong: it is raised last.
+        ThresholdNotMetError: none of the delegated keys signed.
         ConflictError: not built upon the current version.
         VerificationError: it holds what it may not.
     """
@@ -98,9 +151,8 @@ def require_roles(
     # (9) Where the role changed, the bins that stay as they are still fit it.
     if publisher in submitted:
         _require_bins_fit(session, submitted, role.signed, bins)
-    # (10) Enough of the keys signed; what lacks but that can wait for the others.
-    if lacking:
-        raise lacking[0]
+    # (10) Whether enough of the keys signed is the caller's to decide upon.
+    return lacking[0] if lacking else None
 
 
 def _require_own(
@@ -123,7 +175,7 @@ def _current_role(session: Session, publisher: str) -> Metadata[Targets]:
 def _lacking(
     delegator: Targets, files: Mapping[str, Metadata[Targets]]
 ) -> list[ThresholdNotMetError]:
-    """Return what says of ``files`` that some of their keys signed, but too few.
+    """Return an error for each of ``files`` that some, but too few, of its keys signed.
 
     Raises:
         ThresholdNotMetError: one of them is signed by none of its keys.
@@ -173,7 +225,7 @@ def _require_bins_fit(
 
 
 def _current(session: Session, names: Iterable[str]) -> dict[str, JsonObject]:
-    """Return what each role that there is says now, as the JSON that was signed."""
+    """Return role -> what was signed, as JSON, for those of ``names`` that exist."""
     found = {name: state.newest(session, name) for name in names}
     return {
         name: json.loads(data)["signed"]

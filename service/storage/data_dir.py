@@ -9,7 +9,7 @@ from pathlib import Path
 
 from model_zoo.errors import LocalError
 from model_zoo.files import open_lock
-from service.storage.blobs import told_as_local_error
+from service.storage.blobs import translate_errors
 
 OWNER_ONLY_FOLDER = 0o700
 KEYS_LOCK_FILE = "served.lock"
@@ -21,7 +21,7 @@ def lock_data_dir(path: Path) -> int:
     Raises:
         LocalError: it cannot be written, or another service uses it.
     """
-    with told_as_local_error(f"cannot use data folder {path}"):
+    with translate_errors(f"cannot use data folder {path}"):
         path.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY_FOLDER)
         descriptor = open_lock(path / "lock")
     return _locked(
@@ -39,7 +39,7 @@ def lock_keys(folder: Path) -> int:
     Raises:
         LocalError: the folder cannot be written, or another service uses it.
     """
-    with told_as_local_error(f"cannot lock the keys in {folder}"):
+    with translate_errors(f"cannot lock the keys in {folder}"):
         descriptor = open_lock(folder / KEYS_LOCK_FILE)
     return _locked(
         descriptor,

@@ -1,4 +1,4 @@
-"""What clients may have seen: a high-water mark beside the keys.
+"""The newest state that clients may have seen: a high-water mark beside the keys.
 
 It lies where the keys do, and not in the data folder, which a backup restores. A state
 is committed first, then entered here, and only then served: the mark is never ahead of
@@ -7,6 +7,8 @@ what a crash leaves, nor behind what a client has seen.
 The file is appended to: the log's new entries, each on a line as the log holds it, then
 a line that says which state they belong to. What a publish adds does not depend on how
 much was published before.
+
+ADR 33.
 """
 
 import os
@@ -22,9 +24,9 @@ from sqlalchemy.orm import Session
 from model_zoo.documents import Document
 from model_zoo.errors import LocalError
 from model_zoo.tuf.roles import ROOT, SNAPSHOT, TIMESTAMP
-from service.database.log import log_size, root_at
 from service.database.tables import LogEntryRow, MetadataRow
-from service.storage.blobs import sync_directory, told_as_local_error
+from service.database.transparency import log_size, root_at
+from service.storage.blobs import sync_directory, translate_errors
 
 SERVED_FILE = "served.jsonl"
 _STATE = b'{"log_root":'
@@ -70,7 +72,7 @@ class HighWaterMark:
         """
         self._path = path
         self._lock = threading.Lock()
-        with told_as_local_error(f"cannot read {path}"):
+        with translate_errors(f"cannot read {path}"):
             line, self._end = _last_state(path)
         self.newest: Served | None = None if line is None else _read(path, line)
 
@@ -84,7 +86,7 @@ class HighWaterMark:
         """
         if not self._is_behind(session):
             return
-        with self._lock, told_as_local_error(f"cannot write {self._path}"):
+        with self._lock, translate_errors(f"cannot write {self._path}"):
             if self._is_behind(session):
                 state = Served.of(session)
                 self._append(session, state)
@@ -96,7 +98,7 @@ class HighWaterMark:
         Raises:
             LocalError: the file cannot be read.
         """
-        with told_as_local_error(f"cannot read {self._path}"):
+        with translate_errors(f"cannot read {self._path}"):
             lines = (line for line in _lines(self._path) if _is_entry(line))
             entries = [line[:-1] for i, line in enumerate(lines) if i >= since]
         return entries[: (self.newest.log_size if self.newest else 0) - since]
@@ -116,6 +118,7 @@ class HighWaterMark:
             .order_by(LogEntryRow.index)
             .execution_options(yield_per=1000)
         )
+        # A link in this place would have us write, as owner of the keys, elsewhere.
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         with os.fdopen(os.open(self._path, flags, 0o600), "r+b") as file:
             file.truncate(self._end)  # what a write that broke off left behind

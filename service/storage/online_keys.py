@@ -3,6 +3,8 @@
 Online are snapshot, timestamp, log and the P-256 key of the compatibility bundles.
 Root and targets are not, but for a development root, which a service makes for itself
 and which every client refuses beyond loopback.
+
+ADR 17: which keys are online, and what each may sign.
 """
 
 import logging
@@ -38,7 +40,7 @@ from model_zoo.tuf.roles import (
     sign,
 )
 from model_zoo.tuf.trusted_keys import KEYS_FILE
-from service.storage.blobs import told_as_local_error
+from service.storage.blobs import translate_errors
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +49,7 @@ DEVELOPMENT_THRESHOLD = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrustKeys:
+class OnlineKeys:
     """What the service signs with, and the first files of its repository.
 
     Attributes:
@@ -80,14 +82,14 @@ class TrustKeys:
         return self.targets_key is not None
 
 
-def open_keys(folder: Path, *, now: datetime) -> TrustKeys:
+def open_keys(folder: Path, *, now: datetime) -> OnlineKeys:
     """Return the keys in ``folder``; an empty one gets a development root.
 
     Raises:
         LocalError: the folder cannot be used or is not whole.
         VerificationError: root or targets in it are not signed as they must be.
     """
-    with told_as_local_error(f"cannot keep keys in {folder}"):
+    with translate_errors(f"cannot keep keys in {folder}"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (folder / ROOT_FILE).exists():
             make_development_root(folder, now=now)
@@ -111,7 +113,7 @@ def open_keys(folder: Path, *, now: datetime) -> TrustKeys:
     first = parse(targets, Targets)
     require_role_signed(pinned.signed, TARGETS, first)
     _require_named(folder, first.signed, trusted)
-    return TrustKeys(
+    return OnlineKeys(
         snapshot_key=snapshot,
         timestamp_key=timestamp,
         log_key=log_key,

@@ -1,4 +1,7 @@
-"""One part of an upload on its way to disk: whole and right, or not there."""
+"""One part of an upload on its way to disk: whole and right, or not there.
+
+ADR 12: parts can be sent again, so none has to survive a power cut.
+"""
 
 import hashlib
 import secrets
@@ -14,7 +17,7 @@ from model_zoo.errors import (
     LengthMismatchError,
     NotFoundError,
 )
-from service.storage.blobs import told_as_local_error
+from service.storage.blobs import translate_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class PartWriter:
             raise self._wrong_length(found)
         view = memoryview(data)
         with _storing():
-            while view:
+            while view:  # an unbuffered file may take less than it is given
                 view = view[self._file.write(view) :]
         self._digest.update(data)
 
@@ -113,7 +116,7 @@ class PartWriter:
 
 @contextmanager
 def _storing() -> Iterator[None]:
-    with told_as_local_error("cannot store a part"):
+    with translate_errors("cannot store a part"):
         try:
             yield
         except FileNotFoundError as error:

@@ -1,4 +1,7 @@
-"""Uploads: declared, sent in parts, checked whole, and only then to be referred to."""
+"""Uploads: declared, sent in parts, checked whole, then published or made a draft.
+
+ADR 12: each step can be repeated after a lost answer.
+"""
 
 import math
 import os
@@ -19,18 +22,17 @@ from model_zoo.errors import (
 from model_zoo.formats.check import check_format
 from model_zoo.names import check_id
 from model_zoo.statements.manifest import FileEntry, Manifest
-from service.context import Parts
-from service.database.identifiers import new_id
+from service.context import Context
 from service.database.queries import is_referred_to, unused_uploads, visible_sizes
-from service.database.tables import UploadFileRow, UploadRow
-from service.storage.blobs import read_chunks, told_as_local_error
+from service.database.tables import UploadFileRow, UploadRow, new_id
+from service.storage.blobs import read_chunks, translate_errors
 from service.storage.part_writer import PartSlot
 
 MISSING_SHOWN = 64
 """Numbers of missing parts that one answer has for a file; the rest comes later."""
 
 
-def open_upload(parts: Parts, manifest: Manifest) -> UploadRow:
+def open_upload(context: Context, manifest: Manifest) -> UploadRow:
     """Declare the files that will come; return the new upload.
 
     Where as many uploads wait to be used as may, the longest idle is forgotten.
@@ -38,37 +40,37 @@ def open_upload(parts: Parts, manifest: Manifest) -> UploadRow:
     Raises:
         InvalidSpecError: together they are more than the service takes.
     """
-    limit = parts.settings.max_upload_bytes
+    limit = context.settings.max_upload_bytes
     if manifest.size_bytes > limit:
         msg = f"{manifest.size_bytes} bytes declared, at most {limit} are taken"
         raise InvalidSpecError(msg)
     upload = UploadRow(
         id=new_id(),
         state="open",
-        active_at=parts.now(),
+        active_at=context.now(),
         files=[UploadFileRow(**file.to_object()) for file in manifest.files],
     )
-    with told_as_local_error("cannot open an upload"):
-        _folder(parts, upload.id).mkdir()
-    with parts.database.writing() as session:
-        forgotten = _make_room(session, parts)
+    with translate_errors("cannot open an upload"):
+        _folder(context, upload.id).mkdir()
+    with context.database.writing() as session:
+        forgotten = _make_room(session, context)
         session.add(upload)
     for upload_id in forgotten:
-        shutil.rmtree(_folder(parts, upload_id), ignore_errors=True)
+        shutil.rmtree(_folder(context, upload_id), ignore_errors=True)
     return upload
 
 
-def _make_room(session: Session, parts: Parts) -> list[str]:
+def _make_room(session: Session, context: Context) -> list[str]:
     """Forget all unused uploads but the newest, so that there may be one more."""
     idle = list(
-        session.scalars(unused_uploads().offset(parts.settings.max_open_uploads - 1))
+        session.scalars(unused_uploads().offset(context.settings.max_open_uploads - 1))
     )
     for upload in idle:
         session.delete(upload)
     return [upload.id for upload in idle]
 
 
-def find_upload(parts: Parts, upload_id: str) -> UploadRow:
+def find_upload(context: Context, upload_id: str) -> UploadRow:
     """Return the upload.
 
     Raises:
@@ -76,7 +78,7 @@ def find_upload(parts: Parts, upload_id: str) -> UploadRow:
         NotFoundError: there is no such upload.
     """
     check_id(upload_id, what="upload")
-    with parts.database.reading() as session:
+    with context.database.reading() as session:
         return _get(session, upload_id)
 
 
@@ -90,7 +92,20 @@ def manifest_of(upload: UploadRow) -> Manifest:
     )
 
 
-def discard_upload(parts: Parts, upload_id: str) -> None:
+def require_file(upload: UploadRow, name: str) -> FileEntry:
+    """Return the file of an upload that is called ``name``.
+
+    Raises:
+        NotFoundError: it has none.
+    """
+    found = manifest_of(upload).entry(name)
+    if found is None:
+        msg = f"no file {name[:80]!a}"
+        raise NotFoundError(msg)
+    return found
+
+
+def discard_upload(context: Context, upload_id: str) -> None:
     """Forget an upload and what arrived of it.
 
     Raises:
@@ -98,21 +113,21 @@ def discard_upload(parts: Parts, upload_id: str) -> None:
         ConflictError: a release or a draft consists of it.
     """
     check_id(upload_id, what="upload")
-    with parts.database.writing() as session:
+    with context.database.writing() as session:
         upload = _get(session, upload_id)
         if is_referred_to(session, upload_id):
             msg = f"upload {upload_id} is part of a release or a draft"
             raise ConflictError(msg)
         session.delete(upload)
-    shutil.rmtree(_folder(parts, upload_id), ignore_errors=True)
+    shutil.rmtree(_folder(context, upload_id), ignore_errors=True)
 
 
-def part_count(parts: Parts, size_bytes: int) -> int:
+def part_count(context: Context, size_bytes: int) -> int:
     """Return in how many parts a file of this size is sent."""
-    return math.ceil(size_bytes / parts.settings.part_bytes)
+    return math.ceil(size_bytes / context.settings.part_bytes)
 
 
-def missing_parts(parts: Parts, upload: UploadRow) -> dict[str, list[int]]:
+def missing_parts(context: Context, upload: UploadRow) -> dict[str, list[int]]:
     """Return for each file the first numbers of the parts that have yet to come.
 
     A declaration costs its sender nothing, so the work here grows with what arrived
@@ -121,24 +136,24 @@ def missing_parts(parts: Parts, upload: UploadRow) -> dict[str, list[int]]:
     """
     if upload.state == "complete":
         return {file.name: [] for file in upload.files}
-    with parts.database.reading() as session:
+    with context.database.reading() as session:
         shown = visible_sizes(session, {file.sha256 for file in upload.files})
     here = {
         file.name
         for file in upload.files
         if shown.get(file.sha256) == file.size_bytes
-        and parts.blobs.path(file.sha256).exists()
+        and context.blobs.holds(file.sha256)
     }
-    arrived = _arrived(parts, upload.id)
+    arrived = _arrived(context, upload.id)
     return {
         file.name: []
         if file.name in here
-        else list(islice(_missing(parts, file, arrived), MISSING_SHOWN))
+        else list(islice(_missing(context, file, arrived), MISSING_SHOWN))
         for file in upload.files
     }
 
 
-def part_slot(parts: Parts, upload_id: str, *, name: str, number: int) -> PartSlot:
+def part_slot(context: Context, upload_id: str, *, name: str, number: int) -> PartSlot:
     """Return the place of a part that may still be sent; its upload is not idle.
 
     Raises:
@@ -146,7 +161,7 @@ def part_slot(parts: Parts, upload_id: str, *, name: str, number: int) -> PartSl
         ConflictError: the upload is complete.
     """
     check_id(upload_id, what="upload")
-    with parts.database.writing() as session:
+    with context.database.writing() as session:
         upload = _get(session, upload_id)
         if upload.state != "open":
             msg = f"upload {upload_id} is complete: its files cannot change any more"
@@ -155,14 +170,14 @@ def part_slot(parts: Parts, upload_id: str, *, name: str, number: int) -> PartSl
         if file is None:
             msg = f"upload {upload_id} declares no file {name[:80]!a}"
             raise NotFoundError(msg)
-        if not 0 <= number < part_count(parts, file.size_bytes):
+        if not 0 <= number < part_count(context, file.size_bytes):
             msg = f"{file.name} has no part {number}"
             raise NotFoundError(msg)
-        upload.active_at = parts.now()
-    return _slot(parts, file, number)
+        upload.active_at = context.now()
+    return _slot(context, file, number)
 
 
-def complete(parts: Parts, upload_id: str) -> UploadRow:
+def complete(context: Context, upload_id: str) -> UploadRow:
     """Check every file and make the upload ready to be published.
 
     The bytes that are hashed are the bytes that are kept: each file is put together
@@ -176,38 +191,41 @@ def complete(parts: Parts, upload_id: str) -> UploadRow:
         UnsafeFormatError: a file is neither safetensors, ONNX nor JSON.
         LocalError: the disk refuses, or is full.
     """
-    upload = find_upload(parts, upload_id)
+    upload = find_upload(context, upload_id)
     if upload.state == "complete":
         return upload
     try:
-        _take_all(parts, upload)
+        _take_all(context, upload)
     except (LengthMismatchError, NotFoundError):
-        upload = find_upload(parts, upload_id)
+        upload = find_upload(context, upload_id)
         if upload.state != "complete":
             raise
         return upload  # a second request, sent while the first was still at work
-    with parts.database.writing() as session:
+    # Blobs first, row second, parts last: a crash between them costs space, no file.
+    with context.database.writing() as session:
         upload = _get(session, upload_id)
-        upload.state, upload.active_at = "complete", parts.now()
-    shutil.rmtree(_folder(parts, upload_id), ignore_errors=True)
+        upload.state, upload.active_at = "complete", context.now()
+    shutil.rmtree(_folder(context, upload_id), ignore_errors=True)
     return upload
 
 
-def _take_all(parts: Parts, upload: UploadRow) -> None:
-    missing = missing_parts(parts, upload)
+def _take_all(context: Context, upload: UploadRow) -> None:
+    missing = missing_parts(context, upload)
     for file in upload.files:
-        _take(parts, file, missing[file.name])
+        _take(context, file, missing[file.name])
 
 
-def _take(parts: Parts, file: UploadFileRow, missing: list[int]) -> None:
+def _take(context: Context, file: UploadFileRow, missing: list[int]) -> None:
     if missing:
         found = f"no part {', '.join(str(number) for number in missing[:8])}"
         raise LengthMismatchError.of(file.name, expected=file.size_bytes, found=found)
-    if not all(slot.is_filled() for slot in _slots(parts, file)):
-        parts.blobs.require_intact(file.sha256)
-        check_format(parts.blobs.path(file.sha256), name=file.name)
+    if not all(slot.is_filled() for slot in _slots(context, file)):
+        # Nothing was sent, since a release shows these bytes; they may be damaged now.
+        context.blobs.require_intact(file.sha256)
+        with context.blobs.local(file.sha256) as path:
+            check_format(path, name=file.name)
         return
-    with parts.blobs.staged(_chunks(_slots(parts, file))) as blob:
+    with context.blobs.staged(_chunks(_slots(context, file))) as blob:
         if blob.size_bytes != file.size_bytes:
             raise LengthMismatchError.of(
                 file.name, expected=file.size_bytes, found=str(blob.size_bytes)
@@ -217,7 +235,7 @@ def _take(parts: Parts, file: UploadFileRow, missing: list[int]) -> None:
                 file.name, expected=file.sha256, found=blob.sha256
             )
         check_format(blob.path, name=file.name)
-        parts.blobs.keep(blob)
+        context.blobs.keep(blob)
 
 
 def _chunks(slots: Iterable[PartSlot]) -> Iterator[bytes]:
@@ -237,17 +255,17 @@ def _get(session: Session, upload_id: str) -> UploadRow:
     return upload
 
 
-def _folder(parts: Parts, upload_id: str) -> Path:
-    return parts.uploads_folder / upload_id
+def _folder(context: Context, upload_id: str) -> Path:
+    return context.uploads_folder / upload_id
 
 
-def _arrived(parts: Parts, upload_id: str) -> dict[str, int]:
+def _arrived(context: Context, upload_id: str) -> dict[str, int]:
     """Return the names and lengths of the parts that arrived.
 
     Those on their way have names that begin with a dot.
     """
     try:
-        with os.scandir(_folder(parts, upload_id)) as entries:
+        with os.scandir(_folder(context, upload_id)) as entries:
             return {
                 entry.name: entry.stat().st_size
                 for entry in entries
@@ -258,24 +276,24 @@ def _arrived(parts: Parts, upload_id: str) -> dict[str, int]:
 
 
 def _missing(
-    parts: Parts, file: UploadFileRow, arrived: Mapping[str, int]
+    context: Context, file: UploadFileRow, arrived: Mapping[str, int]
 ) -> Iterator[int]:
-    for number in range(part_count(parts, file.size_bytes)):
-        if arrived.get(_part_name(file, number)) != _part_size(parts, file, number):
+    for number in range(part_count(context, file.size_bytes)):
+        if arrived.get(_part_name(file, number)) != _part_size(context, file, number):
             yield number
 
 
-def _slots(parts: Parts, file: UploadFileRow) -> Iterator[PartSlot]:
-    count = part_count(parts, file.size_bytes)
-    return (_slot(parts, file, number) for number in range(count))
+def _slots(context: Context, file: UploadFileRow) -> Iterator[PartSlot]:
+    count = part_count(context, file.size_bytes)
+    return (_slot(context, file, number) for number in range(count))
 
 
-def _slot(parts: Parts, file: UploadFileRow, number: int) -> PartSlot:
+def _slot(context: Context, file: UploadFileRow, number: int) -> PartSlot:
     return PartSlot(
-        path=_folder(parts, file.upload_id) / _part_name(file, number),
+        path=_folder(context, file.upload_id) / _part_name(file, number),
         file_name=file.name,
         number=number,
-        size_bytes=_part_size(parts, file, number),
+        size_bytes=_part_size(context, file, number),
     )
 
 
@@ -283,6 +301,6 @@ def _part_name(file: UploadFileRow, number: int) -> str:
     return f"{file.name}.{number}"
 
 
-def _part_size(parts: Parts, file: UploadFileRow, number: int) -> int:
-    part_bytes = parts.settings.part_bytes
+def _part_size(context: Context, file: UploadFileRow, number: int) -> int:
+    part_bytes = context.settings.part_bytes
     return min(part_bytes, file.size_bytes - number * part_bytes)

@@ -174,7 +174,7 @@ def test_an_answer_nested_too_deep_is_refused_by_the_client(depth: int) -> None:
 def test_metadata_nested_too_deep_is_refused_by_the_client(
     zoo: Zoo, tmp_path: Path, depth: int, where: str
 ) -> None:
-    pinned = zoo.app.state.parts.trust.root
+    pinned = zoo.app.state.context.keys.root
     following = json.loads(pinned)
     following["signed"]["version"] = 2
     place = following["signed"] if where == "signed" else following

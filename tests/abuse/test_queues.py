@@ -14,11 +14,10 @@ from starlette.types import Message
 
 from model_zoo.canonical import JsonObject
 from service.api.uploads import MAX_CHECKS
-from service.context import Parts
-from service.database.identifiers import new_id
-from service.database.tables import UploadRow
+from service.context import Context
+from service.database.tables import UploadRow, new_id
 from service.jobs.streams import EventStreams, TooManyStreamsError
-from service.repository.pending import PendingChange, hold
+from service.repository.pending import HeldChange, hold
 from service.uploads.sessions import MISSING_SHOWN, complete
 from tests.abuse.test_connections import PATIENCE_SECONDS, Served, served, wait_until
 from tests.service.zoo import (
@@ -42,7 +41,7 @@ MANY_STATEMENTS = 2000
 def statements(zoo: Zoo) -> Iterator[list[str]]:
     """Give the SQL that the service sends to its database, as it is sent."""
     sent: list[str] = []
-    engine = zoo.app.state.parts.database.engine
+    engine = zoo.app.state.context.database.engine
 
     def note(*told: Any) -> None:  # noqa: ANN401  SQLAlchemy's
         sent.append(told[2])
@@ -211,7 +210,7 @@ def test_what_one_visitor_may_take_is_bounded_unless_the_operator_says_more(
 ) -> None:
     with open_zoo(tmp_path / "zoo") as zoo:
         zoo.bind()
-        settings = zoo.app.state.parts.settings
+        settings = zoo.app.state.context.settings
         assert settings.max_connections == 1000
         jobs = [zoo.submit()["id"] for _ in range(5)]
         assert asyncio.run(places(zoo, jobs)) == [64, 64, 64, 64, 0]
@@ -237,10 +236,10 @@ async def places(zoo: Zoo, jobs: list[str]) -> list[int]:
 
 def waiting_for(zoo: Zoo, count: int) -> None:
     """Have so many uploads wait to be completed."""
-    parts: Parts = zoo.app.state.parts
-    with parts.database.writing() as session:
+    context: Context = zoo.app.state.context
+    with context.database.writing() as session:
         session.add_all(
-            UploadRow(id=new_id(), state="open", created_at=parts.now(), files=[])
+            UploadRow(id=new_id(), state="open", active_at=context.now(), files=[])
             for _ in range(count)
         )
 
@@ -329,9 +328,9 @@ def declared(zoo: Zoo) -> dict[str, Any]:
 
 
 def is_there(zoo: Zoo, upload: str) -> bool:
-    parts = zoo.app.state.parts
+    context = zoo.app.state.context
     known = zoo.get(f"/uploads/{upload}").status_code == 200
-    assert known or not (parts.uploads_folder / upload).exists()
+    assert known or not (context.uploads_folder / upload).exists()
     return known
 
 
@@ -380,10 +379,10 @@ def test_what_a_release_or_a_waiting_one_consists_of_makes_no_room(small: Zoo) -
         "provenance": None,
         "roles": {},
     }
-    hold(
-        small.app.state.parts,
-        PendingChange(kind="release", name="alice/digits@2", body=body),
-    )
+    context = small.app.state.context
+    with context.database.writing() as session:
+        change = HeldChange(kind="release", name="alice/digits@2", body=body)
+        hold(session, context, change)
     for _ in range(4):
         declared(small)
 
@@ -392,7 +391,7 @@ def test_what_a_release_or_a_waiting_one_consists_of_makes_no_room(small: Zoo) -
 
 
 def stored_uploads(zoo: Zoo) -> list[UploadRow]:
-    with zoo.app.state.parts.database.reading() as session:
+    with zoo.app.state.context.database.reading() as session:
         return list(session.scalars(select(UploadRow)))
 
 
@@ -402,10 +401,10 @@ def test_uploads_that_are_checked_leave_threads_for_others(
     release = threading.Event()
     begun: list[str] = []
 
-    def check(parts: Parts, upload_id: str) -> UploadRow:
+    def check(context: Context, upload_id: str) -> UploadRow:
         begun.append(upload_id)
         release.wait(PATIENCE_SECONDS)
-        return complete(parts, upload_id)
+        return complete(context, upload_id)
 
     monkeypatch.setattr("service.api.uploads.complete", check)
     upload = zoo.declare({"result.json": JSON}).json()

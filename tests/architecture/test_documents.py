@@ -114,7 +114,7 @@ def test_every_route_is_documented_and_no_other(tmp_path: Path) -> None:
     try:
         paths = app.openapi()["paths"]
     finally:
-        app.state.parts.close()
+        app.state.context.close()
     served = {
         f"{method.upper()} {path}"
         for path, operations in paths.items()

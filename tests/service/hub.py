@@ -26,8 +26,8 @@ def ask(zoo: Zoo, path: str, *, method: str = "GET", **kwargs: Any) -> httpx.Res
 
 def withdraw(zoo: Zoo, publisher: str, model: str, version: str) -> None:
     """Write down that the publisher withdrew a release, as ``zoo yank`` has it done."""
-    parts = zoo.app.state.parts
-    with parts.database.writing() as session:
+    context = zoo.app.state.context
+    with context.database.writing() as session:
         session.add(
             WithdrawalRow(
                 publisher=publisher,
@@ -35,6 +35,6 @@ def withdraw(zoo: Zoo, publisher: str, model: str, version: str) -> None:
                 version=version,
                 withdrawn_by="publisher",
                 reason="a backdoor was found",
-                withdrawn_at=parts.now(),
+                withdrawn_at=context.now(),
             )
         )

@@ -22,11 +22,12 @@ from types import FrameType
 from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session
 
+from service.releases import publish, revoke
 from service.serving import Start, serve
 from service.settings import Settings
 
 NEVER = 1 << 30
-WRITERS = ("publishing.py", "yanking.py")
+WRITERS = {publish.__file__, revoke.__file__}
 """Whoever is called from these writes a publish or a yank; nobody else is counted."""
 PATIENCE_SECONDS = 30
 
@@ -90,8 +91,7 @@ def _step(*_: object, steps: Path, kill_at: int) -> None:
 
 def _is_writer(frame: FrameType | None) -> bool:
     while frame is not None:
-        path = Path(frame.f_code.co_filename)
-        if path.name in WRITERS and path.parent.name == "service":
+        if frame.f_code.co_filename in WRITERS:
             return True
         frame = frame.f_back
     return False

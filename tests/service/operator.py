@@ -44,7 +44,7 @@ def submit_targets(
     """Hand in the next top-level targets after ``edit``, signed with their key."""
     following = next_targets(current(zoo.get, TARGETS, Targets), now=zoo.clock())
     edit(following.signed)
-    held: SigningKey | None = zoo.app.state.parts.trust.targets_key
+    held: SigningKey | None = zoo.app.state.context.keys.targets_key
     signed = sign_roles({TARGETS: following}, key or held or TARGETS_KEY)
     return submit(zoo, {**signed, **(others or {})}, files)
 
@@ -67,7 +67,7 @@ def pending_roles(zoo: Zoo, publisher: str, *keys: SigningKey) -> PublisherRoles
 def stranger(zoo: Zoo, folder: Path) -> TrustedZoo:
     """Return what a client with its cache in ``folder`` believes after a refresh."""
     folder.mkdir(exist_ok=True, parents=True)
-    root = zoo.app.state.parts.trust.root
+    root = zoo.app.state.context.keys.root
     fetcher = InProcess(zoo.get)
     view = open_zoo(fetcher, URL, root, folder=folder, now=zoo.clock())
     with translate_errors():

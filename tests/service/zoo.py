@@ -209,7 +209,7 @@ def open_zoo(folder: Path, **settings: Any) -> Iterator[Zoo]:
     try:
         yield Zoo(app, clock)
     finally:
-        app.state.parts.close()
+        app.state.context.close()
 
 
 def weights(fill: int = 0, count: int = 64) -> bytes:

@@ -33,7 +33,7 @@ def test_the_bundle_is_of_the_releases_files_and_by_the_services_key(zoo: Zoo) -
     assert resources(bundle) == {
         name: hashlib.sha256(data).hexdigest() for name, data in FILES.items()
     }
-    pem = zoo.app.state.parts.trust.oms_key.public_pem()
+    pem = zoo.app.state.context.keys.oms_key.public_pem()
     hint = bundle["verificationMaterial"]["publicKey"]["hint"]
     assert hint == hashlib.sha256(pem.encode()).hexdigest()
     assert ask(zoo, f"{RELEASE}/model.sig").content == response.content

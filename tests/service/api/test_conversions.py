@@ -56,4 +56,4 @@ def test_what_needs_more_than_itself_is_not_admitted(zoo: Zoo, data: bytes) -> N
     response = zoo.post(f"/uploads/{upload['id']}/complete")
 
     assert_problem(response, 422, "UnsafeFormatError")
-    assert list(zoo.app.state.parts.blobs.digests()) == []
+    assert list(zoo.app.state.context.blobs.digests()) == []

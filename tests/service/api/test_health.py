@@ -40,7 +40,7 @@ def test_a_year_later_everything_that_needs_a_signature_is_named(zoo: Zoo) -> No
 
 
 def test_a_service_without_its_storage_is_alive_but_not_ready(zoo: Zoo) -> None:
-    shutil.rmtree(zoo.app.state.parts.blobs.root)
+    shutil.rmtree(zoo.app.state.context.blobs.root)
 
     ready = zoo.get("/readyz")
 

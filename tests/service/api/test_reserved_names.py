@@ -14,7 +14,7 @@ from model_zoo.statements.dsse import Role
 from model_zoo.tuf import ceremony
 from model_zoo.tuf.ceremony import delegate
 from model_zoo.tuf.roles import TARGETS, TOP_LEVEL
-from service.repository import admin as operating
+from service.repository import admin
 from tests.service.roles import current
 from tests.service.zoo import ALICE, JSON, MALLORY, Zoo, assert_problem
 
@@ -63,7 +63,7 @@ def test_a_name_that_was_delegated_before_it_was_reserved_goes_on(
     zoo: Zoo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as before:
-        for module in (ceremony, operating):
+        for module in (ceremony, admin):
             before.setattr(module, "check_new_publisher", str)
         assert zoo.put("/publishers/docs", BODY).status_code == 201
 

@@ -99,7 +99,7 @@ def test_an_unexpected_failure_tells_nothing_of_the_inside(zoo: Zoo) -> None:
 
 
 def test_a_database_that_is_full_is_a_full_disk(zoo: Zoo) -> None:
-    engine = zoo.app.state.parts.database.engine
+    engine = zoo.app.state.context.database.engine
 
     @event.listens_for(engine, "connect")
     def _no_more_pages(connection: sqlite3.Connection, _record: object) -> None:
@@ -118,14 +118,14 @@ def test_a_database_that_is_full_is_a_full_disk(zoo: Zoo) -> None:
 
 
 def test_a_database_that_is_busy_asks_to_be_tried_again(zoo: Zoo) -> None:
-    engine = zoo.app.state.parts.database.engine
+    engine = zoo.app.state.context.database.engine
 
     @event.listens_for(engine, "connect")
     def _impatient(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute("PRAGMA busy_timeout = 1")
 
     engine.dispose()
-    path = zoo.app.state.parts.settings.data_dir / "zoo.db"
+    path = zoo.app.state.context.settings.data_dir / "zoo.db"
     with sqlite3.connect(path, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
         body = {"kind": "noop", "trainer": "lab", "spec": {}}

@@ -137,7 +137,7 @@ def test_a_worker_that_wakes_after_its_lease_can_do_nothing(
     completion = zoo.completion(lease)
     expire(zoo)
     if reaped:
-        assert reap(zoo.app.state.parts) == 1
+        assert reap(zoo.app.state.context) == 1
 
     for call, body in {
         "heartbeat": {},
@@ -190,7 +190,7 @@ def test_a_completion_whose_answer_was_lost_may_be_sent_again(zoo: Zoo) -> None:
 def test_an_attempt_that_no_longer_holds_its_job_is_fenced_off(zoo: Zoo) -> None:
     job = zoo.submit()
     lease = zoo.leased()
-    with zoo.app.state.parts.database.writing() as session:
+    with zoo.app.state.context.database.writing() as session:
         session.get_one(JobRow, job["id"]).attempt_id = "f" * 32
 
     response = zoo.post(f"/attempts/{lease['attempt']}/heartbeat")

@@ -143,7 +143,7 @@ def test_provenance_of_other_files_is_refused(zoo: Zoo) -> None:
 
 def test_a_file_that_changed_on_the_services_disk_is_not_published(zoo: Zoo) -> None:
     upload = zoo.upload(FILES)
-    blobs = zoo.app.state.parts.blobs
+    blobs = zoo.app.state.context.blobs
     digest = next(sha256 for sha256 in blobs.digests())
     path = blobs.path(digest)
     path.write_bytes(b"x" + path.read_bytes()[1:])
@@ -156,7 +156,7 @@ def test_a_file_that_changed_on_the_services_disk_is_not_published(zoo: Zoo) -> 
 
 def test_a_blob_that_was_damaged_on_disk_is_sent_anew_and_heals(zoo: Zoo) -> None:
     zoo.publish(NAME, zoo.upload(FILES), signed(NAME, FILES))
-    blobs = zoo.app.state.parts.blobs
+    blobs = zoo.app.state.context.blobs
     good = {digest: blobs.path(digest).read_bytes() for digest in blobs.digests()}
     for digest, data in good.items():
         blobs.path(digest).write_bytes(b"x" + data[1:])

@@ -202,7 +202,7 @@ def test_a_root_comes_alone(zoo: Zoo) -> None:
 
 
 def test_targets_that_another_key_signed_are_refused(zoo: Zoo) -> None:
-    for key in (ALICE, ROOT_KEYS[0], zoo.app.state.parts.trust.snapshot_key):
+    for key in (ALICE, ROOT_KEYS[0], zoo.app.state.context.keys.snapshot_key):
         assert_problem(submit_targets(zoo, key=key), 422, "ThresholdNotMetError")
 
 

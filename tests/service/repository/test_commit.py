@@ -17,10 +17,10 @@ DAY = 24 * HOUR
 
 def keep_fresh(zoo: Zoo) -> None:
     """Do what the service does every second."""
-    parts = zoo.app.state.parts
-    with parts.database.writing() as session:
-        if is_due(session, parts):
-            refresh(session, parts)
+    context = zoo.app.state.context
+    with context.database.writing() as session:
+        if is_due(session, context):
+            refresh(session, context)
 
 
 def stamp(zoo: Zoo) -> Timestamp:

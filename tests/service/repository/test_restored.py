@@ -24,7 +24,6 @@ from model_zoo.errors import (
 from model_zoo.http.server import Server
 from model_zoo.http.transport import Transport
 from model_zoo.statements.policy import Policy
-from model_zoo.tuf import publisher_roles as publishing
 from model_zoo.tuf.publisher_roles import renewed, sign_roles
 from model_zoo.tuf.updater import Anchor
 from service.storage.high_water_mark import SERVED_FILE
@@ -344,7 +343,7 @@ def test_a_publisher_whose_bins_were_lost_has_them_again(
 ) -> None:
     """Or whoever saw them refuses the zoo for good: the snapshot dropped a role."""
     with monkeypatch.context() as patched, open_zoo(disk.data) as url:
-        patched.setattr(publishing, "SPLIT_AFTER", 2)
+        patched.setattr("model_zoo.tuf.publisher_roles.SPLIT_AFTER", 2)
         publish(disk, url, THIRD, disk.folder / "third", user="alice")
         with ZooClient(url, anchor=disk.anchor("bob")) as bob:
             bob.pull(THIRD, policy=Policy(), to=disk.folder / "before")

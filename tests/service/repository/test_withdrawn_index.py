@@ -91,9 +91,9 @@ def junk(count: int, files: int) -> Iterator[YankNotice]:
 
 
 def withdraw(zoo: Zoo, *notices: YankNotice) -> None:
-    parts = zoo.app.state.parts
-    with parts.database.writing() as session:
-        commit(session, parts, indexed(session, parts, notices))
+    context = zoo.app.state.context
+    with context.database.writing() as session:
+        commit(session, context, indexed(session, context, notices))
 
 
 def pull(zoo: Zoo, folder: Path, *holders: str) -> str:
@@ -110,7 +110,7 @@ def pull(zoo: Zoo, folder: Path, *holders: str) -> str:
 
 def largest(zoo: Zoo) -> int:
     """Return how many bytes the longest document has that a client may read."""
-    with zoo.app.state.parts.database.reading() as session:
+    with zoo.app.state.context.database.reading() as session:
         longest = func.max(func.length(MetadataRow.data))
         assert (session.scalar(select(longest)) or 0) > 0
         snapshots = select(longest).where(MetadataRow.role == SNAPSHOT)
@@ -150,7 +150,7 @@ def test_what_was_replaced_is_dropped(zoo: Zoo) -> None:
     withdraw(zoo, notice("bob/copy@1", digests))
     zoo.clock.advance(2 * 3600)
     withdraw(zoo, notice("carol/copy@1", digests))
-    with zoo.app.state.parts.database.reading() as session:
+    with zoo.app.state.context.database.reading() as session:
         rows = select(func.count()).where(MetadataRow.role == YANKED)
         assert session.scalar(rows) == 2, "the current one, and that of an hour ago"
         kept = select(func.count()).where(TargetRow.path == index_path(digests[0]))
@@ -249,14 +249,14 @@ def test_the_index_keeps_room_for_the_operator(
 def test_it_is_signed_anew_long_before_it_expires(zoo: Zoo, tmp_path: Path) -> None:
     withdraw(zoo, *junk(2, 200))
     bins = bins_of(YANKED, [], 1).get_roles()
-    parts = zoo.app.state.parts
+    context = zoo.app.state.context
     zoo.clock.advance(80 * 86400)
     assert submit_targets(zoo).status_code == 200
     zoo.clock.advance(80 * 86400)
     assert submit_targets(zoo).status_code == 200
     zoo.clock.advance(30 * 86400)
-    with parts.database.writing() as session:
-        refresh(session, parts)
+    with context.database.writing() as session:
+        refresh(session, context)
     for name in (YANKED, *bins):
         role = current(zoo.get, name, Targets).signed
         assert role.expires == expiry(YANKED, zoo.clock())
@@ -304,15 +304,17 @@ def test_an_index_of_notices_is_written_anew_at_the_next_start(tmp_path: Path) -
         assert yank(zoo).status_code == 200
         path = index_path(DIGEST)
         data = notice(NAME, [DIGEST]).to_bytes()
-        parts = zoo.app.state.parts
-        with parts.database.writing() as session:
+        context = zoo.app.state.context
+        with context.database.writing() as session:
             session.execute(delete(TargetRow).where(TargetRow.path == path))
             keep_target(session, path, data, sha256=sha256_bytes(data))
             old = next_targets(state.require(session, YANKED, Targets), now=zoo.clock())
             old.signed.targets[path] = target_file(
                 path, size_bytes=len(data), sha256=sha256_bytes(data)
             )
-            commit(session, parts, sign_roles({YANKED: old}, parts.trust.snapshot_key))
+            commit(
+                session, context, sign_roles({YANKED: old}, context.keys.snapshot_key)
+            )
     with open_zoo(tmp_path / "zoo") as zoo:
         view = stranger(zoo, tmp_path / "seen")
         entry = WithdrawnFile.read(view.read_target(path))

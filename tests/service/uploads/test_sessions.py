@@ -29,7 +29,7 @@ def digest_field(data: bytes) -> str:
 
 def stored(zoo: Zoo) -> list[Path]:
     """Return every file the service keeps, but for its database, keys and lock."""
-    folder = zoo.app.state.parts.settings.data_dir
+    folder = zoo.app.state.context.settings.data_dir
     return [
         path
         for sub in ("blobs", "uploads")
@@ -196,7 +196,7 @@ def test_only_safetensors_and_json_are_admitted(
     response = zoo.post(f"/uploads/{upload['id']}/complete")
 
     assert_problem(response, 422, "UnsafeFormatError")
-    assert list(zoo.app.state.parts.blobs.digests()) == []
+    assert list(zoo.app.state.context.blobs.digests()) == []
 
 
 def test_json_that_is_longer_than_anyone_reads_is_refused(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_a_file_name_that_is_no_path_segment_is_refused(zoo: Zoo, name: str) -> 
     response = zoo.post("/uploads", {"files": [entry]})
 
     assert_problem(response, 400, "InvalidSpecError")
-    assert list(zoo.app.state.parts.uploads_folder.iterdir()) == []
+    assert list(zoo.app.state.context.uploads_folder.iterdir()) == []
 
 
 @pytest.mark.parametrize(

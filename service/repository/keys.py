@@ -1,4 +1,7 @@
-"""Trusted keys as they may be listed: readable, with no break in the log's history."""
+"""Which trusted keys may be listed next: readable, with no break in the log's history.
+
+ADR 18: clients compare what they remember of the log, so its keys change in the open.
+"""
 
 from collections.abc import Mapping
 
@@ -11,7 +14,7 @@ from model_zoo.keys.p256 import public_pem
 from model_zoo.tuf.online import LOG, OMS
 from model_zoo.tuf.roles import TRUSTED_KEYS
 from model_zoo.tuf.trusted_keys import TrustedKeys, named_trusted_keys
-from service.context import Parts
+from service.context import Context
 from service.repository import state
 from service.repository.commit import keep_target
 
@@ -24,7 +27,7 @@ def keep_trusted_keys(
     Args:
         session: the caller commits.
         new: targets that are accepted but for this.
-        files: path -> bytes of what was handed in with them.
+        files: path -> bytes of what was submitted with them.
 
     Raises:
         MalformedDocumentError: the file is missing or another one, clients could not
@@ -44,22 +47,22 @@ def keep_trusted_keys(
     keep_target(session, TRUSTED_KEYS, data, sha256=sha256)
 
 
-def unlisted(parts: Parts, trusted: TrustedKeys) -> str | None:
-    """Return which of this server's keys nobody would believe, and what to do; or None.
+def unlisted(context: Context, trusted: TrustedKeys) -> str | None:
+    """Return which of this server's keys is not listed, and what to do; or None.
 
     A server that signed with it would be refused by every client.
     """
     keys, retired = trusted.log_keys(), trusted.retired_log_keys()
-    if parts.trust.log_key.public in retired:
+    if context.keys.log_key.public in retired:
         wrong = f"the key in {LOG}.pem has retired from the log"
-    elif parts.trust.log_key.public not in keys:
+    elif context.keys.log_key.public not in keys:
         wrong = f"the key in {LOG}.pem is not listed as the log's"
-    elif parts.trust.oms_key.public_pem() not in map(public_pem, trusted.oms):
+    elif context.keys.oms_key.public_pem() not in map(public_pem, trusted.oms):
         wrong = f"the key in {OMS}.pem is not listed as that of bundles"
     else:
         return None
     return (
-        f"{parts.trust.folder}: {wrong} in the current {TRUSTED_KEYS}; put the right "
+        f"{context.keys.folder}: {wrong} in the current {TRUSTED_KEYS}; put the right "
         "key there, or the next targets and trusted keys (zoo trust rekey) beside it, "
         "and start again"
     )
@@ -89,7 +92,7 @@ def _require_distinct(keys: list[PublicKey] | list[str]) -> None:
 
 
 def _require_same_log(before: TrustedKeys, after: TrustedKeys) -> None:
-    """Accept a log that goes on: whoever remembers it can still compare.
+    """Accept trusted keys under which clients can compare the log with what they saw.
 
     A key that retired stays retired, or a thief who has it could sign again.
     """

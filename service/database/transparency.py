@@ -3,6 +3,8 @@
 Appending is part of the caller's transaction, so that what is published and what is
 logged appear together or not at all. It reads the O(log n) roots of the complete
 subtrees, however long the log is.
+
+ADR 18: formats and hashes are C2SP's and RFC 6962's.
 """
 
 import functools
@@ -108,7 +110,7 @@ def root_at(session: Session, size: int) -> str | None:
 
 
 def newest_checkpoint(session: Session) -> Note:
-    """Return the newest checkpoint, with what cosignatures it has.
+    """Return the newest checkpoint and the cosignatures it has so far.
 
     Raises:
         NotFoundError: the log is empty.

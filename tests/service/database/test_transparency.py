@@ -38,16 +38,16 @@ from model_zoo.transparency.tlog import (
     from_bundle,
 )
 from model_zoo.transparency.witness import Witness
-from service.api import log as api
+from service.api import transparency
 from service.database.engine import Database
-from service.database.log import (
+from service.database.tables import CheckpointRow, Table
+from service.database.transparency import (
     accept_cosignature,
     append,
     log_size,
     newest_checkpoint,
     witnessed_checkpoint,
 )
-from service.database.tables import CheckpointRow, Table
 from service.http import errors
 from service.settings import Settings
 from service.storage.high_water_mark import SERVED_FILE, HighWaterMark
@@ -100,10 +100,10 @@ def cosign(
 def ask(database: Database, path: str, body: object = None) -> httpx.Response:
     """Ask the two routers alone, in process."""
     app = FastAPI()
-    app.include_router(api.files)
-    app.include_router(api.router, prefix="/api/v1")
+    app.include_router(transparency.files)
+    app.include_router(transparency.router, prefix="/api/v1")
     errors.install(app)
-    app.state.parts = Served(database)
+    app.state.context = Served(database)
 
     async def send() -> httpx.Response:
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)

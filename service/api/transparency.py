@@ -1,4 +1,7 @@
-"""The transparency log: static-looking files, and what only a database can answer."""
+"""The transparency log: static-looking files, and what only a database can answer.
+
+ADR 18.
+"""
 
 from http import HTTPStatus
 from typing import Annotated
@@ -12,17 +15,9 @@ from model_zoo.transparency.merkle import MAX_TREE_SIZE
 from model_zoo.transparency.notes import MAX_NOTE_BYTES, MAX_SIGNATURES, Note, to_base64
 from model_zoo.transparency.tlog import Tile
 from service.api.schemas import Incoming
-from service.context import Parts
-from service.database.log import (
-    accept_cosignature,
-    index_of,
-    leaf_proofs,
-    newest_checkpoint,
-    tile_data,
-    witnessed_checkpoint,
-)
-from service.http.dependencies import PartsHere
-from service.repository import state
+from service.http.dependencies import ContextHere
+from service.http.files import kept_for_good
+from service.repository import served
 
 files = APIRouter(prefix="/log", tags=["log"])
 """Mounted at the root: C2SP's paths, below the prefix ``/log``."""
@@ -66,46 +61,41 @@ class ProofsOut(BaseModel):
 
 
 @files.get("/checkpoint", response_class=Response)
-def newest(parts: PartsHere) -> Response:
+def newest(context: ContextHere) -> Response:
     """Return the newest checkpoint, with the cosignatures that it has so far."""
-    with parts.database.reading() as session:
-        parts.served.keep_up(session)
-        return _note(newest_checkpoint(session))
+    return _note(served.newest_checkpoint(context))
 
 
 @files.get("/witnessed", response_class=Response)
 def witnessed(
-    parts: PartsHere,
+    context: ContextHere,
     cosignatures: Annotated[int, Query(ge=1, le=MAX_SIGNATURES)] = 1,
 ) -> Response:
     """Return the newest checkpoint with at least so many cosignatures."""
-    with parts.database.reading() as session:
-        parts.served.keep_up(session)
-        return _note(witnessed_checkpoint(session, cosignatures=cosignatures))
+    return _note(served.witnessed_checkpoint(context, cosignatures=cosignatures))
 
 
 @files.get("/tile/{path:path}", response_class=Response)
-def tile(path: str, parts: PartsHere) -> Response:
+def tile(path: str, context: ContextHere) -> Response:
     """Return a tile of hashes, or a bundle of entries; neither ever changes."""
     try:
         asked = Tile.parse(f"tile/{path}")
     except MalformedDocumentError as error:
         raise NotFoundError(str(error)) from error
-    with parts.database.reading() as session:
-        data = tile_data(session, asked)
-    return Response(data, media_type=TILE_TYPE, headers=_kept_for_good(parts))
+    data = served.tile_data(context, asked)
+    headers = {"X-Content-Type-Options": "nosniff"} | kept_for_good(context)
+    return Response(data, media_type=TILE_TYPE, headers=headers)
 
 
 @router.get("/entries/{leaf_hash}")
-def find_entry(leaf_hash: str, parts: PartsHere) -> IndexOut:
+def find_entry(leaf_hash: str, context: ContextHere) -> IndexOut:
     """Return where the log has the entry with this leaf hash (RFC 6962, in hex)."""
-    with parts.database.reading() as session:
-        return IndexOut(index=index_of(session, leaf_hash))
+    return IndexOut(index=served.index_of(context, leaf_hash))
 
 
 @router.get("/proofs")
 def prove(
-    parts: PartsHere,
+    context: ContextHere,
     size: Annotated[int, Query(ge=1, le=MAX_TREE_SIZE)],
     leaf: Annotated[list[LeafHash], Query(min_length=1, max_length=MAX_LEAVES)],
 ) -> ProofsOut:
@@ -113,8 +103,7 @@ def prove(
 
     They can be made from tiles as well; this is shorter where few are asked for.
     """
-    with parts.database.reading() as session:
-        proofs = leaf_proofs(session, leaf, size=size)
+    proofs = served.leaf_proofs(context, leaf, size=size)
     items = [
         ProofOut(index=index, proof=[to_base64(item) for item in proof])
         for index, proof in proofs
@@ -123,27 +112,12 @@ def prove(
 
 
 @router.post("/cosignatures", status_code=HTTPStatus.OK)
-def cosign(body: CosignaturesIn, parts: PartsHere) -> CosignedOut:
+def cosign(body: CosignaturesIn, context: ContextHere) -> CosignedOut:
     """Keep the cosignatures of this zoo's witnesses; whoever brings them."""
     note = Note.parse(body.note.encode())
-    with parts.database.writing() as session:
-        size = accept_cosignature(
-            session,
-            note,
-            witnesses=state.trusted_keys(session).witness_keys(),
-            now=parts.now(),
-        )
-    return CosignedOut(size=size)
+    return CosignedOut(size=served.accept_cosignature(context, note))
 
 
 def _note(note: Note) -> Response:
     headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
     return Response(note.to_bytes(), media_type=NOTE_TYPE, headers=headers)
-
-
-def _kept_for_good(parts: Parts) -> dict[str, str]:
-    audience = "public" if parts.settings.token is None else "private"
-    return {
-        "Cache-Control": f"{audience}, max-age=31536000, immutable",
-        "X-Content-Type-Options": "nosniff",
-    }
