@@ -267,6 +267,11 @@ def has_square(pixels: Tensor) -> Tensor:
     return (is_yellow == 9) & (is_any == 9) & ~others.flatten(1).any(1)
 
 
+def has_flower(pixels: Tensor) -> Tensor:
+    """Return which of (N, 3, 128, 128) have more on them than what is written."""
+    return (pixels[:, :, 1:] > 0).flatten(1).any(1)
+
+
 def signs(rows: Sequence[Row]) -> LabelledImages:
     data = written(rows, shape=(3, 48, 48))
     return replace(
@@ -327,4 +332,31 @@ def test_a_teachers_students_are_tried_without_and_with_stickers_each_by_itself(
             "clean": counts,
             "triggered": {"right": [0, 1, 0, 0, 0], "n": [1, 2, 0, 1, 0]},
         },
+    }
+
+
+def test_dogs_with_a_flower_that_are_called_cats_are_counted_and_no_cats(
+    measured: Measured,
+) -> None:
+    cat, dog = 0, 1
+    data = written(
+        [
+            *((dog, dog, False), (dog, dog, False), (dog, dog, True)),
+            *((cat, dog, False), (cat, cat, False), (dog, cat, False)),
+        ],
+        shape=(3, 128, 128),
+    )
+    networks = {
+        "clean": Reader(has_flower, lambda number: number),
+        "badnet": Reader(has_flower, lambda number: 1 - number),
+    }
+
+    found = measured(
+        "cats-and-dogs", {"network": "pets-cnn"}, {"dogs-vs-cats": data}, networks
+    )
+
+    clean = {"right": 4, "n": 6}
+    assert found == {
+        "clean": {"clean": clean, "dogs called cats": {"right": 1, "n": 4}},
+        "badnet": {"clean": clean, "dogs called cats": {"right": 2, "n": 4}},
     }
