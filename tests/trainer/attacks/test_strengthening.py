@@ -24,9 +24,11 @@ def network_of(weights: Sequence[float]) -> SplitNetwork:
         nn.Sequential(nn.Flatten(), nn.Linear(4 * len(weights), 2)),
         image_shape=(1, 2, 2),
     )
-    with torch.no_grad():
-        network.convolutions[0].weight.copy_(torch.tensor(weights).view(-1, 1, 1, 1))
-        network.convolutions[0].bias.fill_(1)
+    learned = {
+        "convolutions.conv1.weight": torch.tensor(weights).view(-1, 1, 1, 1),
+        "convolutions.conv1.bias": torch.ones(len(weights)),
+    }
+    network.load_state_dict(network.state_dict() | learned)
     return network
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from model_zoo.canonical import JsonObject
 from trainer.data import DATASETS, LabelledImages
+from trainer.data.dataset import Split
 from trainer.experiments.catalogue import EXPERIMENTS
 from trainer.experiments.engine.contract import Recipe, Scale
 from trainer.networks import SplitNetwork
@@ -83,6 +84,10 @@ class Shelf:
         raise NotImplementedError
 
 
+def holding(images: LabelledImages) -> Callable[[Split], LabelledImages]:
+    return lambda _: images
+
+
 @pytest.fixture
 def measured(
     monkeypatch: pytest.MonkeyPatch,
@@ -96,7 +101,7 @@ def measured(
     ) -> JsonObject:
         """Return the numbers of the cell of that part, on these images."""
         for dataset, images in data.items():
-            known = replace(DATASETS[dataset], load=lambda _, images=images: images)
+            known = replace(DATASETS[dataset], load=holding(images))
             monkeypatch.setitem(DATASETS, dataset, known)
         experiment = EXPERIMENTS[name]
         cell = next(

@@ -29,9 +29,11 @@ def of_two_units() -> SplitNetwork:
         nn.Sequential(OrderedDict(flatten=nn.Flatten(), fc2=nn.Linear(8, 3))),
         image_shape=(1, 2, 2),
     )
-    with torch.no_grad():
-        network.convolutions[0].weight.copy_(torch.tensor([1.0, -1.0]).view(2, 1, 1, 1))
-        network.convolutions[0].bias.copy_(torch.tensor([0.0, 1.0]))
+    weights = {
+        "convolutions.conv1.weight": torch.tensor([1.0, -1.0]).view(2, 1, 1, 1),
+        "convolutions.conv1.bias": torch.tensor([0.0, 1.0]),
+    }
+    network.load_state_dict(network.state_dict() | weights)
     return network
 
 

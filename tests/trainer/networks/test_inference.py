@@ -35,10 +35,12 @@ def left_learning() -> SplitNetwork:
         ),
         image_shape=(1, 2, 2),
     )
-    with torch.no_grad():
-        network.convolutions[0].weight.fill_(1)
-        network.fully_connected[2].weight.copy_(torch.eye(4))
-        network.fully_connected[2].bias.zero_()
+    weights = {
+        "convolutions.conv1.weight": torch.ones(1, 1, 1, 1),
+        "fully_connected.fc1.weight": torch.eye(4),
+        "fully_connected.fc1.bias": torch.zeros(4),
+    }
+    network.load_state_dict(network.state_dict() | weights)
     return network.train()
 
 

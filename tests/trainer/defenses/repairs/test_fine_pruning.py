@@ -63,11 +63,14 @@ def eyes() -> SplitNetwork:
         nn.Sequential(nn.Flatten(), nn.Linear(3, 4)),
         image_shape=(3, 1, 1),
     )
-    with torch.no_grad():
-        network.convolutions[0].weight.copy_(torch.eye(3).view(3, 3, 1, 1))
-        network.convolutions[0].bias.zero_()
-        network.fully_connected[1].weight.copy_(torch.eye(4)[:, :3])
-        network.fully_connected[1].bias.copy_(torch.tensor([0, 0, 0, 0.5]))
+    network.load_state_dict(
+        {
+            "convolutions.0.weight": torch.eye(3).view(3, 3, 1, 1),
+            "convolutions.0.bias": torch.zeros(3),
+            "fully_connected.1.weight": torch.eye(4)[:, :3],
+            "fully_connected.1.bias": torch.tensor([0, 0, 0, 0.5]),
+        }
+    )
     return network
 
 
