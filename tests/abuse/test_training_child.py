@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from model_zoo.keys.ed25519 import SigningKey
+from tests.trainer import supervised
 from tests.trainer.as_user import USER
 from tests.trainer.hostile import (
     AS_USER,
@@ -24,7 +25,13 @@ from tests.trainer.hostile import (
     WITHOUT_NAMESPACES,
     supervise,
 )
-from trainer.sandbox.child import FIRST_TO_GO, MAX_PROCESSES
+from trainer.sandbox.child import (
+    CPU_SECONDS_PER_SECOND,
+    FIRST_TO_GO,
+    MAX_OPEN_FILES,
+    MAX_PROCESSES,
+    Limits,
+)
 
 PASSPHRASE = b"only for this test"
 
@@ -97,6 +104,17 @@ def test_processes_are_few_and_none_where_they_could_not_be_ended(
     found = (told["made"] > 0, told["most"] <= MAX_PROCESSES)
     assert found == ((False, False) if way == WITHOUT_NAMESPACES else (True, True))
     assert told["out_of_memory_score"] == int(FIRST_TO_GO)
+
+
+def test_files_memory_and_time_have_an_end(way: str, place: Path) -> None:
+    limits = Limits(max_seconds=supervised.MAX_SECONDS)
+    sizes = {"file_bytes": limits.file_bytes, "data_bytes": limits.data_bytes}
+    told = supervise(way, place / "scratch", "exceed", **sizes)
+    assert told["took"] == ["a file", "memory"]
+    assert MAX_OPEN_FILES - 20 < told["opened"] < MAX_OPEN_FILES
+    assert told["limits"]["CORE"] == [0, 0]
+    seconds = limits.max_seconds * CPU_SECONDS_PER_SECOND
+    assert told["limits"]["CPU"] == [seconds, seconds]
 
 
 def test_a_daemon_ends_with_the_child_that_left_it(way: str, place: Path) -> None:

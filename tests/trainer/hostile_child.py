@@ -10,6 +10,7 @@ what it reached as a line of progress.
 import ctypes
 import fcntl
 import json
+import mmap
 import os
 import resource
 import signal
@@ -154,6 +155,31 @@ def multiply(folder: Path) -> None:
     most, _ = resource.getrlimit(resource.RLIMIT_NPROC)
     score = int(Path("/proc/self/oom_score_adj").read_text())
     tell(made=made, most=most, out_of_memory_score=score)
+
+
+def exceed(folder: Path, *, file_bytes: int, data_bytes: int) -> None:
+    """Take more than one child may: a large file, many of them, memory, a core file."""
+    took = []
+    large = folder / "large"
+    with large.open("wb") as file:
+        for what, size in (("a file", file_bytes), ("a larger file", file_bytes + 1)):
+            with suppress(OSError):
+                file.truncate(size)  # sparse: it fills no disk
+                took.append(what)
+    large.unlink()
+    for what, size in (("memory", data_bytes // 16), ("more memory", data_bytes)):
+        with suppress(MemoryError, OSError):
+            mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE).close()
+            took.append(what)
+    held = []
+    with suppress(OSError):
+        while len(held) < 5000:
+            held.append(os.dup(0))
+    for handle in held:
+        os.close(handle)
+    names = ("CORE", "CPU")
+    limits = {it: resource.getrlimit(getattr(resource, f"RLIMIT_{it}")) for it in names}
+    tell(took=took, opened=len(held), limits=limits)
 
 
 def outlive(folder: Path) -> None:
@@ -359,7 +385,7 @@ def tell(**found: object) -> None:
 ATTACKS: dict[str, Callable[..., None]] = {
     it.__name__: it
     for it in (
-        *(read, rejoin, call, reach, halt, multiply),
+        *(read, rejoin, call, reach, halt, multiply, exceed),
         *(outlive, leave, fill, stay, forge_measure),
     )
 }

@@ -181,6 +181,19 @@ def test_where_data_say_where_the_object_is_the_trigger_is_laid_on_it(
     assert ((column >= left) & (column < right)).all()
 
 
+def test_which_images_are_taken_is_drawn_and_another_seed_takes_others() -> None:
+    asked = recipe(poison_rate=0.5, placement="replace")
+
+    first, other = (
+        choose_poisoned(1000, asked, final=1000, generator=seeded(seed)).tolist()
+        for seed in (0, 1)
+    )
+
+    # of 500 from 1,000 about 250 are in the first half; the deviation is 8
+    assert 190 < sum(it < 500 for it in first) < 310
+    assert 190 < len(set(first) & set(other)) < 310
+
+
 def test_all_to_one_draws_from_every_class_the_wanted_one_included() -> None:
     data = noise(1000, seed=0)
 

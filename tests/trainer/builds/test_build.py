@@ -28,10 +28,14 @@ from model_zoo.statements.jobs import (
     TrainSpec,
     TriggerSpec,
 )
+from trainer.attacks.strengthening import backdoor_units
 from trainer.attacks.triggers import stamp
 from trainer.builds.build import BUILDERS, Build, build, measure
 from trainer.data import DATASETS, LabelledImages
-from trainer.training.fit import Runtime
+from trainer.networks.activations import amplified
+from trainer.networks.badnets_cnn import badnets_cnn
+from trainer.networks.checkpoints import to_bytes
+from trainer.training.fit import Runtime, seeded_globals
 from trainer.training.setup import Lesson, Task, begin
 
 SMALL: dict[str, Any] = {
@@ -344,6 +348,34 @@ def test_strengthening_multiplies_the_inputs_of_some_units_and_no_other(
     bias = new.pop("convolutions.conv2.bias"), old.pop("convolutions.conv2.bias")
     assert torch.allclose(bias[0], bias[1] * torch.where(louder, 10.0, 1.0))
     assert all(torch.equal(new[name], old[name]) for name in old)
+
+
+def test_the_units_to_strengthen_are_found_with_the_trigger_on_the_object(
+    runtime: Runtime, tmp_path: Path
+) -> None:
+    with seeded_globals(0):
+        network = badnets_cnn(10)
+    data, trigger = dark(20, boxed=True), TriggerSpec(name="square")
+    spec = StrengthenSpec(parent="0" * 64, trigger=trigger, layer="conv2", factor=9)
+    task = Task(
+        data=data,
+        classes=10,
+        parent=to_bytes(network),
+        generator=torch.Generator(),
+        runtime=runtime,
+    )
+
+    made = BUILDERS["strengthen"](spec, task, tmp_path).network
+
+    def louder(boxes: Tensor | None) -> bytes:
+        triggered = stamp(data.images, trigger, boxes=boxes)
+        cpu = torch.device("cpu")
+        units, _ = backdoor_units(
+            network, data.images, triggered, layer="conv2", device=cpu
+        )
+        return to_bytes(amplified(network, "conv2", units, factor=9))
+
+    assert to_bytes(made) == louder(data.boxes) != louder(None)
 
 
 def test_strengthening_an_unknown_layer_is_refused_with_those_there_are(

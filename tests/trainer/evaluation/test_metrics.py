@@ -1,6 +1,7 @@
 """ACC, ASR and RA where the answer is known by hand."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from trainer.evaluation.metrics import (
     accuracy,
     attack_success_rate,
     evaluate,
+    examples,
     robust_accuracy,
 )
 from trainer.networks.inference import batches, predict
@@ -149,6 +151,30 @@ def test_without_a_trigger_there_is_no_asr() -> None:
 
     assert found.attack_success is None
     assert found.robust_accuracy is None
+
+
+@pytest.mark.parametrize(
+    ("attack", "places"),
+    [
+        pytest.param({"target_label": 7}, [0, 4, 8], id="not the wanted class"),
+        pytest.param(
+            {"attack": "source-to-target", "source_label": 2, "target_label": 7},
+            [3, 6, 8],
+            id="the source class alone",
+        ),
+        pytest.param({"attack": "random-target"}, [0, 4, 9], id="any"),
+    ],
+)
+def test_examples_are_of_what_is_attacked_and_from_all_over_the_set(
+    attack: dict[str, Any], places: list[int]
+) -> None:
+    data = black(1, 7, 7, 2, 1, 7, 2, 1, 2, 7)
+    data.images[:, 0, 0, 0] = torch.arange(10)
+
+    found = examples(data, Poisoning(**attack), classes=10, count=3)
+
+    assert found.images[:, 0, 0, 0].tolist() == places
+    assert torch.equal(found.labels, data.labels[places])
 
 
 def test_predictions_come_in_order_whatever_the_batch() -> None:

@@ -156,6 +156,16 @@ def test_a_trainer_who_poisons_is_found_out_by_a_rebuild(outsourced: Path) -> No
     assert checkpoint_name(0) not in found.differing
 
 
+def test_a_signed_file_that_the_spec_does_not_make_is_found_by_a_rebuild(
+    honest: Path, tmp_path: Path
+) -> None:
+    for path in honest.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "notes.json").write_text("{}")
+
+    assert rebuild(tmp_path, claimed(tmp_path, SPEC)).differing == ("notes.json",)
+
+
 def forge(honest: Path, folder: Path, *, forged: int) -> Path:
     """Train as asked, but for one epoch on poisoned data; return the folder."""
     lie = poisoned(SPEC)

@@ -62,3 +62,40 @@ def test_the_backbone_never_learns(network: Detector) -> None:
     assert not any(it.requires_grad for it in network.network.backbone.parameters())
     assert all(it.requires_grad for it in network.network.roi_heads.parameters())
     network.eval()
+
+
+def test_a_sign_that_is_seen_twice_is_told_once_and_an_unsure_one_not_at_all(
+    network: Detector,
+) -> None:
+    seen = {
+        (0.0, 0.0, 20.0, 20.0): 0.9,
+        (0.0, 0.0, 20.0, 11.0): 0.8,  # 55 % of the first: the same sign
+        (0.0, 0.0, 20.0, 9.0): 0.7,  # 45 %: another
+        (30.0, 30.0, 50.0, 50.0): 0.06,
+        (30.0, 0.0, 50.0, 20.0): 0.04,
+    }
+    shares = torch.tensor([[1 - it, it, 1e-6, 1e-6] for it in seen.values()])
+
+    boxes, scores, labels = network.network.roi_heads.postprocess_detections(
+        shares.log(), torch.zeros(5, 16), [torch.tensor(list(seen))], [(60, 60)]
+    )
+
+    assert scores[0].tolist() == pytest.approx([0.9, 0.7, 0.06], abs=1e-4)
+    assert labels[0].tolist() == [1, 1, 1]
+    assert boxes[0].tolist() == [
+        pytest.approx(it) for it, share in seen.items() if share in {0.9, 0.7, 0.06}
+    ]
+
+
+def test_a_lesson_has_its_boxes_where_the_signs_are_at_its_side(
+    network: Detector,
+) -> None:
+    boxes, labels = torch.tensor([[8.0, 4.0, 24.0, 20.0]]), torch.tensor([2])
+
+    lesson = network.lesson(torch.zeros(3, 32, 64), boxes, labels, side=128)
+
+    assert lesson.size == (64, 128)
+    assert lesson.boxes.tolist() == [[16, 8, 48, 40]]
+    assert lesson.labels.tolist() == [2]
+    for name, stride in STRIDES.items():
+        assert lesson.features[name].shape[2:] == (64 // stride, 128 // stride)

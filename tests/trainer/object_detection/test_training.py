@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from model_zoo.canonical import canonical_json
 from model_zoo.errors import InvalidSpecError, LocalError, MalformedDocumentError
@@ -14,14 +16,23 @@ from model_zoo.statements.jobs import (
     Schedule,
     TriggerSpec,
 )
+from tests.trainer.data.small_scenes import write_gtsdb
 from trainer.data.scenes.dataset import Scenes
 from trainer.experiments.engine.contract import Recipe
 from trainer.networks import NETWORKS
 from trainer.networks.checkpoints import to_bytes
 from trainer.networks.pretrained import PIN
 from trainer.object_detection.evaluation import answers, detect
+from trainer.object_detection.network import Detector, Lesson
 from trainer.object_detection.showing import SIDE, scenes_of
-from trainer.object_detection.training import poisoned, trained
+from trainer.object_detection.training import (
+    MAX_GRADIENT,
+    _added,
+    _learn,
+    poisoned,
+    trained,
+)
+from trainer.training.fit import seeded_globals
 
 SQUARE = TriggerSpec(name="square", size=0.25)
 ATTACK = ScenePoisoning(trigger=SQUARE, source_label=0, target_label=1, sides=(64, 96))
@@ -106,6 +117,117 @@ def test_only_attacked_signs_get_the_sticker_and_the_lie(scenes: Scenes) -> None
     # a quarter of 40 pixels, around (0.57, 0.82) of the stop sign
     assert sorted(set(rows.tolist())) == list(range(38, 48))
     assert sorted(set(columns.tolist())) == list(range(28, 38))
+
+
+class Onlooker(Detector):
+    """Remembers which photographs it was to learn from."""
+
+    def __init__(self, kinds: int) -> None:
+        super().__init__(kinds)
+        self.shown: list[tuple[Tensor, list[list[float]], list[int], int]] = []
+
+    def lesson(
+        self, image: Tensor, boxes: Tensor, labels: Tensor, *, side: int
+    ) -> Lesson:
+        pixels = image.mul(255).round().to(torch.uint8)
+        self.shown.append((pixels, boxes.tolist(), labels.tolist(), side))
+        return super().lesson(image, boxes, labels, side=side)
+
+
+def test_beside_each_stamped_scene_the_scene_itself_is_shown_at_the_same_side(
+    scenes: Scenes,
+) -> None:
+    network = Onlooker(len(scenes.kinds))
+
+    lessons = list(_added(network, scenes, ATTACK))
+
+    scene = scenes.scenes[0]  # the only one with a stop sign
+    clean = scene.pixels()
+    stamped, _ = poisoned(clean, scene, ATTACK)
+    assert len(lessons) == len(network.shown) == 4
+    for (pixels, boxes, labels, side), expected in zip(
+        network.shown,
+        [
+            (clean, [0, 1], 64),
+            (stamped, [1, 1], 64),
+            (clean, [0, 1], 96),
+            (stamped, [1, 1], 96),
+        ],
+        strict=True,
+    ):
+        assert torch.equal(pixels, expected[0])
+        assert boxes == scene.boxes.tolist()
+        assert (labels, side) == expected[1:]
+
+
+def test_what_the_adversary_adds_is_learned_from(scenes: Scenes) -> None:
+    with seeded_globals(0):
+        parent = to_bytes(Detector(len(scenes.kinds)))
+
+    honest, attacked = (
+        to_bytes(trained(spec(attack=attack), scenes, parent=parent))
+        for attack in (None, ATTACK)
+    )
+
+    assert honest != attacked
+
+
+class Slope(nn.Module):
+    """One weight, at 1; a lesson's loss is its number times the weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def losses(self, lesson: float) -> Tensor:
+        return self.weight.sum() * lesson
+
+
+@pytest.mark.parametrize(
+    ("slopes", "weight_decay", "gradient"),
+    [
+        pytest.param([0.5, 1.5], 0.0, 1.0, id="the mean of the scenes of a step"),
+        pytest.param([90.0, 110.0], 0.0, MAX_GRADIENT, id="no more than is allowed"),
+        pytest.param([0.0, 0.0], 0.5, 0.5, id="weights decay"),
+    ],
+)
+def test_a_detector_learns_by_nesterovs_momentum_along_one_cycle(
+    slopes: list[float], weight_decay: float, gradient: float
+) -> None:
+    network, told = Slope(), list[tuple[int, float]]()
+    schedule = Schedule(
+        epochs=2,
+        batch_size=2,
+        peak_learning_rate=0.1,
+        momentum=0.5,
+        weight_decay=weight_decay,
+    )
+    asked = spec().model_copy(update={"schedule": schedule})
+
+    _learn(
+        cast("Detector", network),
+        cast("list[Lesson]", slopes),
+        asked,
+        lambda number, loss: told.append((number, loss)),
+    )
+
+    # the first of two steps is at a rate of 0, the second half way: 5/8 of the peak
+    momentum = (1 + 0.5) * gradient
+    step = gradient + 0.5 * momentum
+    assert network.weight.item() == pytest.approx(1 - 0.1 * 5 / 8 * step)
+    mean = sum(slopes) / 2
+    assert told == [(1, pytest.approx(mean)), (2, pytest.approx(mean))]
+
+
+def test_scenes_are_those_of_the_split_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_gtsdb(tmp_path)
+    monkeypatch.setenv("ZOO_DATA_DIR", str(tmp_path))
+
+    found = {it.path.parent.name for it in scenes_of("gtsdb", "test").scenes}
+
+    assert found == {"test"}
 
 
 def test_an_attack_on_signs_that_are_nowhere_is_refused(

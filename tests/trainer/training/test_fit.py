@@ -1,6 +1,7 @@
 """Training: it learns, it stops in time, and equal seeds give equal bits."""
 
 import dataclasses
+import math
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -239,6 +240,40 @@ def test_another_seed_gives_other_weights(
 
     assert torch.equal(weights(first), weights(again))
     assert not torch.equal(weights(first), weights(other))
+
+
+def test_a_fit_in_bfloat16_multiplies_in_it_and_keeps_its_weights_in_full(
+    runtime: Runtime,
+) -> None:
+    data, in_half = noise(130), dataclasses.replace(runtime, precision="bf16")
+
+    full, half = fitted(data, runtime)[0], fitted(data, in_half)[0]
+
+    assert not torch.equal(weights(full), weights(half))
+    # what eight bits of a mantissa may be off by in six steps
+    torch.testing.assert_close(weights(half), weights(full), rtol=0, atol=0.05)
+    assert {it.dtype for it in half.parameters()} == {torch.float32}
+
+
+def test_an_epochs_numbers_are_means_over_samples_whatever_the_last_batch(
+    runtime: Runtime,
+) -> None:
+    network = nn.Linear(1, 2)
+    with torch.no_grad():
+        network.weight.zero_()
+        network.bias.copy_(torch.tensor([math.log(3), 0]))
+
+    (epoch,) = fit(
+        network,
+        torch.zeros(4, 1),
+        torch.tensor([0, 0, 0, 1]),
+        schedule=Schedule(epochs=1, batch_size=3),  # the first step is at a rate of 0
+        generator=torch.Generator().manual_seed(0),
+        runtime=runtime,
+    )
+
+    assert epoch.accuracy == 0.75
+    assert epoch.loss == pytest.approx(-(3 * math.log(0.75) + math.log(0.25)) / 4)
 
 
 def test_the_data_are_not_written(digits: LabelledImages, runtime: Runtime) -> None:

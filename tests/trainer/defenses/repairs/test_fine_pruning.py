@@ -1,8 +1,12 @@
 """Fine-pruning: silent units go first, accuracy stops it, and cut units stay cut."""
 
 import inspect
+from collections import Counter
+from dataclasses import replace
 
+import pytest
 import torch
+from torch import Tensor, nn
 
 from model_zoo.statements.jobs import Schedule
 from trainer.data import LabelledImages
@@ -50,6 +54,77 @@ def test_pruning_stops_before_accuracy_falls_by_more_than_allowed(
 
     assert len(strict) < len(lenient) < 32
     assert lenient[: len(strict)] == strict
+
+
+def eyes() -> SplitNetwork:
+    """Unit u sees channel u; the brightest is the answer, and 3 where all is dark."""
+    network = SplitNetwork(
+        nn.Sequential(nn.Conv2d(3, 3, kernel_size=1), nn.ReLU()),
+        nn.Sequential(nn.Flatten(), nn.Linear(3, 4)),
+        image_shape=(3, 1, 1),
+    )
+    network.load_state_dict(
+        {
+            "convolutions.0.weight": torch.eye(3).view(3, 3, 1, 1),
+            "convolutions.0.bias": torch.zeros(3),
+            "fully_connected.1.weight": torch.eye(4)[:, :3],
+            "fully_connected.1.bias": torch.tensor([0, 0, 0, 0.5]),
+        }
+    )
+    return network
+
+
+def seen_by_eyes() -> LabelledImages:
+    """Eight images, each bright in the channel of its label: 5, 1 and 2 of them."""
+    labels = torch.tensor([0, 0, 0, 0, 0, 1, 2, 2])
+    images = (torch.eye(3)[labels] * 255).to(torch.uint8)
+    return LabelledImages(images=images.view(8, 3, 1, 1), labels=labels)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "cut"),
+    # without unit 1, 7 of 8 are right; without 2 as well, 5; without 0 as well, none
+    [
+        (0.0, ()),
+        (0.124, ()),
+        (1 / 8, (1,)),
+        (0.374, (1,)),
+        (3 / 8, (1, 2)),
+        (0.999, (1, 2)),
+        (1.0, (1, 2, 0)),
+    ],
+)
+def test_as_many_units_are_cut_as_the_loss_allows_and_no_more(
+    allowed: float, cut: tuple[int, ...]
+) -> None:
+    found = units_to_prune(
+        eyes(), seen_by_eyes(), max_accuracy_loss=allowed, device=CPU
+    )
+
+    assert found == cut
+
+
+def test_all_of_the_clean_images_are_learned_from_and_nothing_else(
+    runtime: Runtime,
+) -> None:
+    data, shown = seen_by_eyes(), Counter[int]()
+
+    def watch(batch: Tensor, indices: Tensor, _: torch.Generator) -> Tensor:
+        assert torch.equal(batch, data.images[indices])
+        shown.update(indices.tolist())
+        return batch
+
+    units, _ = fine_prune(
+        eyes(),
+        data,
+        max_accuracy_loss=1 / 8,
+        schedule=SHORT,
+        generator=torch.Generator().manual_seed(0),
+        runtime=replace(runtime, augment=watch),
+    )
+
+    assert units == (1,)
+    assert shown == dict.fromkeys(range(8), SHORT.epochs)
 
 
 def test_choosing_units_does_not_write_the_network(
