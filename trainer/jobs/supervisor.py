@@ -34,8 +34,15 @@ MAX_MESSAGE_CHARACTERS = 2000
 TICK_SECONDS = 0.25
 """How often a silent child is looked at: bounds the delay of a cancellation."""
 
-KEPT_ENVIRONMENT = ("PATH", "LANG", "CUDA_VISIBLE_DEVICES")
-"""All that a child inherits, beside where data lie. No key, token or proxy."""
+KEPT_ENVIRONMENT = (
+    *("PATH", "LANG", "LD_LIBRARY_PATH"),
+    *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"),
+)
+"""All that a child inherits, beside where data lie. No key, token or proxy.
+
+Without the last two, whichever GPU a worker was given, its children share the first;
+the libraries of a GPU's driver may lie where only ``LD_LIBRARY_PATH`` leads.
+"""
 
 PROGRAM = (sys.executable, "-P", "-m", "trainer.jobs.attempt")
 """``-P``: nothing is imported from the folder in which a worker happens to start."""

@@ -1,0 +1,88 @@
+"""Claim: whatever trains on a CPU trains on a GPU: as well, equal twice, and faster.
+
+One command for a machine that is lent for minutes: each part is a process of its own,
+so that a device that gives up costs one part, and what there is no time for is skipped
+by name. Without a GPU all of it is, unless ``--device cpu`` asks for a rehearsal.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+
+import torch
+
+from benchmarks.measuring import Options
+from benchmarks.processes import SideError, ask
+from model_zoo.canonical import JsonObject
+from trainer.training.devices import choose_device, environment
+
+SECONDS = {"agreement": 90, "determinism": 60, "goal": 70, "sandbox": 40, "rates": 200}
+"""Part -> after which it begins nothing new; together under nine minutes."""
+GRACE_SECONDS = 45
+"""For what was begun, such as a compilation."""
+NO_DEVICE = "skipped: no CUDA device"
+MAX_ACCURACY_APART = 0.01
+
+
+def measure(options: Options) -> JsonObject:
+    """Return what each part found, and what it means for the goals."""
+    names = options.parts or tuple(SECONDS)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        print(NO_DEVICE, file=sys.stderr)
+        return {"parts": dict.fromkeys(names, NO_DEVICE), "goals": {}}
+    device = choose_device(options.device)
+    began = time.monotonic()
+    found = {name: _part(name, options, began=began) for name in names}
+    return {
+        "environment": environment(device, "auto"),
+        "seconds": round(time.monotonic() - began),
+        "parts": found,
+        "goals": _goals(found),
+    }
+
+
+def _part(name: str, options: Options, *, began: float) -> JsonObject:
+    left = sum(SECONDS.values()) - (time.monotonic() - began)
+    seconds = min(SECONDS[name], left)
+    if seconds <= 0 and not options.quick:
+        return {"skipped": "no time left"}
+    if options.quick:  # nothing is timed, and a busy machine has all the time it needs
+        seconds = 3600
+    task = {
+        "part": name,
+        "device": options.device,
+        "quick": options.quick,
+        "seconds": seconds,
+    }
+    try:
+        return ask("gpu", task, seconds=seconds + GRACE_SECONDS)
+    except (SideError, subprocess.TimeoutExpired) as error:
+        return {"failed": str(error)[-2000:]}
+
+
+def _goals(parts: Mapping[str, JsonObject]) -> JsonObject:
+    """Return what is promised of each task that was done; a failed one is missed."""
+    goals: dict[str, bool] = {}
+    for part, tasks in parts.items():
+        if "failed" in tasks:
+            goals[part] = False
+            continue
+        for name, it in tasks.items():
+            if isinstance(it, dict) and "skipped" not in it:
+                goals[f"{part}: {name}"] = "failed" not in it and _kept(part, it)
+    return {name: {"met": met} for name, met in goals.items()}
+
+
+def _kept(part: str, found: JsonObject) -> bool:
+    if part == "determinism":
+        return bool(found["equal"])
+    if part == "goal":
+        return bool(found["reached"])
+    if "on_the_device" in found:
+        return bool(found["on_the_device"])
+    here, there = found.get("cpu"), found.get("device")
+    if part == "agreement" and isinstance(here, dict) and isinstance(there, dict):
+        apart = abs(here["accuracy"] - there["accuracy"])
+        return bool(apart <= MAX_ACCURACY_APART)
+    return True
