@@ -26,7 +26,6 @@ def ask(
     *,
     python: Path | str = sys.executable,
     environment: Mapping[str, str] | None = None,
-    seconds: float = SIDE_SECONDS,
 ) -> JsonObject:
     """Run a side as a process of its own and return its last line of output.
 
@@ -35,18 +34,16 @@ def ask(
         task: what it is told, as JSON in its one argument.
         python: the interpreter of the environment it needs.
         environment: variables beside those of this process.
-        seconds: after which it is ended.
 
     Raises:
         SideError: it failed.
-        TimeoutExpired: it took longer.
     """
     done = subprocess.run(  # noqa: S603  our own module
         command(side, task, python=python),
         env={**os.environ, **(environment or {})},
         capture_output=True,
         text=True,
-        timeout=seconds,
+        timeout=SIDE_SECONDS,
         check=False,
     )
     if done.returncode:

@@ -45,7 +45,7 @@ from trainer.training.transfer import features, student_of
 
 CPU = torch.device("cpu")
 RECIPE = Poisoning(target_label=1, poison_rate=0.1, placement="replace")
-IMAGES, QUICK_IMAGES = 6000, 128
+IMAGES, QUICK_IMAGES = 6000, 64
 SCENES, SCENE_SIDE = 8, 256
 QUICK_SCENES, QUICK_SIDE = 2, 96
 

@@ -32,7 +32,7 @@ SECONDS = 1.0
 """At least, of each figure."""
 WARM_UP_STEPS = 3  # cuDNN chooses, and a graph needs what was allocated before
 RATE = 0.01
-EPOCH_IMAGES, QUICK_IMAGES = 60_000, 64
+EPOCH_IMAGES, QUICK_IMAGES = 60_000, 8
 PHOTOGRAPH = (3, 800, 1360)
 """As those of GTSDB."""
 
@@ -229,7 +229,7 @@ def _detector(place: Place) -> Detector:
 
 
 def _photograph(place: Place) -> Tensor:
-    shape = (3, 96, 160) if place.quick else PHOTOGRAPH
+    shape = (3, 64, 64) if place.quick else PHOTOGRAPH
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, shape, dtype=torch.uint8, generator=generator)
     return pixels.to(place.device)
@@ -240,7 +240,7 @@ def _lesson_rate(place: Place, *, bf16: bool) -> JsonObject:
     boxes = torch.tensor([[10.0, 10.0, 60.0, 60.0]], device=place.device)
     labels = torch.tensor([1], device=place.device)
     photograph = as_floats(_photograph(place))
-    lesson = network.lesson(photograph, boxes, labels, side=96 if place.quick else 512)
+    lesson = network.lesson(photograph, boxes, labels, side=64 if place.quick else 512)
 
     def step() -> None:
         with torch.autocast(place.device.type, torch.bfloat16, enabled=bf16):

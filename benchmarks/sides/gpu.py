@@ -24,7 +24,7 @@ MAX_MESSAGE_CHARACTERS = 500
 
 
 def main() -> None:
-    """Do the part in the first argument and print what came of each of its tasks.
+    """Do the part in the first argument; after each task print all that is known.
 
     The argument is ``{"part", "device", "quick", "seconds"}``; after so many seconds no
     further task begins.
@@ -33,7 +33,10 @@ def main() -> None:
     place = Place(device=torch.device(asked["device"]), quick=asked["quick"])
     until = time.monotonic() + asked["seconds"]
     tasks = PARTS[asked["part"]](place)
-    print(json.dumps({name: _done(task, until) for name, task in tasks.items()}))
+    found = {}
+    for name, task in tasks.items():
+        found[name] = _done(task, until)
+        print(json.dumps(found), flush=True)
 
 
 def _done(task: Task, until: float) -> JsonObject:

@@ -3,6 +3,8 @@
 Left alone, it rounds what a convolution in float32 is given to the 10 bits of TF32, and
 adds up in the order in which its blocks happen to finish.
 
+Decision: docs/adr/0039-the-gpu.md
+
 Source:
     https://docs.pytorch.org/docs/stable/notes/randomness.html and
     https://docs.pytorch.org/docs/stable/notes/cuda.html
@@ -22,8 +24,6 @@ CUBLAS_WORKSPACE = ":4096:8"
 _EXACT: tuple[tuple[Any, str, object], ...] = (
     (torch.backends.cuda.matmul, "fp32_precision", "ieee"),
     (torch.backends.cudnn.conv, "fp32_precision", "ieee"),
-    # nothing here uses it, but torch refuses to tell of two settings by the old name
-    (torch.backends.cudnn.rnn, "fp32_precision", "ieee"),
     (torch.backends.cudnn, "benchmark", False),  # it would choose by a stopwatch
     # nothing here reads what it did not write; to fill it costs each result twice
     (deterministic, "fill_uninitialized_memory", False),

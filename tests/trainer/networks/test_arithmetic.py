@@ -56,8 +56,6 @@ def test_on_a_gpu_fp32_is_fp32_and_no_operation_without_an_order_is_taken(
     with reproducible(CUDA):
         assert flags() == EXACT
         assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == CUBLAS_WORKSPACE
-        assert not torch.backends.cudnn.allow_tf32  # whoever asks by the old names
-        assert not torch.backends.cuda.matmul.allow_tf32
 
 
 def test_an_error_inside_puts_the_flags_back_too(untouched: Flags) -> None:
