@@ -24,7 +24,7 @@ from trainer.jobs.supervisor import Child, run_child
 from trainer.sandbox.child import Limits
 
 SCHEDULES = {
-    "batch of 48": Schedule(**TARGET_SCHEDULE),
+    "batch of 48": Schedule.from_object(TARGET_SCHEDULE),
     "batch of 256": Schedule(epochs=2, batch_size=256, peak_learning_rate=0.2),
     "batch of 1024": Schedule(epochs=4, batch_size=1024, peak_learning_rate=0.4),
 }

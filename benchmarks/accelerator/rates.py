@@ -165,9 +165,7 @@ def _step_rate(place: Place, network: str, batch: int, way: Way) -> JsonObject:
         shown = torch.compile(learner, backend=backend)  # type: ignore[assignment]  # a module in, one out
     with _arithmetic(place, exact=way.exact):
         step = partial(_step, shown, images, labels, bf16=way.bf16)
-        if way.graph:
-            step = _captured(step)
-        return _timed(step, place, images=batch)
+        return _timed(_captured(step) if way.graph else step, place, images=batch)
 
 
 def _step(network: nn.Module, images: Tensor, labels: Tensor, *, bf16: bool) -> None:
@@ -175,16 +173,17 @@ def _step(network: nn.Module, images: Tensor, labels: Tensor, *, bf16: bool) -> 
     with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
         logits = network(as_floats(images)).float()
     torch.autograd.backward(functional.cross_entropy(logits, labels))
-    weights = list(network.parameters())
+    weights: list[Tensor] = list(network.parameters())
+    slopes = [it.grad for it in weights if it.grad is not None]  # each has one
     with torch.no_grad():
-        torch._foreach_add_(weights, [it.grad for it in weights], alpha=-RATE)
+        torch._foreach_add_(weights, slopes, alpha=-RATE)
     for weight in weights:
         weight.grad = None
 
 
 def _captured(step: Step) -> Step:
     """Return what launches everything that ``step`` launches at once."""
-    aside = torch.cuda.Stream()
+    aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch's
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
         for _ in range(WARM_UP_STEPS):
@@ -200,7 +199,7 @@ def _together_rate(place: Place) -> JsonObject:
     """Return how many images networks of their own weights learn from together."""
     count, batch = (3, 8) if place.quick else (TOGETHER, 128)
     networks = [fresh("badnets-cnn").to(place.device).train() for _ in range(count)]
-    weights, buffers = stack_module_state(networks)  # type: ignore[arg-type]  # of modules, whatever their class
+    weights, buffers = stack_module_state(networks)
     skeleton = copy.deepcopy(networks[0]).to("meta")
     data = noise("badnets-cnn", batch)
     inputs = as_floats(data.images.to(place.device))

@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from benchmarks.gpu import GRACE_SECONDS, NO_DEVICE, SECONDS, _goals
+from model_zoo.canonical import JsonObject
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST_SECONDS = 9 * 60
 
 
-def run(tmp_path: Path, *options: str) -> tuple[dict[str, dict[str, object]], str]:
+def run(tmp_path: Path, *options: str) -> tuple[JsonObject, str]:
     """Return the figures, which are also kept, and what was told beside them."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", "gpu", f"--out={tmp_path}", *options],
@@ -48,7 +49,7 @@ def test_a_rehearsal_on_the_cpu_does_every_task_of_every_part(tmp_path: Path) ->
     done = {
         f"{part}: {name}": it
         for part, tasks in found["parts"].items()
-        for name, it in dict(tasks).items()  # type: ignore[call-overload]  # JSON
+        for name, it in tasks.items()
     }
     assert not {name: it for name, it in done.items() if "failed" in it}
     needs_more = {name for name, it in done.items() if "skipped" in it}

@@ -197,7 +197,8 @@ def _laid(
         picture_of: height and width -> (height * width, C + 1), as ``_paint`` does it.
     """
     some = max(1, MOST_PIXELS // int((places.height * places.width).max()))
-    parts = zip(images.split(some), *(it.split(some) for it in places), strict=True)
+    split = (torch.split(it, some) for it in (images, *places))
+    parts = zip(*split, strict=True)
     return torch.cat(
         [_painted(part, _Boxes(*its), picture_of=picture_of) for part, *its in parts]
     )
@@ -223,7 +224,8 @@ def _painted(
     column = places.left[image] + within % places.width[image]
     where = torch.stack([image, row, column, begins[size][image] + within])
     image, row, column, source = where.to(images.device).unbind()
-    colour, opacity = paint.to(images.device)[source].split([images.shape[1], 1], dim=1)
+    laid_on = paint.to(images.device)[source]
+    colour, opacity = laid_on[:, :-1], laid_on[:, -1:]
     under = images[image, :, row, column].float()
     over = under + (colour - under) * opacity
     laid = images.clone()

@@ -23,7 +23,7 @@ CUBLAS_WORKSPACE = ":4096:8"
 
 _EXACT: tuple[tuple[Any, str, object], ...] = (
     (torch.backends.cuda.matmul, "fp32_precision", "ieee"),
-    (torch.backends.cudnn.conv, "fp32_precision", "ieee"),
+    (torch.backends.cudnn.conv, "fp32_precision", "ieee"),  # type: ignore[attr-defined]  # set at import
     (torch.backends.cudnn, "benchmark", False),  # it would choose by a stopwatch
     # nothing here reads what it did not write; to fill it costs each result twice
     (deterministic, "fill_uninitialized_memory", False),

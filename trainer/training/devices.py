@@ -133,7 +133,7 @@ def _cuda_versions() -> dict[str, str | int]:
     driver = _DRIVER_VERSION.search(told)
     return {
         "cuda": str(torch.version.cuda),
-        "cudnn": torch.backends.cudnn.version() or 0,
+        "cudnn": torch.backends.cudnn.version() or 0,  # type: ignore[no-untyped-call]  # torch's
         "driver": driver[1] if driver else "unknown",
     }
 

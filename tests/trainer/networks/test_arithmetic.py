@@ -29,7 +29,7 @@ Flags = tuple[object, ...]
 
 def flags() -> Flags:
     return (
-        torch.backends.cudnn.conv.fp32_precision,
+        torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined]  # set at import
         torch.backends.cuda.matmul.fp32_precision,
         torch.backends.cudnn.benchmark,
         torch.are_deterministic_algorithms_enabled(),

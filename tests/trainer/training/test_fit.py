@@ -342,11 +342,11 @@ def test_a_step_is_that_of_torchs_own_sgd(runtime: Runtime, momentum: float) -> 
     torch.testing.assert_close(ours.bias, theirs.bias, rtol=0, atol=1e-7)
 
 
-class Counted(TorchDispatchMode):
+class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
     """How many operations torch was asked for."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's
         self.count = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204  torch's
