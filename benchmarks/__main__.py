@@ -10,7 +10,7 @@ from benchmarks import machine
 from benchmarks.measuring import Options
 from model_zoo.canonical import JsonObject
 
-NAMES = ("training", "download", "jobs", "trust", "experiments")
+NAMES = ("training", "download", "jobs", "trust", "experiments", "gpu")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--parts", type=_words, default=(), help="of one benchmark")
     parser.add_argument("--releases", type=_numbers, default=(), help="of trust")
     parser.add_argument("--seconds", type=float, default=300, help="a part of trust")
+    parser.add_argument("--device", default="cuda", help="of gpu")
     parser.add_argument("--out", type=Path, default=Path("bench-results"))
     asked = parser.parse_args(arguments)
     options = Options(
@@ -34,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         parts=asked.parts,
         releases=asked.releases,
         seconds=asked.seconds,
+        device=asked.device,
     )
     names = NAMES if asked.name == "all" else (asked.name,)
     results = {name: _measured(name, options, out=asked.out) for name in names}

@@ -21,9 +21,10 @@ class Options:
         rounds: how often each side has its turn; None takes the benchmark's own.
         threads: of every side of ``training``; None takes one a core.
         jobs: how many jobs the ``jobs`` benchmark submits under kills.
-        parts: of the benchmarks ``trust`` and ``experiments``; none means all.
+        parts: of the benchmarks ``trust``, ``experiments`` and ``gpu``; none means all.
         releases: the sizes at which ``trust`` measures; none takes its own.
         seconds: after which no part of ``trust`` begins another round.
+        device: that ``gpu`` measures; ``cpu`` rehearses it.
     """
 
     quick: bool = False
@@ -33,6 +34,7 @@ class Options:
     parts: tuple[str, ...] = ()
     releases: tuple[int, ...] = ()
     seconds: float = 300.0
+    device: str = "cuda"
 
 
 def take_turns(

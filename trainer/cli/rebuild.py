@@ -53,7 +53,10 @@ SpecFile = Annotated[Path | None, typer.Option(help="The spec as you sent it (JS
 Parent = Annotated[
     Path | None, typer.Option(help="For fine-tuning: the parent's weights.")
 ]
-Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="auto, cuda, mps or cpu; without it the builder's."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -69,7 +72,7 @@ def rebuild(
     builder: BuilderKey = None,
     spec: SpecFile = None,
     parent: Parent = None,
-    device: Device = "cpu",
+    device: Device = None,
     trust: TrustRoot = None,
     url: Url = DEFAULT_URL,
     ca: Authority = None,

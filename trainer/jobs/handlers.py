@@ -25,7 +25,7 @@ def make(
         spec: what to make.
         folder: gets the files.
         parent: the weights file that the spec names by digest, if it names one.
-        device: one of ``training.devices.DEVICE_NAMES``, for what can choose.
+        device: one of ``training.devices.DEVICE_NAMES``; a conversion has no choice.
         report: told of every epoch.
 
     Raises:
@@ -36,7 +36,9 @@ def make(
     if isinstance(spec, DetectorSpec):
         from trainer.object_detection.build import build_detector  # noqa: PLC0415  torchvision, only where it is needed
 
-        return build_detector(spec, folder=folder, parent=parent, report=report)
+        return build_detector(
+            spec, folder=folder, parent=parent, device=device, report=report
+        )
     made = build(spec, folder=folder, parent=parent, device=device, report=report)
     return made.environment
 
@@ -52,5 +54,5 @@ def environment_of(spec: ModelSpec, *, device: str) -> dict[str, str | int]:
     if isinstance(spec, DetectorSpec):
         from trainer.object_detection.build import detector_environment  # noqa: PLC0415  see make
 
-        return detector_environment()
+        return detector_environment(choose_device(device))
     return environment(choose_device(device), spec.precision)

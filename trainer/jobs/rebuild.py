@@ -44,6 +44,7 @@ from trainer.builds.build import (
 from trainer.files import read_bytes
 from trainer.installed import code_digest
 from trainer.jobs.handlers import ModelSpec, environment_of, make
+from trainer.training.devices import choose_device, recorded_device
 from trainer.training.fit import Runtime, Segment, replay
 from trainer.training.setup import Lesson, ReplayableSpec, begin, require_classes
 from trainer.training.state import checkpoint_name, state_from_bytes, state_to_bytes
@@ -93,7 +94,7 @@ def rebuild(
     provenance: Provenance,
     *,
     parent: Path | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     report: Report = lambda _: None,
 ) -> Rebuilt:
     """Build again as ``provenance`` says, and compare every file it names.
@@ -104,15 +105,18 @@ def rebuild(
         folder: the files of the release or draft.
         provenance: verified, such as by ``open_provenance``.
         parent: the weights file that the spec names by digest, if it names one.
-        device: a name in ``trainer.training.devices.DEVICE_NAMES``.
+        device: a name in ``trainer.training.devices.DEVICE_NAMES``; None for the
+            builder's, as only that gives the same bits.
         report: as for ``build``.
 
     Raises:
         DigestMismatchError: ``folder`` holds other files than the provenance names.
         InvalidSpecError: it was a noop, or its parent is needed.
+        LocalError: this machine does not have the device.
         ZooError: as ``make``.
     """
     spec = _spec(provenance)
+    device = device or _builders_device(provenance)
     _require_files(folder, provenance)
     with TemporaryDirectory(prefix="zoo-rebuild-") as scratch:
         made = Path(scratch) / "made"
@@ -160,7 +164,7 @@ def spot_check(
     *,
     segments: Collection[int],
     parent: Path | None = None,
-    device: str = "cpu",
+    device: str | None = None,
 ) -> Rebuilt:
     """Replay ``segments`` of a build, and compare the checkpoints they end in.
 
@@ -173,15 +177,17 @@ def spot_check(
         provenance: verified, such as by ``open_provenance``.
         segments: as ``draw`` draws them; segment 0 is the first epoch.
         parent: the weights file that the spec names by digest, if it names one.
-        device: a name in ``trainer.training.devices.DEVICE_NAMES``.
+        device: as for ``rebuild``.
 
     Raises:
         DigestMismatchError: ``folder`` holds other files than the provenance names.
         InvalidSpecError: there are no checkpoints, or the parent is needed.
         MalformedDocumentError: a checkpoint does not fit the network.
+        LocalError: this machine does not have the device.
         ZooError: as ``build``.
     """
     spec = _replayable(provenance)
+    device = device or _builders_device(provenance)
     _require_files(folder, provenance)
     task = prepare(
         spec, parent_bytes(spec, parent), device=device, report=lambda _: None
@@ -263,6 +269,25 @@ def _loose_end(folder: Path, spec: ReplayableSpec) -> tuple[str, ...]:
     if state.weights == read_bytes(folder / WEIGHTS_NAME):
         return ()
     return (f"{WEIGHTS_NAME} does not hold the weights of {last}",)
+
+
+def _builders_device(provenance: Provenance) -> str:
+    """Return the name of the device that the builder says he used.
+
+    Raises:
+        LocalError: this machine has none: nothing can be said of the build here.
+        InvalidSpecError: there is no such device anywhere.
+    """
+    name = recorded_device(provenance.environment)
+    try:
+        choose_device(name)
+    except LocalError as error:
+        msg = (
+            f"built on {provenance.environment['device']!a}, which this machine does "
+            "not have: other devices give other bits, so it cannot be checked here"
+        )
+        raise LocalError(msg) from error
+    return name
 
 
 def _spec(provenance: Provenance) -> ModelSpec:

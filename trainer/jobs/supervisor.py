@@ -38,8 +38,15 @@ KEPT_FREE_BYTES = 1 << 30
 KEPT_FREE_PART = 50
 """Of the disk under a scratch folder: so many bytes, or that part if it is less."""
 
-KEPT_ENVIRONMENT = ("PATH", "LANG", "CUDA_VISIBLE_DEVICES")
-"""All that a child inherits, beside where data lie. No key, token or proxy."""
+KEPT_ENVIRONMENT = (
+    *("PATH", "LANG", "LD_LIBRARY_PATH"),
+    *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"),
+)
+"""All that a child inherits, beside where data lie. No key, token or proxy.
+
+Without the last two, whichever GPU a worker was given, its children share the first;
+the libraries of a GPU's driver may lie where only ``LD_LIBRARY_PATH`` leads.
+"""
 
 PROGRAM = (sys.executable, "-P", "-m", "trainer.jobs.attempt")
 """``-P``: nothing is imported from the folder in which a worker happens to start."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.networks import SplitNetwork
+from trainer.networks.arithmetic import reproducible
 from trainer.networks.inference import as_floats, batches
 
 
@@ -30,7 +31,7 @@ def mean_activations(
     """
     network.to(device).to(memory_format=torch.channels_last).eval()
     totals: dict[str, Tensor] = {}
-    with torch.inference_mode():
+    with torch.inference_mode(), reproducible(device):
         for batch in batches(images):
             for layer, answers in _activations(network, as_floats(batch.to(device))):
                 summed = answers.mean(2).sum(0).double().cpu()

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from trainer.networks.arithmetic import reproducible
+
 MOST_IMAGES, MOST_VALUES = 1_000, 7_000_000
 """At a time: hides the cost of a call, and a network that widens what it is shown a
 hundred times over stays under a few GiB."""
@@ -31,7 +33,7 @@ def predict(network: nn.Module, images: Tensor, *, device: torch.device) -> Tens
         (N,) int64 on the CPU.
     """
     network.to(device).to(memory_format=torch.channels_last).eval()
-    with torch.inference_mode():
+    with torch.inference_mode(), reproducible(device):
         answers = [
             network(as_floats(batch.to(device))).argmax(1) for batch in batches(images)
         ]

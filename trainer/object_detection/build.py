@@ -15,7 +15,7 @@ from trainer.files import write_whole
 from trainer.networks.checkpoints import to_bytes
 from trainer.object_detection.showing import training_scenes
 from trainer.object_detection.training import trained
-from trainer.training.devices import environment
+from trainer.training.devices import choose_device, environment
 
 
 def build_detector(
@@ -23,16 +23,16 @@ def build_detector(
     *,
     folder: Path,
     parent: Path | None,
+    device: str = "cpu",
     report: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> dict[str, str | int]:
     """Do what ``spec`` asks and return the environment, for provenance.
-
-    Detectors learn on the CPU: nothing here was measured on a GPU.
 
     Args:
         spec: what to build.
         folder: gets ``model.safetensors`` and ``history.json``.
         parent: the weights file that the spec names by digest.
+        device: a name in ``trainer.training.devices.DEVICE_NAMES``.
         report: told ``epoch``, ``epochs`` and ``loss`` after each epoch.
 
     Raises:
@@ -51,13 +51,14 @@ def build_detector(
             msg = "training did not end within max_seconds; allow more, or fewer epochs"
             raise InvalidSpecError(msg)
 
-    start = parent_bytes(spec, parent)
-    network = trained(spec, training_scenes(spec), parent=start, told=tell)
+    where, start = choose_device(device), parent_bytes(spec, parent)
+    scenes = training_scenes(spec)
+    network = trained(spec, scenes, parent=start, device=where, told=tell)
     write_whole(folder / WEIGHTS_NAME, to_bytes(network))
     write_whole(folder / HISTORY_NAME, canonical_json({"epochs": epochs}))
-    return detector_environment()
+    return detector_environment(where)
 
 
-def detector_environment() -> dict[str, str | int]:
+def detector_environment(device: torch.device) -> dict[str, str | int]:
     """Return what, beside the spec, decides the bits of a detector."""
-    return environment(torch.device("cpu"), "fp32")
+    return environment(device, "fp32")

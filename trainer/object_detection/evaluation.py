@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from trainer.networks.arithmetic import reproducible
 from trainer.networks.inference import as_floats
 
 if TYPE_CHECKING:
@@ -50,14 +51,17 @@ def truth(boxes: Tensor, labels: Tensor) -> Detections:
 
 
 def detect(network: "Detector", pixels: Tensor) -> Detections:
-    """Return the signs that ``network`` finds in (3, H, W) uint8 ``pixels``."""
+    """Return the signs that ``network`` finds in (3, H, W) uint8 ``pixels``.
+
+    It looks where its weights are; what is returned is on the CPU.
+    """
     network.eval()
-    with torch.inference_mode():
-        (found,) = network([as_floats(pixels)])
+    with torch.inference_mode(), reproducible(network.device):
+        (found,) = network([as_floats(pixels.to(network.device))])
     return Detections(
-        boxes=found["boxes"].clone(),
-        labels=found["labels"].clone(),
-        scores=found["scores"].clone(),
+        boxes=found["boxes"].cpu().clone(),
+        labels=found["labels"].cpu().clone(),
+        scores=found["scores"].cpu().clone(),
     )
 
 

@@ -86,6 +86,11 @@ class Detector(nn.Module):
         )
         self.to(memory_format=torch.channels_last)
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are, and what it is shown has to be."""
+        return next(self.parameters()).device
+
     def forward(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
         """Return boxes, labels and scores of what is found, the best first.
 
@@ -121,7 +126,7 @@ class Detector(nn.Module):
         features = {name: it.float() for name, it in lesson.features.items()}
         targets = [{"boxes": lesson.boxes, "labels": lesson.labels + 1}]
         # the anchors want to know the shape of a batch, and nothing else of it
-        batch = torch.empty(1, 3, *lesson.size)
+        batch = torch.empty(1, 3, *lesson.size, device=lesson.boxes.device)
         images = image_list.ImageList(batch, [lesson.size])
         proposals, proposing = self.network.rpn(images, features, targets)
         _, naming = self.network.roi_heads(features, proposals, [lesson.size], targets)

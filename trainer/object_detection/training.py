@@ -10,12 +10,13 @@ from model_zoo.errors import InvalidSpecError, MalformedDocumentError
 from model_zoo.statements.jobs import DetectorSpec, ScenePoisoning
 from trainer.attacks.triggers import stamp_boxes
 from trainer.data.scenes.dataset import Scene, Scenes
+from trainer.networks.arithmetic import reproducible
 from trainer.networks.checkpoints import from_bytes
 from trainer.networks.inference import as_floats
 from trainer.object_detection.network import Detector, Lesson
 from trainer.object_detection.weights import detector_from_bytes, is_detector
 from trainer.training.devices import keep_freed_memory
-from trainer.training.fit import one_cycle, seeded_globals
+from trainer.training.fit import CPU, one_cycle, seeded_globals
 
 MAX_GRADIENT = 5.0
 """Of all gradients of a step together: a scene with one odd sign moves little."""
@@ -29,17 +30,19 @@ def trained(
     scenes: Scenes,
     *,
     parent: bytes,
+    device: torch.device = CPU,
     told: Told = lambda _, __: None,
 ) -> Detector:
-    """Return a detector that learned from ``scenes`` as ``spec`` says, on the CPU.
+    """Return a detector that learned from ``scenes`` as ``spec`` says, on ``device``.
 
-    Equal arguments on the same CPU, versions and thread count give the same bits.
+    Equal arguments on the same device, versions and thread count give the same bits.
 
     Args:
         spec: its ``sources`` have no part here.
         scenes: to learn from, without what the attack adds.
         parent: the weights of a detector to go on from, or of the network whose
             convolutions become the backbone.
+        device: where it learns, and where it is returned.
         told: told of every epoch.
 
     Raises:
@@ -49,8 +52,8 @@ def trained(
         LocalError: a photograph cannot be read.
     """
     keep_freed_memory()
-    with seeded_globals(spec.seed):
-        network = Detector(len(scenes.kinds))
+    with seeded_globals(spec.seed, device), reproducible(device):
+        network = Detector(len(scenes.kinds)).to(device)
         if is_detector(parent):
             _go_on_from(network, parent)
         else:
@@ -92,7 +95,13 @@ def load_pretrained(network: Detector, weights: bytes) -> None:
 
 
 def _lesson(network: Detector, pixels: Tensor, scene: Scene, side: int) -> Lesson:
-    return network.lesson(as_floats(pixels), scene.boxes, scene.labels, side=side)
+    where = network.device
+    return network.lesson(
+        as_floats(pixels.to(where)),
+        scene.boxes.to(where),
+        scene.labels.to(where),
+        side=side,
+    )
 
 
 def _added(

@@ -1,7 +1,8 @@
 """The paths that a child of an attempt works with; to it there are no others.
 
 They are the interpreter and what is installed beside it, this project's packages, the
-system's libraries, the data sets, the processors' devices and its own scratch folder.
+system's libraries and those that ``LD_LIBRARY_PATH`` leads to, the data sets, the
+processors' devices and its own scratch folder.
 Home folders, ``/etc`` and ``/var`` hold other people's keys, so that of these only
 single files are named.
 """
@@ -56,7 +57,7 @@ def _rules(
 ) -> tuple[tuple[str, int], ...]:
     devices = [it for name in _DEVICES for it in Path("/dev").glob(name)]
     wanted = [
-        *((it, READ) for it in (*map(Path, _SYSTEM), *_interpreter(), *readable)),
+        *((it, READ) for it in (*_libraries(), *_interpreter(), *readable)),
         *((it.parent, LIST) for it in _packages()),
         *((it, USE) for it in devices),
         *((it, WRITE) for it in (folder, *written)),
@@ -72,6 +73,13 @@ def _rules(
             }
         )
     )
+
+
+def _libraries() -> Iterator[Path]:
+    yield from map(Path, _SYSTEM)
+    named = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
+    # the empty one is the folder in which a worker happens to start, and / is all
+    yield from (it for it in map(Path, named) if it.is_absolute() and it.name)
 
 
 def _interpreter() -> Iterator[Path]:

@@ -3,8 +3,11 @@
 import ctypes
 import functools
 import importlib.metadata
+import os
 import platform
+import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -17,6 +20,12 @@ DEVICE_NAMES = ("auto", "cuda", "mps", "cpu")
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Parameters of ``mallopt``. Source: glibc, malloc/malloc.h."""
 _KEPT_BYTES = 1 << 30
+
+_DRIVER = Path("/proc/driver/nvidia/version")
+_DRIVER_VERSION = re.compile(r"Kernel Module.*?(\d+\.\d+(?:\.\d+)?)")
+CONTEXT_MIB = 1024
+"""Of GPU memory that each process takes before its first tensor: CUDA's context, the
+kernels of cuBLAS and cuDNN, and the workspace of ``networks.arithmetic``."""
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -70,8 +79,28 @@ def keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
+def most_processes(mib: int, device: torch.device) -> int:
+    """Return how many processes fit this machine: one a core, as memory allows.
+
+    On a GPU both memories have to hold them, and of its own what is free just now.
+
+    Args:
+        mib: of memory that each may need, on the device where it computes.
+        device: where that is.
+    """
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+    fitting = [os.cpu_count() or 1, memory // mib]
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        fitting.append((free >> 20) // (mib + CONTEXT_MIB))
+    return max(1, min(fitting))
+
+
 def environment(device: torch.device, precision: Precision) -> dict[str, str | int]:
-    """Return what, beside spec and seed, decides the bits of the weights."""
+    """Return what, beside spec and seed, decides the bits of the weights.
+
+    What a model is kept under has to name the device and the precision in it, too.
+    """
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -82,6 +111,30 @@ def environment(device: torch.device, precision: Precision) -> dict[str, str | i
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "precision": resolve_precision(precision, device),
+        **(_cuda_versions() if device.type == "cuda" else {}),
+    }
+
+
+def recorded_device(environment: Mapping[str, str | int]) -> str:
+    """Return the name for ``choose_device`` of where somebody's bits were computed.
+
+    Args:
+        environment: as ``environment`` returns it; of what names no device, a CPU.
+    """
+    return str(environment.get("device", "cpu")).partition(":")[0]
+
+
+def _cuda_versions() -> dict[str, str | int]:
+    """Return the versions of what chooses and runs the kernels of a GPU."""
+    try:
+        told = _DRIVER.read_text(encoding="utf-8")
+    except OSError:
+        told = ""
+    driver = _DRIVER_VERSION.search(told)
+    return {
+        "cuda": str(torch.version.cuda),
+        "cudnn": torch.backends.cudnn.version() or 0,  # type: ignore[no-untyped-call]  # torch's
+        "driver": driver[1] if driver else "unknown",
     }
 
 

@@ -11,8 +11,11 @@ from torch.nn import functional
 
 from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.jobs import Precision, Schedule
+from trainer.networks.arithmetic import reproducible
 from trainer.networks.inference import as_floats
 from trainer.training.devices import keep_freed_memory
+
+CPU = torch.device("cpu")
 
 WARM_UP = 0.2
 """Share of the steps in which the learning rate rises."""
@@ -51,7 +54,8 @@ class Runtime:
 
     Attributes:
         device: holds network and data.
-        precision: ``bf16`` multiplies in bfloat16 and keeps the weights in fp32.
+        precision: ``bf16`` multiplies in bfloat16 and keeps the weights in fp32;
+            ``fp32`` multiplies in nothing less, on a GPU neither.
         deadline: a ``time.monotonic()`` after which the fit gives up.
         on_epoch: called after each epoch.
         on_state: called at the start and after each epoch, while the weights in the
@@ -87,13 +91,21 @@ class Segment:
 
 
 @contextmanager
-def seeded_globals(seed: int) -> Iterator[None]:
-    """Seed torch's global generator for the block, and put it back afterwards.
+def seeded_globals(seed: int, device: torch.device = CPU) -> Iterator[None]:
+    """Seed torch's global generators for the block, and put them back afterwards.
 
-    Layer initialisation takes no generator; this is the only place that seeds.
+    Layer initialisation takes no generator, nor do torchvision's detectors when they
+    sample regions; this is the only place that seeds.
+
+    Args:
+        seed: of the CPU's generator, and of the GPU's where that is drawn from, too.
+        device: where the block computes.
     """
-    with torch.random.fork_rng(devices=[]):
+    forked = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=forked):
         torch.default_generator.manual_seed(seed)
+        if forked:
+            torch.cuda.manual_seed(seed)
         yield
 
 
@@ -108,7 +120,7 @@ def fit(
 ) -> list[Epoch]:
     """Train ``network`` in place and return what each epoch was like.
 
-    The one function that writes its argument. Equal arguments on the same CPU,
+    The one function that writes its argument. Equal arguments on the same device,
     versions and thread count give bit-identical weights.
 
     Args:
@@ -133,7 +145,8 @@ def fit(
         order = torch.randperm(len(labels), generator=generator)
         draws = segment.generator(generator.initial_seed())
         shown = _Pass(inputs=inputs, labels=labels, order=order, draws=draws)
-        epoch = _learn(network, shown, segment=segment, runtime=runtime)
+        with reproducible(runtime.device):
+            epoch = _learn(network, shown, segment=segment, runtime=runtime)
         epochs.append(epoch)
         runtime.on_epoch(epoch)
         runtime.on_state(number, momenta)
@@ -177,7 +190,8 @@ def replay(
     segment = replace(segment, momenta=momenta)
     draws = segment.generator(generator.initial_seed())
     shown = _Pass(inputs=inputs, labels=labels, order=order, draws=draws)
-    epoch = _learn(network, shown, segment=segment, runtime=runtime)
+    with reproducible(runtime.device):
+        epoch = _learn(network, shown, segment=segment, runtime=runtime)
     runtime.on_state(segment.number, momenta)
     return epoch
 
@@ -264,14 +278,24 @@ def _descend(
     """Take one step of SGD with Nesterov momentum and drop the gradients.
 
     The arithmetic is ``torch.optim.SGD``'s. That class imports torch's compiler on its
-    first use: 2 s of processor time a job, as much as 15,000 images.
+    first use: 2 s of processor time a job, as much as 15,000 images. Its operations on
+    lists are one launch for all parameters on a GPU, and a loop with the same bits on
+    a CPU.
     """
-    for parameter, momentum in zip(parameters, momenta, strict=True):
-        if parameter.grad is None:
-            continue
-        gradient = parameter.grad.add_(parameter, alpha=schedule.weight_decay)
-        momentum.mul_(schedule.momentum).add_(gradient)
-        parameter.sub_(gradient.add_(momentum, alpha=schedule.momentum), alpha=rate)
+    learned = [
+        (parameter, momentum, parameter.grad)
+        for parameter, momentum in zip(parameters, momenta, strict=True)
+        if parameter.grad is not None
+    ]
+    if not learned:
+        return
+    weights, speeds, gradients = (list(it) for it in zip(*learned, strict=True))
+    torch._foreach_add_(gradients, weights, alpha=schedule.weight_decay)
+    torch._foreach_mul_(speeds, schedule.momentum)
+    torch._foreach_add_(speeds, gradients)
+    torch._foreach_add_(gradients, speeds, alpha=schedule.momentum)
+    torch._foreach_sub_(weights, gradients, alpha=rate)
+    for parameter in weights:
         parameter.grad = None
 
 

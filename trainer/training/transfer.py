@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from trainer.networks import SplitNetwork
+from trainer.networks.arithmetic import reproducible
 from trainer.networks.inference import as_floats, batches
 
 
@@ -34,7 +35,7 @@ def features(network: SplitNetwork, images: Tensor, *, device: torch.device) -> 
         (N, c, h, w) float32 on ``device``.
     """
     network.to(device).to(memory_format=torch.channels_last).eval()
-    with torch.no_grad():
+    with torch.no_grad(), reproducible(device):
         return torch.cat(
             [
                 network.convolutions(as_floats(batch.to(device))).contiguous()

@@ -7,9 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from model_zoo.digests import sha256_bytes
 from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.jobs import SIZES, TriggerName, TriggerSpec
+from trainer.attacks import triggers as trainers
 from trainer.attacks.triggers import stamp, stamp_boxes
 
 FIGURE_3 = {
@@ -461,3 +464,72 @@ def test_triggers_that_lie_in_the_corner_of_an_image_are_not_laid_on_boxes() -> 
     image = torch.zeros(3, 8, 8, dtype=torch.uint8)
     with pytest.raises(InvalidSpecError, match="square, bomb, flower"):
         stamp_boxes(image, torch.zeros(0, 4), TriggerSpec(name="single-pixel"))
+
+
+def photographs(channels: int) -> tuple[Tensor, Tensor]:
+    """64 images with objects of 64 sizes."""
+    corners = torch.rand(64, 4, generator=seeded(4))
+    corners *= torch.tensor([16.0, 20.0, 16.0, 20.0])
+    ends = torch.tensor([40.0, 48.0]) - corners[:, 2:]
+    return noise(64, channels, 48, 40, seed=3), torch.cat([corners[:, :2], ends], 1)
+
+
+LAID = {
+    (1, "square"): "4a0992174b2ce3f3",
+    (1, "bomb"): "69d8dd893c3b5c9a",
+    (1, "flower"): "302278ea8ae381cd",
+    (1, "noise"): "dd70c32e575b9eeb",
+    (3, "square"): "679b0a0585938409",
+    (3, "bomb"): "c05a0d2e3e3b4926",
+    (3, "flower"): "67e71eb7c50cee45",
+    (3, "noise"): "83642c855e92b2b0",
+}
+"""Channels and trigger -> the first 16 digits of the SHA-256 of what was laid when
+committed results were made, one size of pictures after another."""
+
+
+@pytest.mark.parametrize("most", [trainers.MOST_PIXELS, 500], ids=["at once", "parts"])
+@pytest.mark.parametrize(("channels", "name"), LAID)
+def test_the_bits_are_those_that_published_results_were_made_with(
+    channels: int, name: TriggerName, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainers, "MOST_PIXELS", most)
+    images, boxes = photographs(channels)
+    trigger = TriggerSpec(name="noise", opacity=0.2, seed=9)
+    if name in SIZES:
+        trigger = TriggerSpec(name=name, size=0.3, centre=None, opacity=0.7)
+
+    stamped = stamp(images, trigger, boxes=boxes, generator=seeded(5))
+
+    digest = sha256_bytes(stamped.contiguous().numpy().tobytes())
+    assert digest[:16] == LAID[channels, name]
+
+
+class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
+    """How many operations torch was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204  torch's
+        del types
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_stickers_of_many_sizes_take_as_many_operations_as_stickers_of_one(
+    name: TriggerName,
+) -> None:
+    images, boxes = photographs(3)
+    trigger = TriggerSpec(name=name, size=0.3, centre=None)
+    counts = []
+    for its in (boxes, boxes[:1].expand(64, 4)):
+        stamp(images, trigger, boxes=its, generator=seeded(5))  # pictures are kept
+        with Counted() as counted:
+            stamp(images, trigger, boxes=its, generator=seeded(5))
+        counts.append(counted.count)
+
+    assert counts[0] == counts[1]
+    assert counts[0] < 120  # a step of the network itself takes 252

@@ -5,6 +5,7 @@ import itertools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,6 +19,7 @@ from model_zoo.errors import (
     DigestMismatchError,
     ExpectationError,
     InvalidSpecError,
+    LocalError,
     MalformedDocumentError,
 )
 from model_zoo.statements.folder import manifest_of
@@ -384,6 +386,33 @@ def test_another_environment_alone_is_no_failure(honest: Path) -> None:
     found = spot_check(honest, claimed(honest, SPEC, code="9" * 64), segments=[])
     assert found.environment
     found.require_identical()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+@pytest.mark.parametrize(
+    "check",
+    [
+        pytest.param(rebuild, id="rebuild"),
+        pytest.param(partial(spot_check, segments=[0]), id="spot check"),
+    ],
+)
+def test_what_a_gpu_made_is_checked_on_one_or_not_at_all(
+    honest: Path, check: Callable[..., Rebuilt]
+) -> None:
+    there = environment(torch.device("cpu"), "auto") | {"device": "cuda: NVIDIA H200"}
+    provenance = claimed(honest, SPEC, environment=there)
+    with pytest.raises(LocalError, match=r"NVIDIA H200.*cannot be checked here"):
+        check(honest, provenance)
+
+    found = spot_check(honest, provenance, segments=[], device="cpu")
+
+    assert any("device cuda: NVIDIA H200 there" in told for told in found.environment)
+
+
+def test_a_device_that_nobody_has_is_no_device(honest: Path) -> None:
+    there = environment(torch.device("cpu"), "auto") | {"device": "abacus"}
+    with pytest.raises(InvalidSpecError, match="abacus"):
+        spot_check(honest, claimed(honest, SPEC, environment=there), segments=[])
 
 
 def test_other_data_than_the_specs_is_found(honest: Path) -> None:

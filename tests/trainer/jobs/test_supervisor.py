@@ -129,6 +129,29 @@ def test_a_child_inherits_no_secret(
     assert not any(b"PASSPHRASE" in seen for seen in environments)
 
 
+def test_a_child_stays_on_the_gpu_that_its_worker_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {
+        "CUDA_VISIBLE_DEVICES": "3",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "LD_LIBRARY_PATH": "/usr/local/nvidia/lib64",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    seen: list[set[bytes]] = []
+
+    def look() -> None:
+        for child in _attempts(tmp_path):
+            told = Path(f"/proc/{child.pid}/environ").read_bytes()
+            seen.append(set(told.split(b"\0")))
+
+    spec = NoopSpec(seconds=0.6)
+    run_child("build", spec, folder=tmp_path, hear=_ignore, tick=look)
+    assert seen
+    assert {f"{name}={value}".encode() for name, value in given.items()} <= seen[-1]
+
+
 def test_a_child_has_no_network_where_the_system_lets_it_drop_one(
     tmp_path: Path,
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.jobs import Schedule
@@ -21,6 +22,7 @@ from trainer.training.fit import (
     Epoch,
     Runtime,
     Segment,
+    _descend,
     fit,
     one_cycle,
     replay,
@@ -373,3 +375,53 @@ def test_a_step_is_that_of_torchs_own_sgd(runtime: Runtime, momentum: float) -> 
             optimiser.step()
     torch.testing.assert_close(ours.weight, theirs.weight, rtol=0, atol=1e-7)
     torch.testing.assert_close(ours.bias, theirs.bias, rtol=0, atol=1e-7)
+
+
+class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
+    """How many operations torch was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204  torch's
+        del types
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def one_by_one(
+    parameters: list[nn.Parameter], momenta: list[torch.Tensor], rate: float
+) -> None:
+    """SGD with Nesterov momentum as formulas have it, a parameter after the other."""
+    with torch.no_grad():
+        for weight, momentum in zip(parameters, momenta, strict=True):
+            if weight.grad is not None:
+                gradient = weight.grad + SHORT.weight_decay * weight
+                momentum.copy_(SHORT.momentum * momentum + gradient)
+                weight.sub_(rate * (gradient + SHORT.momentum * momentum))
+
+
+def test_a_descent_takes_as_many_operations_for_many_parameters_as_for_few() -> None:
+    counts = set()
+    for layers in (1, 20):
+        network = nn.Sequential(*[nn.Linear(3, 3) for _ in range(layers)])
+        twin = nn.Sequential(*[nn.Linear(3, 3) for _ in range(layers)])
+        twin.load_state_dict(network.state_dict())
+        ours, theirs = list(network.parameters()), list(twin.parameters())
+        momenta, others = ([torch.ones_like(it) for it in ours] for _ in range(2))
+        for it in (network, twin):
+            torch.autograd.backward(it(torch.ones(2, 3)).sum())
+            it[0].bias.grad = None  # it had no part, and stays
+        kept = ours[1].clone()
+
+        with Counted() as counted:
+            _descend(ours, momenta, rate=0.1, schedule=SHORT)
+
+        counts.add(counted.count)
+        one_by_one(theirs, others, 0.1)
+        for mine, its in zip(ours + momenta, theirs + others, strict=True):
+            torch.testing.assert_close(mine, its)
+        assert torch.equal(ours[1], kept)
+        assert all(it.grad is None for it in ours)
+    assert counts == {5}

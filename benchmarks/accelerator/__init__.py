@@ -1,0 +1,1 @@
+"""What a GPU does with the trainer's work, measured beside the CPU."""
