@@ -2,8 +2,7 @@
 
 A step is what can go wrong between two things that happen to the database: before each
 statement, before the commit and after it. They are found by listening to SQLAlchemy,
-so that nothing in the service knows of it. Children are forked from a process that has
-imported everything, which makes hundreds of them affordable.
+so that nothing in the service knows of it.
 """
 
 import multiprocessing
@@ -22,11 +21,13 @@ from types import FrameType
 from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session
 
+from service.releases import publish, revoke
 from service.serving import Start, serve
 from service.settings import Settings
+from tests.service import forked
 
 NEVER = 1 << 30
-WRITERS = ("publishing.py", "yanking.py")
+WRITERS = {publish.__file__, revoke.__file__}
 """Whoever is called from these writes a publish or a yank; nobody else is counted."""
 PATIENCE_SECONDS = 30
 
@@ -47,12 +48,9 @@ class Mortal:
 @contextmanager
 def mortal_zoo(data_dir: Path, *, kill_at: int = NEVER) -> Iterator[Mortal]:
     """Yield a service that dies by SIGKILL at step ``kill_at`` of a publish or yank."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    ours, theirs = context.Pipe(duplex=False)
+    ours, theirs = multiprocessing.Pipe(duplex=False)
     steps = data_dir.with_name(f"{data_dir.name}-steps")
-    process = context.Process(target=_live, args=(data_dir, steps, kill_at, theirs))
-    process.start()
+    process = forked.start(_live, data_dir, steps, kill_at, theirs)
     theirs.close()
     try:
         assert ours.poll(PATIENCE_SECONDS), "the service did not start"
@@ -90,8 +88,7 @@ def _step(*_: object, steps: Path, kill_at: int) -> None:
 
 def _is_writer(frame: FrameType | None) -> bool:
     while frame is not None:
-        path = Path(frame.f_code.co_filename)
-        if path.name in WRITERS and path.parent.name == "service":
+        if frame.f_code.co_filename in WRITERS:
             return True
         frame = frame.f_back
     return False

@@ -17,6 +17,7 @@ import httpx
 import psutil
 
 from service.jobs.workers import Workers
+from tests.service import forked
 from tests.service.zoo import API, BUILDER, parse_events
 
 PATIENCE_SECONDS = 60
@@ -24,7 +25,6 @@ TOKEN = "t" * 40
 
 
 def command(folder: Path, *options: str) -> list[str]:
-    program = [sys.executable, "-m", "model_zoo", "serve"]
     own = {
         "--data-dir": folder / "zoo",
         "--ready-file": folder / "ready.json",
@@ -32,7 +32,7 @@ def command(folder: Path, *options: str) -> list[str]:
         "--workers": 0,
     }
     words = [f"{name}={value}" for name, value in own.items() if name not in options]
-    return [*program, *words, *options]
+    return ["serve", *words, *options]
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> dict[str, Any]:
@@ -47,9 +47,8 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> dict[str, Any]:
 @contextmanager
 def serving(folder: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Give the URL and the process of a real server."""
-    with subprocess.Popen(
-        command(folder, *options), stderr=subprocess.PIPE, text=True
-    ) as process:
+    program = [sys.executable, "-m", "model_zoo", *command(folder, *options)]
+    with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as process:
         try:
             ready = wait_for(folder / "ready.json", process)
             assert ready["pid"] == process.pid
@@ -60,15 +59,15 @@ def serving(folder: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen
 
 def refused(folder: Path, *options: str) -> tuple[int, str]:
     """Return exit code and words of a server that must not start."""
-    done = subprocess.run(
-        command(folder, *options),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr
-    return done.returncode, done.stderr
+    said = folder / "said"
+    process = forked.zoo(*command(folder, *options), said=said)
+    process.join(PATIENCE_SECONDS)
+    process.kill()
+    words = said.read_text()
+    said.unlink()
+    assert process.exitcode is not None
+    assert "Traceback" not in words
+    return process.exitcode, words
 
 
 def client(url: str, **kwargs: Any) -> httpx.Client:  # noqa: ANN401  httpx's own
