@@ -3,6 +3,7 @@
 A process that begins the laboratory last keeps everybody waiting for minutes.
 """
 
+import os
 import signal
 
 import pytest
@@ -16,6 +17,8 @@ LONGEST = (
     "tests/e2e/test_repository_check.py",
 )
 
+# as workers have: threads of tests side by side would only spin for each other
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # how long an example takes says how busy the machine is
 settings.register_profile(
