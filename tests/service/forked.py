@@ -17,9 +17,17 @@ from model_zoo.cli import main
 from service.http.tls import TlsFiles
 from service.serving import Start, serve, write_ready_file
 from service.settings import Settings
+from trainer.sandbox.child import die_with_parent
 
 _FORKS = multiprocessing.get_context("forkserver")
-_IMPORTED = ["model_zoo.cli", "service.cli", "service.serving", "trainer.cli.models"]
+_IMPORTED = [
+    "service.cli",
+    "service.serving",
+    "trainer.cli.experiments",
+    "trainer.cli.lab",
+    "trainer.cli.models",
+    "trainer.jobs.command",
+]
 
 
 def start(
@@ -72,6 +80,7 @@ def zoo(*words: str, said: Path) -> BaseProcess:
 def _run(
     said: Path | None, act: Callable[..., object], arguments: tuple[object, ...]
 ) -> None:
+    die_with_parent()  # the fork server, which ends with the tests
     if said is not None:
         file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         for descriptor in (1, 2):

@@ -20,7 +20,7 @@ from service.jobs.workers import Workers
 from tests.service import forked
 from tests.service.zoo import API, BUILDER, parse_events
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 300
 TOKEN = "t" * 40
 
 
