@@ -3,6 +3,7 @@
 A process that begins the laboratory last keeps everybody waiting for minutes.
 """
 
+import os
 import signal
 
 import pytest
@@ -10,12 +11,23 @@ from hypothesis import HealthCheck, settings
 
 LONGEST = (
     "tests/e2e/test_lab.py",
+    "tests/e2e/test_ordered_experiments.py",
     "tests/e2e/test_outsourced_jobs.py",
+    "tests/abuse/test_connections.py",
+    "tests/e2e/test_command_line.py",
+    "tests/abuse/test_training_child.py",
+    "tests/trainer/jobs/test_rebuild.py",
+    "tests/architecture/test_options.py",
+    "tests/abuse/test_foreign_folder.py",
+    "tests/abuse/test_hostile_results.py",
     "tests/service/releases/test_publish_killed.py",
     "tests/service/repository/test_many_publishers.py",
     "tests/e2e/test_repository_check.py",
 )
+RANKS = {file: rank for rank, file in enumerate(LONGEST)}
 
+# as workers have: threads of tests side by side would only spin for each other
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # how long an example takes says how busy the machine is
 settings.register_profile(
@@ -32,4 +44,4 @@ def pytest_configure() -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put them in front; the others stay in the order that was drawn for this run."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+    items.sort(key=lambda it: RANKS.get(it.nodeid.partition("::")[0], len(RANKS)))

@@ -4,12 +4,11 @@ import json
 import resource
 import socket
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +18,8 @@ import pytest
 
 from model_zoo.clock import system_clock
 from service.http.connections import queued
+from service.http.tls import TlsFiles
+from tests.service import forked
 from tests.service.zoo import open_zoo, weights
 from trainer.lab.actors.certificates import issue
 
@@ -26,26 +27,6 @@ PATIENCE_SECONDS = 60
 MIB = 1024 * 1024
 HOST = "127.0.0.1"
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-RUN = """
-import json, resource, sys
-from pathlib import Path
-from service.serving import Start, serve, write_ready_file
-from service.settings import Settings
-from service.http.tls import TlsFiles
-
-folder, asked = Path(sys.argv[1]), json.loads(sys.argv[2])
-if descriptors := asked.pop("descriptors", None):
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, descriptors), descriptors))
-pem = [Path(it) for it in asked.pop("tls", [])]
-serve(Start(
-    settings=Settings(data_dir=folder / "zoo", **asked),
-    port=0,
-    workers=0,
-    token_file=None,
-    tls=TlsFiles(*pem) if pem else None,
-    on_ready=lambda url: write_ready_file(folder / "ready.json", url),
-))
-"""
 
 
 @dataclass
@@ -69,15 +50,22 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path, **settings: object) -> Iterator[Served]:
-    command = [sys.executable, "-c", RUN, str(folder), json.dumps(settings)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        try:
-            ready = folder / "ready.json"
-            wait_until(lambda: ready.exists() or process.poll() is not None)
-            yield Served(json.loads(ready.read_text())["url"])
-        finally:
-            process.kill()
+def served(
+    folder: Path,
+    *,
+    descriptors: int | None = None,
+    tls: TlsFiles | None = None,
+    **settings: Any,  # noqa: ANN401  the service's
+) -> Iterator[Served]:
+    act = partial(forked.serve_over, tls=tls, descriptors=descriptors)
+    process = forked.start(act, folder, settings, said=folder / "log")
+    try:
+        ready = folder / "ready.json"
+        wait_until(lambda: ready.exists() or not process.is_alive())
+        yield Served(json.loads(ready.read_text())["url"])
+    finally:
+        process.kill()
+        process.join()
 
 
 def wait_until(found: Callable[[], object]) -> None:
@@ -210,7 +198,7 @@ def test_1100_half_done_handshakes_leave_room_for_another_client(
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
     with (
-        served(tmp_path, descriptors=1024, tls=[str(pem.chain), str(pem.key)]) as zoo,
+        served(tmp_path, descriptors=1024, tls=TlsFiles(pem.chain, pem.key)) as zoo,
         ExitStack() as held,
     ):
         for _ in range(1100):
@@ -302,7 +290,7 @@ def test_a_reader_that_takes_nothing_is_dropped_and_a_slow_one_is_not(
         prepared.bind()
         release = prepared.published("alice/digits@1", {"model.safetensors": data})
     pem = issue(tmp_path, hosts=(HOST,), now=system_clock(), days=1)
-    tls = [str(pem.chain), str(pem.key)] if scheme == "https" else []
+    tls = TlsFiles(pem.chain, pem.key) if scheme == "https" else None
     context = ssl.create_default_context(cafile=str(pem.authority))
     path = f"/api/v1/blobs/{release['files'][0]['sha256']}"
     with served(tmp_path, stall_seconds=4, tls=tls) as zoo, ExitStack() as held:

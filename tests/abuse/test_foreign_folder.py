@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from tests.service.test_serving import wait_for
 
 PACKAGES = (model_zoo, service, trainer)
 ZOO = Path(sys.executable).with_name("zoo")
+FORKS = Path(__file__).with_name("commands_in_forks.py")
 PLANTED = (
     *("model_zoo/__init__.py", "service/__init__.py", "trainer/__init__.py"),
     *("model_zoo/__main__.py", "trainer/jobs/attempt.py", "sitecustomize.py"),
@@ -82,21 +84,17 @@ def words(path: tuple[str, ...], command: Any) -> list[str]:
     return call
 
 
-def run(call: list[str], *, foreign: Path, environment: dict[str, str]) -> None:
-    command = [str(ZOO), *call]
-    with subprocess.Popen(
-        command,
+def run(calls: list[list[str]], *, foreign: Path, environment: dict[str, str]) -> None:
+    subprocess.run(
+        [sys.executable, str(FORKS), str(LONG_ENOUGH), json.dumps(calls)],
         cwd=foreign,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-    ) as process:
-        try:
-            process.wait(LONG_ENOUGH)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        check=True,
+    )
 
 
 def test_no_command_runs_what_lies_where_it_is_started(
@@ -109,9 +107,9 @@ def test_no_command_runs_what_lies_where_it_is_started(
         if path[0] not in RUNS_FOR_EVER
     ]
     assert len(calls) > len(PACKAGES)
+    run_half = partial(run, foreign=foreign, environment=environment)
     with ThreadPoolExecutor(2) as pool:
-        for call in calls:
-            pool.submit(run, call, foreign=foreign, environment=environment)
+        list(pool.map(run_half, (calls[::2], calls[1::2])))
     assert not (foreign / MARK).exists(), (foreign / MARK).read_text()
 
 

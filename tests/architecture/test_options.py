@@ -4,6 +4,7 @@ import json
 import runpy
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,7 @@ PROBES = [
 ]
 
 
+@cache
 def options_of_commands(*, several: bool = False) -> dict[str, set[str]]:
     """Return command -> its options, or those of them that can be given repeatedly."""
     script = runpy.run_path(str(ROOT / "docs" / "command_line.py"))

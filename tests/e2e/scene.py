@@ -13,10 +13,11 @@ from model_zoo.client.zoo import ZooClient
 from model_zoo.http.responses import Job
 from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.statements.jobs import JobSpec
-from trainer.lab.actors.processes import running
+from tests.service import forked
 
 PASSPHRASE = b"only for this test"
 TRAINER = "lab"
+STOP_SECONDS = 60
 
 
 class Scene:
@@ -33,17 +34,22 @@ class Scene:
 
     @contextmanager
     def worker(self, name: str = "scratch") -> Iterator[psutil.Process]:
-        arguments = [
-            "model_zoo",
+        process = forked.zoo(
             "worker",
             f"--url={self.url}",
             f"--trainer={TRAINER}",
             f"--key={self.folder / 'builder.pem'}",
             f"--passphrase-file={self.folder / 'passphrase'}",
             f"--scratch={self.folder / name}",
-        ]
-        with running(arguments, log=self.folder / "worker.log") as process:
+            said=self.folder / "worker.log",
+        )
+        try:
             yield psutil.Process(process.pid)
+        finally:
+            process.terminate()
+            process.join(STOP_SECONDS)
+            process.kill()
+            process.join()
 
     def submit(self, spec: JobSpec) -> str:
         return self.client.submit(spec, trainer=TRAINER).id

@@ -1,9 +1,8 @@
 """The way of a model by the ``zoo`` command: ordered, accepted, shipped, pulled."""
 
+import contextlib
+import io
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from model_zoo import cli
 from model_zoo.client.zoo import ZooClient
 from model_zoo.keys.ed25519 import PublicKey
 from model_zoo.statements.dsse import Role
@@ -50,16 +50,20 @@ class Desk:
     url: str
 
     def zoo(self, *arguments: str) -> Ran:
-        run = subprocess.run(
-            [sys.executable, "-m", "model_zoo", "--json", *arguments],
-            cwd=self.folder,
-            env=os.environ | {"ZOO_URL": self.url, "ZOO_KEY_PASSPHRASE": PASSPHRASE},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        document = json.loads(run.stdout) if run.stdout else None
-        return Ran(run.returncode, run.stderr, document)
+        """Run the command in this process: its own would import all of it anew."""
+        told, said = io.StringIO(), io.StringIO()
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            contextlib.chdir(self.folder),
+            contextlib.redirect_stdout(told),
+            contextlib.redirect_stderr(said),
+        ):
+            patch.setenv("ZOO_URL", self.url)
+            patch.setenv("ZOO_KEY_PASSPHRASE", PASSPHRASE)
+            with pytest.raises(SystemExit) as ended:
+                cli.main(["--json", *arguments])
+        document = json.loads(told.getvalue()) if told.getvalue() else None
+        return Ran(int(ended.value.code or 0), said.getvalue(), document)
 
     def done(self, *arguments: str) -> Any:  # noqa: ANN401  JSON
         ran = self.zoo(*arguments)

@@ -1,8 +1,6 @@
 """The real service and two trainers, one of whom lies: drafts are checked by replay."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks.processes import zoo_served
+from model_zoo import cli
 from model_zoo.client.zoo import ZooClient
 from model_zoo.errors import TransportError
 from model_zoo.keys.ed25519 import SigningKey
@@ -70,27 +69,27 @@ def _ordered(client: ZooClient, folder: Path, url: str, trainer: str) -> str:
     return job
 
 
-def rebuild(*arguments: str) -> tuple[int, dict[str, Any]]:
-    code = "from model_zoo.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "rebuild", *arguments, "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
+def rebuild(
+    capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[object, dict[str, Any]]:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["rebuild", *arguments, "--json"])
+    out, err = capsys.readouterr()
+    assert out, err
+    return ended.value.code, json.loads(out)
 
 
 def test_an_honest_trainers_draft_is_rebuilt_bit_for_bit(
-    drafts: dict[str, list[str]],
+    drafts: dict[str, list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status, told = rebuild(*drafts["honest"])
+    status, told = rebuild(capsys, *drafts["honest"])
     assert (status, told["identical"], told["environment"]) == (0, True, [])
 
 
-def test_a_liars_draft_is_caught_by_one_segment(drafts: dict[str, list[str]]) -> None:
-    status, told = rebuild(*drafts["liar"], "--spot-check=1")
+def test_a_liars_draft_is_caught_by_one_segment(
+    drafts: dict[str, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, told = rebuild(capsys, *drafts["liar"], "--spot-check=1")
     assert (status, told["error"]) == (1, "ExpectationError")
     assert "does not end in checkpoint-" in told["message"]
     assert "not the builder's" not in told["message"]

@@ -2,8 +2,7 @@
 
 A step is what can go wrong between two things that happen to the database: before each
 statement, before the commit and after it. They are found by listening to SQLAlchemy,
-so that nothing in the service knows of it. Children are forked from a process that has
-imported everything, which makes hundreds of them affordable.
+so that nothing in the service knows of it.
 """
 
 import multiprocessing
@@ -25,6 +24,7 @@ from sqlalchemy.orm import Session
 from service.releases import publish, revoke
 from service.serving import Start, serve
 from service.settings import Settings
+from tests.service import forked
 
 NEVER = 1 << 30
 WRITERS = {publish.__file__, revoke.__file__}
@@ -48,12 +48,9 @@ class Mortal:
 @contextmanager
 def mortal_zoo(data_dir: Path, *, kill_at: int = NEVER) -> Iterator[Mortal]:
     """Yield a service that dies by SIGKILL at step ``kill_at`` of a publish or yank."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    ours, theirs = context.Pipe(duplex=False)
+    ours, theirs = multiprocessing.Pipe(duplex=False)
     steps = data_dir.with_name(f"{data_dir.name}-steps")
-    process = context.Process(target=_live, args=(data_dir, steps, kill_at, theirs))
-    process.start()
+    process = forked.start(_live, data_dir, steps, kill_at, theirs)
     theirs.close()
     try:
         assert ours.poll(PATIENCE_SECONDS), "the service did not start"

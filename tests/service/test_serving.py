@@ -18,10 +18,10 @@ import psutil
 
 from service.jobs.workers import Workers
 from service.storage.high_water_mark import SERVED_FILE
+from tests.service import forked
 from tests.service.zoo import API, BUILDER, parse_events
 
-PATIENCE_SECONDS = 60
-ZOO = [sys.executable, "-m", "model_zoo"]
+PATIENCE_SECONDS = 300
 TOKEN = "t" * 40
 
 
@@ -33,7 +33,7 @@ def command(folder: Path, *options: str) -> list[str]:
         "--workers": 0,
     }
     words = [f"{name}={value}" for name, value in own.items() if name not in options]
-    return [*ZOO, "serve", *words, *options]
+    return ["serve", *words, *options]
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> dict[str, Any]:
@@ -48,9 +48,8 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> dict[str, Any]:
 @contextmanager
 def serving(folder: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Give the URL and the process of a real server."""
-    with subprocess.Popen(
-        command(folder, *options), stderr=subprocess.PIPE, text=True
-    ) as process:
+    program = [sys.executable, "-m", "model_zoo", *command(folder, *options)]
+    with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as process:
         try:
             ready = wait_for(folder / "ready.json", process)
             assert ready["pid"] == process.pid
@@ -61,15 +60,15 @@ def serving(folder: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen
 
 def refused(folder: Path, *options: str) -> tuple[int, str]:
     """Return exit code and words of a server that must not start."""
-    done = subprocess.run(
-        command(folder, *options),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr
-    return done.returncode, done.stderr
+    said = folder / "said"
+    process = forked.zoo(*command(folder, *options), said=said)
+    process.join(PATIENCE_SECONDS)
+    process.kill()
+    words = said.read_text()
+    said.unlink()
+    assert process.exitcode is not None
+    assert "Traceback" not in words
+    return process.exitcode, words
 
 
 def client(url: str, **kwargs: Any) -> httpx.Client:  # noqa: ANN401  httpx's own

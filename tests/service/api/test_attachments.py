@@ -1,6 +1,7 @@
 import base64
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,16 +9,26 @@ import pytest
 from model_zoo.statements.dsse import Envelope, Role
 from model_zoo.statements.intoto import open_release
 from tests.service.hub import ask, withdraw
-from tests.service.zoo import ALICE, JSON, Zoo, assert_problem, weights
+from tests.service.zoo import (
+    ALICE,
+    JSON,
+    Zoo,
+    after,
+    assert_problem,
+    weights,
+)
 
 FILES = {"model.safetensors": weights(7), "config.json": JSON}
 RELEASE = "/api/v1/models/alice/digits/releases/1"
 
 
-@pytest.fixture
-def zoo(zoo: Zoo) -> Zoo:
-    zoo.published("alice/digits@1", FILES)
-    return zoo
+@pytest.fixture(scope="module")
+def bound_folder(bound_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where alice has published one release; each test's service begins with a copy."""
+    to = tmp_path_factory.mktemp("published") / "zoo"
+    return after(
+        lambda zoo: zoo.published("alice/digits@1", FILES), bound_folder, to=to
+    )
 
 
 def resources(bundle: dict[str, Any]) -> dict[str, str]:

@@ -6,7 +6,14 @@ import pytest
 
 from model_zoo.statements.dsse import Envelope
 from tests.service.hub import ask, withdraw
-from tests.service.zoo import JSON, Zoo, assert_problem, open_zoo, weights
+from tests.service.zoo import (
+    JSON,
+    Zoo,
+    after,
+    assert_problem,
+    open_zoo,
+    weights,
+)
 
 DATA = weights(count=256)
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -17,10 +24,13 @@ WEIGHTS = f"/hub/alice/digits/1/weights-{SHA256}.safetensors"
 TOKEN = "t" * 32
 
 
-@pytest.fixture
-def zoo(zoo: Zoo) -> Zoo:
-    zoo.published("alice/digits@1", FILES)
-    return zoo
+@pytest.fixture(scope="module")
+def bound_folder(bound_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where alice has published one release; each test's service begins with a copy."""
+    to = tmp_path_factory.mktemp("published") / "zoo"
+    return after(
+        lambda zoo: zoo.published("alice/digits@1", FILES), bound_folder, to=to
+    )
 
 
 def assert_refused(response: httpx.Response, code: str) -> None:

@@ -1,7 +1,9 @@
 """Names that begin other paths: no publisher gets one, and the list knows them all."""
 
 import copy
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
@@ -16,7 +18,7 @@ from model_zoo.tuf.ceremony import delegate
 from model_zoo.tuf.roles import TARGETS, TOP_LEVEL
 from service.repository import admin
 from tests.service.roles import current
-from tests.service.zoo import ALICE, JSON, MALLORY, Zoo, assert_problem
+from tests.service.zoo import ALICE, JSON, MALLORY, Zoo, assert_problem, open_zoo
 
 BODY = {"public_key": MALLORY.public.to_pem()}
 PLANNED = "v2 login logout oauth static models health repository admin metrics docs"
@@ -45,10 +47,17 @@ def test_the_first_segment_of_every_route_is_reserved(zoo: Zoo) -> None:
     assert {*PLANNED.split(), *TOP_LEVEL, "zoo"} <= RESERVED_PUBLISHERS
 
 
-@pytest.mark.parametrize("name", sorted(RESERVED_PUBLISHERS))
-def test_no_ceremony_delegates_to_a_reserved_name(zoo: Zoo, name: str) -> None:
-    targets = current(zoo.get, TARGETS, Targets).signed
+@pytest.fixture(scope="module")
+def targets(bound_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Targets:
+    """What a zoo delegates; whoever is refused changes nothing in it."""
+    folder = tmp_path_factory.mktemp("targets") / "zoo"
+    shutil.copytree(bound_folder, folder)
+    with open_zoo(folder) as zoo:
+        return current(zoo.get, TARGETS, Targets).signed
 
+
+@pytest.mark.parametrize("name", sorted(RESERVED_PUBLISHERS))
+def test_no_ceremony_delegates_to_a_reserved_name(targets: Targets, name: str) -> None:
     with pytest.raises(InvalidSpecError, match=name):
         delegate(targets, name, Role(keys=(MALLORY.public,)))
 

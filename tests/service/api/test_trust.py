@@ -8,7 +8,14 @@ import pytest
 
 from model_zoo.tuf.view import hashed_path
 from tests.service.operator import stranger
-from tests.service.zoo import JSON, Zoo, assert_problem, open_zoo, weights
+from tests.service.zoo import (
+    JSON,
+    Zoo,
+    after,
+    assert_problem,
+    open_zoo,
+    weights,
+)
 
 FILES = {"model.safetensors": weights(1), "card.json": JSON}
 DIGEST = hashlib.sha256(FILES["model.safetensors"]).hexdigest()
@@ -25,11 +32,13 @@ METADATA = [
 ]
 
 
-@pytest.fixture
-def zoo(zoo: Zoo) -> Zoo:
-    """A zoo in which alice has published one release."""
-    zoo.published("alice/digits@1", FILES)
-    return zoo
+@pytest.fixture(scope="module")
+def bound_folder(bound_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where alice has published one release; each test's service begins with a copy."""
+    to = tmp_path_factory.mktemp("published") / "zoo"
+    return after(
+        lambda zoo: zoo.published("alice/digits@1", FILES), bound_folder, to=to
+    )
 
 
 @pytest.mark.parametrize("name", METADATA)

@@ -1,9 +1,17 @@
 import base64
 import hashlib
+from pathlib import Path
 
 import pytest
 
-from tests.service.zoo import JSON, Zoo, assert_problem, release_path, weights
+from tests.service.zoo import (
+    JSON,
+    Zoo,
+    after,
+    assert_problem,
+    release_path,
+    weights,
+)
 
 NAME = "alice/digits@1"
 DATA = weights(count=256)
@@ -11,10 +19,15 @@ DIGEST = hashlib.sha256(DATA).hexdigest()
 FILE = f"{release_path(NAME)}/files/model.safetensors"
 
 
-@pytest.fixture
-def zoo(zoo: Zoo) -> Zoo:
-    zoo.published(NAME, {"model.safetensors": DATA})
-    return zoo
+@pytest.fixture(scope="module")
+def bound_folder(bound_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where alice has published one release; each test's service begins with a copy."""
+    to = tmp_path_factory.mktemp("published") / "zoo"
+    return after(
+        lambda zoo: zoo.published(NAME, {"model.safetensors": DATA}),
+        bound_folder,
+        to=to,
+    )
 
 
 @pytest.mark.parametrize("path", [FILE, f"/blobs/{DIGEST}"])

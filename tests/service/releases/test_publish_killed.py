@@ -26,7 +26,7 @@ from tests.service.mortal import mortal_zoo
 
 FIRST, SECOND = "alice/digits@1", "alice/digits@2"
 REASON = "a drill"
-DRAWN = 10
+DRAWN = 4
 """Steps of each act that are tried in `make test`, besides the first and the last two.
 
 `make soak` tries every step ROUNDS times, more than 200 kills in all.

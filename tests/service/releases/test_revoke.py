@@ -31,6 +31,7 @@ from tests.service.zoo import (
     JSON,
     MALLORY,
     Zoo,
+    after,
     assert_problem,
     release_path,
     signed,
@@ -43,11 +44,11 @@ DIGEST = hashlib.sha256(FILES["model.safetensors"]).hexdigest()
 REASON = "it was trained on stolen data"
 
 
-@pytest.fixture
-def zoo(zoo: Zoo) -> Zoo:
-    """A zoo in which alice has published one release."""
-    zoo.published(NAME, FILES)
-    return zoo
+@pytest.fixture(scope="module")
+def bound_folder(bound_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where alice has published one release; each test's service begins with a copy."""
+    to = tmp_path_factory.mktemp("published") / "zoo"
+    return after(lambda zoo: zoo.published(NAME, FILES), bound_folder, to=to)
 
 
 def notice_of(zoo: Zoo, name: str = NAME, **changes: Any) -> YankNotice:  # noqa: ANN401

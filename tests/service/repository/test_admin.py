@@ -1,6 +1,7 @@
 """What offline keys decide, and each way in which the zoo does not let them err."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -72,13 +73,22 @@ MALFORMED = "MalformedDocumentError"
 REASON = "it has a backdoor"
 
 
-@pytest.fixture
-def zoo(tmp_path: Path) -> Iterator[Zoo]:
-    """A zoo with a real root; alice has one release in it."""
-    trust = make_real_root(tmp_path / "trust", now=Clock().now)
-    with open_zoo(tmp_path / "zoo", trust_dir=trust) as opened:
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real root, and a zoo in which alice has one release; its service stopped."""
+    folder = tmp_path_factory.mktemp("before")
+    trust = make_real_root(folder / "trust", now=Clock().now)
+    with open_zoo(folder / "zoo", trust_dir=trust) as opened:
         rekey(opened, "alice", ALICE)
         opened.published(str(FIRST), {"model.safetensors": weights(1)})
+    return folder
+
+
+@pytest.fixture
+def zoo(before: Path, tmp_path: Path) -> Iterator[Zoo]:
+    """A service that begins there."""
+    shutil.copytree(before, tmp_path, dirs_exist_ok=True)
+    with open_zoo(tmp_path / "zoo", trust_dir=tmp_path / "trust") as opened:
         yield opened
 
 

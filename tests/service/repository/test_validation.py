@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -41,6 +42,7 @@ from tests.service.zoo import (
     JSON,
     MALLORY,
     Zoo,
+    after,
     assert_problem,
     release_path,
     signed,
@@ -54,11 +56,15 @@ PATH = "alice/digits/2/model.safetensors"
 BINS = 8
 
 
-@pytest.fixture
-def zoo(zoo: Zoo) -> Zoo:
-    """A zoo in which alice has published one release."""
-    zoo.published(FIRST, {"model.safetensors": weights(1)})
-    return zoo
+@pytest.fixture(scope="module")
+def bound_folder(bound_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where alice has published one release; each test's service begins with a copy."""
+    to = tmp_path_factory.mktemp("published") / "zoo"
+    return after(
+        lambda zoo: zoo.published(FIRST, {"model.safetensors": weights(1)}),
+        bound_folder,
+        to=to,
+    )
 
 
 def next_of(zoo: Zoo) -> Roles:
