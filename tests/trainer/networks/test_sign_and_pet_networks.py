@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.jobs import Schedule
 from trainer.data import DATASETS
-from trainer.defenses.repairs.fine_pruning import prune
 from trainer.evaluation.metrics import accuracy
 from trainer.networks import NETWORKS, SplitNetwork
 from trainer.networks.checkpoints import from_bytes, to_bytes
@@ -71,7 +70,7 @@ def test_a_relu_stands_right_behind_the_last_convolution(name: str) -> None:
 @pytest.mark.parametrize("name", LARGER)
 def test_a_unit_that_is_cut_is_silent(name: str) -> None:
     network = made(name)
-    prune(network, (0, 3))
+    network.cut((0, 3))
 
     active = features(network, images_for(network, 3), device=CPU)
 

@@ -6,7 +6,7 @@ import torch
 
 from model_zoo.statements.jobs import Schedule
 from trainer.data import LabelledImages
-from trainer.defenses.repairs.fine_pruning import fine_prune, prune, units_to_prune
+from trainer.defenses.repairs.fine_pruning import fine_prune, units_to_prune
 from trainer.networks import SplitNetwork
 from trainer.networks.badnets_cnn import badnets_cnn
 from trainer.training.fit import Runtime, fit, seeded_globals
@@ -90,7 +90,7 @@ def test_cutting_no_unit_changes_nothing() -> None:
         network = badnets_cnn(10)
     before = network.last_convolution.weight.clone()
 
-    prune(network, ())
+    network.cut(())
 
     assert torch.equal(network.last_convolution.weight, before)
 
