@@ -20,11 +20,10 @@ from model_zoo.canonical import canonical_json
 from model_zoo.digests import sha256_bytes, sha256_file
 from model_zoo.errors import InvalidSpecError, LocalError
 from model_zoo.statements.jobs import JobSpec, foreign_names
-from model_zoo.statements.recipes import OFFERED
+from model_zoo.statements.recipes import GROUPS, OFFERED
 
 T = TypeVar("T")
 
-GROUP = "verified_model_zoo."
 
 ENTRIES = ("trainer.builds.build", "trainer.export.onnx")
 """Where a spec goes in and files come out."""
@@ -79,11 +78,11 @@ def foreign() -> dict[str, EntryPoint]:
     Packages go by their normalized name. A name that no spec can spell is left out.
     """
     found = {
-        f"{it.group.removeprefix(GROUP)}/{_package_of(it)}:{it.name}": it
-        for it in entry_points()
-        if it.group.startswith(GROUP)
+        f"{group}/{_package_of(it)}:{it.name}": it
+        for group in GROUPS
+        for it in entry_points(group=f"verified_model_zoo.{group}")
     }
-    return {name: found[name] for name in sorted(found) if re.match(OFFERED, name)}
+    return {name: found[name] for name in sorted(found) if re.fullmatch(OFFERED, name)}
 
 
 def _package_of(entry: EntryPoint) -> str:

@@ -26,15 +26,22 @@ REPAIRS = ("fine-pruning",)
 
 _PART = "[a-z0-9][a-z0-9._-]{0,63}"
 _FOREIGN = re.compile(f"{_PART}:{_PART}", re.ASCII)
-OFFERED = rf"\A(networks|datasets|triggers|attacks|repairs)/{_PART}:{_PART}\z"
-"""How a worker spells what it offers: an entry-point group and a name of it."""
+GROUPS = ("networks", "datasets", "triggers", "attacks", "repairs")
+"""Entry-point groups in which other packages register, without the common prefix."""
+OFFERED = f"({'|'.join(GROUPS)})/{_PART}:{_PART}"
+"""How a worker spells what it offers, an entry-point group and a name: a pattern."""
+
+
+def is_foreign(name: str) -> bool:
+    """Whether ``name`` is spelled as one of another package's: ``package:name``."""
+    return _FOREIGN.fullmatch(name) is not None
 
 
 def _one_of(*ours: str) -> AfterValidator:
     """Accept a name in ``ours``, or one that carries the package it comes from."""
 
     def check(name: str) -> str:
-        if name not in ours and not _FOREIGN.fullmatch(name):
+        if name not in ours and not is_foreign(name):
             msg = f"expected one of {', '.join(ours)}, or package:name"
             raise ValueError(msg)
         return name

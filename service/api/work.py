@@ -38,6 +38,7 @@ def lease_job(name: str, body: LeaseIn, parts: PartsHere) -> LeaseOut | Response
         trainer=name,
         worker=check_name(body.worker, what="worker"),
         kinds=tuple(body.kinds),
+        names=tuple(body.names),
         lease_seconds=body.lease_seconds,
     )
     claimed = claim(parts, applicant)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
-from model_zoo.errors import ConflictError, NotFoundError
-from model_zoo.statements.jobs import ChildSpec, JobSpec, kind_of
+from model_zoo.errors import ConflictError, InvalidSpecError, NotFoundError
+from model_zoo.statements.jobs import ChildSpec, JobSpec, foreign_names, kind_of
 from service.accounts.registrations import binding
 from service.context import Parts
 from service.database.identifiers import check_id, new_id
@@ -34,11 +35,15 @@ MAX_LISTED = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applicant:
-    """A worker that asks for work: whose it is, what it can do, for how long."""
+    """A worker that asks for work: whose it is, what it can do, for how long.
+
+    ``names`` are those of other packages that are installed where it runs.
+    """
 
     trainer: str
     worker: str
     kinds: tuple[str, ...]
+    names: tuple[str, ...]
     lease_seconds: int
 
 
@@ -47,6 +52,8 @@ def submit(parts: Parts, trainer: str, spec: JobSpec) -> JobRow:
 
     Raises:
         NotFoundError: no such trainer.
+        InvalidSpecError: it asks for a name of another package that no worker of the
+            trainer ever offered.
         YankedError: what it would start from was withdrawn.
     """
     binding(parts, TrainerRow, name=trainer)
@@ -66,10 +73,23 @@ def submit(parts: Parts, trainer: str, spec: JobSpec) -> JobRow:
     with parts.database.writing() as session:
         if isinstance(spec, ChildSpec):
             require_not_withdrawn_file(session, spec.parent)
+        _require_offered(session, trainer, foreign_names(spec))
         session.add(job)
         session.flush()
         record(session, job, [Happening("queued", {})], now=now)
     return job
+
+
+def _require_offered(session: Session, trainer: str, names: Collection[str]) -> None:
+    if not names:
+        return
+    lists = session.scalars(select(WorkerRow.names).where(WorkerRow.trainer == trainer))
+    offered = {name for some in lists for name in some}
+    absent = sorted(set(names) - offered)
+    if absent:
+        known = ", ".join(sorted(offered)) or "none of other packages"
+        msg = f"trainer {trainer} has no {', '.join(absent)}; its workers offer {known}"
+        raise InvalidSpecError(msg)
 
 
 def find_job(parts: Parts, job_id: str) -> JobRow:
@@ -229,10 +249,11 @@ def _obstacle(job: JobRow, kinds: Collection[str], busy: Collection[str]) -> str
 def _note(parts: Parts, applicant: Applicant) -> None:
     """Remember that the worker asked, so that a waiting job can say why it waits."""
     key, now = (applicant.trainer, applicant.worker), parts.now()
-    kinds = sorted(applicant.kinds)
+    kinds, names = sorted(applicant.kinds), sorted(applicant.names)
     with parts.database.reading() as session:
         seen = session.get(WorkerRow, key)
-    if seen and seen.kinds == kinds and now - seen.seen_at < NOTED_EVERY:
+    is_known = seen is not None and (seen.kinds, seen.names) == (kinds, names)
+    if seen and is_known and now - seen.seen_at < NOTED_EVERY:
         return
     with parts.database.writing() as session:
         session.merge(
@@ -240,6 +261,7 @@ def _note(parts: Parts, applicant: Applicant) -> None:
                 trainer=applicant.trainer,
                 name=applicant.worker,
                 kinds=kinds,
+                names=names,
                 seen_at=now,
             )
         )

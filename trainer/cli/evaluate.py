@@ -2,7 +2,7 @@
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,11 +18,11 @@ from model_zoo.statements.jobs import (
     JobSpec,
     MeasuredSpec,
     Poisoning,
-    TriggerName,
     TriggerSpec,
     kind_of,
     parse_spec,
 )
+from model_zoo.statements.recipes import TRIGGERS, is_foreign
 from model_zoo.statements.release_json import read_bundle
 from trainer.cli.convert import sha256_of, weights_in
 
@@ -96,7 +96,8 @@ def evaluate(
         require_unused(picture)
     to = None
     if attack is not None:
-        name = f"{sha256[:DIGEST_CHARACTERS]}-{attack.trigger.name}.png"
+        called = attack.trigger.name.replace(":", "-")
+        name = f"{sha256[:DIGEST_CHARACTERS]}-{called}.png"
         to = picture or Path(name)
     report = _measured(weights, made_by, attack, draw_to=to, device=device)
     say(f"{weights}: {made_by.network} on {made_by.dataset}, the whole test set")
@@ -216,15 +217,14 @@ def attack_of(
 
 
 def _trigger(text: str) -> TriggerSpec:
-    names = get_args(TriggerName)
     try:
-        if text in names:
+        if text in TRIGGERS or is_foreign(text):
             return TriggerSpec.from_object({"name": text})
         with Path(text).open("rb") as file:
             data = file.read(MAX_SPEC_BYTES + 1)
         return TriggerSpec.from_bytes(data, limit_bytes=MAX_SPEC_BYTES)
     except OSError as error:
-        msg = f"trigger {text[:80]!a}: expected a file, or one of {', '.join(names)}"
+        msg = f"trigger {text[:80]!a}: expected a file, or one of {', '.join(TRIGGERS)}"
         raise InvalidSpecError(msg) from error
     except ValueError as error:
         msg = f"{text}: not a trigger: {error}"

@@ -241,12 +241,20 @@ def test_too_few_source_images_are_told_with_how_many_there_are() -> None:
         relabelled(data, asked)
 
 
-@pytest.mark.parametrize("source_label", [9, 10], ids=["no image", "no class"])
-def test_a_source_class_without_images_is_refused(source_label: int) -> None:
+@pytest.mark.parametrize(
+    ("source_label", "told"),
+    [
+        pytest.param(9, "from 0 source images", id="no image"),
+        pytest.param(10, "source_label 10: there are 10 classes", id="no class"),
+    ],
+)
+def test_a_source_class_without_images_is_refused(
+    source_label: int, told: str
+) -> None:
     data = noise(100, seed=0).relabelled(torch.arange(100) % 9)
     asked = recipe("source-to-target", source_label=source_label)
 
-    with pytest.raises(InvalidSpecError, match="from 0 source images"):
+    with pytest.raises(InvalidSpecError, match=told):
         relabelled(data, asked)
 
 
