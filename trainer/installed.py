@@ -169,7 +169,8 @@ def _sources() -> dict[str, Path]:
         path = None if name in found else _file(name)
         if path is not None:
             found[name] = path
-            waiting += _imports(path)
+            # who imports a module imports its package first
+            waiting += [name.rpartition(".")[0], *_imports(path)]
     return found
 
 

@@ -248,9 +248,7 @@ def test_too_few_source_images_are_told_with_how_many_there_are() -> None:
         pytest.param(10, "source_label 10: there are 10 classes", id="no class"),
     ],
 )
-def test_a_source_class_without_images_is_refused(
-    source_label: int, told: str
-) -> None:
+def test_a_source_class_without_images_is_refused(source_label: int, told: str) -> None:
     data = noise(100, seed=0).relabelled(torch.arange(100) % 9)
     asked = recipe("source-to-target", source_label=source_label)
 
