@@ -76,7 +76,7 @@ class Place:
     def command(self, *arguments: object) -> Any:  # noqa: ANN401  JSON
         """Run ``zoo`` where the package is installed; return what it prints."""
         done = subprocess.run(
-            [self.python, "-m", "model_zoo", "--json", *map(str, arguments)],
+            [str(self.python), "-m", "model_zoo", "--json", *map(str, arguments)],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
@@ -88,7 +88,14 @@ class Place:
 
     @contextmanager
     def worker(self) -> Iterator[None]:
-        command = [self.python, "-P", "-m", "model_zoo", "worker", f"--url={self.url}"]
+        command = [
+            str(self.python),
+            "-P",
+            "-m",
+            "model_zoo",
+            "worker",
+            f"--url={self.url}",
+        ]
         command += [f"--trainer={TRAINER}", f"--key={self.folder / 'lab.pem'}"]
         command += [f"--scratch={self.folder / 'scratch'}"]
         with (self.folder / "worker.log").open("ab") as log:
@@ -139,7 +146,7 @@ def installed(folder: Path) -> Path:
     source = shutil.copytree(EXAMPLE, folder / "source")  # a build writes beside it
     options = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet"]
     pip = [sys.executable, "-m", "pip", "install", *options]
-    subprocess.run([*pip, "--target", packages, source], check=True)
+    subprocess.run([*pip, "--target", str(packages), str(source)], check=True)
     return python
 
 

@@ -234,7 +234,7 @@ def _build_and_deliver(worker: Worker, lease: Lease, folder: Path) -> None:
         spec=asked.to_object(),
         inputs=inputs,
         code=code_digest(),
-        environment=read_facts(scratch) | packages,
+        environment={**read_facts(scratch), **packages},
         builder=worker.key.public.keyid,
         invocation=invocation_of(lease.job, lease.attempt),
         measured=measured,

@@ -96,7 +96,9 @@ class SplitNetwork(nn.Module):
         kept = torch.ones_like(reader.weight)
         kept.view(len(kept), self._units(), -1)[:, chosen] = 0
         reader.weight *= kept
-        reader.weight.register_hook(lambda gradient: gradient * kept.to(gradient))
+        reader.weight.register_hook(  # type: ignore[no-untyped-call]
+            lambda gradient: gradient * kept.to(gradient)
+        )
 
     def _ends_in_a_convolution(self) -> bool:
         """Whether nothing with weights stands behind the last convolution."""

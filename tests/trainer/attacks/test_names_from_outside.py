@@ -1,6 +1,7 @@
 """Triggers and attacks that other packages register, and clean labels."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 import torch
@@ -94,7 +95,7 @@ def test_a_trigger_that_gives_no_such_images_is_refused(name: str, told: str) ->
 
 @given(st.sampled_from(["append", "replace"]), seeds)
 def test_clean_labels_stay_and_only_the_wanted_class_is_stamped(
-    placement: str, seed: int
+    placement: Literal["append", "replace"], seed: int
 ) -> None:
     data = pictures(40, seed)
     recipe = Poisoning(

@@ -30,7 +30,8 @@ class Sum(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         found: Tensor = self.first(images)
-        return found + self.relu(self.norm(self.second(found)))
+        more: Tensor = self.relu(self.norm(self.second(found)))
+        return found + more
 
 
 def small(classes: int) -> SplitNetwork:

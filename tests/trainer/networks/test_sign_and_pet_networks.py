@@ -59,7 +59,7 @@ def test_equal_seeds_give_equal_weights(name: str) -> None:
 
 @pytest.mark.parametrize("name", LARGER)
 def test_a_relu_stands_right_behind_the_last_convolution(name: str) -> None:
-    layers = list(made(name).convolutions)
+    layers = list(made(name).convolutions.children())
     last = max(at for at, layer in enumerate(layers) if isinstance(layer, nn.Conv2d))
 
     assert isinstance(layers[last + 1], nn.ReLU | nn.ReLU6)
