@@ -22,11 +22,7 @@ from model_zoo.statements.recipes import (
     TriggerSpec,
 )
 
-__all__ = [
-    "JOB_KINDS",
-    "MAX_SPEC_BYTES",
-    "RANDOM_CENTRES",
-    "SIZES",
+__all__ = [  # noqa: RUF022  sorted as a test asks of every package
     "AugmentationName",
     "ChildSpec",
     "DatasetName",
@@ -34,14 +30,18 @@ __all__ = [
     "Digest",
     "ExportSpec",
     "FineTuneSpec",
+    "JOB_KINDS",
     "JobSpec",
     "Labels",
+    "MAX_SPEC_BYTES",
     "MeasuredSpec",
     "NoopSpec",
     "Poisoning",
     "Precision",
+    "RANDOM_CENTRES",
     "RepairSpec",
     "Retrain",
+    "SIZES",
     "ScenePoisoning",
     "SceneSetName",
     "Schedule",

@@ -30,6 +30,7 @@ GROUPS = ("networks", "datasets", "triggers", "attacks", "repairs")
 """Entry-point groups in which other packages register, without the common prefix."""
 OFFERED = f"({'|'.join(GROUPS)})/{_PART}:{_PART}"
 """How a worker spells what it offers, an entry-point group and a name: a pattern."""
+OfferedName = Annotated[str, Field(pattern=rf"\A{OFFERED}\z")]
 
 
 def is_foreign(name: str) -> bool:

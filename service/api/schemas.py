@@ -9,7 +9,7 @@ from model_zoo.clock import rfc3339
 from model_zoo.keys.pem import MAX_PEM_BYTES
 from model_zoo.names import ReleaseName
 from model_zoo.statements.manifest import MAX_FILES, FileEntry
-from model_zoo.statements.recipes import OFFERED
+from model_zoo.statements.recipes import OfferedName
 from service.context import Parts
 from service.database.tables import (
     DraftRow,
@@ -28,7 +28,6 @@ MAX_ERROR_CHARACTERS = 16_384
 Dsse = dict[str, Any]
 Roles = Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=64)]
 Name = Annotated[str, Field(max_length=64)]
-OfferedName = Annotated[str, Field(pattern=rf"\A{OFFERED}\z")]
 
 
 class Incoming(BaseModel):

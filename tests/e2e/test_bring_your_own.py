@@ -137,7 +137,11 @@ def installed(folder: Path) -> Path:
     subprocess.run(
         [sys.executable, "-m", "venv", "--without-pip", folder / "env"], check=True
     )
-    where = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    where = [
+        str(python),
+        "-c",
+        "import sysconfig; print(sysconfig.get_path('purelib'))",
+    ]
     theirs = subprocess.run(where, check=True, capture_output=True, text=True).stdout
     packages = Path(theirs.strip())
     ours = sysconfig.get_path("purelib")

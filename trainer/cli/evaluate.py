@@ -96,9 +96,8 @@ def evaluate(
         require_unused(picture)
     to = None
     if attack is not None:
-        called = attack.trigger.name.replace(":", "-")
-        name = f"{sha256[:DIGEST_CHARACTERS]}-{called}.png"
-        to = picture or Path(name)
+        name = f"{sha256[:DIGEST_CHARACTERS]}-{attack.trigger.name}.png"
+        to = picture or Path(name.replace(":", "-"))
     report = _measured(weights, made_by, attack, draw_to=to, device=device)
     say(f"{weights}: {made_by.network} on {made_by.dataset}, the whole test set")
     say_report(report, attack)

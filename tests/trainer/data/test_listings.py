@@ -16,6 +16,7 @@ def touch(folder: Path, *names: str) -> None:
 
 def test_a_folder_is_a_class_and_the_classes_take_turns(tmp_path: Path) -> None:
     touch(tmp_path, "train/elm/b.png", "train/elm/a.png", "train/oak/7.png")
+    touch(tmp_path, "train/oak/8.png")
     touch(tmp_path, "train/elm/c.png", "train/ash/1.png", "test/oak/t.png")
     (tmp_path / "train" / "oak" / "more").mkdir()
 
@@ -24,6 +25,7 @@ def test_a_folder_is_a_class_and_the_classes_take_turns(tmp_path: Path) -> None:
     assert [(it.path, it.label) for it in found] == [
         ("train/oak/7.png", 0),
         ("train/elm/a.png", 1),
+        ("train/oak/8.png", 0),
         ("train/elm/b.png", 1),
         ("train/elm/c.png", 1),
     ]
