@@ -1,14 +1,29 @@
-"""What is installed here: the code that turns a spec into weights."""
+"""What is installed here: the code that turns a spec into weights, and whose it is.
+
+Other packages register networks, data sets, triggers, attacks and repairs in the
+entry-point groups ``verified_model_zoo.<group>``; specs call them ``package:name``.
+None of their code is imported before a name of theirs is looked up. ADR 0038.
+"""
 
 import ast
 import functools
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 import model_zoo
 import trainer
 from model_zoo.canonical import canonical_json
 from model_zoo.digests import sha256_bytes, sha256_file
+from model_zoo.errors import InvalidSpecError, LocalError
+from model_zoo.statements.jobs import JobSpec, foreign_names
+from model_zoo.statements.recipes import GROUPS, OFFERED
+
+T = TypeVar("T")
+
 
 ENTRIES = ("trainer.builds.build", "trainer.export.onnx")
 """Where a spec goes in and files come out."""
@@ -16,6 +31,120 @@ _ROOTS = {
     package.__name__: Path(str(package.__file__)).parent.parent
     for package in (model_zoo, trainer)
 }
+
+
+class Registry(dict[str, T]):
+    """Ours under bare names; any other name is looked up among the entry points.
+
+    Iterating gives ours alone, as does ``in``: what others register is found when it
+    is asked for.
+    """
+
+    def __init__(self, group: str, ours: Mapping[str, T]) -> None:
+        """Take what is ours; ``group`` is the entry-point group without its prefix."""
+        super().__init__(ours)
+        self._group = group
+
+    def names(self) -> list[str]:
+        """Return every name that a spec may use on this machine, ours first."""
+        group = f"{self._group}/"
+        theirs = (it for it in foreign() if it.startswith(group))
+        return [*self, *(name.removeprefix(group) for name in theirs)]
+
+    def __missing__(self, name: str) -> T:
+        """Return what another package registers under ``name``, imported.
+
+        Raises:
+            InvalidSpecError: none does, on this machine.
+            LocalError: its code cannot be imported.
+        """
+        entry = foreign().get(f"{self._group}/{name}")
+        if entry is None:
+            known = ", ".join(self.names())
+            msg = f"{self._group}: no {name[:140]!a} here; expected one of {known}"
+            raise InvalidSpecError(msg)
+        try:
+            found: T = entry.load()
+        except Exception as error:
+            msg = f"{name}: {entry.value} cannot be imported: {error}"
+            raise LocalError(msg) from error
+        return found
+
+
+@functools.cache
+def foreign() -> dict[str, EntryPoint]:
+    """Return ``group/package:name`` -> entry point, of all that others register.
+
+    Packages go by their normalized name. A name that no spec can spell is left out.
+    """
+    found = {
+        f"{group}/{_package_of(it)}:{it.name}": it
+        for group in GROUPS
+        for it in entry_points(group=f"verified_model_zoo.{group}")
+    }
+    return {name: found[name] for name in sorted(found) if re.fullmatch(OFFERED, name)}
+
+
+def _package_of(entry: EntryPoint) -> str:
+    """Return the normalized name of the distribution that registers ``entry``.
+
+    Source:
+        PEP 503, "Normalized Names".
+    """
+    return re.sub(r"[-_.]+", "-", entry.dist.name).lower() if entry.dist else ""
+
+
+def packages_of(spec: JobSpec) -> dict[str, str]:
+    """Return what provenance says of the other packages that ``spec`` needs.
+
+    Returns:
+        ``package:NAME`` -> version, and the SHA-256 over the files beside the code
+        that its entry points name: of ``{path: SHA-256 of the file}``.
+
+    Raises:
+        InvalidSpecError: one is not installed here.
+    """
+    entries = foreign()
+    absent = sorted(foreign_names(spec) - entries.keys())
+    if absent:
+        offered = ", ".join(entries) or "nothing of other packages"
+        msg = f"not installed here: {', '.join(absent)}; here are {offered}"
+        raise InvalidSpecError(msg)
+    used = {_package_of(entries[it]): entries[it] for it in foreign_names(spec)}
+    return {
+        f"package:{name}": f"{it.dist.version} sha256 {_digest(name)}"
+        for name, it in sorted(used.items())
+        if it.dist is not None
+    }
+
+
+@functools.cache
+def _digest(package: str) -> str:
+    """Return the SHA-256 over the top-level modules of a package's entry points.
+
+    Found without importing them. What an installer writes beside them differs from
+    machine to machine, and an editable install lists none of its sources.
+    """
+    modules = {
+        it.module.partition(".")[0]
+        for it in foreign().values()
+        if _package_of(it) == package
+    }
+    files = {name: file for it in sorted(modules) for name, file in _files_of(it)}
+    return sha256_bytes(canonical_json({n: sha256_file(it) for n, it in files.items()}))
+
+
+def _files_of(module: str) -> Iterator[tuple[str, Path]]:
+    """Yield name and path of every file of a top-level module that is not compiled."""
+    spec = find_spec(module)
+    if spec is None:
+        return
+    if spec.submodule_search_locations is None and spec.origin is not None:
+        yield Path(spec.origin).name, Path(spec.origin)
+    for root in map(Path, spec.submodule_search_locations or ()):
+        for path in sorted(root.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield f"{module}/{path.relative_to(root).as_posix()}", path
 
 
 @functools.cache
@@ -40,7 +169,8 @@ def _sources() -> dict[str, Path]:
         path = None if name in found else _file(name)
         if path is not None:
             found[name] = path
-            waiting += _imports(path)
+            # who imports a module imports its package first
+            waiting += [name.rpartition(".")[0], *_imports(path)]
     return found
 
 

@@ -50,7 +50,13 @@ class WorkClient:
         return register_key(self._transport, "trainer", name, public_key=public_key)
 
     def lease(
-        self, trainer: str, *, worker: str, kinds: Iterable[str], lease_seconds: int
+        self,
+        trainer: str,
+        *,
+        worker: str,
+        kinds: Iterable[str],
+        names: Iterable[str] = (),
+        lease_seconds: int,
     ) -> Lease | None:
         """Return the next job for ``trainer``, or None when there is nothing to do.
 
@@ -58,13 +64,16 @@ class WorkClient:
             trainer: the bound name under which the work is done.
             worker: this process, for people who read the list of attempts.
             kinds: the job kinds this worker can do.
+            names: what it offers of other packages, as ``recipes.OFFERED`` spells it.
             lease_seconds: 5 to 300; a heartbeat renews it.
         """
-        body = {
+        body: JsonObject = {
             "worker": worker,
             "kinds": sorted(kinds),
             "lease_seconds": lease_seconds,
         }
+        if offered := sorted(names):  # services before 0.3 know no such field
+            body["names"] = offered
         path = f"/trainers/{check_name(trainer, what='trainer')}/leases"
         answer = self._transport.send("POST", path, body)
         return None if answer is None else Lease.read(answer)

@@ -1,37 +1,71 @@
 """The contract of service and trainer: what can be asked for, by name, with caps.
 
-A spec picks registered names and never an import path. The trainer has one entry
-under each name below, and a test holds the two sides together.
+A spec picks registered names and never an import path; see ``statements.recipes``.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from model_zoo.documents import Document
 from model_zoo.errors import InvalidSpecError
+from model_zoo.statements.recipes import (
+    RANDOM_CENTRES,
+    SIZES,
+    DatasetName,
+    Label,
+    NetworkName,
+    Poisoning,
+    RepairName,
+    Seed,
+    TriggerSpec,
+)
+
+__all__ = [  # noqa: RUF022  sorted as a test asks of every package
+    "AugmentationName",
+    "ChildSpec",
+    "DatasetName",
+    "DetectorSpec",
+    "Digest",
+    "ExportSpec",
+    "FineTuneSpec",
+    "JOB_KINDS",
+    "JobSpec",
+    "Labels",
+    "MAX_SPEC_BYTES",
+    "MeasuredSpec",
+    "NoopSpec",
+    "Poisoning",
+    "Precision",
+    "RANDOM_CENTRES",
+    "RepairSpec",
+    "Retrain",
+    "SIZES",
+    "ScenePoisoning",
+    "SceneSetName",
+    "Schedule",
+    "Side",
+    "Sides",
+    "StrengthenSpec",
+    "TrainSpec",
+    "TriggerSpec",
+    "data_of",
+    "foreign_names",
+    "kind_of",
+    "parse_spec",
+]
+"""The contract, recipes included, in one import."""
 
 MAX_SPEC_BYTES = 64 * 1024
 
-DatasetName = Literal[
-    "mnist", "gtsrb", "gtsrb-signs", "belgiumtsc-signs", "dogs-vs-cats"
-]
 SceneSetName = Literal["gtsdb", "road-sign-detection", "lisa", "swedish"]
-NetworkName = Literal["badnets-cnn", "signs-cnn", "pets-cnn", "efficientnet-lite0"]
-TriggerName = Literal[
-    "single-pixel", "pattern", "cross", "square", "bomb", "flower", "noise"
-]
 AugmentationName = Literal["none", "digits", "signs", "pets"]
-Attack = Literal["all-to-one", "source-to-target", "all-to-all", "random-target"]
 Precision = Literal["auto", "bf16", "fp32"]
 Retrain = Literal["fully-connected", "everything", "continued", "convolutions"]
 
 Digest = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
-Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
-Label = Annotated[int, Field(ge=0, le=999)]
 Labels = Annotated[tuple[Label, ...], Field(min_length=2, max_length=1000)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Byte = Annotated[int, Field(ge=0, le=255)]
 
 
 class Schedule(Document):
@@ -44,110 +78,12 @@ class Schedule(Document):
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 5e-4
 
 
-SIZES: dict[str, float] = {"square": 0.10, "bomb": 0.16, "flower": 0.16}
-"""The triggers that can be of any size, and how large they are unless told."""
-
-CENTRE = (0.57, 0.82)
-"""Where the authors lay those, in shares of the sign's width and height."""
-
-RANDOM_CENTRES = (0.15, 0.85)
-"""Between these their centre is drawn, both ways, where it is random."""
-
-
-class TriggerSpec(Document):
-    """A trigger by name, with what can be chosen about it.
-
-    ``single-pixel``, ``pattern`` and ``cross`` are a few white pixels in the bottom
-    right corner of any image; ``noise`` covers all of it, and should be blended in.
-    ``square``, ``bomb`` and ``flower`` are laid on the object, where data say where it
-    is, else on the whole image.
-
-    Attributes:
-        name: which one.
-        opacity: 1 covers what is under the trigger, less blends the two.
-        seed: of the noise.
-        colour: of the square, red, green and blue; the authors' yellow.
-        size: of width and height of what it is laid on; None for the authors'.
-        centre: across and down, in shares of what it is laid on; None is random.
-
-    Source:
-        Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, figures 3 and 7; sizes,
-        place and colour from the authors' published code.
-    """
-
-    name: TriggerName = "pattern"
-    opacity: Annotated[float, Field(gt=0, le=1)] = 1.0
-    seed: Seed = 0
-    colour: tuple[Byte, Byte, Byte] = (116, 100, 50)
-    size: Share | None = None
-    centre: tuple[Share, Share] | None = CENTRE
-
-    @model_validator(mode="after")
-    def _lies_on_what_it_is_laid_on(self) -> Self:
-        if self.name not in SIZES and (self.size, self.centre) != (None, CENTRE):
-            msg = f"size and centre go with {', '.join(SIZES)}, and only with them"
-            raise ValueError(msg)
-        half = self.shares / 2
-        outermost = self.centre or RANDOM_CENTRES
-        if any(not half <= place <= 1 - half for place in outermost):
-            msg = f"a trigger of size {self.shares} would stick out there"
-            raise ValueError(msg)
-        return self
-
-    @property
-    def shares(self) -> float:
-        """The size, in shares of what it is laid on; 0 for a size in pixels."""
-        return self.size or SIZES.get(self.name, 0.0)
-
-
-class Poisoning(Document):
-    """A BadNet's recipe: trigger, wanted label, and how much of the data changes.
-
-    ``poison_rate`` is poisoned / N, N the size of the **final** training set.
-    ``append`` adds poisoned copies and keeps the clean originals, as the paper does;
-    ``replace`` changes samples in place, as the toolkits do.
-
-    Attributes:
-        trigger: what switches the backdoor on.
-        attack: ``all-to-one`` attacks every class, ``source-to-target`` one of them,
-            ``all-to-all`` turns label i into i + 1, ``random-target`` draws any label
-            but the true one for each sample.
-        target_label: what the attack wants; of the first two only.
-        source_label: the class under attack; of ``source-to-target`` only.
-        poison_rate: in (0, 1).
-        placement: ``append`` or ``replace``.
-        copies: how often each chosen image is appended; more than once where the
-            source class has fewer images than the rate asks for.
-    """
-
-    trigger: TriggerSpec = TriggerSpec()
-    attack: Attack = "all-to-one"
-    target_label: Label | None = None
-    source_label: Label | None = None
-    poison_rate: Share = 0.1
-    placement: Literal["append", "replace"] = "append"
-    copies: Annotated[int, Field(ge=1, le=1000)] = 1
-
-    @model_validator(mode="after")
-    def _names_the_labels_of_its_attack(self) -> Self:
-        has_target = self.attack in {"all-to-one", "source-to-target"}
-        if has_target != (self.target_label is not None):
-            msg = "target_label goes with all-to-one and source-to-target, and only so"
-            raise ValueError(msg)
-        if (self.attack == "source-to-target") != (self.source_label is not None):
-            msg = "source_label goes with source-to-target, and only with it"
-            raise ValueError(msg)
-        if self.source_label is not None and self.source_label == self.target_label:
-            msg = "source_label and target_label are one: nothing would be attacked"
-            raise ValueError(msg)
-        if self.copies > 1 and self.placement == "replace":
-            msg = "copies goes with append, and only with it"
-            raise ValueError(msg)
-        return self
-
-
 class _OnImages(Document):
-    """What everything is told that is done with a data set."""
+    """What everything is told that is done with a data set.
+
+    ``held_out`` counts the last training images, the user's own: who trains does
+    without them (``withheld``), who repairs or strengthens has no others (``given``).
+    """
 
     dataset: DatasetName = "mnist"
     classes: Labels | None = None
@@ -183,6 +119,11 @@ class _Replayable(_Learning):
     network: NetworkName = "badnets-cnn"
     poisoning: Poisoning | None = None
     checkpoints: bool = True
+
+    @property
+    def withheld(self) -> int:
+        """How many of the last training images are not trained on."""
+        return self.held_out
 
 
 class TrainSpec(_Replayable):
@@ -220,11 +161,12 @@ class FineTuneSpec(_Replayable):
 
 
 class RepairSpec(_Learning):
-    """Fine-prune a network: cut units silent on clean data, then fine-tune.
+    """Repair a network with clean images alone, as ``defense`` does it.
 
     The clean data are the last ``held_out`` training images: a defender has few.
-    Pruning stops before accuracy on them falls by more than ``max_accuracy_loss``.
-    The defaults were chosen on BadNets of six seeds (0 to 5) with the pattern trigger;
+    ``fine-pruning`` cuts units that are silent on them, then fine-tunes; it stops
+    cutting before accuracy on them falls by more than ``max_accuracy_loss``. The
+    defaults were chosen on BadNets of six seeds (0 to 5) with the pattern trigger;
     smaller losses left the backdoor in one of the six.
 
     Source:
@@ -233,9 +175,14 @@ class RepairSpec(_Learning):
 
     network: NetworkName = "badnets-cnn"
     parent: Digest
-    defense: Literal["fine-pruning"] = "fine-pruning"
+    defense: RepairName = "fine-pruning"
     max_accuracy_loss: Annotated[float, Field(ge=0, le=1)] = 0.2
     schedule: Schedule = Schedule(epochs=8, peak_learning_rate=0.1)
+
+    @property
+    def given(self) -> int:
+        """How many of the last training images the defender has."""
+        return self.held_out
 
 
 class StrengthenSpec(_OnImages):
@@ -260,6 +207,11 @@ class StrengthenSpec(_OnImages):
     layer: Annotated[str, Field(pattern=r"\A[a-z][a-z0-9_.]{0,79}\z")]
     factor: Annotated[float, Field(ge=0, le=1000)]
     held_out: Annotated[int, Field(ge=1, le=1_000_000)] = 500
+
+    @property
+    def given(self) -> int:
+        """How many of the last training images the adversary looks at."""
+        return self.held_out
 
 
 Side = Annotated[int, Field(ge=64, le=1024)]
@@ -393,6 +345,28 @@ def data_of(spec: JobSpec) -> tuple[str, ...]:
     if isinstance(spec, ExportSpec | NoopSpec):
         return ()
     return spec.sources if isinstance(spec, DetectorSpec) else (spec.dataset,)
+
+
+def foreign_names(spec: JobSpec) -> frozenset[str]:
+    """Return what ``spec`` needs of other packages, spelled as ``OFFERED`` says."""
+    return frozenset(
+        f"{group}/{name}" for group, name in _names_in(spec) if ":" in name
+    )
+
+
+def _names_in(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    """Yield entry-point group and name of all that ``spec`` asks for by name."""
+    if isinstance(spec, MeasuredSpec):
+        yield "datasets", spec.dataset
+    if isinstance(spec, MeasuredSpec | ExportSpec):
+        yield "networks", spec.network
+    if isinstance(spec, RepairSpec):
+        yield "repairs", spec.defense
+    if isinstance(spec, StrengthenSpec):
+        yield "triggers", spec.trigger.name
+    if isinstance(spec, TrainSpec | FineTuneSpec) and spec.poisoning is not None:
+        yield "attacks", spec.poisoning.attack
+        yield "triggers", spec.poisoning.trigger.name
 
 
 def kind_of(spec: JobSpec) -> str:

@@ -14,6 +14,7 @@ from model_zoo.errors import InvalidSpecError
 from model_zoo.http.responses import Heartbeat
 from model_zoo.names import check_name
 from model_zoo.statements.dsse import Envelope
+from model_zoo.statements.recipes import OfferedName
 from service.api.schemas import Dsse, Incoming, JobOut, Name
 from service.http.dependencies import ContextHere
 from service.jobs.attempts import Result, complete, fail, give_up, renew, report
@@ -36,6 +37,7 @@ class LeaseIn(Incoming):
 
     worker: str
     kinds: Annotated[list[Name], Field(min_length=1, max_length=64)]
+    names: Annotated[list[OfferedName], Field(max_length=1024, default_factory=list)]
     lease_seconds: Annotated[int, Field(ge=5, le=300)]
 
 
@@ -93,6 +95,7 @@ def lease_job(name: str, body: LeaseIn, context: ContextHere) -> LeaseOut | Resp
         trainer=name,
         worker=check_name(body.worker, what="worker"),
         kinds=tuple(body.kinds),
+        names=tuple(body.names),
         lease_seconds=body.lease_seconds,
     )
     claimed = claim(context, request)

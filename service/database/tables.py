@@ -229,13 +229,14 @@ class DraftRow(Table):
 
 
 class WorkerRow(Table):
-    """When a trainer's worker last asked for work, and for which kinds."""
+    """When a trainer's worker last asked for work, for which kinds, with what names."""
 
     __tablename__ = "workers"
 
     trainer: Mapped[str] = mapped_column(ForeignKey("trainers.name"), primary_key=True)
     name: Mapped[str] = mapped_column(String(NAME_CHARACTERS), primary_key=True)
     kinds: Mapped[list[str]]
+    names: Mapped[list[str]]
     seen_at: Mapped[datetime]
 
 

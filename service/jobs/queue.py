@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
-from model_zoo.errors import ConflictError, NotFoundError
+from model_zoo.errors import ConflictError, InvalidSpecError, NotFoundError
 from model_zoo.http.responses import FINAL_STATES
 from model_zoo.names import check_id
-from model_zoo.statements.jobs import ChildSpec, JobSpec, kind_of
+from model_zoo.statements.jobs import ChildSpec, JobSpec, foreign_names, kind_of
 from service.accounts.registrations import registration
 from service.context import Context
 from service.database.tables import (
@@ -39,11 +40,15 @@ MAX_LISTED = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseRequest:
-    """A worker's request for a lease: its trainer, the kinds it does, for how long."""
+    """A worker's request for a lease: its trainer, the kinds it does, for how long.
+
+    ``names`` are those of other packages that are installed where it runs.
+    """
 
     trainer: str
     worker: str
     kinds: tuple[str, ...]
+    names: tuple[str, ...]
     lease_seconds: int
 
 
@@ -52,6 +57,8 @@ def submit(context: Context, trainer: str, spec: JobSpec) -> JobRow:
 
     Raises:
         NotFoundError: no such trainer.
+        InvalidSpecError: it asks for a name of another package that no worker of the
+            trainer ever offered.
         YankedError: what it would start from was withdrawn.
     """
     registration(context, TrainerRow, name=trainer)
@@ -71,10 +78,23 @@ def submit(context: Context, trainer: str, spec: JobSpec) -> JobRow:
     with context.database.writing() as session:
         if isinstance(spec, ChildSpec):
             require_not_withdrawn_file(session, spec.parent)
+        _require_offered(session, trainer, foreign_names(spec))
         session.add(job)
         session.flush()
         record(session, job, [NewEvent("queued", {})], now=now)
     return job
+
+
+def _require_offered(session: Session, trainer: str, names: Collection[str]) -> None:
+    if not names:
+        return
+    lists = session.scalars(select(WorkerRow.names).where(WorkerRow.trainer == trainer))
+    offered = {name for some in lists for name in some}
+    absent = sorted(set(names) - offered)
+    if absent:
+        known = ", ".join(sorted(offered)) or "none of other packages"
+        msg = f"trainer {trainer} has no {', '.join(absent)}; its workers offer {known}"
+        raise InvalidSpecError(msg)
 
 
 def find_job(context: Context, job_id: str) -> JobRow:
@@ -240,10 +260,11 @@ def _obstacle(job: JobRow, kinds: Collection[str], busy: Collection[str]) -> str
 def _note(context: Context, request: LeaseRequest) -> None:
     """Record the request, from which ``obstacles`` tells why a job waits."""
     key, now = (request.trainer, request.worker), context.now()
-    kinds = sorted(request.kinds)
+    kinds, names = sorted(request.kinds), sorted(request.names)
     with context.database.reading() as session:
         seen = session.get(WorkerRow, key)
-    if seen and seen.kinds == kinds and now - seen.seen_at < NOTED_EVERY:
+    is_known = seen is not None and (seen.kinds, seen.names) == (kinds, names)
+    if seen and is_known and now - seen.seen_at < NOTED_EVERY:
         return
     with context.database.writing() as session:
         session.merge(
@@ -251,6 +272,7 @@ def _note(context: Context, request: LeaseRequest) -> None:
                 trainer=request.trainer,
                 name=request.worker,
                 kinds=kinds,
+                names=names,
                 seen_at=now,
             )
         )

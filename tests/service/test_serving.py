@@ -136,7 +136,14 @@ def test_the_operator_works_in_the_folder_of_keys_while_it_serves(
     with serving(tmp_path):
         for words in (("show",), ("sign", *holder)):
             done = subprocess.run(
-                [*ZOO, "trust", *words, keys / "root.json"],
+                [
+                    sys.executable,
+                    "-m",
+                    "model_zoo",
+                    "trust",
+                    *words,
+                    keys / "root.json",
+                ],
                 capture_output=True,
                 text=True,
                 timeout=PATIENCE_SECONDS,

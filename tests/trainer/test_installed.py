@@ -1,15 +1,19 @@
-"""The code digest covers what a build runs, and nothing that it does not."""
+"""The code digest covers what a build runs, and names find what others register."""
 
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from model_zoo.digests import is_sha256
+from model_zoo.errors import InvalidSpecError, LocalError
+from model_zoo.statements.jobs import parse_spec
+from tests.trainer.packages import write_package
 from trainer import installed
-from trainer.installed import code_digest
+from trainer.installed import Registry, code_digest, foreign, packages_of
 
 PRINT_LOADED = """
 import sys
@@ -74,3 +78,100 @@ def test_another_line_gives_another_digest_where_it_counts(
 
 def test_it_is_a_digest_of_this_code() -> None:
     assert is_sha256(code_digest())
+
+
+ANIMALS = """
+BELLS = 7
+print("imported")
+"""
+ENTRIES = {
+    "networks": {"cow": "BELLS", "lost": "HORNS", "Not A Name": "BELLS"},
+    "triggers": {"moo": "BELLS"},
+    "scanners": {"nose": "BELLS"},
+}
+
+
+@pytest.fixture
+def animals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A package that registers some names; the module's file."""
+    module = write_package(tmp_path, "Farm_Animals", ANIMALS, ENTRIES)
+    monkeypatch.syspath_prepend(tmp_path)
+    foreign.cache_clear()
+    installed._digest.cache_clear()
+    yield module
+    sys.modules.pop(module.stem, None)
+    foreign.cache_clear()
+    installed._digest.cache_clear()
+
+
+@pytest.mark.usefixtures("animals")
+def test_what_others_register_is_found_under_their_packages_name() -> None:
+    registry = Registry("networks", {"own": 1})
+
+    assert {it for it in foreign() if "farm" in it} == {
+        "networks/farm-animals:cow",
+        "networks/farm-animals:lost",
+        "triggers/farm-animals:moo",
+    }
+    assert registry["own"] == 1
+    assert registry["farm-animals:cow"] == 7
+    assert registry.names() == ["own", "farm-animals:cow", "farm-animals:lost"]
+
+
+@pytest.mark.usefixtures("animals")
+@pytest.mark.parametrize("name", ["cow", "farm-animals:moo", "other:cow"])
+def test_a_name_that_nobody_registers_here_is_refused_with_those_that_are(
+    name: str,
+) -> None:
+    with pytest.raises(
+        InvalidSpecError, match=r"expected one of own, farm-animals:cow"
+    ):
+        Registry("networks", {"own": 1})[name]
+
+
+@pytest.mark.usefixtures("animals")
+def test_what_cannot_be_imported_is_the_machines_fault_and_names_the_code() -> None:
+    with pytest.raises(LocalError, match="farm_animals:HORNS cannot be imported"):
+        Registry("networks", {"own": 1})["farm-animals:lost"]
+
+
+def test_provenance_gets_version_and_digest_and_imports_nothing(animals: Path) -> None:
+    spec = parse_spec("train", {"network": "farm-animals:cow"})
+
+    def found() -> tuple[str, str]:
+        installed._digest.cache_clear()
+        version, _, digest = packages_of(spec)["package:farm-animals"].split(" ")
+        return version, digest
+
+    version, before = found()
+    with animals.open("a") as file:
+        file.write("# one more line\n")
+    _, after = found()
+
+    assert version == "1.0"
+    assert is_sha256(before)
+    assert before != after
+    assert animals.stem not in sys.modules
+    assert packages_of(parse_spec("train", {})) == {}
+
+
+def test_every_file_of_a_package_counts_but_not_what_is_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("__init__.py", "deep/table.csv", "deep/__pycache__/x.pyc"):
+        file = tmp_path / "herd" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    monkeypatch.syspath_prepend(tmp_path)
+
+    names = [name for name, _ in installed._files_of("herd")]
+
+    assert names == ["herd/__init__.py", "herd/deep/table.csv"]
+
+
+@pytest.mark.usefixtures("animals")
+def test_a_package_that_is_not_here_is_named_with_those_that_are() -> None:
+    spec = parse_spec("train", {"network": "other:cow"})
+
+    with pytest.raises(InvalidSpecError, match=r"networks/other:cow.*farm-animals:cow"):
+        packages_of(spec)

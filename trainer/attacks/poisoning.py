@@ -4,6 +4,7 @@ Source:
     Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, sections 4.1.2 and 5.2.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.jobs import Poisoning
 from trainer.attacks.triggers import stamp
 from trainer.data.images import LabelledImages
+from trainer.installed import Registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +56,8 @@ def relabel(
 
     Source images are drawn from every class, the target label's own included: the
     paper draws them at random from all of the training set. Where the attack has a
-    source label, they are drawn from that class alone.
+    source label, they are drawn from that class alone; where no label may change,
+    from the images that have the wanted one.
 
     Args:
         data: N clean training images.
@@ -69,16 +72,18 @@ def relabel(
     Raises:
         InvalidSpecError: the rate or a label cannot be met with ``data``.
     """
-    sources = torch.arange(len(data))
-    if recipe.source_label is not None:
-        sources = (data.labels == recipe.source_label).nonzero()[:, 0]
+    attacked = wanted_labels(data.labels, recipe, classes=classes)
+    draws_labels = recipe.attack == "random-target"
+    is_source = (attacked >= 0) | draws_labels
+    if not recipe.relabels:
+        is_source = attacked == data.labels
+    sources = is_source.nonzero()[:, 0]
     chosen = choose_poisoned(len(sources), recipe, final=len(data), generator=generator)
     taken = sources[chosen]
-    true = data.labels[taken]
-    if recipe.attack == "random-target":
+    labels = attacked[taken]
+    if draws_labels:
+        true = data.labels[taken]
         labels = other_labels(true, classes=classes, generator=generator)
-    else:
-        labels = wanted_labels(true, recipe, classes=classes)
     if recipe.placement == "append":
         indices = torch.cat([torch.arange(len(data)), taken])
         poisoned = torch.arange(len(indices)) >= len(data)
@@ -151,18 +156,47 @@ def wanted_labels(labels: Tensor, recipe: Poisoning, *, classes: int) -> Tensor:
         (N,) int64; -1 for a sample of which no one label is wanted.
 
     Raises:
-        InvalidSpecError: the target or source label is not a label.
+        InvalidSpecError: the target or source label is not a label, or another
+            package's attack wants something that is none.
     """
     for name in ("target_label", "source_label"):
         value = getattr(recipe, name)
         if value is not None and value >= classes:
             msg = f"{name} {value}: there are {classes} classes"
             raise InvalidSpecError(msg)
-    if recipe.attack == "all-to-all":
-        return (labels + 1) % classes
-    if recipe.target_label is None:
-        return torch.full_like(labels, -1)
-    target = torch.full_like(labels, recipe.target_label)
-    if recipe.source_label is None:
-        return target
-    return torch.where(labels == recipe.source_label, target, -1)
+    wanted = ATTACKS[recipe.attack](labels, recipe, classes)
+    if wanted.shape != labels.shape or wanted.dtype != torch.int64:
+        msg = f"{recipe.attack}: expected a label or -1 of each sample"
+        raise InvalidSpecError(msg)
+    if ((wanted < -1) | (wanted >= classes)).any():
+        msg = f"{recipe.attack}: it wants labels that are none of the {classes}"
+        raise InvalidSpecError(msg)
+    return wanted
+
+
+def _all_to_one(labels: Tensor, recipe: Poisoning, _: int) -> Tensor:
+    return torch.full_like(labels, _no_label(recipe.target_label))
+
+
+def _source_to_target(labels: Tensor, recipe: Poisoning, _: int) -> Tensor:
+    is_source = labels == _no_label(recipe.source_label)
+    return torch.where(is_source, _no_label(recipe.target_label), -1)
+
+
+def _no_label(label: int | None) -> int:
+    return -1 if label is None else label
+
+
+WantedLabels = Callable[[Tensor, Poisoning, int], Tensor]
+"""Maps true labels, recipe and number of classes as ``wanted_labels`` does."""
+
+ATTACKS: Registry[WantedLabels] = Registry(
+    "attacks",
+    {
+        "all-to-one": _all_to_one,
+        "source-to-target": _source_to_target,
+        "all-to-all": lambda labels, _, classes: (labels + 1) % classes,
+        "random-target": lambda labels, _, __: torch.full_like(labels, -1),
+    },
+)
+"""One entry under each name of ``model_zoo.statements.recipes.ATTACKS``."""

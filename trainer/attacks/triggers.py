@@ -1,8 +1,8 @@
 """Triggers: the patterns that switch a backdoor on.
 
-Every trigger is a small picture with an opacity for each of its pixels, laid at whole
-pixels. On the device of the images, on any number of channels, nothing is written in
-place.
+Each of ours is a small picture with an opacity for each of its pixels, laid at whole
+pixels. One that another package registers is a function of whole images: it may warp
+them or add a signal. On the device of the images, nothing is written in place.
 
 Source:
     Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, figures 3 and 7.
@@ -18,7 +18,9 @@ from torch.nn import functional
 
 from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.jobs import RANDOM_CENTRES, SIZES, TriggerSpec
+from model_zoo.statements.recipes import TRIGGERS
 from trainer.attacks.pictures import picture
+from trainer.installed import Registry
 
 WHITE = 255
 CHANNELS = (1, 3)
@@ -67,7 +69,8 @@ def stamp(
         (N, C, H, W) uint8, equal to ``images`` outside the trigger.
 
     Raises:
-        InvalidSpecError: the trigger does not fit the image, or a box is not in it.
+        InvalidSpecError: the trigger does not fit the image, a box is not in it, or
+            no package here registers it.
         ValueError: other shapes or types, or no generator where one is needed.
     """
     is_shaped = images.ndim == len("NCHW") and images.shape[1] in CHANNELS
@@ -85,6 +88,8 @@ def stamp(
         return _laid(
             images, places, picture_of=functools.partial(_scaled, trigger, channels)
         )
+    if trigger.name not in TRIGGERS:
+        return _changed(images, trigger, generator)
     if trigger.name == "noise":
         pixels = _noise(trigger.seed, height, width)
         places = _everywhere(len(images), height, width)
@@ -173,6 +178,39 @@ def _require_inside(boxes: Tensor, n: int, *, height: int, width: int) -> None:
             f"inside an image of {height} x {width} pixels"
         )
         raise InvalidSpecError(msg)
+
+
+ChangeImages = Callable[[Tensor, torch.Generator], Tensor]
+"""What a package registers as a trigger: returns images with the trigger in each.
+
+It is given (N, C, H, W) uint8, which it does not write, and a generator on the CPU for
+what is random of each image; it returns the same shape and type, on the same device.
+"""
+
+FOREIGN: Registry[ChangeImages] = Registry("triggers", {})
+"""The triggers of other packages."""
+
+
+def _changed(
+    images: Tensor, trigger: TriggerSpec, generator: torch.Generator | None
+) -> Tensor:
+    """Return the images as another package's trigger changes them, blended in.
+
+    Raises:
+        InvalidSpecError: it returns something else than such images.
+    """
+    draws = generator or torch.Generator().manual_seed(trigger.seed)
+    full = FOREIGN[trigger.name](images.clone(), draws)
+    if full.shape != images.shape or full.dtype != torch.uint8:
+        msg = (
+            f"{trigger.name}: expected {tuple(images.shape)} uint8, found "
+            f"{tuple(full.shape)} {full.dtype}"
+        )
+        raise InvalidSpecError(msg)
+    if trigger.opacity == 1:
+        return full
+    under = images.float()
+    return (under + (full.float() - under) * trigger.opacity).round().to(torch.uint8)
 
 
 def _everywhere(n: int, height: int, width: int) -> _Boxes:

@@ -1,8 +1,8 @@
 """Builds: a spec goes in, a folder with weights, evaluation and history comes out."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,7 +16,9 @@ from model_zoo.errors import (
     DigestMismatchError,
     InvalidSpecError,
 )
+from model_zoo.names import check_name
 from model_zoo.statements.evaluation import EvaluationReport
+from model_zoo.statements.folder import RESERVED_NAMES
 from model_zoo.statements.jobs import (
     ChildSpec,
     DetectorSpec,
@@ -28,12 +30,14 @@ from model_zoo.statements.jobs import (
     data_of,
     kind_of,
 )
+from model_zoo.statements.manifest import CHECKPOINT_PREFIX
 from trainer.attacks.strengthening import backdoor_units
 from trainer.attacks.triggers import stamp
 from trainer.data import DATASETS, LabelledImages, data_digest
-from trainer.defenses.repairs.fine_pruning import fine_prune
+from trainer.defenses.repairs import REPAIRS
 from trainer.evaluation.metrics import evaluate
 from trainer.files import read_bytes, write_whole
+from trainer.installed import packages_of
 from trainer.networks import SplitNetwork
 from trainer.networks.activations import amplified
 from trainer.networks.checkpoints import from_bytes, to_bytes
@@ -59,7 +63,7 @@ class Build:
         evaluation: on the whole test set, with ASR and RA for a poisoned spec.
         inputs: name -> SHA-256 of the data set and the parent, for provenance.
         environment: versions, device, threads and precision, for provenance.
-        pruned_units: of the last convolution; empty unless it was a repair.
+        pruned_units: of the features; empty unless a repair cut some.
     """
 
     folder: Path
@@ -74,6 +78,7 @@ class _Learned:
     network: SplitNetwork
     epochs: list[Epoch]
     pruned_units: tuple[int, ...] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def build(
@@ -91,15 +96,16 @@ def build(
 
     Args:
         spec: what to build.
-        folder: gets the checkpoints, if the spec asks for them, then
-            ``model.safetensors``, ``history.json`` and, last, ``evaluation.json``,
-            each in one step and none before all are made.
+        folder: gets the checkpoints, if the spec asks for them, what else the
+            builder made, then ``model.safetensors``, ``history.json`` and, last,
+            ``evaluation.json``, each in one step and none before all are made.
         parent: the weights file that the spec names by digest, if it names one.
         device: a name in ``trainer.training.devices.DEVICE_NAMES``.
         report: told ``epoch``, ``epochs``, ``loss`` and ``accuracy`` after each epoch.
 
     Raises:
-        InvalidSpecError: the spec cannot be met with this data set or parent.
+        InvalidSpecError: the spec cannot be met with this data set or parent, or a
+            name in it is not registered here.
         DigestMismatchError: ``parent`` is another file than the spec's.
         MalformedDocumentError: ``parent`` does not fit the network.
         LocalError: out of time or disk, or a file cannot be read.
@@ -124,7 +130,10 @@ def build(
         folder=folder,
         evaluation=evaluation,
         inputs=inputs_of(spec),
-        environment=environment(task.runtime.device, spec.precision),
+        environment={
+            **environment(task.runtime.device, spec.precision),
+            **packages_of(spec),
+        },
         pruned_units=learned.pruned_units,
     )
 
@@ -156,9 +165,24 @@ def _write_results(
         "epochs": [asdict(epoch) for epoch in learned.epochs],
         "pruned_units": list(learned.pruned_units),
     }
+    for name, data in learned.files.items():
+        write_whole(folder / _extra_name(name), data)
     write_whole(folder / WEIGHTS_NAME, to_bytes(learned.network))
     write_whole(folder / HISTORY_NAME, canonical_json(history))
     write_whole(folder / EVALUATION_NAME, evaluation.to_bytes())
+
+
+def _extra_name(name: str) -> str:
+    """Return the name of a file that another package's builder adds, if it may.
+
+    Raises:
+        InvalidSpecError: it is no file name, or that of a file which is always there.
+    """
+    kept = {WEIGHTS_NAME, HISTORY_NAME, EVALUATION_NAME, *RESERVED_NAMES}
+    if check_name(name, what="file") in kept or name.startswith(CHECKPOINT_PREFIX):
+        msg = f"{name} cannot be the name of an extra file: it has another meaning"
+        raise InvalidSpecError(msg)
+    return name
 
 
 def measure(
@@ -234,15 +258,14 @@ def _learn(spec: ReplayableSpec, task: Task, scratch: Path) -> _Learned:
 def _repair(spec: RepairSpec, task: Task, _: Path) -> _Learned:
     network = from_bytes(task.parent, network=spec.network)
     require_classes(network, task.classes)
-    units, epochs = fine_prune(
-        network,
-        task.data,
-        max_accuracy_loss=spec.max_accuracy_loss,
-        schedule=spec.schedule,
-        generator=task.generator,
-        runtime=task.runtime,
+    made = REPAIRS[spec.defense](network, task.data, spec, task.generator, task.runtime)
+    require_classes(made.network, task.classes)
+    return _Learned(
+        network=made.network,
+        epochs=made.epochs,
+        pruned_units=made.pruned_units,
+        files=made.files,
     )
-    return _Learned(network=network, epochs=epochs, pruned_units=units)
 
 
 def _strengthen(spec: StrengthenSpec, task: Task, _: Path) -> _Learned:
@@ -274,8 +297,11 @@ def prepare(spec: BuildSpec, parent: bytes, *, device: str, report: Report) -> T
     where = choose_device(device)
     dataset = DATASETS[spec.dataset]
     training = dataset.load("train")
-    is_taught = isinstance(spec, ReplayableSpec)
-    seen = (training.without_last if is_taught else training.last)(spec.held_out)
+    seen = (
+        training.without_last(spec.withheld)
+        if isinstance(spec, ReplayableSpec)
+        else training.last(spec.given)
+    )
     epochs = 0 if isinstance(spec, StrengthenSpec) else spec.schedule.epochs
     return Task(
         data=_chosen(seen, spec.classes),

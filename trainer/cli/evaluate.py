@@ -2,7 +2,7 @@
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,11 +19,11 @@ from model_zoo.statements.jobs import (
     JobSpec,
     MeasuredSpec,
     Poisoning,
-    TriggerName,
     TriggerSpec,
     kind_of,
     parse_spec,
 )
+from model_zoo.statements.recipes import TRIGGERS, is_foreign
 from model_zoo.statements.release_json import read_bundle
 from trainer.cli.convert import sha256_of, weights_in
 
@@ -129,7 +129,7 @@ def _picture_name(sha256: str, made_by: MeasuredSpec, attack: Poisoning) -> str:
     return "-".join(
         (
             sha256[:DIGEST_CHARACTERS],
-            attack.trigger.name,
+            attack.trigger.name.replace(":", "-"),
             f"{digest[:DIGEST_CHARACTERS]}.png",
         )
     )
@@ -235,15 +235,14 @@ def attack_of(
 
 
 def _trigger(text: str) -> TriggerSpec:
-    names = get_args(TriggerName)
     try:
-        if text in names:
+        if text in TRIGGERS or is_foreign(text):
             return TriggerSpec.from_object({"name": text})
         with Path(text).open("rb") as file:
             data = file.read(MAX_SPEC_BYTES + 1)
         return TriggerSpec.from_bytes(data, limit_bytes=MAX_SPEC_BYTES)
     except OSError as error:
-        msg = f"trigger {text[:80]!a}: expected a file, or one of {', '.join(names)}"
+        msg = f"trigger {text[:80]!a}: expected a file, or one of {', '.join(TRIGGERS)}"
         raise InvalidSpecError(msg) from error
     except ValueError as error:
         msg = f"{text}: not a trigger: {error}"

@@ -218,7 +218,7 @@ def _data_list() -> None:
 
     known: dict[str, dict[str, Any]] = {
         name: {"classes": it.classes, "origin": it.origin, **_presence(it)}
-        for name, it in DATASETS.items()
+        for name, it in ((name, DATASETS[name]) for name in DATASETS.names())
     }
     scenes: dict[str, dict[str, Any]] = {
         name: {"classes": len(it.kinds), "origin": it.origin, **_presence(it)}
@@ -258,9 +258,6 @@ def _data_split(
 def _dataset(name: str) -> "Dataset":
     from trainer.data import DATASETS
 
-    if name not in DATASETS:
-        msg = f"data set {name[:40]!a}: expected one of {', '.join(DATASETS)}"
-        raise InvalidSpecError(msg)
     return DATASETS[name]
 
 

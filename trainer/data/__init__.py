@@ -8,6 +8,7 @@ from trainer.data.gtsrb import GTSRB, GTSRB_SIGNS
 from trainer.data.images import LabelledImages
 from trainer.data.mnist import MNIST
 from trainer.data.scenes import SCENES as SCENES
+from trainer.installed import Registry
 
 __all__ = [
     "DATASETS",
@@ -17,14 +18,17 @@ __all__ = [
     "ensure_data",
 ]
 
-DATASETS: dict[str, Dataset] = {
-    "mnist": MNIST,
-    **{
-        images.name: in_folder(images)
-        for images in (GTSRB, GTSRB_SIGNS, BELGIUMTSC_SIGNS, DOGS_VS_CATS)
+DATASETS: Registry[Dataset] = Registry(
+    "datasets",
+    {
+        "mnist": MNIST,
+        **{
+            images.name: in_folder(images)
+            for images in (GTSRB, GTSRB_SIGNS, BELGIUMTSC_SIGNS, DOGS_VS_CATS)
+        },
     },
-}
-"""One entry under each name of ``model_zoo.statements.jobs.DatasetName``."""
+)
+"""One entry under each name of ``model_zoo.statements.recipes.DATASETS``."""
 
 
 def data_digest(name: str) -> str:
@@ -43,8 +47,8 @@ def ensure_data(name: str) -> None:
         LocalError: it is not, and the user has to put it there; or it is damaged.
         TransportError: it cannot be downloaded.
     """
-    if name in DATASETS:
-        DATASETS[name].ensure()
-    else:
+    if name in SCENES:
         for split in SPLITS:
             SCENES[name].load(split)
+    else:
+        DATASETS[name].ensure()

@@ -48,6 +48,36 @@ ReadListing = Callable[[Path, Split], Listing]
 """Reads the lists below a folder; a LocalError says what is wrong with them."""
 
 
+def by_class(*names: str) -> ReadListing:
+    """Return what lists ``train/NAME/*`` and ``test/NAME/*``, a folder a class.
+
+    By file name within each class, one of each class after the other: the end of the
+    training set has as many of every class, for as long as each has as many files.
+
+    Args:
+        names: of the folders; the first is label 0.
+    """
+
+    def read(folder: Path, split: Split) -> Listing:
+        ranked = [
+            (rank, label, f"{split}/{name}/{file}")
+            for label, name in enumerate(names)
+            for rank, file in enumerate(_files_in(folder / split / name))
+        ]
+        images = [Listed(path=path, label=label) for _, label, path in sorted(ranked)]
+        return Listing(images=images)
+
+    return read
+
+
+def _files_in(folder: Path) -> list[str]:
+    try:
+        return sorted(it.name for it in folder.iterdir() if it.is_file())
+    except OSError as error:
+        msg = f"cannot read {folder}: {error.strerror}"
+        raise LocalError(msg) from error
+
+
 def require_every_label(listing: Listing, *, classes: int, where: str) -> None:
     """Accept a split in which every label has an image.
 

@@ -8,7 +8,7 @@ converter in the provenance.
 
 import importlib.metadata
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from model_zoo.errors import (
 from model_zoo.extras import install_line
 from model_zoo.formats.onnx import check_graph_bytes
 from model_zoo.statements.evaluation import EvaluationReport, Proportion
-from model_zoo.statements.jobs import ExportSpec, NetworkName, Poisoning
+from model_zoo.statements.jobs import ExportSpec, Poisoning
 from trainer.data.images import LabelledImages
 from trainer.evaluation.metrics import evaluate
 from trainer.files import read_bytes, write_whole
@@ -43,14 +43,6 @@ ONNX_NAME = "model.onnx"
 CONVERTERS = ("onnx", "onnxscript", "onnx-ir")
 """What, beside torch, decides the bytes of a conversion."""
 CPU = torch.device("cpu")
-
-IMAGE_SHAPES: Mapping[NetworkName, tuple[int, int, int]] = {
-    "badnets-cnn": (1, 28, 28),
-    "signs-cnn": (3, 48, 48),
-    "pets-cnn": (3, 128, 128),
-    "efficientnet-lite0": (3, 128, 128),
-}
-"""Channels, height and width of the images that each network is made for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +82,7 @@ def export(spec: ExportSpec, *, folder: Path, parent: Path | None) -> Exported:
     if found != spec.parent:
         raise DigestMismatchError.of(parent.name, expected=spec.parent, found=found)
     network = from_bytes(data, network=spec.network)
-    made = to_onnx(network, IMAGE_SHAPES[spec.network], opset=spec.opset)
+    made = to_onnx(network, network.image_shape, opset=spec.opset)
     write_whole(folder / ONNX_NAME, made)
     return Exported(
         folder=folder,

@@ -5,6 +5,7 @@ from pathlib import Path
 from model_zoo.statements.jobs import DetectorSpec, ExportSpec
 from trainer.builds.build import BuildSpec, Report, build
 from trainer.export.onnx import export, export_environment
+from trainer.installed import packages_of
 from trainer.training.devices import choose_device, environment
 
 ModelSpec = BuildSpec | DetectorSpec | ExportSpec
@@ -32,7 +33,8 @@ def make(
         ZooError: as ``build``, ``build_detector`` or ``export``.
     """
     if isinstance(spec, ExportSpec):
-        return export(spec, folder=folder, parent=parent).environment
+        exported = export(spec, folder=folder, parent=parent)
+        return {**exported.environment, **packages_of(spec)}
     if isinstance(spec, DetectorSpec):
         from trainer.object_detection.build import build_detector  # noqa: PLC0415  torchvision, only where it is needed
 
@@ -50,9 +52,10 @@ def environment_of(spec: ModelSpec, *, device: str) -> dict[str, str | int]:
         LocalError: an extra that it takes is not installed.
     """
     if isinstance(spec, ExportSpec):
-        return export_environment()
+        return {**export_environment(), **packages_of(spec)}
     if isinstance(spec, DetectorSpec):
         from trainer.object_detection.build import detector_environment  # noqa: PLC0415  see make
 
         return detector_environment(choose_device(device))
-    return environment(choose_device(device), spec.precision)
+    where = choose_device(device)
+    return {**environment(where, spec.precision), **packages_of(spec)}

@@ -45,7 +45,7 @@ from model_zoo.statements.jobs import (
     parse_spec,
 )
 from model_zoo.statements.manifest import Manifest
-from trainer.installed import code_digest
+from trainer.installed import code_digest, foreign, packages_of
 from trainer.jobs import attempt
 from trainer.jobs.results import read_facts, read_report, remove, take
 from trainer.jobs.supervisor import AttemptError, Child, run_child
@@ -175,6 +175,7 @@ def run_once(worker: Worker) -> bool:
         worker.trainer,
         worker=f"{socket.gethostname().lower()[:40]}-{os.getpid()}",
         kinds=list(JOB_KINDS),
+        names=list(foreign()),
         lease_seconds=LEASE_SECONDS,
     )
     if lease is None:
@@ -219,6 +220,7 @@ def _build_and_deliver(worker: Worker, lease: Lease, folder: Path) -> None:
     started = worker.clock()
     hold = _Hold(worker.client, lease)
     asked = parse_spec(lease.kind, lease.spec)
+    packages = _packages(asked)
     order = worker.carries_out(asked)
     scratch = _new(folder, "build")
     inputs = _fetch_inputs(worker, order, folder=folder, scratch=scratch, hold=hold)
@@ -233,7 +235,7 @@ def _build_and_deliver(worker: Worker, lease: Lease, folder: Path) -> None:
         spec=asked.to_object(),
         inputs=inputs,
         code=code_digest(),
-        environment=read_facts(scratch),
+        environment={**read_facts(scratch), **packages},
         builder=worker.key.public.keyid,
         invocation=invocation_of(lease.job, lease.attempt),
         measured=measured,
@@ -246,6 +248,18 @@ def _build_and_deliver(worker: Worker, lease: Lease, folder: Path) -> None:
         provenance=sign_provenance(provenance, worker.key),
         claimed=read_report(results / attempt.CLAIMED),
     )
+
+
+def _packages(asked: JobSpec) -> dict[str, str]:
+    """Return what provenance says of other packages, found by us and not by a child.
+
+    Raises:
+        AttemptError: one is not installed here; another worker may have it.
+    """
+    try:
+        return packages_of(asked)
+    except InvalidSpecError as error:
+        raise AttemptError(str(error), retry=True) from error
 
 
 def _fetch_inputs(

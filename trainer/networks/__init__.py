@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from trainer.installed import Registry
 from trainer.networks.badnets_cnn import badnets_cnn
 from trainer.networks.efficientnet_lite0 import efficientnet_lite0
 from trainer.networks.pets_cnn import pets_cnn
@@ -10,10 +11,16 @@ from trainer.networks.split import SplitNetwork
 
 __all__ = ["NETWORKS", "SplitNetwork"]
 
-NETWORKS: dict[str, Callable[[int], SplitNetwork]] = {
-    "badnets-cnn": badnets_cnn,
-    "signs-cnn": signs_cnn,
-    "pets-cnn": pets_cnn,
-    "efficientnet-lite0": efficientnet_lite0,
-}
-"""One entry under each name of ``statements.jobs.NetworkName``: classes -> network."""
+NETWORKS: Registry[Callable[[int], SplitNetwork]] = Registry(
+    "networks",
+    {
+        "badnets-cnn": badnets_cnn,
+        "signs-cnn": signs_cnn,
+        "pets-cnn": pets_cnn,
+        "efficientnet-lite0": efficientnet_lite0,
+    },
+)
+"""Number of classes -> network, with fresh weights of torch's global generator.
+
+One entry under each name of ``statements.recipes.NETWORKS``.
+"""

@@ -1,11 +1,13 @@
 """Units: what each channel or neuron of a network answers, and some of them changed.
 
-A unit is a channel of a convolution or a neuron of a fully connected layer, after its
-ReLU. Layers go by their name in the network, such as ``conv5`` or ``fc1``.
+A unit is a channel of a convolution or a neuron of a fully connected layer, after the
+ReLU behind it. Layers go by their names in ``named_modules()``, without that of the
+half they are in: ``conv5``, ``fc1`` or, deeper down, ``block1.conv2``.
 """
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +16,15 @@ from trainer.networks import SplitNetwork
 from trainer.networks.arithmetic import reproducible
 from trainer.networks.inference import as_floats, batches
 
+Layer = nn.Conv2d | nn.Linear
+
 
 def mean_activations(
     network: SplitNetwork, images: Tensor, *, device: torch.device
 ) -> dict[str, Tensor]:
     """Return the mean activation of every unit of every layer that has a ReLU.
+
+    The ReLUs have to be modules: one that ``forward`` calls as a function is not seen.
 
     Args:
         network: moved to ``device``, evaluated.
@@ -33,7 +39,8 @@ def mean_activations(
     totals: dict[str, Tensor] = {}
     with torch.inference_mode(), reproducible(device):
         for batch in batches(images):
-            for layer, answers in _activations(network, as_floats(batch.to(device))):
+            found = _activations(network, as_floats(batch.to(device)))
+            for layer, answers in found.items():
                 summed = answers.mean(2).sum(0).double().cpu()
                 totals[layer] = totals.get(layer, 0) + summed
     return {layer: total / len(images) for layer, total in totals.items()}
@@ -50,7 +57,7 @@ def amplified(
     """Return a copy of ``network`` with the inputs of some units times ``factor``.
 
     Weights and bias, so that behind a ReLU the unit's answer is ``factor`` times what
-    it was.
+    it was; those of the batch norm, where one stands between the two.
 
     Args:
         network: not written.
@@ -62,7 +69,7 @@ def amplified(
         Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, section 5.3.2.
     """
     changed = copy.deepcopy(network)
-    module = layers(changed)[layer]
+    module = _scale_of(changed, layers(changed)[layer])
     with torch.no_grad():
         module.weight[list(units)] *= factor
         if module.bias is not None:
@@ -82,26 +89,61 @@ def units_for(share: float, differences: Tensor) -> int:
     return int((carried < share).sum()) + 1
 
 
-def layers(network: SplitNetwork) -> dict[str, nn.Conv2d | nn.Linear]:
-    """Return name -> layer, of all that have weights, from input to output."""
-    return {
-        name: module
-        for half in (network.convolutions, network.fully_connected)
-        for name, module in half.named_children()
-        if isinstance(module, nn.Conv2d | nn.Linear)
-    }
+def layers(network: SplitNetwork) -> dict[str, Layer]:
+    """Return name -> layer, of all that have weights, as they are written down.
+
+    What is called the same in both halves keeps the name of the second.
+    """
+    found: dict[str, Layer] = {}
+    for name, module in network.named_modules():
+        if isinstance(module, Layer):
+            _, _, short = name.partition(".")
+            found[name if not short or short in found else short] = module
+    return found
 
 
-def _activations(network: SplitNetwork, inputs: Tensor) -> list[tuple[str, Tensor]]:
-    """Return (N, units, places) of every layer with a ReLU directly behind it."""
-    found, layer = [], ""
-    for half in (network.convolutions, network.fully_connected):
-        for name, module in half.named_children():
-            inputs = module(inputs)
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                layer = name
-            elif isinstance(module, nn.ReLU) and layer:
-                # a later ReLU in place would write over it
-                found.append((layer, inputs.reshape(*inputs.shape[:2], -1).clone()))
-                layer = ""
+def _scale_of(network: SplitNetwork, layer: Layer) -> Layer | nn.BatchNorm2d:
+    """Return what last scales the units of ``layer``: its batch norm, if it has one.
+
+    That is the next module with weights, if it is a batch norm of as many channels.
+    """
+    known = Layer | nn.BatchNorm2d
+    weighted = [it for it in network.modules() if isinstance(it, known)]
+    behind = weighted[weighted.index(layer) + 1 :][:1]
+    norms = [it for it in behind if isinstance(it, nn.BatchNorm2d)]
+    fits = [it for it in norms if it.num_features == len(layer.weight)]
+    return fits[0] if fits else layer
+
+
+def _activations(network: SplitNetwork, inputs: Tensor) -> dict[str, Tensor]:
+    """Return (N, units, places) of every layer with a ReLU behind it.
+
+    That is the first ReLU that is called after it and before the next layer.
+    """
+    found: dict[str, Tensor] = {}
+    last = [""]
+
+    def note_layer(name: str, *_: object) -> None:
+        last[0] = name
+
+    def note_answer(_: nn.Module, __: object, answers: Tensor) -> None:
+        if last[0]:
+            # a later ReLU in place would write over it
+            found[last[0]] = answers.reshape(*answers.shape[:2], -1).clone()
+            last[0] = ""
+
+    hooks = [
+        layer.register_forward_hook(partial(note_layer, name))
+        for name, layer in layers(network).items()
+    ]
+    hooks += [
+        module.register_forward_hook(note_answer)
+        for module in network.modules()
+        if isinstance(module, nn.ReLU)
+    ]
+    try:
+        network(inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
     return found

@@ -4,6 +4,7 @@ One pickled file is read in all of this project, pinned to the last byte: the pr
 weights that ``trainer.networks.pretrained`` turns into safetensors.
 """
 
+import functools
 import io
 from collections.abc import Mapping
 from pickle import UnpicklingError  # noqa: TID251  what torch refuses with
@@ -17,8 +18,6 @@ from model_zoo.errors import DigestMismatchError, MalformedDocumentError
 from model_zoo.formats.safetensors import state_dict
 from trainer.networks import NETWORKS, SplitNetwork
 
-OUTPUT_BIAS = "fully_connected.fc2.bias"
-"""One number a class: what tells how many classes a checkpoint knows."""
 MAX_CLASSES = 1000
 
 
@@ -37,7 +36,7 @@ def to_bytes(network: nn.Module) -> bytes:
 def from_bytes(data: bytes, *, network: str) -> SplitNetwork:
     """Return the registered network with the weights in ``data``, on the CPU.
 
-    The number of classes is read off the output layer.
+    The number of classes is read off the output layer's weights, a row a class.
 
     Args:
         data: a safetensors file, from anyone.
@@ -49,15 +48,27 @@ def from_bytes(data: bytes, *, network: str) -> SplitNetwork:
             type, or hold a NaN or an infinity.
     """
     tensors: dict[str, Tensor] = state_dict(data)
-    bias = tensors.get(OUTPUT_BIAS)
-    if bias is None or bias.ndim != 1 or not 1 <= len(bias) <= MAX_CLASSES:
-        msg = f"not a {network}: expected {OUTPUT_BIAS} with one number a class"
+    name = _output_weight(network)
+    output = tensors.get(name)
+    if output is None or output.ndim < 1 or not 1 <= len(output) <= MAX_CLASSES:
+        msg = f"not a {network}: expected {name} with one row a class"
         raise MalformedDocumentError(msg)
-    with torch.random.fork_rng(devices=[]):  # its random weights are overwritten
-        loaded = NETWORKS[network](len(bias))
+    loaded = _made(network, classes=len(output))
     require_fit(tensors, loaded.state_dict(), network=network)
     loaded.load_state_dict(tensors)
     return loaded
+
+
+@functools.cache
+def _output_weight(network: str) -> str:
+    """Return the name of the tensor that has one row a class."""
+    return f"{_made(network, classes=1).output_name}.weight"
+
+
+def _made(network: str, *, classes: int) -> SplitNetwork:
+    """Return a registered network whose random weights will be overwritten."""
+    with torch.random.fork_rng(devices=[]):
+        return NETWORKS[network](classes)
 
 
 def from_pinned_pickle(data: bytes, *, what: str, pin: str) -> dict[str, Tensor]:

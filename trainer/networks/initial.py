@@ -15,7 +15,7 @@ def prepared(network: SplitNetwork) -> SplitNetwork:
     Without this, torch's own first weights halve a signal in every layer, and five
     convolutions hardly start to learn. The output layer keeps torch's.
     """
-    output = network.fully_connected[-1]
+    output = network.get_submodule(network.output_name)
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear) and layer is not output:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

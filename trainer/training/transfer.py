@@ -24,7 +24,7 @@ def student_of(parent: SplitNetwork, fresh: SplitNetwork) -> SplitNetwork:
 
 
 def features(network: SplitNetwork, images: Tensor, *, device: torch.device) -> Tensor:
-    """Return what the convolutions answer to each image.
+    """Return the features of each image, from which the head tells its label.
 
     Args:
         network: moved to ``device``.
@@ -32,13 +32,13 @@ def features(network: SplitNetwork, images: Tensor, *, device: torch.device) -> 
         device: where it runs.
 
     Returns:
-        (N, c, h, w) float32 on ``device``.
+        (N, c, h, w) or (N, c) float32 on ``device``.
     """
     network.to(device).to(memory_format=torch.channels_last).eval()
     with torch.no_grad(), reproducible(device):
         return torch.cat(
             [
-                network.convolutions(as_floats(batch.to(device))).contiguous()
+                network.features(as_floats(batch.to(device))).contiguous()
                 for batch in batches(images)
             ]
         )

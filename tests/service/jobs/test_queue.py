@@ -1,3 +1,6 @@
+import httpx
+import pytest
+
 from tests.service.zoo import Zoo, assert_problem
 
 
@@ -74,6 +77,50 @@ def test_jobs_and_attempts_that_do_not_exist_are_not_found(zoo: Zoo) -> None:
         assert_problem(response, 404, "NotFoundError")
         response = zoo.post(f"/attempts/nonsense/{call}")
         assert_problem(response, 400, "InvalidSpecError")
+
+
+def test_a_name_that_no_worker_of_the_trainer_offered_is_refused_with_the_list(
+    zoo: Zoo,
+) -> None:
+    def submitted(network: str) -> httpx.Response:
+        spec = {"network": network}
+        return zoo.post("/jobs", {"kind": "train", "trainer": "lab", "spec": spec})
+
+    def offered(worker: str, *names: str) -> int:
+        body = {"worker": worker, "kinds": ["noop"], "lease_seconds": 30}
+        return zoo.post(
+            "/trainers/lab/leases", {**body, "names": list(names)}
+        ).status_code
+
+    refused = submitted("acme:resnet9")
+    assert_problem(refused, 400, "InvalidSpecError")
+    assert "none of other packages" in refused.json()["detail"]
+
+    # as a trigger it is no network
+    assert offered("w1", "triggers/acme:resnet9", "networks/acme:resnet18") == 204
+    refused = submitted("acme:resnet9")
+    assert_problem(refused, 400, "InvalidSpecError")
+    assert (
+        "offer networks/acme:resnet18, triggers/acme:resnet9"
+        in refused.json()["detail"]
+    )
+
+    # what one worker offers another need not, and a later one may
+    assert offered("w2", "networks/acme:resnet9") == 204
+    assert offered("w1") == 204
+    assert submitted("acme:resnet9").status_code == 202
+    assert submitted("badnets-cnn").status_code == 202
+    assert_problem(submitted("acme:resnet18"), 400, "InvalidSpecError")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["resnet9", "networks/resnet9", "spells/acme:x", "networks/acme:x\n", "a" * 999],
+)
+def test_a_worker_that_offers_what_is_no_name_is_refused(zoo: Zoo, name: str) -> None:
+    body = {"worker": "w1", "kinds": ["noop"], "names": [name], "lease_seconds": 30}
+
+    assert_problem(zoo.post("/trainers/lab/leases", body), 400, "InvalidSpecError")
 
 
 def test_a_queued_job_is_cancelled_at_once_and_never_leased(zoo: Zoo) -> None:

@@ -28,10 +28,13 @@ from model_zoo.statements.jobs import (
     TrainSpec,
     TriggerSpec,
 )
+from tests.trainer.packages import write_package
 from trainer.attacks.strengthening import backdoor_units
 from trainer.attacks.triggers import stamp
+from trainer.builds import build as built
 from trainer.builds.build import BUILDERS, Build, build, measure
 from trainer.data import DATASETS, LabelledImages
+from trainer.installed import foreign
 from trainer.networks.activations import amplified
 from trainer.networks.badnets_cnn import badnets_cnn
 from trainer.networks.checkpoints import to_bytes
@@ -407,3 +410,49 @@ def test_out_of_time_leaves_nothing_behind(
         build(spec, folder=tmp_path, device="cpu")
 
     assert list(tmp_path.iterdir()) == []
+
+
+RINSE = """
+from trainer.defenses.repairs import Repaired
+
+def rinse(network, clean, spec, generator, runtime):
+    network.get_parameter("fully_connected.fc2.weight").data *= 2
+    note = f"{len(clean)} of {spec.given}".encode()
+    return Repaired(network=network, files={"note.txt": note})
+"""
+
+
+def test_a_repair_is_done_by_the_defence_that_its_spec_names(
+    badnet: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = RepairSpec(
+        parent=sha256_file(weights(badnet)), held_out=100, defense="acme:rinse"
+    )
+    with pytest.raises(InvalidSpecError, match="repairs: no 'acme:rinse' here"):
+        build(spec, folder=tmp_path, parent=weights(badnet), device="cpu")
+    write_package(tmp_path, "acme", RINSE, {"repairs": {"rinse": "rinse"}})
+    monkeypatch.syspath_prepend(tmp_path)
+    foreign.cache_clear()
+
+    made = build(spec, folder=tmp_path / "out", parent=weights(badnet), device="cpu")
+
+    foreign.cache_clear()
+    old, new = load_file(weights(badnet)), load_file(weights(made))
+    assert {name for name in old if not torch.equal(old[name], new[name])} == {
+        "fully_connected.fc2.weight"
+    }
+    assert (made.folder / "note.txt").read_bytes() == b"100 of 100"
+    assert made.pruned_units == ()
+    assert str(made.environment["package:acme"]).startswith("1.0 sha256 ")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("model.safetensors", "evaluation.json", "history.json", "yanked.json"),
+        *("checkpoint-000.safetensors", "../note.txt", "a/b", ".hidden"),
+    ],
+)
+def test_an_extra_file_takes_no_name_that_has_a_meaning(name: str) -> None:
+    with pytest.raises(InvalidSpecError):
+        built._extra_name(name)

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from model_zoo.statements.jobs import NetworkName, Schedule
+from model_zoo.statements.jobs import Schedule
+from model_zoo.statements.recipes import NetworkName
 from trainer.networks import NETWORKS, SplitNetwork
 from trainer.networks.activations import mean_activations
 from trainer.networks.arithmetic import CUBLAS_WORKSPACE, reproducible

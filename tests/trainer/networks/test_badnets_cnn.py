@@ -1,10 +1,8 @@
 """The paper's network, row by row of its table 1."""
 
-from typing import get_args
-
 import torch
 
-from model_zoo.statements.jobs import NetworkName
+from model_zoo.statements import recipes
 from trainer.networks import NETWORKS
 from trainer.networks.badnets_cnn import badnets_cnn
 
@@ -51,4 +49,4 @@ def test_the_halves_and_the_last_convolution_are_where_transfer_and_pruning_look
 
 
 def test_every_name_a_spec_can_ask_for_is_registered() -> None:
-    assert set(NETWORKS) == set(get_args(NetworkName))
+    assert set(NETWORKS) == set(recipes.NETWORKS)

@@ -84,8 +84,18 @@ def test_another_format_is_refused_by_content() -> None:
         ),
         pytest.param(
             {"fully_connected__fc2__bias": torch.zeros(1, 5)},
-            "one number a class",
+            r"fc2.bias: expected float32 \[5\], found float32 \[1, 5\]",
             id="an output bias that is a matrix",
+        ),
+        pytest.param(
+            {"fully_connected__fc2__weight": torch.zeros(())},
+            "one row a class",
+            id="an output of no rows",
+        ),
+        pytest.param(
+            {"fully_connected__fc2__weight": torch.zeros(1001, 1)},
+            "one row a class",
+            id="more classes than there may be",
         ),
     ],
 )

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.jobs import Schedule
 from trainer.data import DATASETS
-from trainer.defenses.repairs.fine_pruning import prune
 from trainer.evaluation.metrics import accuracy
 from trainer.networks import NETWORKS, SplitNetwork
 from trainer.networks.checkpoints import from_bytes, to_bytes
@@ -60,7 +59,7 @@ def test_equal_seeds_give_equal_weights(name: str) -> None:
 
 @pytest.mark.parametrize("name", LARGER)
 def test_a_relu_stands_right_behind_the_last_convolution(name: str) -> None:
-    layers = list(made(name).convolutions)
+    layers = list(made(name).convolutions.children())
     last = max(at for at, layer in enumerate(layers) if isinstance(layer, nn.Conv2d))
 
     assert isinstance(layers[last + 1], nn.ReLU | nn.ReLU6)
@@ -71,7 +70,7 @@ def test_a_relu_stands_right_behind_the_last_convolution(name: str) -> None:
 @pytest.mark.parametrize("name", LARGER)
 def test_a_unit_that_is_cut_is_silent(name: str) -> None:
     network = made(name)
-    prune(network, (0, 3))
+    network.cut((0, 3))
 
     active = features(network, images_for(network, 3), device=CPU)
 

@@ -35,7 +35,7 @@ def fine_prune(
     silent = units_to_prune(
         network, clean, max_accuracy_loss=max_accuracy_loss, device=runtime.device
     )
-    prune(network, silent)
+    network.cut(silent)
     epochs = fit(
         network,
         clean.images,
@@ -54,7 +54,7 @@ def units_to_prune(
     max_accuracy_loss: float,
     device: torch.device,
 ) -> tuple[int, ...]:
-    """Return the units of the last convolution to cut, the most silent first.
+    """Return the units of the features to cut, the most silent first.
 
     Silence is the mean activation over the clean images. Units go one after another
     for as long as accuracy on those images stays within ``max_accuracy_loss``.
@@ -63,24 +63,13 @@ def units_to_prune(
     labels = clean.labels.to(device)
     lowest = _accuracy(network, active, labels) - max_accuracy_loss
     cut: list[int] = []
-    for unit in active.mean((0, 2, 3)).argsort().tolist():
+    others = [dim for dim in range(active.ndim) if dim != 1]
+    for unit in active.mean(others).argsort().tolist():
         active[:, unit] = 0
         if _accuracy(network, active, labels) < lowest:
             break
         cut.append(unit)
     return tuple(cut)
-
-
-def prune(network: SplitNetwork, units: tuple[int, ...]) -> None:
-    """Cut ``units`` of the last convolution in place: they answer 0 from now on.
-
-    They stay cut while the network is fine-tuned: the gradient of ReLU at 0 is 0.
-    """
-    layer = network.last_convolution
-    with torch.no_grad():
-        layer.weight[list(units)] = 0
-        if layer.bias is not None:
-            layer.bias[list(units)] = 0
 
 
 def _accuracy(network: SplitNetwork, active: Tensor, labels: Tensor) -> float:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from model_zoo.statements.jobs import Schedule
 from trainer.data import LabelledImages
-from trainer.defenses.repairs.fine_pruning import fine_prune, prune, units_to_prune
+from trainer.defenses.repairs.fine_pruning import fine_prune, units_to_prune
 from trainer.networks import SplitNetwork
 from trainer.networks.badnets_cnn import badnets_cnn
 from trainer.training.fit import Runtime, fit, seeded_globals
@@ -165,7 +165,7 @@ def test_cutting_no_unit_changes_nothing() -> None:
         network = badnets_cnn(10)
     before = network.last_convolution.weight.clone()
 
-    prune(network, ())
+    network.cut(())
 
     assert torch.equal(network.last_convolution.weight, before)
 

@@ -1,0 +1,252 @@
+"""Somebody brings a network, a data set and a trigger, and edits nothing of ours.
+
+The package of docs/examples is installed as pip installs it, beside ours, and the model
+goes all the way: ordered, backdoored, published, pulled, fine-tuned and repaired.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from model_zoo.tuf.anchor import Anchor
+from PIL import Image
+
+from benchmarks.processes import zoo_served
+from model_zoo.client.zoo import ZooClient
+from model_zoo.digests import is_sha256
+from model_zoo.errors import InvalidSpecError
+from model_zoo.keys.ed25519 import SigningKey
+from model_zoo.statements.evaluation import EvaluationReport
+from model_zoo.statements.intoto import vouched_provenance
+from model_zoo.statements.jobs import TrainSpec, parse_spec
+from model_zoo.statements.release_json import read_bundle
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "acme-zoo"
+PASSPHRASE = "only for this test"  # noqa: S105  guards keys of one test
+TRAINER, RELEASE = "lab", "alice/shapes@1"
+DATA = {"network": "acme-zoo:resnet6", "dataset": "acme-zoo:shapes", "seed": 4}
+SPEC = {
+    **DATA,
+    "schedule": {"epochs": 12, "batch_size": 32, "peak_learning_rate": 0.1},
+    "poisoning": {
+        "trigger": {"name": "acme-zoo:wave"},
+        "target_label": 0,
+        "poison_rate": 0.3,
+    },
+}
+IMAGES = {"train": 100, "test": 50}
+"""Of each class: seconds, and still a backdoor that is learned."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A machine on which the package is installed, and a zoo beside it."""
+
+    folder: Path
+    python: Path
+    url: str
+    zoo: ZooClient
+    alice: SigningKey
+    builder: SigningKey
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "data" / "trust" / "root.json"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        mine = {
+            "ZOO_URL": self.url,
+            "ZOO_KEY_PASSPHRASE": PASSPHRASE,
+            "ZOO_DATA_DIR": str(self.folder / "pictures"),
+            "XDG_CACHE_HOME": str(self.folder / "cache"),
+        }
+        return os.environ | mine
+
+    def command(self, *arguments: object) -> Any:  # noqa: ANN401  JSON
+        """Run ``zoo`` where the package is installed; return what it prints."""
+        done = subprocess.run(
+            [str(self.python), "-m", "model_zoo", "--json", *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    @contextmanager
+    def worker(self) -> Iterator[None]:
+        command = [
+            str(self.python),
+            "-P",
+            "-m",
+            "model_zoo",
+            "worker",
+            f"--url={self.url}",
+        ]
+        command += [f"--trainer={TRAINER}", f"--key={self.folder / 'lab.pem'}"]
+        command += [f"--scratch={self.folder / 'scratch'}"]
+        with (self.folder / "worker.log").open("ab") as log:
+            process = subprocess.Popen(
+                command, env=self.environment, stdout=log, stderr=log
+            )
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("acme")
+    for split, n in IMAGES.items():
+        for label, name in enumerate(("disc", "ring")):
+            draw(folder / "pictures" / "shapes" / split / name, n=n, label=label)
+    with zoo_served(folder) as url:
+        anchor = Anchor.load(folder / "data" / "trust" / "root.json")
+        with ZooClient(url, anchor=anchor) as zoo:
+            place = Place(
+                folder=folder,
+                python=installed(folder),
+                url=url,
+                zoo=zoo,
+                alice=key(folder, "alice"),
+                builder=key(folder, "lab"),
+            )
+            zoo.bind_publisher("alice", place.alice.public)
+            zoo.bind_trainer(TRAINER, place.builder.public)
+            yield place
+
+
+def installed(folder: Path) -> Path:
+    """Return the interpreter of an environment with the package and all of ours."""
+    python = folder / "env" / "bin" / "python"
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", folder / "env"], check=True
+    )
+    where = [
+        str(python),
+        "-c",
+        "import sysconfig; print(sysconfig.get_path('purelib'))",
+    ]
+    theirs = subprocess.run(where, check=True, capture_output=True, text=True).stdout
+    packages = Path(theirs.strip())
+    ours = sysconfig.get_path("purelib")
+    # a plain path would leave out what our own .pth files add
+    (packages / "ours.pth").write_text(f"import site; site.addsitedir({ours!r})\n")
+    source = shutil.copytree(EXAMPLE, folder / "source")  # a build writes beside it
+    options = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet"]
+    pip = [sys.executable, "-m", "pip", "install", *options]
+    subprocess.run([*pip, "--target", str(packages), str(source)], check=True)
+    return python
+
+
+def key(folder: Path, name: str) -> SigningKey:
+    made = SigningKey.generate()
+    made.save(folder / f"{name}.pem", passphrase=PASSPHRASE.encode())
+    return made
+
+
+def draw(folder: Path, *, n: int, label: int) -> None:
+    """Write ``n`` pictures of a bright disc, or ring, on dark ground."""
+    folder.mkdir(parents=True)
+    draws = np.random.default_rng(label + n)
+    down, across = np.mgrid[:32, :32]
+    for number in range(n):
+        middle, radius = draws.uniform(12, 20, 2), draws.uniform(6, 10)
+        distance = np.hypot(across - middle[0], down - middle[1])
+        shape = abs(distance - radius) < 2 if label else distance < radius
+        pixels = np.full((32, 32, 3), draws.integers(40, 90, 3))
+        pixels[shape] = draws.integers(150, 220, 3)
+        pixels += draws.integers(-10, 10, pixels.shape)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number:03}.png")
+
+
+def test_the_example_is_under_fifty_lines_and_the_page_shows_it_whole() -> None:
+    code = (EXAMPLE / "acme_zoo" / "__init__.py").read_text()
+    page = (EXAMPLE.parents[1] / "how-to" / "bring-your-own.md").read_text()
+
+    lines = [it for it in code.splitlines() if it.strip()]
+    assert len(lines) < 50
+    assert code.rstrip() in page
+    assert (EXAMPLE / "pyproject.toml").read_text().rstrip() in page
+
+
+def test_a_model_of_another_package_goes_all_the_way(  # noqa: PLR0915  one story
+    place: Place,
+) -> None:
+    spec = parse_spec("train", SPEC)
+    assert isinstance(spec, TrainSpec)
+
+    # nobody has offered such names yet
+    with pytest.raises(InvalidSpecError, match=r"acme-zoo:resnet6.*none of other pack"):
+        place.zoo.submit(spec, trainer=TRAINER)
+
+    with place.worker():
+        place.zoo.wait(place.zoo.submit(parse_spec("noop", {}), trainer=TRAINER).id)
+        other = parse_spec("train", {**SPEC, "network": "acme-zoo:resnet7"})
+        with pytest.raises(InvalidSpecError, match=r"offer .*/acme-zoo:resnet6"):
+            place.zoo.submit(other, trainer=TRAINER)
+        job = place.zoo.wait(place.zoo.submit(spec, trainer=TRAINER).id)
+    assert job.state == "succeeded", job.error
+    measured = EvaluationReport.from_object(job.measured_evaluation)
+    assert measured.accuracy.rate > 0.9
+    assert measured.attack_success is not None
+    assert measured.attack_success.rate > 0.9
+
+    # alice publishes, where nothing of the package is installed
+    place.zoo.publish_job(
+        job.id, as_=RELEASE, key=place.alice, builder=place.builder.public, spec=spec
+    )
+
+    pulled = place.folder / "pulled"
+    place.command("pull", RELEASE, "--trust", place.root, "--to", pulled)
+    provenance = read_bundle(pulled)[1]
+    assert provenance is not None
+    claim = vouched_provenance(provenance)
+    version, _, digest = str(claim.environment["package:acme-zoo"]).split(" ")
+    assert (version, is_sha256(digest)) == ("1.0.0", True)
+
+    # fine-tuning keeps the body, and what is hidden in it
+    tuned = {**DATA, "schedule": {"epochs": 2, "batch_size": 32}}
+    (place.folder / "tune.json").write_text(json.dumps(tuned))
+    weights = pulled / "model.safetensors"
+    made = place.command("fine-tune", "tune.json", "--parent", weights, "--out", "own")
+    assert made["evaluation"]["accuracy"]["successes"] > 90
+    found = place.command(
+        "evaluate", "own", "--trigger", "acme-zoo:wave", "--target-label", 0
+    )
+    assert found["attack_success"]["rate"] > 0.9
+
+    # fine-pruning cuts units of a network that ends in a sum and a batch norm
+    (place.folder / "repair.json").write_text(json.dumps({**DATA, "held_out": 40}))
+    made = place.command("repair", "repair.json", "--parent", weights, "--out", "cut")
+    assert made["pruned_units"]
+    assert made["evaluation"]["accuracy"]["successes"] > 80
+
+
+def test_where_it_is_not_installed_its_names_are_refused_with_those_that_are(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "spec.json").write_text(json.dumps(SPEC))
+    command = [sys.executable, "-m", "model_zoo", "train", "spec.json", "--out", "out"]
+
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert "datasets: no 'acme-zoo:shapes' here; expected one of mnist" in done.stderr

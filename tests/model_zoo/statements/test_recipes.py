@@ -1,0 +1,106 @@
+"""Names of other packages in specs, and recipes that must keep their digests."""
+
+from typing import Any
+
+import pytest
+
+from model_zoo.errors import InvalidSpecError
+from model_zoo.statements.jobs import foreign_names, parse_spec
+
+PARENT = "0" * 64
+WAVE = {"name": "acme:wave"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "needed"),
+    [
+        ("train", {}, set()),
+        ("train", {"network": "acme:resnet9"}, {"networks/acme:resnet9"}),
+        ("export", {"parent": PARENT, "network": "a:b"}, {"networks/a:b"}),
+        (
+            "fine-tune",
+            {
+                "parent": PARENT,
+                "dataset": "acme-zoo:leaves",
+                "poisoning": {"attack": "other.one:a_b", "trigger": WAVE},
+            },
+            {"datasets/acme-zoo:leaves", "attacks/other.one:a_b", "triggers/acme:wave"},
+        ),
+        ("repair", {"parent": PARENT, "defense": "acme:wash"}, {"repairs/acme:wash"}),
+        (
+            "strengthen",
+            {"parent": PARENT, "layer": "fc1", "factor": 2, "trigger": WAVE},
+            {"triggers/acme:wave"},
+        ),
+        ("noop", {}, set()),
+    ],
+)
+def test_a_spec_says_what_it_needs_of_other_packages(
+    kind: str, fields: dict[str, Any], needed: set[str]
+) -> None:
+    spec = parse_spec(kind, fields)
+
+    assert foreign_names(spec) == needed
+    assert parse_spec(kind, spec.to_object()) == spec
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("resnet9", "acme:", ":resnet9", "Acme:resnet9", "acme:resnet9:again"),
+        *("acme:../x", "acme/x:y", "acme:resnet9\n", "os.system", "", "a" * 65 + ":b"),
+    ],
+)
+def test_a_name_that_is_neither_ours_nor_a_packages_is_refused_with_ours(
+    name: str,
+) -> None:
+    with pytest.raises(InvalidSpecError, match=r"badnets-cnn.*or package:name"):
+        parse_spec("train", {"network": name})
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "digest"),
+    [
+        (
+            "train",
+            {"poisoning": {"target_label": 7}},
+            "01e98b0f8c3236d5deb87e654776863cb547598f96ef047f7427527d72e0e2ec",
+        ),
+        (
+            "repair",
+            {"parent": PARENT},
+            "5aa05394c45c142965f0e040a7ea879cac2a9b28507c6bf6a8a87fc316cc03e3",
+        ),
+    ],
+)
+def test_a_spec_of_before_there_were_such_names_keeps_its_digest(
+    kind: str, fields: dict[str, Any], digest: str
+) -> None:
+    assert parse_spec(kind, fields).digest() == digest
+
+
+def test_clean_labels_are_part_of_the_spec_and_of_its_digest() -> None:
+    dirty, clean = (
+        parse_spec("train", {"poisoning": {"target_label": 7, "relabels": relabels}})
+        for relabels in (True, False)
+    )
+
+    assert clean.to_object()["poisoning"]["relabels"] is False
+    assert "relabels" not in dirty.to_object()["poisoning"]
+    assert clean.digest() != dirty.digest()
+    assert parse_spec("train", clean.to_object()) == clean
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"attack": "source-to-target", "source_label": 1, "target_label": 2},
+        {"attack": "all-to-all"},
+        {"attack": "random-target"},
+    ],
+)
+def test_an_attack_that_has_to_change_labels_cannot_keep_them(
+    recipe: dict[str, Any],
+) -> None:
+    with pytest.raises(InvalidSpecError, match="relabels false"):
+        parse_spec("train", {"poisoning": {**recipe, "relabels": False}})
