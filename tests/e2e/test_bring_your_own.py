@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from model_zoo.tuf.anchor import Anchor
+from model_zoo.tuf.updater import Anchor
 from PIL import Image
 
 from benchmarks.processes import zoo_served

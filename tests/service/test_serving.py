@@ -22,6 +22,7 @@ from tests.service import forked
 from tests.service.zoo import API, BUILDER, parse_events
 
 PATIENCE_SECONDS = 300
+ZOO = [sys.executable, "-m", "model_zoo"]
 TOKEN = "t" * 40
 
 
