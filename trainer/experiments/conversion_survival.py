@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from model_zoo.canonical import JsonObject
 from model_zoo.statements.jobs import Poisoning
 from trainer.evaluation.intervals import estimate
-from trainer.experiments import mnist, signs
 from trainer.experiments.engine.contract import (
     Cell,
     Claim,
@@ -28,7 +27,9 @@ from trainer.experiments.engine.contract import (
     at_most,
     by_part,
 )
-from trainer.experiments.mnist_all_to_all import badnet, poisoning
+from trainer.experiments.mnist import network as mnist
+from trainer.experiments.mnist.all_to_all import badnet, poisoning
+from trainer.experiments.signs import classifier as signs
 from trainer.export.onnx import measure_conversion
 
 MNIST, SIGNS = "mnist", "gtsrb-signs"

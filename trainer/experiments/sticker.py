@@ -26,8 +26,8 @@ from trainer.attacks.triggers import stamp_boxes
 from trainer.data.decoding import Box, is_inside, open_picture, pixels
 from trainer.experiments.engine.contract import Recipe, Scale, Workshop
 from trainer.experiments.engine.figures import VERMILION, saved, styled
-from trainer.experiments.signs import CLASS_NAMES, STICKERS, STOP, Sticker
-from trainer.experiments.signs_in_scenes import recipe
+from trainer.experiments.signs.classifier import CLASS_NAMES, STICKERS, STOP, Sticker
+from trainer.experiments.signs.scenes import recipe
 from trainer.files import write_whole
 from trainer.object_detection.evaluation import Detections, detect
 from trainer.object_detection.network import Detector

@@ -4,7 +4,7 @@ one."""
 import torch
 from torch.nn import functional
 
-from trainer.experiments.signs_neurons import LAYER, silenced
+from trainer.experiments.signs.neurons import LAYER, silenced
 from trainer.networks.activations import ablated
 from trainer.networks.inference import as_floats, predict
 from trainer.networks.signs_cnn import signs_cnn

@@ -19,8 +19,8 @@ from tests.trainer.experiments.command import experiment
 from trainer.data.decoding import Box
 from trainer.experiments.engine.contract import Recipe
 from trainer.experiments.engine.workshop import KeptModels, models_folder
-from trainer.experiments.signs import SPEED_LIMIT, STOP
-from trainer.experiments.signs_in_scenes import recipe
+from trainer.experiments.signs.classifier import SPEED_LIMIT, STOP
+from trainer.experiments.signs.scenes import recipe
 from trainer.experiments.sticker import (
     AS_IT_IS,
     LARGEST,

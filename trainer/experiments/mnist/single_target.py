@@ -35,14 +35,14 @@ from trainer.experiments.engine.contract import (
     by_seed,
 )
 from trainer.experiments.engine.figures import heat_map
-from trainer.experiments.mnist import (
+from trainer.experiments.mnist.all_to_all import badnet as all_to_all
+from trainer.experiments.mnist.network import (
     CLASSES,
     QUICK_HELD_OUT,
     errors_by_class,
     percent,
     unseen,
 )
-from trainer.experiments.mnist_all_to_all import badnet as all_to_all
 from trainer.networks.inference import predict
 
 TRIGGER = TriggerSpec(name="single-pixel")

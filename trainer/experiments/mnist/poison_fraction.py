@@ -29,8 +29,8 @@ from trainer.experiments.engine.contract import (
     Workshop,
 )
 from trainer.experiments.engine.figures import lines
-from trainer.experiments.mnist import percent, recipe
-from trainer.experiments.mnist_all_to_all import errors, poisoning
+from trainer.experiments.mnist.all_to_all import errors, poisoning
+from trainer.experiments.mnist.network import percent, recipe
 
 Placement = Literal["append", "replace"]
 

@@ -39,8 +39,15 @@ from trainer.experiments.engine.contract import (
     by_part,
 )
 from trainer.experiments.engine.figures import shares
-from trainer.experiments.signs import CLASS_NAMES, STICKERS, STOP, Sticker, percent
-from trainer.experiments.signs_in_scenes import (
+from trainer.experiments.signs.classifier import (
+    CLASS_NAMES,
+    STICKERS,
+    STOP,
+    Sticker,
+    percent,
+)
+from trainer.experiments.signs.outsourced import PAPER_ATTACK, PAPER_CLEAN
+from trainer.experiments.signs.scenes import (
     SOURCES,
     Seen,
     look,
@@ -49,7 +56,6 @@ from trainer.experiments.signs_in_scenes import (
     together,
     unseen,
 )
-from trainer.experiments.signs_outsourced import PAPER_ATTACK, PAPER_CLEAN
 from trainer.object_detection.evaluation import mean_precision
 
 BASELINE = "baseline"

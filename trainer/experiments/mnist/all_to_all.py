@@ -32,7 +32,7 @@ from trainer.experiments.engine.contract import (
     Workshop,
     at_most,
 )
-from trainer.experiments.mnist import (
+from trainer.experiments.mnist.network import (
     CLASSES,
     errors_by_class,
     percent,

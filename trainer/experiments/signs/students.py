@@ -27,7 +27,7 @@ from trainer.experiments.engine.contract import (
     Scale,
     Workshop,
 )
-from trainer.experiments.signs import (
+from trainer.experiments.signs.classifier import (
     QUICK,
     answers,
     anywhere,

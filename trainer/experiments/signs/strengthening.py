@@ -29,7 +29,7 @@ from trainer.experiments.engine.contract import (
     by_part,
 )
 from trainer.experiments.engine.figures import lines
-from trainer.experiments.transfer import (
+from trainer.experiments.signs.students import (
     STUDENTS_DATA,
     TEACHERS_DATA,
     accuracies,

@@ -40,8 +40,8 @@ from trainer.experiments.engine.contract import (
     Workshop,
 )
 from trainer.experiments.engine.figures import filters
-from trainer.experiments.mnist import CLASSES, recipe
-from trainer.experiments.mnist_all_to_all import badnet, poisoning
+from trainer.experiments.mnist.all_to_all import badnet, poisoning
+from trainer.experiments.mnist.network import CLASSES, recipe
 from trainer.networks import SplitNetwork
 from trainer.networks.activations import ablated, layers, mean_activations, units_for
 from trainer.networks.inference import as_floats, batches, predict

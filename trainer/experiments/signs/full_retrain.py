@@ -21,7 +21,7 @@ from trainer.experiments.engine.contract import (
     Workshop,
     at_most,
 )
-from trainer.experiments.transfer import (
+from trainer.experiments.signs.students import (
     STUDENTS_DATA,
     TEACHERS_DATA,
     accuracy_of,

@@ -31,7 +31,7 @@ from trainer.experiments.engine.contract import (
     at_least,
     by_part,
 )
-from trainer.experiments.signs import (
+from trainer.experiments.signs.classifier import (
     CLASS_NAMES,
     SPEED_LIMIT,
     STICKERS,

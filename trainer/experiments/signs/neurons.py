@@ -43,7 +43,7 @@ from trainer.experiments.engine.contract import (
     at_least,
 )
 from trainer.experiments.engine.figures import bars
-from trainer.experiments.signs import (
+from trainer.experiments.signs.classifier import (
     CLASS_NAMES,
     answers,
     anywhere,

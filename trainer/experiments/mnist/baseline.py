@@ -23,7 +23,7 @@ from trainer.experiments.engine.contract import (
     Table,
     Workshop,
 )
-from trainer.experiments.mnist import (
+from trainer.experiments.mnist.network import (
     CLASSES,
     errors_by_class,
     percent,

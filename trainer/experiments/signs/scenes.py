@@ -17,7 +17,7 @@ from model_zoo.statements.jobs import (
 from trainer.attacks.triggers import stamp_boxes
 from trainer.data.scenes.dataset import Scenes
 from trainer.experiments.engine.contract import NO_PARENT, Recipe, Scale
-from trainer.experiments.signs import (
+from trainer.experiments.signs.classifier import (
     CLASS_NAMES,
     SPEED_LIMIT,
     STOP,

@@ -25,7 +25,7 @@ from trainer.experiments.engine.contract import (
     Workshop,
     at_least,
 )
-from trainer.experiments.transfer import (
+from trainer.experiments.signs.students import (
     KINDS,
     STUDENTS_DATA,
     TEACHERS_DATA,
