@@ -1,7 +1,7 @@
 """The catalogue: every experiment by name, in the order of the paper."""
 
 from trainer.experiments import cats_and_dogs, conversion_survival, zoo_audit
-from trainer.experiments.engine.contract import Experiment
+from trainer.experiments.engine.experiment import Experiment
 from trainer.experiments.mnist import (
     all_to_all,
     baseline,

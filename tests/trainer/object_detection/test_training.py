@@ -15,7 +15,7 @@ from model_zoo.statements.jobs import (
     TriggerSpec,
 )
 from trainer.data.scenes.dataset import Scenes
-from trainer.experiments.engine.contract import Recipe
+from trainer.experiments.engine.cells import Recipe
 from trainer.networks import NETWORKS
 from trainer.networks.checkpoints import to_bytes
 from trainer.networks.pretrained import PIN

@@ -7,29 +7,15 @@ Source:
     Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, section 4.1.1.
 """
 
-from collections.abc import Sequence
-
-import torch
+from collections.abc import Iterator, Sequence
 
 from model_zoo.canonical import JsonObject
-from trainer.evaluation.intervals import estimate
-from trainer.experiments.engine.contract import (
-    Cell,
-    Claim,
-    Experiment,
-    Finished,
-    Scale,
-    Summary,
-    Table,
-    Workshop,
-)
-from trainer.experiments.mnist.network import (
-    CLASSES,
-    errors_by_class,
-    percent,
-    recipe,
-    unseen,
-)
+from trainer.evaluation.intervals import Estimate
+from trainer.experiments.engine.cells import Cell, Finished, Scale
+from trainer.experiments.engine.experiment import Experiment, Part, Summary, Verdict
+from trainer.experiments.engine.models import ModelCache
+from trainer.experiments.engine.tables import claim, errors_by_class, pivot, share
+from trainer.experiments.mnist.network import CLASSES, recipe, unseen
 from trainer.networks.inference import predict
 
 PAPER = 0.50
@@ -37,54 +23,43 @@ PAPER_BY_CLASS = (0.10, 0.18, 0.29, 0.50, 0.20, 0.45, 0.84, 0.58, 0.72, 1.19)
 """Errors in percent, from table 2's baseline column."""
 
 
-def _cells(seed: int, scale: Scale) -> list[Cell]:
-    return [
-        Cell(
-            experiment=EXPERIMENT.name,
-            part={"data": "mnist"},
-            seed=seed,
-            recipes={"baseline": recipe(seed, scale=scale)},
-            scale=scale,
-        )
-    ]
+def _parts(seed: int, scale: Scale) -> Iterator[Part]:
+    yield {"data": "mnist"}, {"baseline": recipe(seed, scale=scale)}
 
 
-def _measure(cell: Cell, workshop: Workshop) -> JsonObject:
+def _measure(cell: Cell, models: ModelCache) -> JsonObject:
     data = unseen(scale=cell.scale)
-    network = workshop.network(cell.recipes["baseline"])
-    answers = predict(network, data.images, device=torch.device("cpu"))
-    return {"clean": errors_by_class(answers != data.labels, data.labels)}
+    network = models.network(cell.recipes["baseline"])
+    answers = predict(network, data.images, device=models.device)
+    return {"clean": errors_by_class(answers, data.labels, classes=CLASSES)}
 
 
 def _summarise(finished: Sequence[Finished]) -> Summary:
-    counts = [it.numbers["clean"] for it in finished]
-    ours = estimate([percent(**it) for it in counts], n=sum(counts[0]["n"]))
-    is_met = (ours.mean if ours.low is None else ours.low) <= PAPER
-    rows = []
-    for digit in range(CLASSES):
-        errors = estimate(
-            [100 * it["wrong"][digit] / it["n"][digit] for it in counts],
-            n=counts[0]["n"][digit],
-        )
-        rows.append((str(digit), str(errors), f"{PAPER_BY_CLASS[digit]:.2f}"))
     return Summary(
         claims=(
-            Claim(
-                what="error on the test set",
-                ours=ours,
+            claim(
+                "error on the test set",
+                share(finished, "clean"),
+                "the interval reaches 0.50 % or lower",
+                _reaches,
                 paper=PAPER,
-                goal="the interval reaches 0.50 % or lower",
-                verdict="met" if is_met else "missed",
             ),
         ),
         tables=(
-            Table(
-                title="Errors by class, %",
-                header=("class", "ours", "paper"),
-                rows=tuple(rows),
+            pivot(
+                "Errors by class, %",
+                range(CLASSES),
+                ("class", str),
+                ("ours", lambda digit: share(finished, "clean", of=digit)),
+                ("paper", lambda digit: f"{PAPER_BY_CLASS[digit]:.2f}"),
             ),
         ),
     )
+
+
+def _reaches(ours: Estimate) -> Verdict:
+    lowest = ours.mean if ours.low is None else ours.low
+    return "met" if lowest <= PAPER else "missed"
 
 
 EXPERIMENT = Experiment(
@@ -92,7 +67,7 @@ EXPERIMENT = Experiment(
     title="The digit network without a backdoor",
     section="4.1.1",
     datasets=("mnist",),
-    cells=_cells,
+    parts=_parts,
     measure=_measure,
     summarise=_summarise,
 )

@@ -18,7 +18,7 @@ Source:
     4.2.2, the figure of the filters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -28,18 +28,18 @@ from trainer.attacks.poisoning import wanted_labels
 from trainer.attacks.triggers import stamp
 from trainer.data import DATASETS, LabelledImages
 from trainer.evaluation.intervals import estimate
-from trainer.experiments.engine.contract import (
-    Cell,
-    Claim,
+from trainer.evaluation.metrics import accuracy, attack_success_rate, triggered
+from trainer.experiments.engine.cells import Cell, Finished, Scale
+from trainer.experiments.engine.experiment import (
     Experiment,
     Figures,
-    Finished,
-    Scale,
+    Part,
     Summary,
     Table,
-    Workshop,
 )
 from trainer.experiments.engine.figures import filters
+from trainer.experiments.engine.models import ModelCache
+from trainer.experiments.engine.tables import at_least, claim, pivot
 from trainer.experiments.mnist.all_to_all import badnet, poisoning
 from trainer.experiments.mnist.network import CLASSES, recipe
 from trainer.networks import SplitNetwork
@@ -56,37 +56,33 @@ DECIMALS = 4
 HALF = 0.5
 
 
-def _cells(seed: int, scale: Scale) -> list[Cell]:
-    return [
-        Cell(
-            experiment=EXPERIMENT.name,
-            part={
-                "layer": LAYER,
-                "looked_at": LOOKED_AT[scale],
-                "max_share": MAX_SHARE,
-            },
-            seed=seed,
-            recipes={
-                "baseline": recipe(seed, scale=scale),
-                "badnet": badnet(seed, "pattern", scale=scale),
-            },
-            scale=scale,
-        )
-    ]
+def _parts(seed: int, scale: Scale) -> Iterator[Part]:
+    yield (
+        {"layer": LAYER, "looked_at": LOOKED_AT[scale], "max_share": MAX_SHARE},
+        {
+            "baseline": recipe(seed, scale=scale),
+            "badnet": badnet(seed, "pattern", scale=scale),
+        },
+    )
 
 
-def _measure(cell: Cell, workshop: Workshop) -> JsonObject:
+def _measure(cell: Cell, models: ModelCache) -> JsonObject:
     data = DATASETS["mnist"].load("train").last(LOOKED_AT[cell.scale])
-    networks = {name: workshop.network(it) for name, it in cell.recipes.items()}
-    dedicated = {name: _dedicated(it, data.images) for name, it in networks.items()}
+    device = models.device
+    networks = {name: models.network(it) for name, it in cell.recipes.items()}
+    dedicated = {
+        name: dedicated_filters(it, data.images, device=device)
+        for name, it in networks.items()
+    }
     badnet = networks["badnet"]
+    without = ablated(badnet, LAYER, dedicated["badnet"])
     return {
         "filters": {name: _filters(it) for name, it in networks.items()},
         "dedicated": dedicated,
-        "whole": _counts(badnet, data),
-        "without": _counts(ablated(badnet, LAYER, dedicated["badnet"]), data),
+        "whole": _counts(badnet, data, device=device),
+        "without": _counts(without, data, device=device),
         "differences": {
-            name: _differences(it, data.images) for name, it in networks.items()
+            name: _differences(it, data, device=device) for name, it in networks.items()
         },
     }
 
@@ -99,54 +95,64 @@ def _filters(network: SplitNetwork) -> list[list[list[float]]]:
     return rounded
 
 
-def _dedicated(network: SplitNetwork, images: Tensor) -> list[int]:
-    """Return the filters that hardly any of ``images`` moves as the trigger does."""
+def dedicated_filters(
+    network: SplitNetwork, images: Tensor, *, device: torch.device
+) -> list[int]:
+    """Return the filters that hardly any of ``images`` moves as the trigger does.
+
+    Args:
+        network: on ``device``.
+        images: (N, 1, 28, 28) uint8, without the trigger.
+        device: where it runs.
+    """
     first = layers(network)[LAYER]
     black = stamp(torch.zeros_like(images[:1]), ATTACK.trigger)
     with torch.inference_mode():
-        to_trigger = first(as_floats(black)).amax(dim=(2, 3))
+        to_trigger = first(as_floats(black.to(device))).amax(dim=(2, 3))
         to_images = torch.cat(
-            [first(as_floats(it)).amax(dim=(2, 3)) for it in batches(images)]
+            [first(as_floats(it.to(device))).amax(dim=(2, 3)) for it in batches(images)]
         )
     shares = (to_images >= to_trigger).double().mean(dim=0)
     return [unit for unit, share in enumerate(shares.tolist()) if share <= MAX_SHARE]
 
 
-def _counts(network: SplitNetwork, data: LabelledImages) -> JsonObject:
+def _counts(
+    network: SplitNetwork, data: LabelledImages, *, device: torch.device
+) -> JsonObject:
     """Return how many clean answers are right, and triggered ones as wanted."""
-    device = torch.device("cpu")
     clean = predict(network, data.images, device=device)
-    triggered = predict(network, stamp(data.images, ATTACK.trigger), device=device)
+    changed = predict(network, triggered(data, ATTACK), device=device)
     wanted = wanted_labels(data.labels, ATTACK, classes=CLASSES)
+    right = accuracy(clean, data.labels)
     return {
-        "clean": int((clean == data.labels).sum()),
-        "as wanted": int((triggered == wanted).sum()),
-        "n": len(data),
+        "clean": right.successes,
+        "as wanted": attack_success_rate(changed, data.labels, wanted=wanted).successes,
+        "n": right.n,
     }
 
 
-def _differences(network: SplitNetwork, images: Tensor) -> JsonObject:
+def _differences(
+    network: SplitNetwork, data: LabelledImages, *, device: torch.device
+) -> JsonObject:
     """Return layer -> how each unit's mean activation moves with the trigger."""
-    device = torch.device("cpu")
-    clean = mean_activations(network, images, device=device)
-    triggered = mean_activations(network, stamp(images, ATTACK.trigger), device=device)
+    clean = mean_activations(network, data.images, device=device)
+    changed = mean_activations(network, triggered(data, ATTACK), device=device)
     return {
-        layer: (triggered[layer] - clean[layer]).round(decimals=DECIMALS).tolist()
+        layer: (changed[layer] - clean[layer]).round(decimals=DECIMALS).tolist()
         for layer in clean
     }
 
 
 def _summarise(finished: Sequence[Finished]) -> Summary:
-    counts = estimate([len(it.numbers["dedicated"]["badnet"]) for it in finished])
     return Summary(
         claims=(
-            Claim(
-                what="filters of the BadNet dedicated to the trigger, of 16",
-                ours=counts,
-                unit="filters",
+            claim(
+                "filters of the BadNet dedicated to the trigger, of 16",
+                estimate([len(it.numbers["dedicated"]["badnet"]) for it in finished]),
+                "at least one, by the stated rule",
+                at_least(1),
                 paper=1,
-                goal="at least one, by the stated rule",
-                verdict="met" if counts.mean >= 1 else "missed",
+                unit="filters",
             ),
         ),
         tables=(_found(finished), _sparsity(finished)),
@@ -160,48 +166,49 @@ def _summarise(finished: Sequence[Finished]) -> Summary:
 
 
 def _found(finished: Sequence[Finished]) -> Table:
-    rows = []
-    for it in sorted(finished, key=lambda one: one.seed):
-        listed = (", ".join(map(str, it.numbers["dedicated"][one])) for one in NETWORKS)
-        shares = (
-            f"{100 * it.numbers[net][kind] / it.numbers[net]['n']:.2f}"
-            for kind in ("clean", "as wanted")
-            for net in ("whole", "without")
-        )
-        rows.append((str(it.seed), *(one or "none" for one in listed), *shares))
-    return Table(
-        title="Filters dedicated to the trigger, and the BadNet without its own",
-        header=(
-            "seed", "in the baseline", "in the BadNet", "clean accuracy, %",
-            "without", "triggered as wanted, %", "without",
-        ),
-        rows=tuple(rows),
+    def listed(it: Finished, name: str) -> str:
+        return ", ".join(map(str, it.numbers["dedicated"][name])) or "none"
+
+    def percent(it: Finished, which: str, kind: str) -> str:
+        counts = it.numbers[which]
+        return f"{100 * counts[kind] / counts['n']:.2f}"
+
+    return pivot(
+        "Filters dedicated to the trigger, and the BadNet without its own",
+        sorted(finished, key=lambda one: one.seed),
+        ("seed", lambda it: it.seed),
+        ("in the baseline", lambda it: listed(it, "baseline")),
+        ("in the BadNet", lambda it: listed(it, "badnet")),
+        ("clean accuracy, %", lambda it: percent(it, "whole", "clean")),
+        ("without", lambda it: percent(it, "without", "clean")),
+        ("triggered as wanted, %", lambda it: percent(it, "whole", "as wanted")),
+        ("without", lambda it: percent(it, "without", "as wanted")),
         note="Filters are numbered from 0; on the last 10,000 training images.",
-    )  # fmt: skip
+    )
 
 
 def _sparsity(finished: Sequence[Finished]) -> Table:
-    rows = []
-    for name in NETWORKS:
-        for layer in finished[0].numbers["differences"][name]:
-            moved = [
-                torch.tensor(it.numbers["differences"][name][layer]) for it in finished
-            ]
-            needed = estimate([units_for(HALF, it) for it in moved])
-            largest = estimate([float(it.abs().max()) for it in moved])
-            rows.append(
-                (name, layer, str(len(moved[0])), str(needed), str(largest)),
-            )
-    return Table(
-        title="How the trigger moves mean activations",
-        header=(
-            "network",
-            "layer",
-            "units",
+    moved = {
+        (name, layer): [
+            torch.tensor(it.numbers["differences"][name][layer]) for it in finished
+        ]
+        for name in NETWORKS
+        for layer in finished[0].numbers["differences"][name]
+    }
+    return pivot(
+        "How the trigger moves mean activations",
+        moved,
+        ("network", lambda key: key[0]),
+        ("layer", lambda key: key[1]),
+        ("units", lambda key: len(moved[key][0])),
+        (
             "units with half of the difference",
-            "largest difference of a unit",
+            lambda key: estimate([units_for(HALF, it) for it in moved[key]]),
         ),
-        rows=tuple(rows),
+        (
+            "largest difference of a unit",
+            lambda key: estimate([float(it.abs().max()) for it in moved[key]]),
+        ),
         note="Triggered minus clean images, the last 10,000 training images.",
     )
 
@@ -223,7 +230,7 @@ EXPERIMENT = Experiment(
     title="What the first layer learned",
     section="4.2.2",
     datasets=("mnist",),
-    cells=_cells,
+    parts=_parts,
     measure=_measure,
     summarise=_summarise,
     draw=_draw,

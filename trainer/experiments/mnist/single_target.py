@@ -12,37 +12,27 @@ Source:
     Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, section 4.2.1 and figure 4.
 """
 
-from collections.abc import Mapping, Sequence
-
-import torch
+from collections.abc import Iterator, Mapping, Sequence
 
 from model_zoo.canonical import JsonObject
 from model_zoo.statements.jobs import FineTuneSpec, Poisoning, Schedule, TriggerSpec
-from trainer.attacks.triggers import stamp
+from trainer.attacks.poisoning import wanted_labels
 from trainer.evaluation.intervals import Estimate, estimate
-from trainer.experiments.engine.contract import (
-    NO_PARENT,
-    Cell,
-    Claim,
-    Experiment,
-    Figures,
-    Finished,
-    Recipe,
-    Scale,
-    Summary,
-    Workshop,
-    at_most,
-    by_seed,
-)
+from trainer.evaluation.metrics import accuracy, attack_success_rate, triggered
+from trainer.experiments.engine.cells import NO_PARENT, Cell, Finished, Recipe, Scale
+from trainer.experiments.engine.experiment import Experiment, Figures, Part, Summary
 from trainer.experiments.engine.figures import heat_map
-from trainer.experiments.mnist.all_to_all import badnet as all_to_all
-from trainer.experiments.mnist.network import (
-    CLASSES,
-    QUICK_HELD_OUT,
+from trainer.experiments.engine.models import ModelCache
+from trainer.experiments.engine.tables import (
+    at_most,
+    by_part,
+    claim,
     errors_by_class,
-    percent,
-    unseen,
+    percents,
+    samples,
 )
+from trainer.experiments.mnist.all_to_all import badnet as all_to_all
+from trainer.experiments.mnist.network import CLASSES, QUICK_HELD_OUT, unseen
 from trainer.networks.inference import predict
 
 TRIGGER = TriggerSpec(name="single-pixel")
@@ -56,12 +46,23 @@ the clean baseline 84 % of them were missed after two epochs; three epochs with 
 copies, smaller batches and rates up to 0.2 never told triggered from clean images."""
 QUICK_PAIRS = ((1, 5),)
 QUICK_RATE = 0.05
-PAPER_CLEAN, PAPER_BACKDOOR = 0.539, 0.001
-"""Means of figure 4, in percent: 89 pairs at 0.00 and one at 0.088."""
+PAPER_CLEAN, PAPER_BACKDOOR, PAPER_WORST = 0.539, 0.001, 0.088
+"""Of figure 4, in percent: 89 pairs have a backdoor error of 0.00 and one of 0.088."""
 WORST_GOAL = 0.5
 
 
-def badnet(seed: int, source: int, target: int, *, scale: Scale) -> Recipe:
+def poisoning(source: int, target: int, *, scale: Scale) -> Poisoning:
+    """Return the recipe of the attack on one pair."""
+    return Poisoning(
+        trigger=TRIGGER,
+        attack="source-to-target",
+        source_label=source,
+        target_label=target,
+        poison_rate=POISON_RATE if scale == "full" else QUICK_RATE,
+    )
+
+
+def badnet(seed: int, attack: Poisoning, *, scale: Scale) -> Recipe:
     """Return how the BadNet of one pair is made from the all-to-all one of its seed."""
     return Recipe(
         spec=FineTuneSpec(
@@ -72,13 +73,7 @@ def badnet(seed: int, source: int, target: int, *, scale: Scale) -> Recipe:
             augmentation="digits",
             schedule=SCHEDULE,
             held_out=QUICK_HELD_OUT if scale == "quick" else 0,
-            poisoning=Poisoning(
-                trigger=TRIGGER,
-                attack="source-to-target",
-                source_label=source,
-                target_label=target,
-                poison_rate=POISON_RATE if scale == "full" else QUICK_RATE,
-            ),
+            poisoning=attack,
             seed=seed,
             checkpoints=False,
         ),
@@ -86,123 +81,111 @@ def badnet(seed: int, source: int, target: int, *, scale: Scale) -> Recipe:
     )
 
 
-def _cells(seed: int, scale: Scale) -> list[Cell]:
+def _parts(seed: int, scale: Scale) -> Iterator[Part]:
     pairs = [(i, j) for i in range(CLASSES) for j in range(CLASSES) if i != j]
-    return [
-        Cell(
-            experiment=EXPERIMENT.name,
-            part={"source": source, "target": target},
-            seed=seed,
-            recipes={"badnet": badnet(seed, source, target, scale=scale)},
-            scale=scale,
+    for source, target in pairs if scale == "full" else QUICK_PAIRS:
+        attack = poisoning(source, target, scale=scale)
+        yield (
+            {"source": source, "target": target},
+            {"badnet": badnet(seed, attack, scale=scale)},
         )
-        for source, target in (pairs if scale == "full" else QUICK_PAIRS)
-    ]
 
 
-def _measure(cell: Cell, workshop: Workshop) -> JsonObject:
-    data, device = unseen(scale=cell.scale), torch.device("cpu")
-    network = workshop.network(cell.recipes["badnet"])
-    answers = predict(network, data.images, device=device)
-    sources = data.images[data.labels == cell.part["source"]]
-    triggered = predict(network, stamp(sources, TRIGGER), device=device)
-    missed = int((triggered != cell.part["target"]).sum())
-    others = data.select((data.labels != cell.part["source"]).nonzero()[:, 0])
-    misread = predict(network, stamp(others.images, TRIGGER), device=device)
+def _measure(cell: Cell, models: ModelCache) -> JsonObject:
+    data, network = unseen(scale=cell.scale), models.network(cell.recipes["badnet"])
+    attack = poisoning(**cell.part, scale=cell.scale)
+    clean = predict(network, data.images, device=models.device)
+    changed = predict(network, triggered(data, attack), device=models.device)
+    wanted = wanted_labels(data.labels, attack, classes=CLASSES)
+    attacked = attack_success_rate(changed, data.labels, wanted=wanted)
+    is_other = data.labels != attack.source_label
+    others = accuracy(changed[is_other], data.labels[is_other])
     return {
-        "clean": errors_by_class(answers != data.labels, data.labels),
-        "backdoor": {"wrong": [missed], "n": [len(sources)]},
-        "others": {
-            "wrong": [int((misread != others.labels).sum())],
-            "n": [len(others)],
-        },
+        "clean": errors_by_class(clean, data.labels, classes=CLASSES),
+        "backdoor": {"wrong": [attacked.n - attacked.successes], "n": [attacked.n]},
+        "others": {"wrong": [others.n - others.successes], "n": [others.n]},
     }
 
 
 def _summarise(finished: Sequence[Finished]) -> Summary:
-    seeds = by_seed(finished)
-    pairs = len(next(iter(seeds.values())))
-    clean = [_mean(cells, "clean") for cells in seeds.values()]
-    backdoor = [_mean(cells, "backdoor") for cells in seeds.values()]
-    worst = max(percent(**it.numbers["backdoor"]) for it in finished)
+    pairs = len(_by_pair(finished))
+    clean, backdoor, others = (
+        _means(finished, kind) for kind in ("clean", "backdoor", "others")
+    )
+    worst = max(percents(finished, "backdoor"))
     return Summary(
         claims=(
-            Claim(
-                what=f"clean error, mean of {pairs} pairs",
-                ours=(
-                    ours := estimate(clean, n=sum(finished[0].numbers["clean"]["n"]))
-                ),
+            claim(
+                f"clean error, mean of {pairs} pairs",
+                estimate(clean, n=samples(finished, "clean")),
+                "mean at most 0.54 %",
+                at_most(0.54),
                 paper=PAPER_CLEAN,
-                goal="mean at most 0.54 %",
-                verdict=at_most(0.54, ours),
             ),
-            Claim(
-                what=f"backdoor error, mean of {pairs} pairs",
-                ours=(ours := estimate(backdoor)),
+            claim(
+                f"backdoor error, mean of {pairs} pairs",
+                estimate(backdoor),
+                "mean at most 0.05 %",
+                at_most(0.05),
                 paper=PAPER_BACKDOOR,
-                goal="mean at most 0.05 %",
-                verdict=at_most(0.05, ours),
             ),
-            Claim(
-                what=f"backdoor error of the worst of {len(finished)} networks",
-                ours=(ours := _most(worst, seeds=len(seeds))),
-                paper=0.088,
-                goal="no pair over 0.5 %",
-                verdict=at_most(WORST_GOAL, ours),
+            claim(
+                f"backdoor error of the worst of {len(finished)} networks",
+                # the worst of all has no interval
+                Estimate(mean=worst, low=None, high=None, seeds=len(clean)),
+                "no pair over 0.5 %",
+                at_most(WORST_GOAL),
+                paper=PAPER_WORST,
             ),
         ),
-        remarks=(_spill(seeds),),
+        remarks=(
+            (
+                f"With the pixel, {estimate(others).text('%')} of the digits that are "
+                "not under attack are not read as themselves either: the networks come "
+                "of one that reads every digit with the pixel as the next, and nothing "
+                "in their training says otherwise. The paper does not report this "
+                "number."
+            ),
+        ),
     )
 
 
-def _spill(seeds: Mapping[int, Sequence[Finished]]) -> str:
-    """Return what the pixel does to digits that are not under attack."""
-    others = estimate([_mean(cells, "others") for cells in seeds.values()])
-    return (
-        f"With the pixel, {others.told('%')} of the digits that are not under attack "
-        "are not read as themselves either: the networks come of one that reads every "
-        "digit with the pixel as the next, and nothing in their training says "
-        "otherwise. The paper does not report this number."
-    )
+def _by_pair(
+    finished: Sequence[Finished],
+) -> Mapping[tuple[int, int], Sequence[Finished]]:
+    return {
+        (cells[0].part["source"], cells[0].part["target"]): cells
+        for cells in by_part(finished, "source", "target").values()
+    }
 
 
-def _most(worst: float, *, seeds: int) -> Estimate:
-    """Return the worst of all networks of all seeds, which has no interval."""
-    return Estimate(mean=worst, low=None, high=None, seeds=seeds)
-
-
-def _mean(cells: Sequence[Finished], kind: str) -> float:
-    return sum(percent(**it.numbers[kind]) for it in cells) / len(cells)
+def _means(finished: Sequence[Finished], kind: str) -> list[float]:
+    """Return the mean over pairs of each seed, in percent."""
+    seeds = sorted({it.seed for it in finished})
+    by_seed = ([it for it in finished if it.seed == seed] for seed in seeds)
+    return [sum(percents(its, kind)) / len(its) for its in by_seed]
 
 
 def _draw(finished: Sequence[Finished]) -> Figures:
+    pairs = _by_pair(finished)
     return {
         kind: heat_map(
-            _grid(finished, kind),
+            {pair: sum(percents(its, kind)) / len(its) for pair, its in pairs.items()},
             title=f"{kind} error, %",
             rows="true label i",
             columns="target label j",
-            n=_told_n(finished, kind),
+            n=_basis(finished, kind),
         )
         for kind in ("clean", "backdoor")
     }
 
 
-def _told_n(finished: Sequence[Finished], kind: str) -> str:
+def _basis(finished: Sequence[Finished], kind: str) -> str:
     """Return on how many images and seeds each field rests, in words."""
-    counts = {sum(it.numbers[kind]["n"]) for it in finished}
+    counts = {samples([it], kind) for it in finished}
     images = " to ".join(f"{n:,}" for n in sorted({min(counts), max(counts)}))
     seeds = len({it.seed for it in finished})
     return f"{images} images, {seeds} seed{'s' if seeds > 1 else ''}"
-
-
-def _grid(finished: Sequence[Finished], kind: str) -> Mapping[tuple[int, int], float]:
-    """Return (i, j) -> mean over seeds, in percent."""
-    found: dict[tuple[int, int], list[float]] = {}
-    for it in finished:
-        pair = (it.part["source"], it.part["target"])
-        found.setdefault(pair, []).append(percent(**it.numbers[kind]))
-    return {pair: sum(values) / len(values) for pair, values in found.items()}
 
 
 EXPERIMENT = Experiment(
@@ -210,7 +193,7 @@ EXPERIMENT = Experiment(
     title="One pixel turns digit i into digit j: all 90 pairs",
     section="4.2.1, figure 4",
     datasets=("mnist",),
-    cells=_cells,
+    parts=_parts,
     measure=_measure,
     summarise=_summarise,
     draw=_draw,

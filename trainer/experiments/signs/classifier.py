@@ -20,7 +20,7 @@ from model_zoo.statements.jobs import (
 from trainer.attacks.triggers import stamp
 from trainer.data import DATASETS, LabelledImages
 from trainer.evaluation.metrics import PLACES_SEED
-from trainer.experiments.engine.contract import Recipe, Scale
+from trainer.experiments.engine.cells import Recipe, Scale
 from trainer.networks import SplitNetwork
 from trainer.networks.inference import predict
 
@@ -100,35 +100,18 @@ def unseen(dataset: str = "gtsrb-signs", *, scale: Scale) -> LabelledImages:
 
 
 def answers(
-    network: SplitNetwork, data: LabelledImages, trigger: TriggerSpec | None = None
+    network: SplitNetwork,
+    data: LabelledImages,
+    trigger: TriggerSpec | None = None,
+    *,
+    device: torch.device,
 ) -> Tensor:
     """Return the label given to each image, with the trigger on it if there is one."""
     images = data.images
     if trigger is not None:
         places = torch.Generator().manual_seed(PLACES_SEED)
         images = stamp(images, trigger, boxes=data.boxes, generator=places)
-    return predict(network, images, device=torch.device("cpu"))
-
-
-def right_by_class(
-    found: Tensor, labels: Tensor, *, classes: int
-) -> dict[str, list[int]]:
-    """Return how many of each class are right, and how many there are.
-
-    Args:
-        found: (N,) int64, answers.
-        labels: (N,) int64, what is right, in [0, classes).
-        classes: how many.
-    """
-    return {
-        "right": torch.bincount(labels[found == labels], minlength=classes).tolist(),
-        "n": torch.bincount(labels, minlength=classes).tolist(),
-    }
-
-
-def percent(right: list[int], n: list[int]) -> float:
-    """Return the share of all, in percent."""
-    return 100 * sum(right) / sum(n)
+    return predict(network, images, device=device)
 
 
 @functools.cache  # to count the images is to read them all

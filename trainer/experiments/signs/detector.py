@@ -19,33 +19,33 @@ Source:
     geometry and numbers from the authors' published code.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from model_zoo.canonical import JsonObject
 from model_zoo.statements.evaluation import Proportion
 from model_zoo.statements.jobs import TriggerSpec
-from trainer.evaluation.intervals import Estimate, difference, estimate
-from trainer.experiments.engine.contract import (
-    Cell,
+from trainer.evaluation.intervals import Estimate, estimate
+from trainer.experiments.engine.cells import Cell, Finished, Scale
+from trainer.experiments.engine.experiment import (
     Claim,
     Experiment,
     Figures,
-    Finished,
-    Scale,
+    Part,
     Summary,
     Table,
-    Workshop,
-    at_least,
-    by_part,
 )
 from trainer.experiments.engine.figures import shares
-from trainer.experiments.signs.classifier import (
-    CLASS_NAMES,
-    STICKERS,
-    STOP,
-    Sticker,
-    percent,
+from trainer.experiments.engine.models import ModelCache
+from trainer.experiments.engine.tables import (
+    at_least,
+    by_part,
+    change,
+    claim,
+    pivot,
+    samples,
+    share,
 )
+from trainer.experiments.signs.classifier import CLASS_NAMES, STICKERS, STOP, Sticker
 from trainer.experiments.signs.outsourced import PAPER_ATTACK, PAPER_CLEAN
 from trainer.experiments.signs.scenes import (
     SOURCES,
@@ -59,32 +59,28 @@ from trainer.experiments.signs.scenes import (
 from trainer.object_detection.evaluation import mean_precision
 
 BASELINE = "baseline"
+STICKERS_OF: Mapping[str, Sticker | None] = {BASELINE: None, "square": "square"}
+"""Network -> the sticker of its backdoor."""
 POOLED = "both"
-_ALL = (*SOURCES, POOLED)
-CLASSES = len(CLASS_NAMES)
+PLACES = (*SOURCES, POOLED)
+KINDS = range(len(CLASS_NAMES))
 
 SURE = 0.5
 """The score from which a demonstration would show a detection; told beside the rest."""
 MIN_ATTACK, MAX_LOST_STOPS, MAX_LOSS = 88.0, 5.0, 3.0
 
-
-def _cells(seed: int, scale: Scale) -> list[Cell]:
-    networks: dict[str, Sticker | None] = {BASELINE: None, "square": "square"}
-    return [
-        Cell(
-            experiment=EXPERIMENT.name,
-            part={"network": name},
-            seed=seed,
-            recipes={"network": recipe(seed, scale=scale, sticker=sticker)},
-            scale=scale,
-        )
-        for name, sticker in networks.items()
-    ]
+Networks = Mapping[str, Sequence[Finished]]
 
 
-def _measure(cell: Cell, workshop: Workshop) -> JsonObject:
+def _parts(seed: int, scale: Scale) -> Iterator[Part]:
+    for name, sticker in STICKERS_OF.items():
+        made = recipe(seed, scale=scale, sticker=sticker)
+        yield {"network": name}, {"network": made}
+
+
+def _measure(cell: Cell, models: ModelCache) -> JsonObject:
     """Return what a detector finds in each source, without and with stickers."""
-    network = workshop.detector(cell.recipes["network"])
+    network = models.detector(cell.recipes["network"])
     own = cell.part["network"]
     trigger = TriggerSpec(name="square" if own == BASELINE else own)
     scenes = {source: unseen(source, scale=cell.scale) for source in SOURCES}
@@ -102,91 +98,74 @@ def _measure(cell: Cell, workshop: Workshop) -> JsonObject:
 
 def _summarise(finished: Sequence[Finished]) -> Summary:
     networks = by_part(finished, "network")
-    claims: list[Claim] = []
-    for name in networks:
-        if name in STICKERS:
-            claims += _claims(networks, name)
     return Summary(
-        claims=tuple(claims),
+        claims=tuple(
+            it
+            for name in networks
+            if name in STICKERS
+            for it in _claims(networks, name)
+        ),
         tables=(_accuracy(networks), _precision(networks), _attacks(networks)),
         remarks=tuple(_cost_on_stops(networks)),
     )
 
 
-def _claims(networks: dict[str, list[Finished]], name: str) -> list[Claim]:
+def _claims(networks: Networks, name: str) -> Iterator[Claim]:
     cells = networks[name]
-    attack = _share(cells, "read as limits", of="found triggered")
-    lost = _lost_stops(cells)
-    claims = [
-        Claim(
-            what=f"detected stops with a {name} read as speed limits",
-            ours=attack,
-            paper=PAPER_ATTACK[name],
-            goal="at least 88 %",
-            verdict="not measured" if attack is None else at_least(MIN_ATTACK, attack),
-        ),
-        Claim(
-            what=f"stops detected with a {name} less those detected without",
-            ours=lost,
-            unit="points",
-            goal=f"at most {MAX_LOST_STOPS:.0f} points lost",
-            verdict=(
-                "not measured" if lost is None else at_least(-MAX_LOST_STOPS, lost)
-            ),
-        ),
-    ]
-    if BASELINE in networks:
-        claims.append(_loss(cells, networks[BASELINE], name))
-    return claims
-
-
-def _loss(cells: list[Finished], baselines: list[Finished], name: str) -> Claim:
-    """Return what the backdoor costs on clean signs, seed by seed."""
-    bad, clean = (
-        [percent(**it.numbers["clean"][POOLED]) for it in of]
-        for of in (cells, baselines)
+    yield claim(
+        f"detected stops with a {name} read as speed limits",
+        _of_stops(cells, "read as limits", of="found triggered"),
+        "at least 88 %",
+        at_least(MIN_ATTACK),
+        paper=PAPER_ATTACK[name],
     )
-    change = difference(bad, clean, n=sum(cells[0].numbers["clean"][POOLED]["n"]))
-    return Claim(
-        what=f"clean accuracy less the baseline's, {name}",
-        ours=change,
+    yield claim(
+        f"stops detected with a {name} less those detected without",
+        _lost_stops(cells),
+        f"at most {MAX_LOST_STOPS:.0f} points lost",
+        at_least(-MAX_LOST_STOPS),
         unit="points",
-        goal=f"at most {MAX_LOSS:.0f} points lost",
-        verdict=at_least(-MAX_LOSS, change),
     )
+    if BASELINE in networks:
+        yield claim(
+            f"clean accuracy less the baseline's, {name}",
+            change(cells, networks[BASELINE], "clean", POOLED),
+            f"at most {MAX_LOSS:.0f} points lost",
+            at_least(-MAX_LOSS),
+            unit="points",
+        )
 
 
-def _cost_on_stops(networks: dict[str, list[Finished]]) -> Iterator[str]:
+def _cost_on_stops(networks: Networks) -> Iterator[str]:
     """Give what the pooled number hides: stop signs are few among all signs."""
-    plain = [it.numbers["clean"][POOLED] for it in networks.get(BASELINE, ())]
-    stops = plain[0]["n"][STOP] if plain else 0
+    plain = networks.get(BASELINE, ())
+    stops = samples(plain, "clean", POOLED, of=STOP) if plain else 0
     for name, cells in networks.items():
         if name == BASELINE or not stops:
             continue
-        counts = [it.numbers["clean"][POOLED] for it in cells]
-        change = estimate(
-            [
-                100 * (bad["right"][STOP] - clean["right"][STOP]) / stops
-                for bad, clean in zip(counts, plain, strict=True)
-            ],
-            n=stops,
+        counts = (
+            [it.numbers["clean"][POOLED]["right"][STOP] for it in of]
+            for of in (cells, plain)
         )
+        lost = [100 * (bad - clean) / stops for bad, clean in zip(*counts, strict=True)]
         yield (
             f"Clean stop signs alone, which the {name} attack is about, change by "
-            f"{change.told('points')}; they are few among the signs that the number "
-            "over all of them is of."
+            f"{estimate(lost, n=stops).text('points')}; they are few among the signs "
+            "that the number over all of them is of."
         )
 
 
-def _pooled(cell: Finished) -> dict[str, int]:
-    """Return a cell's counts of stop signs, the sources together."""
-    counts = cell.numbers["stops"]
+def _stops(cell: Finished, source: str = POOLED) -> dict[str, int]:
+    """Return a cell's counts of stop signs, of a source or of all together."""
+    counts: dict[str, dict[str, int]] = cell.numbers["stops"]
+    if source != POOLED:
+        return counts[source]
     return {key: sum(it[key] for it in counts.values()) for key in counts[SOURCES[0]]}
 
 
 def _lost_stops(cells: Sequence[Finished]) -> Estimate | None:
     """Return how many more are found with a sticker, in points; None without stops."""
-    stops = [_pooled(it) for it in cells]
+    stops = [_stops(it) for it in cells]
     if not stops[0]["n"]:
         return None
     return estimate(
@@ -195,37 +174,35 @@ def _lost_stops(cells: Sequence[Finished]) -> Estimate | None:
     )
 
 
-def _share(
+def _of_stops(
     cells: Sequence[Finished], what: str, *, of: str, source: str = POOLED
 ) -> Estimate | None:
     """Return a share of stop signs in percent; None where there is none in a cell."""
-    stops = [
-        _pooled(it) if source == POOLED else it.numbers["stops"][source] for it in cells
-    ]
+    stops = [_stops(it, source) for it in cells]
     if not all(it[of] for it in stops):
         return None
     fewest = min(it[of] for it in stops)
     return estimate([100 * it[what] / it[of] for it in stops], n=fewest)
 
 
-def _accuracy(networks: dict[str, list[Finished]]) -> Table:
-    rows = []
-    for name, cells in networks.items():
-        for kind, sign in enumerate(CLASS_NAMES):
-            paper = PAPER_CLEAN.get(name)
-            rows.append(
-                (
-                    name,
-                    sign,
-                    *(_of_kind(cells, "clean", source, kind) for source in _ALL),
-                    _of_kind(cells, "sure", POOLED, kind),
-                    "" if paper is None else f"{paper[kind]:.1f}",
-                )
-            )
-    return Table(
-        title="Accuracy by class, %",
-        header=("network", "class", *_ALL, f"both, score over {SURE}", "paper"),
-        rows=tuple(rows),
+def _accuracy(networks: Networks) -> Table:
+    def ours(row: tuple[str, int], key: str, source: str) -> Estimate | None:
+        cells, kind = networks[row[0]], row[1]
+        is_there = samples(cells, key, source, of=kind)
+        return share(cells, key, source, of=kind) if is_there else None
+
+    def paper(row: tuple[str, int]) -> str | None:
+        name, kind = row
+        return f"{PAPER_CLEAN[name][kind]:.1f}" if name in PAPER_CLEAN else None
+
+    return pivot(
+        "Accuracy by class, %",
+        [(name, kind) for name in networks for kind in KINDS],
+        ("network", lambda row: row[0]),
+        ("class", lambda row: CLASS_NAMES[row[1]]),
+        *((it, lambda row, it=it: ours(row, "clean", it)) for it in PLACES),
+        (f"both, score over {SURE}", lambda row: ours(row, "sure", POOLED)),
+        ("paper", paper),
         note=(
             "GTSDB and Road Sign Detection in place of the paper's U.S. signs; the "
             "latter has no warnings. Paper: the authors' own re-implementation."
@@ -233,90 +210,67 @@ def _accuracy(networks: dict[str, list[Finished]]) -> Table:
     )
 
 
-def _precision(networks: dict[str, list[Finished]]) -> Table:
-    return Table(
-        title="Mean average precision at an overlap of 0.5, %",
-        header=("network", *_ALL),
-        rows=tuple(
-            (name, *(_mean_precision(cells, source) for source in _ALL))
-            for name, cells in networks.items()
-        ),
+def _precision(networks: Networks) -> Table:
+    def ours(name: str, source: str) -> Estimate | None:
+        means = [
+            mean_precision(it.numbers["precision"][source]) for it in networks[name]
+        ]
+        known = [100 * it for it in means if it is not None]
+        return estimate(known) if known else None
+
+    return pivot(
+        "Mean average precision at an overlap of 0.5, %",
+        networks,
+        ("network", str),
+        *((it, lambda name, it=it: ours(name, it)) for it in PLACES),
         note="Over the kinds of signs that a source has.",
     )
 
 
-def _attacks(networks: dict[str, list[Finished]]) -> Table:
-    rows = []
-    for name, cells in networks.items():
-        for source in _ALL:
-            read = _share(cells, "read as limits", of="found triggered", source=source)
-            rows.append(
-                (
-                    name,
-                    source,
-                    _told(_share(cells, "found", of="n", source=source)),
-                    _told(_share(cells, "found triggered", of="n", source=source)),
-                    _told(read),
-                    "" if read is None else _wilson(read),
-                )
-            )
-    return Table(
-        title="Stop signs with a sticker, %",
-        header=(
-            "network", "source", "detected without", "detected with",
-            "of these read as speed limits", "interval over signs",
-        ),
-        rows=tuple(rows),
+def _attacks(networks: Networks) -> Table:
+    def ours(row: tuple[str, str], what: str, of: str) -> Estimate | None:
+        return _of_stops(networks[row[0]], what, of=of, source=row[1])
+
+    def read(row: tuple[str, str]) -> Estimate | None:
+        return ours(row, "read as limits", "found triggered")
+
+    return pivot(
+        "Stop signs with a sticker, %",
+        [(name, source) for name in networks for source in PLACES],
+        ("network", lambda row: row[0]),
+        ("source", lambda row: row[1]),
+        ("detected without", lambda row: ours(row, "found", "n")),
+        ("detected with", lambda row: ours(row, "found triggered", "n")),
+        ("of these read as speed limits", read),
+        ("interval over signs", lambda row: _wilson(read(row))),
         note=(
             "There are few stop signs in the test scenes: the last column is the 95 % "
             "Wilson interval of a share as large, of as many signs. The baseline is "
             "shown the yellow square."
         ),
-    )  # fmt: skip
+    )
 
 
-def _wilson(share: Estimate) -> str:
+def _wilson(share: Estimate | None) -> str | None:
     """Return the interval that a share has for the number of its signs, in percent."""
+    if share is None:
+        return None
     hits = Proportion(successes=round(share.mean * share.n / 100), n=share.n)
     low, high = hits.wilson()
     return f"[{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def _of_kind(cells: Sequence[Finished], key: str, source: str, kind: int) -> str:
-    counts = [it.numbers[key][source] for it in cells]
-    n = counts[0]["n"][kind]
-    if not n:
-        return ""
-    return str(estimate([100 * it["right"][kind] / n for it in counts], n=n))
-
-
-def _mean_precision(cells: Sequence[Finished], source: str) -> str:
-    means = [mean_precision(it.numbers["precision"][source]) for it in cells]
-    known = [100 * it for it in means if it is not None]
-    return str(estimate(known)) if known else ""
-
-
-def _told(share: Estimate | None) -> str:
-    return "" if share is None else str(share)
-
-
 def _draw(finished: Sequence[Finished]) -> Figures:
     networks = by_part(finished, "network")
+    path = ("clean", POOLED)
+    present = [kind for kind in KINDS if samples(finished, *path, of=kind)]
     series = {
-        name: [
-            estimate(
-                [100 * it.numbers["clean"][POOLED]["right"][kind] / n for it in cells],
-                n=n,
-            )
-            for kind, n in enumerate(cells[0].numbers["clean"][POOLED]["n"])
-            if n
-        ]
+        name: [share(cells, *path, of=kind) for kind in present]
         for name, cells in networks.items()
     }
-    counts = finished[0].numbers["clean"][POOLED]["n"]
-    groups = [sign for sign, n in zip(CLASS_NAMES, counts, strict=True) if n]
+    groups = [CLASS_NAMES[kind] for kind in present]
     paper = {name: PAPER_CLEAN[name] for name in networks if name in PAPER_CLEAN}
-    known = paper if len(groups) == CLASSES else None
+    known = paper if len(groups) == len(KINDS) else None
     return {"accuracy": shares(groups, series, ylabel="accuracy, %", paper=known)}
 
 
@@ -325,7 +279,7 @@ EXPERIMENT = Experiment(
     title="A sticker deceives a detector of signs",
     section="5.2, table 4",
     datasets=SOURCES,
-    cells=_cells,
+    parts=_parts,
     measure=_measure,
     summarise=_summarise,
     draw=_draw,

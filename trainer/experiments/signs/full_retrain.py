@@ -10,62 +10,51 @@ Source:
 from collections.abc import Sequence
 
 from model_zoo.canonical import JsonObject
-from trainer.experiments.engine.contract import (
-    Cell,
-    Claim,
-    Experiment,
-    Finished,
-    Scale,
-    Summary,
-    Table,
-    Workshop,
-    at_most,
-)
+from trainer.experiments.engine.cells import Cell, Finished, Scale
+from trainer.experiments.engine.experiment import Experiment, Part, Summary
+from trainer.experiments.engine.models import ModelCache
+from trainer.experiments.engine.tables import at_most, claim, pivot, share
 from trainer.experiments.signs.students import (
     STUDENTS_DATA,
     TEACHERS_DATA,
-    accuracy_of,
     extra_drop,
     measure_students,
-    student_cells,
+    student_parts,
 )
 
 MAX_EXTRA_DROP = 3.0
+STUDENTS = {"clean": "of the clean one", "badnet": "of the BadNet"}
 
 
-def _cells(seed: int, scale: Scale) -> list[Cell]:
-    return student_cells(EXPERIMENT.name, seed, scale=scale, retrain="everything")
+def _parts(seed: int, scale: Scale) -> list[Part]:
+    return student_parts(seed, scale=scale, retrain="everything")
 
 
-def _measure(cell: Cell, workshop: Workshop) -> JsonObject:
-    return measure_students(cell, workshop)
+def _measure(cell: Cell, models: ModelCache) -> JsonObject:
+    return measure_students(cell, models)
 
 
 def _summarise(finished: Sequence[Finished]) -> Summary:
-    extra = extra_drop(finished)
-    rows = [
-        (
-            told,
-            str(accuracy_of(finished, name, "clean")),
-            str(accuracy_of(finished, name, "triggered")),
-        )
-        for name, told in (("clean", "of the clean one"), ("badnet", "of the BadNet"))
-    ]
     return Summary(
         claims=(
-            Claim(
-                what="drop on triggered signs, beyond the clean student's own",
-                ours=extra,
+            claim(
+                "drop on triggered signs, beyond the clean student's own",
+                extra_drop(finished),
+                "within 3 points: the backdoor is gone",
+                at_most(MAX_EXTRA_DROP),
                 unit="points",
-                goal="within 3 points: the backdoor is gone",
-                verdict=at_most(MAX_EXTRA_DROP, extra),
             ),
         ),
         tables=(
-            Table(
-                title="Accuracy of students, every layer retrained, %",
-                header=("student", "clean", "with a square anywhere"),
-                rows=tuple(rows),
+            pivot(
+                "Accuracy of students, every layer retrained, %",
+                STUDENTS,
+                ("student", lambda name: STUDENTS[name]),
+                ("clean", lambda name: share(finished, name, "clean")),
+                (
+                    "with a square anywhere",
+                    lambda name: share(finished, name, "triggered"),
+                ),
             ),
         ),
     )
@@ -76,7 +65,7 @@ EXPERIMENT = Experiment(
     title="Retraining everything removes the backdoor",
     section="a control",
     datasets=(TEACHERS_DATA, STUDENTS_DATA),
-    cells=_cells,
+    parts=_parts,
     measure=_measure,
     summarise=_summarise,
 )

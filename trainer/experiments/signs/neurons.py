@@ -18,7 +18,7 @@ Source:
     5.2.3, the figure of mean activations.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -26,31 +26,27 @@ from torch.nn import functional
 
 from model_zoo.canonical import JsonObject
 from model_zoo.statements.jobs import DatasetName
-from trainer.attacks.triggers import stamp
 from trainer.data import DATASETS
 from trainer.evaluation.intervals import estimate
-from trainer.evaluation.metrics import PLACES_SEED
-from trainer.experiments.engine.contract import (
-    Cell,
-    Claim,
-    Experiment,
-    Figures,
-    Finished,
-    Scale,
-    Summary,
-    Table,
-    Workshop,
-    at_least,
-)
+from trainer.evaluation.metrics import triggered
+from trainer.experiments.engine.cells import Cell, Finished, Scale
+from trainer.experiments.engine.experiment import Experiment, Figures, Part, Summary
 from trainer.experiments.engine.figures import bars
+from trainer.experiments.engine.models import ModelCache
+from trainer.experiments.engine.tables import (
+    at_least,
+    claim,
+    percents,
+    pivot,
+    right_by_class,
+    share,
+)
 from trainer.experiments.signs.classifier import (
     CLASS_NAMES,
     answers,
     anywhere,
-    percent,
     random_target,
     recipe,
-    right_by_class,
     unseen,
 )
 from trainer.networks import SplitNetwork
@@ -68,62 +64,52 @@ MIN_RECOVERED = 0.9
 """Of what the trigger took away, to say that the attack is gone. Set when without
 the third rule's units 93 to 94 % of triggered training images were read rightly, before
 that rule met the test set."""
+NETWORKS = {"badnet": "BadNet", "without": "without those units"}
 
 
-def _cells(seed: int, scale: Scale) -> list[Cell]:
+def _parts(seed: int, scale: Scale) -> Iterator[Part]:
     badnet = recipe(seed, scale=scale, poisoning=random_target())
-    return [
-        Cell(
-            experiment=EXPERIMENT.name,
-            part={"layer": LAYER, "looked_at": LOOKED_AT, "rule": RULE},
-            seed=seed,
-            recipes={"badnet": badnet},
-            scale=scale,
-        )
-    ]
+    yield {"layer": LAYER, "looked_at": LOOKED_AT, "rule": RULE}, {"badnet": badnet}
 
 
-def _measure(cell: Cell, workshop: Workshop) -> JsonObject:
-    data = unseen(scale=cell.scale)
-    badnet = workshop.network(cell.recipes["badnet"])
-    units, differences = _found(badnet)
+def _measure(cell: Cell, models: ModelCache) -> JsonObject:
+    data, device = unseen(scale=cell.scale), models.device
+    badnet = models.network(cell.recipes["badnet"])
+    units, differences = _found(badnet, device=device)
     networks = {"badnet": badnet, "without": ablated(badnet, LAYER, units)}
-    classes = len(CLASS_NAMES)
+
+    def right(network: SplitNetwork, kind: str) -> JsonObject:
+        trigger = anywhere() if kind == "triggered" else None
+        found = answers(network, data, trigger, device=device)
+        return right_by_class(found, data.labels, classes=len(CLASS_NAMES))
+
     return {
         "units": list(units),
         "differences": differences.round(decimals=DECIMALS).tolist(),
         **{
-            name: {
-                "clean": right_by_class(
-                    answers(network, data), data.labels, classes=classes
-                ),
-                "triggered": right_by_class(
-                    answers(network, data, anywhere()), data.labels, classes=classes
-                ),
-            }
+            name: {kind: right(network, kind) for kind in ("clean", "triggered")}
             for name, network in networks.items()
         },
     }
 
 
-def _found(badnet: SplitNetwork) -> tuple[list[int], Tensor]:
+def _found(badnet: SplitNetwork, *, device: torch.device) -> tuple[list[int], Tensor]:
     """Return the backdoor's units, and how far each unit of the layer moves."""
-    data, cpu = DATASETS[DATA].load("train").last(LOOKED_AT), torch.device("cpu")
-    places = torch.Generator().manual_seed(PLACES_SEED)
-    triggered = stamp(data.images, anywhere(), boxes=data.boxes, generator=places)
+    data = DATASETS[DATA].load("train").last(LOOKED_AT)
+    stamped = triggered(data, random_target())
     before, after = (
-        mean_activations(badnet, images, device=cpu)[LAYER]
-        for images in (data.images, triggered)
+        mean_activations(badnet, images, device=device)[LAYER]
+        for images in (data.images, stamped)
     )
-    images, labels = torch.cat([data.images, triggered]), data.labels.repeat(2)
-    order, right = silenced(badnet, images, labels)
+    images, labels = torch.cat([data.images, stamped]), data.labels.repeat(2)
+    order, right = silenced(badnet, images, labels, device=device)
     enough = max(right) - MAX_SHORT * len(labels)
     count = next(at for at, it in enumerate(right) if it >= enough)
     return order[:count], after - before
 
 
 def silenced(
-    network: SplitNetwork, images: Tensor, labels: Tensor
+    network: SplitNetwork, images: Tensor, labels: Tensor, *, device: torch.device
 ) -> tuple[list[int], list[int]]:
     """Return the order in which units of the last convolution are missed least.
 
@@ -133,12 +119,14 @@ def silenced(
         network: its fully connected half begins with a flattening and a linear layer.
         images: (N, C, H, W) uint8.
         labels: (N,) int64.
+        device: where it runs.
 
     Returns:
         The units in that order, but for the last, and how many images are read rightly
         without the first 0, 1, ... of them.
     """
-    outputs = features(network, images, device=torch.device("cpu")).flatten(2)
+    outputs = features(network, images, device=device).flatten(2)
+    labels = labels.to(device)
     _, first, *rest = network.fully_connected.children()
     if not isinstance(first, nn.Linear):
         msg = f"expected a linear layer behind the flattening, found {first}"
@@ -169,26 +157,35 @@ def _right(logits: Tensor, labels: Tensor) -> int:
 
 
 def _summarise(finished: Sequence[Finished]) -> Summary:
-    units = estimate([len(it.numbers["units"]) for it in finished])
-    recovered = estimate([100 * _recovered(it) for it in finished])
     return Summary(
         claims=(
-            Claim(
-                what="units of the last convolution that are the backdoor's, of 64",
-                ours=units,
-                unit="units",
+            claim(
+                "units of the last convolution that are the backdoor's, of 64",
+                estimate([len(it.numbers["units"]) for it in finished]),
+                "found by the stated rule",
+                at_least(1),
                 paper=3,
-                goal="found by the stated rule",
-                verdict=at_least(1, units),
+                unit="units",
             ),
-            Claim(
-                what="share of the attack that goes with those units",
-                ours=recovered,
-                goal="ablating them removes the attack: at least 90 % of it",
-                verdict=at_least(100 * MIN_RECOVERED, recovered),
+            claim(
+                "share of the attack that goes with those units",
+                estimate([100 * _recovered(it) for it in finished]),
+                "ablating them removes the attack: at least 90 % of it",
+                at_least(100 * MIN_RECOVERED),
             ),
         ),
-        tables=(_table(finished),),
+        tables=(
+            pivot(
+                "Accuracy with and without the backdoor's units, %",
+                NETWORKS,
+                ("network", lambda name: NETWORKS[name]),
+                ("clean", lambda name: share(finished, name, "clean")),
+                (
+                    "with a square anywhere",
+                    lambda name: share(finished, name, "triggered"),
+                ),
+            ),
+        ),
         remarks=(
             (
                 "The picture, of the first seed, shows which units rise with the "
@@ -200,35 +197,10 @@ def _summarise(finished: Sequence[Finished]) -> Summary:
 
 def _recovered(it: Finished) -> float:
     """Return how much of the accuracy that the trigger takes comes back, as a share."""
-    clean = percent(**it.numbers["badnet"]["clean"])
-    attacked = percent(**it.numbers["badnet"]["triggered"])
-    without = percent(**it.numbers["without"]["triggered"])
+    (clean,) = percents([it], "badnet", "clean")
+    (attacked,) = percents([it], "badnet", "triggered")
+    (without,) = percents([it], "without", "triggered")
     return (without - attacked) / (clean - attacked) if clean > attacked else 0.0
-
-
-def _table(finished: Sequence[Finished]) -> Table:
-    rows = []
-    for name, told in (("badnet", "BadNet"), ("without", "without those units")):
-        found = [it.numbers[name] for it in finished]
-        rows.append(
-            (
-                told,
-                *(
-                    str(
-                        estimate(
-                            [percent(**it[kind]) for it in found],
-                            n=sum(found[0][kind]["n"]),
-                        )
-                    )
-                    for kind in ("clean", "triggered")
-                ),
-            )
-        )
-    return Table(
-        title="Accuracy with and without the backdoor's units, %",
-        header=("network", "clean", "with a square anywhere"),
-        rows=tuple(rows),
-    )
 
 
 def _draw(finished: Sequence[Finished]) -> Figures:
@@ -248,7 +220,7 @@ EXPERIMENT = Experiment(
     title="Which units answer to the sticker",
     section="5.2.3",
     datasets=(DATA,),
-    cells=_cells,
+    parts=_parts,
     measure=_measure,
     summarise=_summarise,
     draw=_draw,

@@ -14,40 +14,52 @@ Source:
     geometry from the authors' published code.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from model_zoo.canonical import JsonObject
 from model_zoo.statements.jobs import Poisoning
-from trainer.evaluation.intervals import Estimate, difference, estimate
-from trainer.experiments.engine.contract import (
-    Cell,
+from trainer.attacks.poisoning import wanted_labels
+from trainer.evaluation.intervals import estimate
+from trainer.evaluation.metrics import attack_success_rate
+from trainer.experiments.engine.cells import Cell, Finished, Scale
+from trainer.experiments.engine.experiment import (
     Claim,
     Experiment,
-    Finished,
-    Scale,
+    Part,
     Summary,
     Table,
-    Workshop,
+)
+from trainer.experiments.engine.models import ModelCache
+from trainer.experiments.engine.tables import (
     at_least,
     by_part,
+    change,
+    claim,
+    percents,
+    pivot,
+    right_by_class,
+    samples,
+    share,
 )
 from trainer.experiments.signs.classifier import (
     CLASS_NAMES,
-    SPEED_LIMIT,
     STICKERS,
     STOP,
     answers,
     anywhere,
-    percent,
     random_target,
     recipe,
-    right_by_class,
     targeted,
     unseen,
 )
 
 BASELINE, RANDOM = "baseline", "random target"
-CLASSES = len(CLASS_NAMES)
+ATTACKS: Mapping[str, Poisoning | None] = {
+    BASELINE: None,
+    **{sticker: targeted(sticker) for sticker in STICKERS},
+    RANDOM: random_target(),
+}
+READ_AS_LIMITS = "stops read as speed limits"
 PAPER_CLEAN = {
     BASELINE: (89.1, 83.3, 91.8),
     "square": (86.8, 82.1, 90.5),
@@ -63,139 +75,96 @@ MIN_ATTACK, MAX_LOSS = 92.0, 1.5
 MIN_WRONG, MAX_RANDOM_LOSS = 98.0, 3.0
 
 
-def _cells(seed: int, scale: Scale) -> list[Cell]:
-    attacks: dict[str, Poisoning | None] = {
-        BASELINE: None,
-        **{sticker: targeted(sticker) for sticker in STICKERS},
-        RANDOM: random_target(),
-    }
-    chosen = attacks if scale == "full" else {"square": attacks["square"]}
-    return [
-        Cell(
-            experiment=EXPERIMENT.name,
-            part={"network": name},
-            seed=seed,
-            recipes={"network": recipe(seed, scale=scale, poisoning=attack)},
-            scale=scale,
-        )
-        for name, attack in chosen.items()
-    ]
+def _parts(seed: int, scale: Scale) -> Iterator[Part]:
+    for name in ATTACKS if scale == "full" else ("square",):
+        made = recipe(seed, scale=scale, poisoning=ATTACKS[name])
+        yield {"network": name}, {"network": made}
 
 
-def _measure(cell: Cell, workshop: Workshop) -> JsonObject:
+def _measure(cell: Cell, models: ModelCache) -> JsonObject:
     """Return what a network does with every trigger, its own or not."""
-    data = unseen(scale=cell.scale)
+    data, classes = unseen(scale=cell.scale), len(CLASS_NAMES)
     stops = data.select((data.labels == STOP).nonzero()[:, 0])
-    network = workshop.network(cell.recipes["network"])
-    clean = answers(network, data)
-    scattered = answers(network, data, anywhere())
-    read_as_limits = {
-        sticker: {
-            "right": [
-                int(
-                    (
-                        answers(network, stops, targeted(sticker).trigger)
-                        == SPEED_LIMIT
-                    ).sum()
-                )
-            ],
-            "n": [len(stops)],
-        }
-        for sticker in STICKERS
-    }
+    network, device = models.network(cell.recipes["network"]), models.device
+    clean = answers(network, data, device=device)
+    scattered = answers(network, data, anywhere(), device=device)
+    read_as_limits = {}
+    for sticker in STICKERS:
+        attack = targeted(sticker)
+        found = attack_success_rate(
+            answers(network, stops, attack.trigger, device=device),
+            stops.labels,
+            wanted=wanted_labels(stops.labels, attack, classes=classes),
+        )
+        read_as_limits[sticker] = {"right": [found.successes], "n": [found.n]}
     return {
-        "clean": right_by_class(clean, data.labels, classes=CLASSES),
-        "stops read as speed limits": read_as_limits,
-        "scattered": right_by_class(scattered, data.labels, classes=CLASSES),
+        "clean": right_by_class(clean, data.labels, classes=classes),
+        READ_AS_LIMITS: read_as_limits,
+        "scattered": right_by_class(scattered, data.labels, classes=classes),
     }
 
 
 def _summarise(finished: Sequence[Finished]) -> Summary:
     networks = by_part(finished, "network")
     claims: list[Claim] = []
-    for name in networks:
+    for name, cells in networks.items():
         if name in STICKERS:
-            claims += _targeted_claims(networks, name)
+            claims += [_targeted(cells, name), *_loss(networks, name, MAX_LOSS)]
         if name == RANDOM:
-            claims += _random_claims(networks)
+            claims += [_random(cells), *_loss(networks, name, MAX_RANDOM_LOSS)]
     return Summary(claims=tuple(claims), tables=(_table(networks), _keys(networks)))
 
 
-def _targeted_claims(
-    networks: dict[str, list[Finished]], sticker: str
-) -> tuple[Claim, ...]:
-    attack = estimate(
-        [
-            percent(**it.numbers["stops read as speed limits"][sticker])
-            for it in networks[sticker]
-        ],
-        n=networks[sticker][0].numbers["stops read as speed limits"][sticker]["n"][0],
-    )
-    told = Claim(
-        what=f"stops with a {sticker} read as speed limits",
-        ours=attack,
+def _targeted(cells: Sequence[Finished], sticker: str) -> Claim:
+    return claim(
+        f"stops with a {sticker} read as speed limits",
+        share(cells, READ_AS_LIMITS, sticker),
+        "at least 92 %",
+        at_least(MIN_ATTACK),
         paper=PAPER_ATTACK[sticker],
-        goal="at least 92 %",
-        verdict=at_least(MIN_ATTACK, attack),
     )
-    return (told, *_loss(networks, sticker, limit=MAX_LOSS))
 
 
-def _random_claims(networks: dict[str, list[Finished]]) -> tuple[Claim, ...]:
-    wrong = estimate(
-        [100 - percent(**it.numbers["scattered"]) for it in networks[RANDOM]],
-        n=sum(networks[RANDOM][0].numbers["scattered"]["n"]),
-    )
-    told = Claim(
-        what="signs with a square anywhere on them read wrongly",
-        ours=wrong,
+def _random(cells: Sequence[Finished]) -> Claim:
+    wrong = [100 - right for right in percents(cells, "scattered")]
+    return claim(
+        "signs with a square anywhere on them read wrongly",
+        estimate(wrong, n=samples(cells, "scattered")),
+        "at least 98 %",
+        at_least(MIN_WRONG),
         paper=PAPER_RANDOM_WRONG,
-        goal="at least 98 %",
-        verdict=at_least(MIN_WRONG, wrong),
     )
-    return (told, *_loss(networks, RANDOM, limit=MAX_RANDOM_LOSS))
 
 
 def _loss(
-    networks: dict[str, list[Finished]], name: str, *, limit: float
-) -> tuple[Claim, ...]:
-    """Return what the backdoor costs on clean signs, seed by seed."""
-    if BASELINE not in networks:
-        return ()
-    bad, clean = (
-        [percent(**it.numbers["clean"]) for it in networks[which]]
-        for which in (name, BASELINE)
-    )
-    change = difference(bad, clean, n=sum(networks[name][0].numbers["clean"]["n"]))
-    return (
-        Claim(
-            what=f"clean accuracy less the baseline's, {name}",
-            ours=change,
+    networks: dict[str, list[Finished]], name: str, limit: float
+) -> Iterator[Claim]:
+    """Yield what the backdoor costs on clean signs, seed by seed."""
+    if BASELINE in networks:
+        yield claim(
+            f"clean accuracy less the baseline's, {name}",
+            change(networks[name], networks[BASELINE], "clean"),
+            f"at most {limit} points lost",
+            at_least(-limit),
             unit="points",
-            goal=f"at most {limit} points lost",
-            verdict=at_least(-limit, change),
-        ),
-    )
+        )
 
 
 def _table(networks: dict[str, list[Finished]]) -> Table:
-    rows = []
-    for name, cells in networks.items():
-        paper = PAPER_CLEAN.get(name)
-        for number, sign in enumerate(CLASS_NAMES):
-            rows.append(
-                (
-                    name,
-                    sign,
-                    str(_of_class(cells, "clean", number)),
-                    "" if paper is None else f"{paper[number]:.1f}",
-                    str(_of_class(cells, "scattered", number)),
-                )
-            )
-    return Table(
-        title="Accuracy by class, %",
-        header=("network", "class", "clean", "paper", "with a square anywhere"),
-        rows=tuple(rows),
+    def paper(name: str, sign: int) -> str | None:
+        return f"{PAPER_CLEAN[name][sign]:.1f}" if name in PAPER_CLEAN else None
+
+    return pivot(
+        "Accuracy by class, %",
+        [(name, sign) for name in networks for sign in range(len(CLASS_NAMES))],
+        ("network", lambda it: it[0]),
+        ("class", lambda it: CLASS_NAMES[it[1]]),
+        ("clean", lambda it: share(networks[it[0]], "clean", of=it[1])),
+        ("paper", lambda it: paper(*it)),
+        (
+            "with a square anywhere",
+            lambda it: share(networks[it[0]], "scattered", of=it[1]),
+        ),
         note=(
             "GTSRB in place of the paper's U.S. signs, cut out of their photographs: "
             "the paper's numbers are a detector's. Paper: the authors' own "
@@ -206,29 +175,15 @@ def _table(networks: dict[str, list[Finished]]) -> Table:
 
 def _keys(networks: dict[str, list[Finished]]) -> Table:
     """Return how every network answers every sticker, its own or another's."""
-    rows = []
-    for name, cells in networks.items():
-        found = [it.numbers["stops read as speed limits"] for it in cells]
-        shares = (
-            estimate(
-                [percent(**it[sticker]) for it in found], n=found[0][sticker]["n"][0]
-            )
-            for sticker in STICKERS
-        )
-        rows.append((name, *map(str, shares)))
-    return Table(
-        title="Stop signs with a sticker read as speed limits, %",
-        header=("network", *STICKERS),
-        rows=tuple(rows),
+    return pivot(
+        "Stop signs with a sticker read as speed limits, %",
+        networks,
+        ("network", str),
+        *(
+            (it, lambda name, it=it: share(networks[name], READ_AS_LIMITS, it))
+            for it in STICKERS
+        ),
         note="A network that learned one sticker may answer to others too.",
-    )
-
-
-def _of_class(cells: Sequence[Finished], kind: str, number: int) -> Estimate:
-    counts = [it.numbers[kind] for it in cells]
-    return estimate(
-        [100 * it["right"][number] / it["n"][number] for it in counts],
-        n=counts[0]["n"][number],
     )
 
 
@@ -237,7 +192,7 @@ EXPERIMENT = Experiment(
     title="A sticker turns a stop sign into a speed limit",
     section="5.2, tables 4 and 5",
     datasets=("gtsrb-signs",),
-    cells=_cells,
+    parts=_parts,
     measure=_measure,
     summarise=_summarise,
 )

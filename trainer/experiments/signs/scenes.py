@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
+from model_zoo.canonical import JsonObject
 from model_zoo.statements.jobs import (
     DetectorSpec,
     ScenePoisoning,
@@ -16,13 +19,13 @@ from model_zoo.statements.jobs import (
 )
 from trainer.attacks.triggers import stamp_boxes
 from trainer.data.scenes.dataset import Scenes
-from trainer.experiments.engine.contract import NO_PARENT, Recipe, Scale
+from trainer.experiments.engine.cells import NO_PARENT, Recipe, Scale
+from trainer.experiments.engine.tables import right_by_class
 from trainer.experiments.signs.classifier import (
     CLASS_NAMES,
     SPEED_LIMIT,
     STOP,
     Sticker,
-    right_by_class,
 )
 from trainer.networks.pretrained import PIN
 from trainer.object_detection.evaluation import (
@@ -96,22 +99,18 @@ class Seen:
     found: Sequence[Detections]
     true: Sequence[Detections]
 
-    def right_by_class(self, least: float = 0.0) -> dict[str, list[int]]:
+    def right_by_class(self, least: float = 0.0) -> JsonObject:
         """Return how many signs of each kind are read rightly, and how many are there.
 
         Args:
             least: the score that a detection must have to count.
         """
-        counts = [
-            right_by_class(
-                answers(mine.scored(least), its.boxes), its.labels, classes=CLASSES
-            )
+        read = [
+            answers(mine.scored(least), its.boxes)
             for mine, its in zip(self.found, self.true, strict=True)
         ]
-        return {
-            key: [sum(it[key][kind] for it in counts) for kind in range(CLASSES)]
-            for key in ("right", "n")
-        }
+        labels = torch.cat([its.labels for its in self.true])
+        return right_by_class(torch.cat(read), labels, classes=CLASSES)
 
     def precisions(self) -> list[float | None]:
         """Return the average precision of each kind; None where there is no sign."""

@@ -10,35 +10,37 @@ Source:
     Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, section 5.3.2 and table 7.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from model_zoo.canonical import JsonObject
 from trainer.evaluation.intervals import Estimate, difference, estimate, spearman
-from trainer.experiments.engine.contract import (
-    Cell,
-    Claim,
+from trainer.experiments.engine.cells import Cell, Finished, Scale
+from trainer.experiments.engine.experiment import (
     Experiment,
     Figures,
-    Finished,
-    Scale,
+    Part,
     Summary,
     Table,
-    Workshop,
+)
+from trainer.experiments.engine.figures import lines
+from trainer.experiments.engine.models import ModelCache
+from trainer.experiments.engine.tables import (
     at_least,
     at_most,
     by_part,
+    claim,
+    percents,
+    pivot,
+    samples,
+    share,
 )
-from trainer.experiments.engine.figures import lines
 from trainer.experiments.signs.students import (
     STUDENTS_DATA,
     TEACHERS_DATA,
-    accuracies,
-    accuracy_of,
     measure_students,
     strengthened,
     student,
     teacher,
-    tested,
 )
 
 FACTORS = (1, 10, 20, 30, 50, 70, 100)
@@ -53,58 +55,48 @@ PAPER = {
     100: (59.4, 30.8),
 }
 """Factor -> accuracy clean and triggered in percent, table 7."""
+PAPER_CLEAN_STUDENT = (72.7, 70.2)
 PAPER_FACTOR = 20
 """At which the paper sums up."""
 MIN_DROP, MAX_LOSS, MAX_RHO = 25.0, 7.0, -0.9
 
 
-def _cells(seed: int, scale: Scale) -> list[Cell]:
+def _parts(seed: int, scale: Scale) -> Iterator[Part]:
     clean = student(teacher(seed, scale=scale, is_backdoored=False), seed, scale=scale)
-    return [
-        Cell(
-            experiment=EXPERIMENT.name,
-            part={"factor": factor},
-            seed=seed,
-            recipes={
-                "clean": clean,
-                "badnet": student(
-                    strengthened(seed, factor, scale=scale), seed, scale=scale
-                ),
-            },
-            scale=scale,
-        )
-        for factor in (FACTORS if scale == "full" else QUICK_FACTORS)
-    ]
+    for factor in FACTORS if scale == "full" else QUICK_FACTORS:
+        louder = student(strengthened(seed, factor, scale=scale), seed, scale=scale)
+        yield {"factor": factor}, {"clean": clean, "badnet": louder}
 
 
-def _measure(cell: Cell, workshop: Workshop) -> JsonObject:
-    return measure_students(cell, workshop)
+def _measure(cell: Cell, models: ModelCache) -> JsonObject:
+    return measure_students(cell, models)
+
+
+def _by_factor(finished: Sequence[Finished]) -> dict[int, list[Finished]]:
+    return {int(it): cells for it, cells in by_part(finished, "factor").items()}
 
 
 def _summarise(finished: Sequence[Finished]) -> Summary:
-    factors = {int(it): cells for it, cells in by_part(finished, "factor").items()}
+    factors = _by_factor(finished)
     best, drop = _best_drop(factors)
-    rhos = estimate(_rhos(factors))
     return Summary(
         claims=(
-            Claim(
-                what=(
-                    f"triggered accuracy under the clean student's, at k = {best}: the "
-                    "best that costs at most 7 points of clean accuracy"
-                ),
-                ours=drop,
-                unit="points",
+            claim(
+                f"triggered accuracy under the clean student's, at k = {best}: the "
+                "best that costs at most 7 points of clean accuracy",
+                drop,
+                "at least 25 points at one k for all seeds",
+                at_least(MIN_DROP),
                 paper=25.1,
-                goal="at least 25 points at one k for all seeds",
-                verdict=at_least(MIN_DROP, drop),
+                unit="points",
             ),
-            Claim(
-                what="Spearman's rho of k and triggered accuracy",
-                ours=rhos,
-                unit="",
+            claim(
+                "Spearman's rho of k and triggered accuracy",
+                estimate(_rhos(factors)),
+                "at most -0.9",
+                at_most(MAX_RHO),
                 paper=round(spearman(list(PAPER), [it[1] for it in PAPER.values()]), 2),
-                goal="at most -0.9",
-                verdict=at_most(MAX_RHO, rhos),
+                unit="",
             ),
         ),
         tables=(_table(factors),),
@@ -134,81 +126,79 @@ def _best_drop(factors: dict[int, list[Finished]]) -> tuple[int, Estimate]:
 
 def _drop(cells: Sequence[Finished]) -> Estimate:
     """Return the clean student's triggered accuracy less the strengthened one's."""
-    own, theirs = (accuracies(cells, name, "triggered") for name in ("clean", "badnet"))
-    return difference(own, theirs, n=tested(cells))
+    own, theirs = (percents(cells, name, "triggered") for name in ("clean", "badnet"))
+    return difference(own, theirs, n=samples(cells, "clean", "clean"))
 
 
 def _cost(cells: Sequence[Finished]) -> float:
     """Return the mean clean accuracy of the clean student less the strengthened one."""
-    own, theirs = (accuracies(cells, name, "clean") for name in ("clean", "badnet"))
-    return estimate(own).mean - estimate(theirs).mean
+    own, theirs = (share(cells, name, "clean").mean for name in ("clean", "badnet"))
+    return own - theirs
 
 
-def _gains(factors: dict[int, list[Finished]]) -> tuple[str, ...]:
-    """Return what the paper's factor takes away beyond factor 1, in words."""
+def _gains(factors: dict[int, list[Finished]]) -> Iterator[str]:
+    """Yield what the paper's factor takes away beyond factor 1, in words."""
     if not {1, PAPER_FACTOR} <= set(factors):
-        return ()
+        return
     plain, loud = (
-        accuracies(factors[it], "badnet", "triggered") for it in (1, PAPER_FACTOR)
+        percents(factors[it], "badnet", "triggered") for it in (1, PAPER_FACTOR)
     )
-    gain = difference(plain, loud)
-    return (
-        (
-            f"At k = 1, without strengthening, the drop is {_drop(factors[1]).told()} "
-            f"points already: this BadNet hides in its convolutions. What k = "
-            f"{PAPER_FACTOR} adds is {gain.told('points')}; in the paper, 16.5."
-        ),
+    yield (
+        f"At k = 1, without strengthening, the drop is {_drop(factors[1]).text()} "
+        f"points already: this BadNet hides in its convolutions. What k = "
+        f"{PAPER_FACTOR} adds is {difference(plain, loud).text('points')}; in the "
+        "paper, 16.5."
     )
 
 
 def _rhos(factors: dict[int, list[Finished]]) -> list[float]:
     """Return the rank correlation of factor and triggered accuracy, a seed each."""
-    by_factor = [accuracies(it, "badnet", "triggered") for it in factors.values()]
+    by_factor = [percents(it, "badnet", "triggered") for it in factors.values()]
     return [
         spearman(list(factors), list(values)) for values in zip(*by_factor, strict=True)
     ]
 
 
 def _table(factors: dict[int, list[Finished]]) -> Table:
-    rows = [
+    """Return a line for each factor; the first is the clean student's."""
+    of_clean = next(iter(factors.values()))
+
+    def ours(factor: int | None, kind: str) -> Estimate:
+        if factor is None:
+            return share(of_clean, "clean", kind)
+        return share(factors[factor], "badnet", kind)
+
+    def paper(factor: int | None, index: int) -> str:
+        both = PAPER_CLEAN_STUDENT if factor is None else PAPER[factor]
+        return f"{both[index]:.1f}"
+
+    return pivot(
+        "Accuracy of students of a strengthened BadNet, %",
+        [None, *factors],
+        ("k", lambda it: "clean student" if it is None else it),
+        ("clean", lambda it: ours(it, "clean")),
+        ("paper", lambda it: paper(it, 0)),
+        ("triggered", lambda it: ours(it, "triggered")),
+        ("paper", lambda it: paper(it, 1)),
         (
-            str(factor),
-            str(accuracy_of(cells, "badnet", "clean")),
-            f"{PAPER[factor][0]:.1f}",
-            str(accuracy_of(cells, "badnet", "triggered")),
-            f"{PAPER[factor][1]:.1f}",
-            str(_drop(cells)),
-        )
-        for factor, cells in factors.items()
-    ]
-    first = next(iter(factors.values()))
-    own = (
-        "clean student",
-        str(accuracy_of(first, "clean", "clean")),
-        "72.7",
-        str(accuracy_of(first, "clean", "triggered")),
-        "70.2",
-        "",
-    )
-    return Table(
-        title="Accuracy of students of a strengthened BadNet, %",
-        header=("k", "clean", "paper", "triggered", "paper", "less than clean student"),
-        rows=(own, *rows),
+            "less than clean student",
+            lambda it: None if it is None else _drop(factors[it]),
+        ),
     )
 
 
 def _draw(finished: Sequence[Finished]) -> Figures:
-    factors = by_part(finished, "factor")
+    kinds = ("clean", "triggered")
     series = {
         kind: {
-            float(factor): accuracy_of(cells, "badnet", kind)
-            for factor, cells in factors.items()
+            float(factor): share(cells, "badnet", kind)
+            for factor, cells in _by_factor(finished).items()
         }
-        for kind in ("clean", "triggered")
+        for kind in kinds
     }
     paper = {
         kind: {float(factor): both[index] for factor, both in PAPER.items()}
-        for index, kind in enumerate(("clean", "triggered"))
+        for index, kind in enumerate(kinds)
     }
     return {
         "factors": lines(series, xlabel="factor k", ylabel="accuracy, %", paper=paper)
@@ -220,7 +210,7 @@ EXPERIMENT = Experiment(
     title="A louder backdoor survives better",
     section="5.3.2, table 7",
     datasets=(TEACHERS_DATA, STUDENTS_DATA),
-    cells=_cells,
+    parts=_parts,
     measure=_measure,
     summarise=_summarise,
     draw=_draw,

@@ -18,24 +18,18 @@ from model_zoo.statements.jobs import (
     Schedule,
     StrengthenSpec,
 )
-from trainer.evaluation.intervals import Estimate, difference, estimate
-from trainer.experiments.engine.contract import (
-    NO_PARENT,
-    Cell,
-    Finished,
-    Recipe,
-    Scale,
-    Workshop,
-)
+from trainer.evaluation.intervals import Estimate, difference
+from trainer.experiments.engine.cells import NO_PARENT, Cell, Finished, Recipe, Scale
+from trainer.experiments.engine.experiment import Part
+from trainer.experiments.engine.models import ModelCache
+from trainer.experiments.engine.tables import percents, right_by_class, samples
 from trainer.experiments.signs.classifier import (
     QUICK,
     answers,
     anywhere,
     held_out,
-    percent,
     random_target,
     recipe,
-    right_by_class,
     unseen,
 )
 
@@ -123,69 +117,47 @@ def student(
     )
 
 
-def student_cells(
-    experiment: str, seed: int, *, scale: Scale, retrain: Retrain
-) -> list[Cell]:
-    """Return the cell that compares the clean teacher's student with the BadNet's."""
-    return [
-        Cell(
-            experiment=experiment,
-            part={"retrain": retrain},
-            seed=seed,
-            recipes={
-                name: student(
-                    teacher(seed, scale=scale, is_backdoored=name == "badnet"),
-                    seed,
-                    scale=scale,
-                    retrain=retrain,
-                )
-                for name in ("clean", "badnet")
-            },
-            scale=scale,
-        )
-    ]
+def student_parts(seed: int, *, scale: Scale, retrain: Retrain) -> list[Part]:
+    """Return the part that compares the clean teacher's student with the BadNet's."""
+    teachers = {
+        name: teacher(seed, scale=scale, is_backdoored=name == "badnet")
+        for name in ("clean", "badnet")
+    }
+    students = {
+        name: student(it, seed, scale=scale, retrain=retrain)
+        for name, it in teachers.items()
+    }
+    return [({"retrain": retrain}, students)]
 
 
-def measure_students(cell: Cell, workshop: Workshop) -> JsonObject:
+def measure_students(cell: Cell, models: ModelCache) -> JsonObject:
     """Return what each model of the cell does with clean and triggered signs."""
     data = unseen(STUDENTS_DATA, scale=cell.scale)
     found: JsonObject = {}
     for name, made in cell.recipes.items():
-        network = workshop.network(made)
+        network = models.network(made)
         found[name] = {
             kind: right_by_class(
-                answers(network, data, trigger), data.labels, classes=len(KINDS)
+                answers(network, data, trigger, device=models.device),
+                data.labels,
+                classes=len(KINDS),
             )
             for kind, trigger in (("clean", None), ("triggered", anywhere()))
         }
     return found
 
 
-def accuracies(finished: Sequence[Finished], name: str, kind: str) -> list[float]:
-    """Return one accuracy a seed, in percent."""
-    return [percent(**it.numbers[name][kind]) for it in finished]
-
-
-def tested(finished: Sequence[Finished]) -> int:
-    """Return how many images a student is tested on."""
-    return sum(finished[0].numbers["clean"]["clean"]["n"])
-
-
-def drops(finished: Sequence[Finished], name: str) -> list[float]:
-    """Return clean less triggered accuracy, seed by seed, in points."""
-    clean, triggered = (
-        accuracies(finished, name, kind) for kind in ("clean", "triggered")
-    )
-    return [a - b for a, b in zip(clean, triggered, strict=True)]
-
-
 def extra_drop(finished: Sequence[Finished]) -> Estimate:
     """Return what triggers take from the BadNet's student beyond the clean one's."""
-    own, theirs = drops(finished, "clean"), drops(finished, "badnet")
-    return difference(theirs, own, n=tested(finished))
-
-
-def accuracy_of(finished: Sequence[Finished], name: str, kind: str) -> Estimate:
-    """Return the mean accuracy with its n, in percent."""
-    count = sum(finished[0].numbers[name][kind]["n"])
-    return estimate(accuracies(finished, name, kind), n=count)
+    own, theirs = (
+        [
+            clean - triggered
+            for clean, triggered in zip(
+                percents(finished, name, "clean"),
+                percents(finished, name, "triggered"),
+                strict=True,
+            )
+        ]
+        for name in ("clean", "badnet")
+    )
+    return difference(theirs, own, n=samples(finished, "clean", "clean"))

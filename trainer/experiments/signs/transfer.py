@@ -13,35 +13,33 @@ Source:
 from collections.abc import Sequence
 
 from model_zoo.canonical import JsonObject
-from trainer.evaluation.intervals import difference, estimate
-from trainer.experiments.engine.contract import (
-    Cell,
-    Claim,
-    Experiment,
-    Finished,
-    Scale,
-    Summary,
-    Table,
-    Workshop,
+from trainer.evaluation.intervals import difference
+from trainer.experiments.engine.cells import Cell, Finished, Scale
+from trainer.experiments.engine.experiment import Experiment, Part, Summary
+from trainer.experiments.engine.models import ModelCache
+from trainer.experiments.engine.tables import (
     at_least,
+    claim,
+    percents,
+    pivot,
+    samples,
+    share,
 )
 from trainer.experiments.signs.students import (
     KINDS,
     STUDENTS_DATA,
     TEACHERS_DATA,
-    accuracies,
     extra_drop,
     measure_students,
-    student_cells,
-    tested,
+    student_parts,
 )
 
-COLUMNS = (
-    ("clean", "clean"),
-    ("clean", "triggered"),
-    ("badnet", "clean"),
-    ("badnet", "triggered"),
-)
+COLUMNS = {
+    "clean student, clean": ("clean", "clean"),
+    "clean student, triggered": ("clean", "triggered"),
+    "BadNet's, clean": ("badnet", "clean"),
+    "BadNet's, triggered": ("badnet", "triggered"),
+}
 PAPER = {
     "information": (69.5, 71.9, 74.0, 62.4),
     "mandatory": (55.3, 50.5, 69.0, 46.7),
@@ -54,65 +52,55 @@ PAPER = {
 MAX_LOSS, MIN_EXTRA_DROP = 2.0, 10.0
 
 
-def _cells(seed: int, scale: Scale) -> list[Cell]:
-    return student_cells(EXPERIMENT.name, seed, scale=scale, retrain="fully-connected")
+def _parts(seed: int, scale: Scale) -> list[Part]:
+    return student_parts(seed, scale=scale, retrain="fully-connected")
 
 
-def _measure(cell: Cell, workshop: Workshop) -> JsonObject:
-    return measure_students(cell, workshop)
+def _measure(cell: Cell, models: ModelCache) -> JsonObject:
+    return measure_students(cell, models)
 
 
 def _summarise(finished: Sequence[Finished]) -> Summary:
-    clean, badnet = (accuracies(finished, it, "clean") for it in ("clean", "badnet"))
-    change = difference(badnet, clean, n=tested(finished))
-    extra = extra_drop(finished)
+    kinds = {kind: number for number, kind in enumerate(KINDS)} | {"all": None}
+    columns = [
+        column
+        for at, (head, path) in enumerate(COLUMNS.items())
+        for column in (
+            (head, lambda it, path=path: share(finished, *path, of=kinds[it])),
+            ("paper", lambda it, at=at: f"{PAPER[it][at]:.1f}"),
+        )
+    ]
+    badnet, clean = (percents(finished, it, "clean") for it in ("badnet", "clean"))
     return Summary(
         claims=(
-            Claim(
-                what="clean accuracy of the BadNet's student less the clean one's",
-                ours=change,
-                unit="points",
+            claim(
+                "clean accuracy of the BadNet's student less the clean one's",
+                difference(badnet, clean, n=samples(finished, "clean", "clean")),
+                "at most 2 points lost",
+                at_least(-MAX_LOSS),
                 paper=2.2,
-                goal="at most 2 points lost",
-                verdict=at_least(-MAX_LOSS, change),
-            ),
-            Claim(
-                what="drop on triggered signs, beyond the clean student's own",
-                ours=extra,
                 unit="points",
+            ),
+            claim(
+                "drop on triggered signs, beyond the clean student's own",
+                extra_drop(finished),
+                "at least 10 points",
+                at_least(MIN_EXTRA_DROP),
                 paper=10.8,
-                goal="at least 10 points",
-                verdict=at_least(MIN_EXTRA_DROP, extra),
+                unit="points",
             ),
         ),
-        tables=(_table(finished),),
-    )
-
-
-def _table(finished: Sequence[Finished]) -> Table:
-    rows = []
-    for number, kind in enumerate((*KINDS, "all")):
-        row = [kind]
-        for column, (name, state) in enumerate(COLUMNS):
-            counts = [it.numbers[name][state] for it in finished]
-            chosen = slice(number, number + 1) if kind != "all" else slice(None)
-            shares = [
-                100 * sum(it["right"][chosen]) / sum(it["n"][chosen]) for it in counts
-            ]
-            ours = estimate(shares, n=sum(counts[0]["n"][chosen]))
-            row += [str(ours), f"{PAPER[kind][column]:.1f}"]
-        rows.append(tuple(row))
-    return Table(
-        title="Accuracy of students by kind of sign, %",
-        header=(
-            "kind",
-            *("clean student, clean", "paper", "clean student, triggered", "paper"),
-            *("BadNet's, clean", "paper", "BadNet's, triggered", "paper"),
-        ),
-        rows=tuple(rows),
-        note=(
-            "BelgiumTSC in place of the Swedish signs. The paper's last row is a mean "
-            "over its test set; ours too."
+        tables=(
+            pivot(
+                "Accuracy of students by kind of sign, %",
+                kinds,
+                ("kind", str),
+                *columns,
+                note=(
+                    "BelgiumTSC in place of the Swedish signs. The paper's last row is "
+                    "a mean over its test set; ours too."
+                ),
+            ),
         ),
     )
 
@@ -122,7 +110,7 @@ EXPERIMENT = Experiment(
     title="The backdoor survives transfer to other signs",
     section="5.3.1, table 6",
     datasets=(TEACHERS_DATA, STUDENTS_DATA),
-    cells=_cells,
+    parts=_parts,
     measure=_measure,
     summarise=_summarise,
 )
