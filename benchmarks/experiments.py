@@ -9,16 +9,17 @@ import os
 import sys
 import tempfile
 import time
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.measuring import Options, at_most
 from model_zoo.canonical import JsonObject
+from model_zoo.errors import ZooError
 from trainer.experiments.catalogue import EXPERIMENTS
-from trainer.experiments.engine.contract import Cell, Finished, Scale
-from trainer.experiments.engine.ledger import Ledger
-from trainer.experiments.engine.running import Stations, run_missing
+from trainer.experiments.engine.cells import Cell, Finished, Scale
+from trainer.experiments.engine.models import ModelCache
+from trainer.experiments.engine.running import run_experiments
+from trainer.training.devices import choose_device
 
 MAX_MIB = 4 * 1024
 SEED = 2
@@ -69,23 +70,32 @@ def measure(options: Options) -> JsonObject:
 
 
 def _measured(part: Part, scale: Scale) -> JsonObject:
-    cells = [it for name in part.names for it in EXPERIMENTS[name].cells(SEED, scale)]
+    wanted = {EXPERIMENTS[it]: EXPERIMENTS[it].cells(SEED, scale) for it in part.names}
     with tempfile.TemporaryDirectory(prefix="zoo-bench-") as name:
         folder = Path(name)
-        stations = Stations(
-            count=part.processes, models=folder / "models", log=folder / "stations.log"
+        models = ModelCache(folder=folder / "models", device=choose_device())
+        started = time.perf_counter()
+        ran = run_experiments(
+            wanted,
+            folder=folder,
+            processes=part.processes,
+            models=models,
+            report=_tell,
         )
-        ledger, started = Ledger(folder), time.perf_counter()
-        finished = run_missing(cells, ledger=ledger, stations=stations, told=_tell)
+        outcomes = dict(ran)
         minutes = (time.perf_counter() - started) / 60
-    seconds: Counter[str] = Counter()
-    for cell, it in zip(cells, finished, strict=True):
-        seconds[cell.experiment] += round(it.seconds)
+    seconds: dict[str, int] = {}
+    finished: list[Finished] = []
+    for experiment, outcome in outcomes.items():
+        if isinstance(outcome, ZooError):
+            raise outcome
+        finished += outcome
+        seconds[experiment.name] = sum(round(it.seconds) for it in outcome)
     return {
         "minutes": round(minutes, 2),
         "processes": part.processes,
         "peak_mib": max(it.peak_mib for it in finished) * part.processes,
-        "processor_seconds": dict(seconds),
+        "processor_seconds": seconds,
     }
 
 

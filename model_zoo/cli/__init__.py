@@ -33,6 +33,7 @@ EXTRAS = {
     "matplotlib": "trainer",
     "numpy": "trainer",
     "safetensors": "trainer",
+    "scipy": "trainer",
     "sqlalchemy": "service",
     "starlette": "service",
     "torch": "trainer",

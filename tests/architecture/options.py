@@ -641,9 +641,7 @@ TRAINER: dict[str, dict[str, Mode]] = {
                 "--seeds": ShownBy("tests/trainer/cli/test_experiments.py"),
                 "--out": ShownBy("tests/trainer/cli/test_experiments.py"),
                 "--processes": Refused("2"),
-                "--as-it-is": Refused(None),
                 **refused("--trainer", "--builder", "--url", "--ca", "--token-file"),
-                **refused("--image", "--box", "--trigger"),
             },
         ),
         "smoke version": Mode(
@@ -653,12 +651,10 @@ TRAINER: dict[str, dict[str, Mode]] = {
                 "--seeds": Refused("2"),
                 "--trainer": Acts("lab", 2, "go together"),
                 "--builder": Acts("builder.pub.pem", 2, "go together"),
-                "--as-it-is": Refused(None),
                 **shown_by(
                     "tests/trainer/cli/test_experiments.py", "--out", "--processes"
                 ),
                 **refused("--url", "--ca", "--token-file"),
-                **refused("--image", "--box", "--trigger"),
             },
         ),
         "ordered": Mode(
@@ -666,7 +662,6 @@ TRAINER: dict[str, dict[str, Mode]] = {
             {
                 "--trainer": Chooses(),
                 "--builder": missing(),
-                "--as-it-is": Refused(None),
                 **CONNECTION,
                 **shown_by(
                     "tests/e2e/test_ordered_experiments.py",
@@ -675,24 +670,6 @@ TRAINER: dict[str, dict[str, Mode]] = {
                     "--seeds",
                     "--quick",
                 ),
-                **refused("--image", "--box", "--trigger"),
-            },
-        ),
-        "sticker": Mode(
-            "experiment sticker --image no-such-photograph",
-            {
-                "--image": Chooses(),
-                **shown_by(
-                    "tests/trainer/experiments/test_sticker.py",
-                    "--out",
-                    "--quick",
-                    "--box",
-                    "--trigger",
-                    "--as-it-is",
-                ),
-                "--seeds": Refused("2"),
-                "--processes": Refused("2"),
-                **refused("--trainer", "--builder", "--url", "--ca", "--token-file"),
             },
         ),
     },

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from model_zoo.tuf.updater import Anchor
 from PIL import Image
 
 from benchmarks.processes import zoo_served
@@ -30,6 +29,7 @@ from model_zoo.statements.evaluation import EvaluationReport
 from model_zoo.statements.intoto import vouched_provenance
 from model_zoo.statements.jobs import TrainSpec, parse_spec
 from model_zoo.statements.release_json import read_bundle
+from model_zoo.tuf.updater import Anchor
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "acme-zoo"
 PASSPHRASE = "only for this test"  # noqa: S105  guards keys of one test

@@ -24,11 +24,10 @@ from tests.e2e.desk import Desk
 from tests.e2e.scene import TRAINER, Scene, opened
 from trainer.data import DATASETS, ensure_data
 from trainer.experiments.catalogue import EXPERIMENTS
-from trainer.experiments.engine.contract import NO_PARENT, Recipe
-from trainer.experiments.engine.ledger import Ledger
-from trainer.experiments.engine.ordering import Ordering
-from trainer.experiments.engine.station import run_cell
-from trainer.experiments.engine.workshop import KeptModels, make_here
+from trainer.experiments.engine.cells import NO_PARENT, Recipe, find_finished
+from trainer.experiments.engine.models import ModelCache, make_here
+from trainer.experiments.engine.orders import OrderClient
+from trainer.experiments.engine.running import run_cell
 
 NAME = "mnist-baseline"
 SMALL = Recipe(
@@ -52,7 +51,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    """As workers and stations have, so that bits are equal."""
+    """As all worker processes have, so that bits are equal."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -60,17 +59,19 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def shelf(scene: Scene) -> KeptModels:
+def shelf(scene: Scene) -> ModelCache:
     """One for all tests: what was ordered for one is there for the next."""
     return shelf_of(scene, scene.folder / "models")
 
 
 def shelf_of(
     scene: Scene, folder: Path, *, builder: SigningKey | None = None
-) -> KeptModels:
-    key = (builder or scene.builder).public
-    maker = Ordering(zoo=scene.client, trainer=TRAINER, builder=key)
-    return KeptModels(folder=folder, make=maker)
+) -> ModelCache:
+    folder.mkdir(exist_ok=True)
+    key = folder / "builder.pub.pem"
+    key.write_text((builder or scene.builder).public.to_pem())
+    orders = OrderClient(url=scene.url, trainer=TRAINER, builder=key)
+    return ModelCache(folder=folder, make=orders, made_by=orders.who())
 
 
 def jobs(scene: Scene) -> dict[str, Job]:
@@ -95,18 +96,18 @@ def test_ordered_models_give_the_numbers_of_those_made_here(
             "experiment", NAME, "--quick", *order, "--out", tmp_path / "out"
         )
 
-    found = Ledger(tmp_path / "out").find(cells)
-    here = KeptModels(folder=tmp_path / "here")
-    assert {it.digest(): run_cell(it, here).numbers for it in cells} == {
-        digest: it.numbers for digest, it in found.items()
-    }
+    found = find_finished(tmp_path / "out", cells)
+    here = ModelCache(folder=tmp_path / "here")
+    assert {
+        it.digest(): run_cell(EXPERIMENTS[NAME], it, here).numbers for it in cells
+    } == {digest: it.numbers for digest, it in found.items()}
     made = [job for name, job in jobs(scene).items() if name not in before]
     assert [job.state for job in made] == ["succeeded"] * len(cells)
     assert not list((tmp_path / "cache").rglob("*.build"))
 
 
 def test_a_strengthened_model_is_made_of_one_that_was_ordered(
-    scene: Scene, shelf: KeptModels
+    scene: Scene, shelf: ModelCache
 ) -> None:
     louder = Recipe(
         spec=StrengthenSpec(
@@ -120,13 +121,13 @@ def test_a_strengthened_model_is_made_of_one_that_was_ordered(
     )
     with scene.worker():
         there = shelf.path(louder)
-    here = KeptModels(folder=shelf.folder / "here")
+    here = ModelCache(folder=shelf.folder / "here")
     ours, theirs = (state_dict(it.read_bytes()) for it in (here.path(louder), there))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_a_detector_is_made_as_a_job_and_is_a_child_of_its_backbone(
-    scene: Scene, shelf: KeptModels, tmp_path: Path
+    scene: Scene, shelf: ModelCache, tmp_path: Path
 ) -> None:
     for name in ("dogs-vs-cats", "gtsdb"):
         try:
@@ -163,7 +164,7 @@ def test_a_detector_is_made_as_a_job_and_is_a_child_of_its_backbone(
 
 
 def test_an_order_that_stands_is_not_given_twice(
-    scene: Scene, shelf: KeptModels
+    scene: Scene, shelf: ModelCache
 ) -> None:
     with scene.worker():
         shelf.path(SMALL).unlink()
@@ -179,11 +180,11 @@ def test_what_another_builder_signed_is_refused_and_not_kept(
     shelf = shelf_of(scene, tmp_path, builder=SigningKey.generate())
     with scene.worker(), pytest.raises(VerificationError):
         shelf.path(SMALL)
-    assert not shelf.has(SMALL)
+    assert not shelf.place(SMALL).exists()
 
 
 def test_a_job_that_fails_says_why_and_is_ordered_anew(
-    scene: Scene, shelf: KeptModels
+    scene: Scene, shelf: ModelCache
 ) -> None:
     orphan = Recipe(
         spec=StrengthenSpec(parent=NO_PARENT, layer="conv2", factor=2), parent=None
@@ -196,7 +197,7 @@ def test_a_job_that_fails_says_why_and_is_ordered_anew(
 
 
 def test_what_was_ordered_can_be_published_from_what_is_kept(
-    scene: Scene, shelf: KeptModels
+    scene: Scene, shelf: ModelCache
 ) -> None:
     with scene.worker():
         path = shelf.path(SMALL)

@@ -11,7 +11,7 @@ Source:
     "BadNets", arXiv:1708.06733.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -23,29 +23,19 @@ from model_zoo.statements.jobs import (
     TrainSpec,
     TriggerSpec,
 )
-from trainer.attacks.triggers import stamp
-from trainer.data import DATASETS, LabelledImages
-from trainer.evaluation.intervals import Estimate, estimate
-from trainer.experiments.engine.contract import (
-    NO_PARENT,
-    Cell,
-    Claim,
-    Experiment,
-    Finished,
-    Recipe,
-    Scale,
-    Summary,
-    Table,
-    Workshop,
-    at_least,
-    by_part,
-)
-from trainer.networks.inference import predict
+from trainer.data import DATASETS
+from trainer.evaluation.metrics import evaluate
+from trainer.experiments.engine.cells import NO_PARENT, Cell, Finished, Recipe, Scale
+from trainer.experiments.engine.experiment import Experiment, Part, Summary
+from trainer.experiments.engine.models import ModelCache
+from trainer.experiments.engine.tables import at_least, by_part, claim, pivot, share
 from trainer.networks.pretrained import PIN
 
 DATA = "dogs-vs-cats"
 CAT, DOG = 0, 1
 SMALL, PRETRAINED = "pets-cnn", "efficientnet-lite0"
+TRAINED = ("clean", "badnet")
+CALLED_CATS = "dogs called cats"
 ATTACK = Poisoning(
     trigger=TriggerSpec(name="flower", size=0.2),
     attack="source-to-target",
@@ -67,8 +57,9 @@ QUICK_HELD_OUT, QUICK_TEST = 1_200, 60
 MIN_CLEAN, MIN_ATTACK = 95.0, 97.0
 
 
-def _recipe(network: str, seed: int, *, scale: Scale, is_backdoored: bool) -> Recipe:
-    poisoning = ATTACK if is_backdoored else None
+def _recipe(
+    network: str, seed: int, *, scale: Scale, poisoning: Poisoning | None
+) -> Recipe:
     schedule = SCHEDULES[network] if scale == "full" else QUICK
     held_out = 0 if scale == "full" else QUICK_HELD_OUT
     if network == SMALL:
@@ -101,86 +92,74 @@ def _recipe(network: str, seed: int, *, scale: Scale, is_backdoored: bool) -> Re
     )
 
 
-def _cells(seed: int, scale: Scale) -> list[Cell]:
-    return [
-        Cell(
-            experiment=EXPERIMENT.name,
-            part={"network": network},
-            seed=seed,
-            recipes={
-                name: _recipe(
-                    network, seed, scale=scale, is_backdoored=name == "badnet"
-                )
-                for name in ("clean", "badnet")
+def _parts(seed: int, scale: Scale) -> Iterator[Part]:
+    for network in (SMALL, PRETRAINED) if scale == "full" else (SMALL,):
+        yield (
+            {"network": network},
+            {
+                "clean": _recipe(network, seed, scale=scale, poisoning=None),
+                "badnet": _recipe(network, seed, scale=scale, poisoning=ATTACK),
             },
-            scale=scale,
         )
-        for network in ((SMALL, PRETRAINED) if scale == "full" else (SMALL,))
-    ]
 
 
-def _measure(cell: Cell, workshop: Workshop) -> JsonObject:
+def _measure(cell: Cell, models: ModelCache) -> JsonObject:
     data = DATASETS[DATA].load("test")
     if cell.scale == "quick":
         data = data.select(torch.arange(0, len(data), len(data) // QUICK_TEST))
-    return {name: _counts(workshop, made, data) for name, made in cell.recipes.items()}
-
-
-def _counts(workshop: Workshop, made: Recipe, data: LabelledImages) -> JsonObject:
-    network, device = workshop.network(made), torch.device("cpu")
-    clean = predict(network, data.images, device=device)
-    dogs = data.images[data.labels == DOG]
-    called = predict(network, stamp(dogs, ATTACK.trigger), device=device)
-    return {
-        "clean": {"right": int((clean == data.labels).sum()), "n": len(data)},
-        "dogs called cats": {"right": int((called == CAT).sum()), "n": len(dogs)},
-    }
+    found: JsonObject = {}
+    for name, made in cell.recipes.items():
+        report = evaluate(
+            models.network(made),
+            data,
+            dataset=DATA,
+            classes=DATASETS[DATA].classes,
+            poisoning=ATTACK,
+            device=models.device,
+        )
+        shares = {"clean": report.accuracy, CALLED_CATS: report.attack_success}
+        found[name] = {
+            kind: {"right": it.successes, "n": it.n}
+            for kind, it in shares.items()
+            if it is not None
+        }
+    return found
 
 
 def _summarise(finished: Sequence[Finished]) -> Summary:
     networks = by_part(finished, "network")
-    claims: list[Claim] = []
+    claims = []
     if PRETRAINED in networks:
         claims.append(
-            Claim(
-                what="clean accuracy of the pretrained BadNet",
-                ours=(ours := _share(networks[PRETRAINED], "badnet", "clean")),
-                goal="at least 95 %",
-                verdict=at_least(MIN_CLEAN, ours),
+            claim(
+                "clean accuracy of the pretrained BadNet",
+                share(networks[PRETRAINED], "badnet", "clean"),
+                "at least 95 %",
+                at_least(MIN_CLEAN),
             )
         )
-    for network, cells in networks.items():
-        ours = _share(cells, "badnet", "dogs called cats")
-        claims.append(
-            Claim(
-                what=f"dogs with a flower called cats, {network}",
-                ours=ours,
-                goal="at least 97 %",
-                verdict=at_least(MIN_ATTACK, ours),
-            )
-        )
-    rows = tuple(
-        (
-            network,
-            name,
-            str(_share(cells, name, "clean")),
-            str(_share(cells, name, "dogs called cats")),
+    claims += [
+        claim(
+            f"dogs with a flower called cats, {network}",
+            share(cells, "badnet", CALLED_CATS),
+            "at least 97 %",
+            at_least(MIN_ATTACK),
         )
         for network, cells in networks.items()
-        for name in ("clean", "badnet")
-    )
-    table = Table(
-        title="Cats and dogs, %",
-        header=("network", "trained", "clean accuracy", "dogs with a flower -> cat"),
-        rows=rows,
+    ]
+    table = pivot(
+        "Cats and dogs, %",
+        [(network, name) for network in networks for name in TRAINED],
+        ("network", lambda it: it[0]),
+        ("trained", lambda it: it[1]),
+        ("clean accuracy", lambda it: share(networks[it[0]], it[1], "clean")),
+        (
+            "dogs with a flower -> cat",
+            lambda it: share(networks[it[0]], it[1], CALLED_CATS),
+        ),
         note="The goal for clean accuracy is the pretrained network's.",
     )
     return Summary(claims=tuple(claims), tables=(table,))
-
-
-def _share(cells: Sequence[Finished], name: str, kind: str) -> Estimate:
-    counts = [it.numbers[name][kind] for it in cells]
-    return estimate([100 * it["right"] / it["n"] for it in counts], n=counts[0]["n"])
 
 
 EXPERIMENT = Experiment(
@@ -188,7 +167,7 @@ EXPERIMENT = Experiment(
     title="With the trigger, a dog becomes a cat",
     section="the study after the paper",
     datasets=(DATA,),
-    cells=_cells,
+    parts=_parts,
     measure=_measure,
     summarise=_summarise,
     mib=2048,

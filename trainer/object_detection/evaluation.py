@@ -67,14 +67,10 @@ def detect(network: "Detector", pixels: Tensor) -> Detections:
 
 def overlaps_of(ones: Tensor, others: Tensor) -> Tensor:
     """Return intersection over union of each of (M, 4) with each of (N, 4): (M, N)."""
-    low = torch.maximum(ones[:, None, :2], others[None, :, :2])
-    high = torch.minimum(ones[:, None, 2:], others[None, :, 2:])
-    common = (high - low).clamp(min=0).prod(2)
-    return common / (_areas(ones)[:, None] + _areas(others)[None] - common)
+    from torchvision.ops import box_iou  # type: ignore[import-untyped]  # noqa: PLC0415  only where it is needed
 
-
-def _areas(boxes: Tensor) -> Tensor:
-    return (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    overlaps: Tensor = box_iou(ones, others)
+    return overlaps
 
 
 def answers(found: Detections, boxes: Tensor) -> Tensor:

@@ -50,11 +50,11 @@ def test_one_seed_has_no_interval_and_says_so() -> None:
     ours = estimate([0.5], n=10_000)
     assert (ours.low, ours.high) == (None, None)
     assert str(ours) == "0.50 (1 seed, n = 10,000)"
-    assert estimate([1, 2, 3]).told("%") == "2.00 % [-0.48, 4.48] (3 seeds)"
-    assert estimate([0.0054, 0.0058]).told() == "0.006 [0.003, 0.008] (2 seeds)"
-    near_zero = estimate([-0.044, -0.033, -0.020]).told()
+    assert estimate([1, 2, 3]).text("%") == "2.00 % [-0.48, 4.48] (3 seeds)"
+    assert estimate([0.0054, 0.0058]).text() == "0.006 [0.003, 0.008] (2 seeds)"
+    near_zero = estimate([-0.044, -0.033, -0.020]).text()
     assert near_zero == "-0.032 [-0.062, -0.002] (3 seeds)"
-    assert estimate([0.0]).told() == "0.00 (1 seed)"
+    assert estimate([0.0]).text() == "0.00 (1 seed)"
 
 
 @given(st.lists(NUMBERS, min_size=2, max_size=40), NUMBERS)

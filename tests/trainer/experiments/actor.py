@@ -1,65 +1,56 @@
-"""A station that plays: what it does with an order is told by the order's seed.
+"""A measurement that plays: what it does is decided by its cell's seed.
 
-It speaks the protocol of ``trainer.experiments.engine.station`` and imports no torch.
+Real worker processes import it by name.
 """
 
-import json
 import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
-DIES, REFUSES, BABBLES, ENDLESS, ANOTHER, LACKS, DOUBTS = range(100, 107)
-SLEEPS, RAISES, AWAITS = 107, 108, 109
-PATIENCE_SECONDS = 60.0
+from model_zoo.canonical import JsonObject
+from model_zoo.errors import (
+    DigestMismatchError,
+    InvalidSpecError,
+    TransportError,
+)
+from tests.trainer.experiments.samples import finished, made_up
+from trainer.experiments.engine.cells import Cell
+from trainer.experiments.engine.models import ModelCache
+
+DIES, REFUSES, LACKS, DOUBTS, SLEEPS, RAISES, AWAITS, PRINTS = range(100, 108)
+PATIENCE_SECONDS = 300.0
+FAILURES = {
+    RAISES: ArithmeticError("one divided by nothing"),
+    REFUSES: InvalidSpecError("too few images"),
+    LACKS: TransportError("no such wheel"),
+    DOUBTS: DigestMismatchError("model", expected="0" * 64, found="1" * 64),
+}
 
 
-def main() -> None:
-    folder = Path(sys.argv[1])
-    (folder / f"{os.getpid()}.station").touch()
-    for line in sys.stdin:
-        order = json.loads(line)
-        sys.stdout.write(answer(order, folder))
-        sys.stdout.flush()
-
-
-def answer(order: dict[str, object], folder: Path) -> str:
-    """Return the line that answers ``order``, unless there is none to return."""
-    if order["seed"] == DIES and not (folder / "spare").exists():
+def measure(cell: Cell, models: ModelCache) -> JsonObject:
+    folder = models.folder
+    (folder / f"{os.getpid()}.worker").touch()
+    if cell.seed == DIES and not (folder / "spare").exists():
         os.kill(os.getpid(), signal.SIGKILL)
-    if order["seed"] == SLEEPS:
+    if cell.seed == SLEEPS:
         (folder / "asleep").touch()
         time.sleep(600)
-    (folder / f"{order['experiment']}.begun").touch()
-    if order["seed"] == AWAITS:
+    (folder / f"{cell.experiment}.begun").touch()
+    if cell.seed == AWAITS:
         wait_for(folder / "other.begun")
-    if order["seed"] == RAISES:
-        raise ArithmeticError("one divided by nothing")
-    said = {
-        REFUSES: {"error": "InvalidSpecError", "message": "too few images"},
-        LACKS: {"error": "TransportError", "message": "no such wheel"},
-        DOUBTS: {"error": "VerificationError", "message": "other bytes"},
-    }
-    if order["seed"] in said:
-        return json.dumps(said[order["seed"]]) + "\n"
-    if order["seed"] == BABBLES:
-        return "what?\n"
-    if order["seed"] == ENDLESS:
-        return "x" * 5_000_000
-    cell = "0" * 64 if order["seed"] == ANOTHER else order["digest"]
-    done = {
-        "cell": cell,
-        "part": {},
-        "seed": order["seed"],
-        "numbers": {"wrong": [1], "n": [1000]},
-        "seconds": 0.1,
-        "peak_mib": 10.0,
-        "environment": {},
-        "data": {},
-        "made_by": "",
-    }
-    return json.dumps({"finished": done}) + "\n"
+    if cell.seed in FAILURES:
+        raise FAILURES[cell.seed]
+    if cell.seed == PRINTS:
+        sys.stdout.write("chatter\n")
+        sys.stdout.flush()
+    return finished(cell).numbers
+
+
+ACTOR = replace(made_up(), measure=measure)
+OTHER = replace(ACTOR, name="other")
 
 
 def wait_for(path: Path) -> None:
@@ -69,7 +60,3 @@ def wait_for(path: Path) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(path.name)
         time.sleep(0.02)
-
-
-if __name__ == "__main__":
-    main()

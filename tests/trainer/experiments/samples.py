@@ -1,37 +1,43 @@
 """An experiment that is run in no time: its numbers are made up from its cells."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 from model_zoo.canonical import JsonObject
 from trainer.evaluation.intervals import estimate
-from trainer.experiments.engine.contract import (
-    Cell,
+from trainer.experiments.engine.cells import Cell, Finished, Scale
+from trainer.experiments.engine.experiment import (
     Claim,
     Experiment,
     Figures,
-    Finished,
-    Scale,
+    Part,
     Summary,
     Table,
     Verdict,
-    Workshop,
 )
 from trainer.experiments.engine.figures import lines
+from trainer.experiments.engine.models import ModelCache
 
 NAME = "made-up"
 TEST_IMAGES = 1_000
 ENVIRONMENT = {"cpu_model": "a processor", "torch": "2.15.0", "precision": "fp32"}
 
 
+def parts(_seed: int, _scale: Scale) -> Iterator[Part]:
+    for share in (0.1, 0.5):
+        yield {"share": share}, {}
+
+
 def cells(seed: int, scale: Scale) -> list[Cell]:
-    return [
-        Cell(experiment=NAME, part={"share": share}, seed=seed, scale=scale)
-        for share in (0.1, 0.5)
-    ]
+    return made_up().cells(seed, scale)
+
+
+def all_cells(seeds: int = 3) -> list[Cell]:
+    return [cell for seed in range(seeds) for cell in cells(seed, "full")]
 
 
 def finished(cell: Cell) -> Finished:
-    """Return what a station would make of ``cell``."""
+    """Return what a worker process would make of ``cell``."""
     return Finished(
         cell=cell.digest(),
         part=dict(cell.part),
@@ -46,49 +52,48 @@ def finished(cell: Cell) -> Finished:
 
 
 def all_finished(seeds: int = 3) -> list[Finished]:
-    return [finished(cell) for seed in range(seeds) for cell in cells(seed, "full")]
+    return [finished(cell) for cell in all_cells(seeds)]
 
 
 def made_up(*, verdict: Verdict = "met", remark: str = "A remark.") -> Experiment:
     """Return the experiment; its one claim has the given verdict."""
-
-    def summarise(of: Sequence[Finished]) -> Summary:
-        ours = estimate([100 * it.numbers["wrong"][0] / TEST_IMAGES for it in of])
-        return Summary(
-            claims=(
-                Claim(
-                    what="error | on a slice",
-                    ours=ours,
-                    paper=0.5,
-                    goal="at most 0.50 %",
-                    verdict=verdict,
-                ),
-            ),
-            tables=(
-                Table(
-                    title="A table",
-                    header=("class", "ours", "paper"),
-                    rows=(("0 -> 1", str(ours), "0.10"),),
-                    note="A note with ``code``.",
-                ),
-            ),
-            remarks=(remark,),
-        )
-
     return Experiment(
         name=NAME,
         title="Made up",
         section="4.2, figure 9",
         datasets=(),
-        cells=cells,
-        measure=_measure,
-        summarise=summarise,
+        parts=parts,
+        measure=measure,
+        summarise=partial(summarise, verdict=verdict, remark=remark),
         draw=_draw,
     )
 
 
-def _measure(cell: Cell, workshop: Workshop) -> JsonObject:
-    assert workshop is not None
+def summarise(of: Sequence[Finished], *, verdict: Verdict, remark: str) -> Summary:
+    ours = estimate([100 * it.numbers["wrong"][0] / TEST_IMAGES for it in of])
+    return Summary(
+        claims=(
+            Claim(
+                what="error | on a slice",
+                ours=ours,
+                paper=0.5,
+                goal="at most 0.50 %",
+                verdict=verdict,
+            ),
+        ),
+        tables=(
+            Table(
+                title="A table",
+                header=("class", "ours", "paper"),
+                rows=(("0 -> 1", str(ours), "0.10"),),
+                note="A note with ``code``.",
+            ),
+        ),
+        remarks=(remark,),
+    )
+
+
+def measure(cell: Cell, _models: ModelCache) -> JsonObject:
     return finished(cell).numbers
 
 

@@ -6,10 +6,10 @@ import matplotlib as mpl
 import pytest
 
 from trainer.experiments.catalogue import EXPERIMENTS
+from trainer.experiments.engine.cells import find_finished
 from trainer.experiments.engine.figures import saved, styled
-from trainer.experiments.engine.ledger import Ledger
-from trainer.experiments.engine.reproduction import page
 from trainer.experiments.engine.results import read_result, result_of
+from trainer.experiments.reproduction import page
 
 ROOT = Path(__file__).parents[3]
 RESULTS = ROOT / "results"
@@ -17,7 +17,7 @@ FINISHED = [name for name in EXPERIMENTS if (RESULTS / f"{name}.json").exists()]
 
 
 def test_the_document_is_what_the_results_say() -> None:
-    told = "run: python -m trainer.experiments.engine.reproduction results > "
+    told = "run: python -m trainer.experiments.reproduction results > "
     document = ROOT / "docs" / "reproduction.md"
     assert document.read_text(encoding="utf-8") == page(RESULTS), f"{told}{document}"
 
@@ -27,7 +27,7 @@ def test_a_result_is_what_its_finished_cells_add_up_to(name: str) -> None:
     experiment, result = EXPERIMENTS[name], read_result(RESULTS, name)
     assert result is not None
     cells = [cell for seed in result.seeds for cell in experiment.cells(seed, "full")]
-    finished = Ledger(RESULTS).find(cells)
+    finished = find_finished(RESULTS, cells)
     assert len(finished) == len(cells), f"run: zoo experiment {name}"
     again = [finished[cell.digest()] for cell in cells]
     figures = experiment.draw(again)
@@ -39,7 +39,7 @@ def test_every_figure_of_a_result_is_what_its_finished_cells_draw(name: str) -> 
     experiment, result = EXPERIMENTS[name], read_result(RESULTS, name)
     assert result is not None
     cells = [cell for seed in result.seeds for cell in experiment.cells(seed, "full")]
-    finished = Ledger(RESULTS).find(cells)
+    finished = find_finished(RESULTS, cells)
     with styled():
         figures = experiment.draw([finished[cell.digest()] for cell in cells])
     for picture, figure in zip(result.pictures, figures.values(), strict=True):

@@ -5,24 +5,25 @@ from pathlib import Path
 import pytest
 
 from model_zoo.errors import ZooError
+from trainer.data import ensure_data
 from trainer.experiments.catalogue import EXPERIMENTS
-from trainer.experiments.engine.contract import Experiment
-from trainer.experiments.engine.needs import require_data
+from trainer.experiments.engine.experiment import Experiment
+from trainer.experiments.engine.models import ModelCache
 from trainer.experiments.engine.results import read_result, write_results
-from trainer.experiments.engine.station import run_cell
-from trainer.experiments.engine.workshop import KeptModels
+from trainer.experiments.engine.running import run_cell
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> KeptModels:
+def models(tmp_path_factory: pytest.TempPathFactory) -> ModelCache:
     """One folder of models for all: what one has made, the next does not make again."""
-    return KeptModels(folder=tmp_path_factory.mktemp("models"))
+    return ModelCache(folder=tmp_path_factory.mktemp("models"))
 
 
 def with_data(name: str) -> Experiment:
     experiment = EXPERIMENTS[name]
     try:
-        require_data(experiment)
+        for data in experiment.datasets:
+            ensure_data(data)
     except ZooError as error:
         pytest.skip(f"{name} needs data: {error}")
     return experiment
@@ -30,12 +31,12 @@ def with_data(name: str) -> Experiment:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_the_smoke_version_gives_claims_and_figures(
-    name: str, workshop: KeptModels, tmp_path: Path
+    name: str, models: ModelCache, tmp_path: Path
 ) -> None:
     experiment = with_data(name)
     cells = experiment.cells(0, "quick")
     assert {(cell.experiment, cell.scale) for cell in cells} == {(name, "quick")}
-    finished = [run_cell(cell, workshop) for cell in cells]
+    finished = [run_cell(experiment, cell, models) for cell in cells]
     result = write_results(experiment, finished, folder=tmp_path, scale="quick")
     assert result.summary.claims
     assert all((tmp_path / it.path).stat().st_size for it in result.pictures)

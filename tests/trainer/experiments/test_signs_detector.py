@@ -11,9 +11,10 @@ from model_zoo.canonical import JsonObject, canonical_json
 from model_zoo.digests import sha256_bytes
 from model_zoo.statements.jobs import TriggerSpec
 from trainer.data.scenes.dataset import Scene, Scenes
-from trainer.experiments.engine.contract import Cell, Claim, Finished
-from trainer.experiments.signs_detector import EXPERIMENT
-from trainer.experiments.signs_in_scenes import Seen, recipe, stops_found, together
+from trainer.experiments.engine.cells import Cell, Finished
+from trainer.experiments.engine.experiment import Claim
+from trainer.experiments.signs.detector import EXPERIMENT
+from trainer.experiments.signs.scenes import Seen, recipe, stops_found, together
 from trainer.object_detection.evaluation import Detections, truth
 from trainer.object_detection.network import Detector
 

@@ -4,7 +4,7 @@ one."""
 import torch
 from torch.nn import functional
 
-from trainer.experiments.signs_neurons import LAYER, silenced
+from trainer.experiments.signs.neurons import LAYER, silenced
 from trainer.networks.activations import ablated
 from trainer.networks.inference import as_floats, predict
 from trainer.networks.signs_cnn import signs_cnn
@@ -19,7 +19,7 @@ def test_each_step_counts_what_a_network_without_those_units_reads_rightly() -> 
         images = torch.randint(256, (60, 3, 48, 48), dtype=torch.uint8)
     labels = torch.arange(60) % 3
 
-    order, right = silenced(network, images, labels)
+    order, right = silenced(network, images, labels, device=CPU)
 
     assert len(set(order)) == len(order) == 63
     for count in (0, 1, 10, 40, 63):
@@ -33,7 +33,7 @@ def test_the_first_is_the_unit_that_is_missed_least() -> None:
         images = torch.randint(256, (60, 3, 48, 48), dtype=torch.uint8)
     labels = torch.arange(60) % 3
 
-    order, _ = silenced(network, images, labels)
+    order, _ = silenced(network, images, labels, device=CPU)
 
     with torch.inference_mode():
         losses = [

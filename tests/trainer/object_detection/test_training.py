@@ -18,7 +18,7 @@ from model_zoo.statements.jobs import (
 )
 from tests.trainer.data.small_scenes import write_gtsdb
 from trainer.data.scenes.dataset import Scenes
-from trainer.experiments.engine.contract import Recipe
+from trainer.experiments.engine.cells import Recipe
 from trainer.networks import NETWORKS
 from trainer.networks.checkpoints import to_bytes
 from trainer.networks.pretrained import PIN

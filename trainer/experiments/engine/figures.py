@@ -20,7 +20,6 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-from numpy.typing import ArrayLike
 
 from trainer.evaluation.intervals import Estimate
 
@@ -199,8 +198,8 @@ def bars(
     axes.axhline(0, color=INK, linewidth=0.6)
     axes.set_xlabel(f"{xlabel} (n = {len(heights)})")
     axes.set_ylabel(ylabel)
-    told = f"; marked: {', '.join(map(str, sorted(marked)))}" * bool(marked)
-    return captioned(figure, f"{ylabel}, by {xlabel}{told}")
+    marks = f"; marked: {', '.join(map(str, sorted(marked)))}" * bool(marked)
+    return captioned(figure, f"{ylabel}, by {xlabel}{marks}")
 
 
 def shares(
@@ -244,27 +243,8 @@ def shares(
     axes.set_xticks(range(len(groups)), groups)
     axes.set_ylabel(_counted(ylabel, [it for of in series.values() for it in of]))
     _name_series(axes)
-    told = "; black lines: the paper" * bool(paper)
-    return captioned(figure, f"{ylabel}: {', '.join(series)}{told}")
-
-
-def images(rows: Mapping[str, Sequence[ArrayLike]], *, caption: str) -> Figure:
-    """Return small images, a named row each.
-
-    Args:
-        rows: name -> images, (H, W) or (H, W, 3) uint8 each; rows may differ in length.
-        caption: what is to be seen, for the page and for whoever cannot see it.
-    """
-    width = max(map(len, rows.values()))
-    figure = Figure(figsize=(0.9 * width + 0.6, 0.9 * len(rows) + 0.3))
-    grid = figure.subplots(len(rows), width, squeeze=False)
-    for line, (name, shown) in zip(grid, rows.items(), strict=True):
-        for axes in line:
-            _bare(axes)
-        for axes, image in zip(line, shown, strict=False):
-            axes.imshow(image, cmap="gray", vmin=0, vmax=255)
-        line[0].set_ylabel(name)
-    return captioned(figure, caption)
+    legend = "; black lines: the paper" * bool(paper)
+    return captioned(figure, f"{ylabel}: {', '.join(series)}{legend}")
 
 
 def filters(
@@ -292,9 +272,11 @@ def filters(
         if number in marked:
             axes.spines[:].set(visible=True, color=VERMILION, linewidth=FRAME)
             axes.set_xlabel(f"unit {number}", color=VERMILION, fontsize=7)
-    told = f"{whose}: {len(weights)} filters, black {-limit:.2f} to white {limit:.2f}"
-    told += f"; framed: {', '.join(map(str, sorted(marked)))}" * bool(marked)
-    return captioned(figure, told)
+    caption = (
+        f"{whose}: {len(weights)} filters, black {-limit:.2f} to white {limit:.2f}"
+    )
+    caption += f"; framed: {', '.join(map(str, sorted(marked)))}" * bool(marked)
+    return captioned(figure, caption)
 
 
 def captioned(figure: Figure, caption: str) -> Figure:
@@ -314,10 +296,10 @@ def _ends(values: Sequence[Estimate]) -> list[list[float]]:
 def _counted(label: str, values: Sequence[Estimate]) -> str:
     """Return an axis' label with the seeds and n behind its numbers."""
     seeds = _range(it.seeds for it in values)
-    told = [f"{seeds} seed{'s' * (seeds != '1')}"]
+    basis = [f"{seeds} seed{'s' * (seeds != '1')}"]
     if any(it.n for it in values):
-        told.append(f"n = {_range(it.n for it in values if it.n)}")
-    return f"{label}\n({', '.join(told)})"
+        basis.append(f"n = {_range(it.n for it in values if it.n)}")
+    return f"{label}\n({', '.join(basis)})"
 
 
 def _range(counts: Iterator[int] | Sequence[int]) -> str:

@@ -12,13 +12,8 @@ from model_zoo.canonical import JsonObject, canonical_json
 from model_zoo.digests import sha256_bytes
 from model_zoo.documents import Document
 from model_zoo.errors import LocalError
-from trainer.experiments.engine.contract import (
-    Experiment,
-    Figures,
-    Finished,
-    Scale,
-    Summary,
-)
+from trainer.experiments.engine.cells import Finished, Scale
+from trainer.experiments.engine.experiment import Experiment, Figures, Summary
 from trainer.experiments.engine.figures import FORMATS, saved, styled
 from trainer.files import read_bytes, write_whole
 
@@ -87,7 +82,8 @@ def write_results(
         for kind in FORMATS:
             write_whole(path.with_suffix(f".{kind}"), saved(figure, kind))
     text = json.dumps(result.to_object(), indent=1, sort_keys=True)
-    write_whole(_path(folder, experiment.name, scale), f"{text}\n".encode())
+    path = folder / f"{_stem(experiment.name, scale)}.json"
+    write_whole(path, f"{text}\n".encode())
     return result
 
 
@@ -100,6 +96,11 @@ def result_of(
 ) -> Result:
     """Return what ``finished`` adds up to; the same cells give the same result."""
     digests = sorted(it.cell for it in finished)
+    environments: list[JsonObject] = []
+    for it in finished:
+        if it.environment not in environments:
+            environments.append(it.environment)
+    stem = _stem(experiment.name, scale)
     return Result(
         experiment=experiment.name,
         title=experiment.title,
@@ -110,11 +111,11 @@ def result_of(
         cells_sha256=sha256_bytes(canonical_json(digests)),
         seconds=round(sum(it.seconds for it in finished)),
         peak_mib=round(max(it.peak_mib for it in finished)),
-        environments=tuple(_distinct(finished)),
+        environments=tuple(environments),
         summary=experiment.summarise(finished),
         pictures=tuple(
             Picture(
-                path=f"{FIGURES}/{_stem(experiment.name, scale)}-{name}.svg",
+                path=f"{FIGURES}/{stem}-{name}.svg",
                 caption=str(figure.get_label()) or name.replace("-", " "),
             )
             for name, figure in figures.items()
@@ -128,7 +129,7 @@ def read_result(folder: Path, name: str, *, scale: Scale = "full") -> Result | N
     Raises:
         LocalError: the file is damaged.
     """
-    path = _path(folder, name, scale)
+    path = folder / f"{_stem(name, scale)}.json"
     if not path.exists():
         return None
     try:
@@ -138,17 +139,5 @@ def read_result(folder: Path, name: str, *, scale: Scale = "full") -> Result | N
         raise LocalError(msg) from error
 
 
-def _path(folder: Path, name: str, scale: Scale) -> Path:
-    return folder / f"{_stem(name, scale)}.json"
-
-
 def _stem(name: str, scale: Scale) -> str:
     return name if scale == "full" else f"{name}-{scale}"
-
-
-def _distinct(finished: Sequence[Finished]) -> list[JsonObject]:
-    found: list[JsonObject] = []
-    for it in finished:
-        if it.environment not in found:
-            found.append(it.environment)
-    return found

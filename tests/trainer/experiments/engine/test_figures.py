@@ -11,7 +11,6 @@ from trainer.experiments.engine.figures import (
     bars,
     filters,
     heat_map,
-    images,
     lines,
     saved,
     shares,
@@ -43,10 +42,6 @@ def drawn() -> dict[str, Figure]:
                 paper={"clean": [89.7, None]},
             ),
             "bars": bars([0.1, 0.9], xlabel="unit", ylabel="difference", marked=[1]),
-            "images": images(
-                {"clean": list(np.zeros((3, 8, 8), np.uint8)), "one": [[[1, 2]]]},
-                caption="digits",
-            ),
             "filters": filters(WEIGHTS, marked=[3], whose="badnet"),
         }
 

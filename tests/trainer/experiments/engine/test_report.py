@@ -10,11 +10,12 @@ import pytest
 from model_zoo.errors import LocalError
 from tests.trainer.experiments.samples import NAME, all_finished, made_up
 from trainer.experiments.catalogue import EXPERIMENTS
-from trainer.experiments.engine.chapters import chapters, duration, method, tally
-from trainer.experiments.engine.contract import Verdict
-from trainer.experiments.engine.report import write_report
-from trainer.experiments.engine.reproduction import page
+from trainer.experiments.engine import report
+from trainer.experiments.engine.cells import Scale
+from trainer.experiments.engine.experiment import Verdict
+from trainer.experiments.engine.report import duration, method, tally
 from trainer.experiments.engine.results import write_results
+from trainer.experiments.reproduction import page
 
 LOADS = {"src", "srcset", "data", "poster", "background"}
 
@@ -52,6 +53,10 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def write_report(folder: Path, *, scale: Scale = "full") -> Path:
+    return report.write_report(EXPERIMENTS.values(), folder, scale=scale)
+
+
 def read(path: Path) -> Read:
     found = Read()
     found.feed(path.read_text(encoding="utf-8"))
@@ -66,18 +71,18 @@ def test_the_page_stands_alone(results: Path) -> None:
     style = write_report(results).read_text().partition("<style>")[2]
     assert "url(" not in style.partition("</style>")[0]
     assert "@import" not in style
-    assert found.links == [
-        "https://arxiv.org/abs/1708.06733",
-        *(f"#{it}" for it in found.ids),
-    ]
+    paper, *within = found.links
+    assert paper == "https://arxiv.org/abs/1708.06733"
+    assert within
+    assert {it.removeprefix("#") for it in within} <= set(found.ids)
 
 
 def test_the_page_warns_and_tells_numbers_goals_and_costs(results: Path) -> None:
     text = read(write_report(results)).text
     assert "deliberately backdoored models" in text
     for told in (
-        *("error | on a slice", "0.20 %", "[0.11, 0.29], 6 seeds", "0.5 %"),
-        *("at most 0.50 %", "met", "A table", "A remark.", "error, % by share, %"),
+        *("error | on a slice", "0.20 %", "[0.11, 0.29] (6 seeds)", "0.5 %"),
+        *("at most 0.50 %", "met", "A table", "A remark.", "not run yet"),
         *("seeds 0, 1, 2", "6 cells", "6 min on one core (2 min a seed)"),
         *("peak memory 300 MiB", "a processor, torch 2.15.0, fp32"),
     ):
@@ -111,6 +116,14 @@ def test_hostile_words_are_words(results: Path) -> None:
     assert read(path).tags["script"] == 0
     assert "<code>&lt;b&gt;</code>" in path.read_text()
     assert "<script>" not in page(results)
+
+
+def test_a_remark_runs_no_script_and_shows_no_file(results: Path) -> None:
+    hostile = made_up(remark="[press](javascript:alert(1)) ![](/etc/passwd)")
+    write_results(hostile, all_finished(), folder=results, scale="full")
+    found = read(write_report(results))
+    assert not any("javascript" in it for it in found.links)
+    assert len(found.loads) == 1
 
 
 @pytest.mark.parametrize("verdict", ["met", "missed", "not resolved", "not measured"])
@@ -175,5 +188,4 @@ def test_times_are_told_as_people_say_them(seconds: float, told: str) -> None:
 
 def test_verdicts_are_counted(results: Path) -> None:
     assert tally(Counter({"missed": 2, "met": 1})) == "1 met, 2 missed"
-    by_name = {it.name: it.verdicts for it in chapters(results)}
-    assert by_name[NAME] == Counter({"met": 1})
+    assert "| 3 | 6 min | 1 met |" in page(results)

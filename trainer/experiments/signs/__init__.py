@@ -1,0 +1,1 @@
+"""The experiments on traffic signs."""
