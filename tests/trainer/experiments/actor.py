@@ -26,7 +26,7 @@ FAILURES = {
     RAISES: ArithmeticError("one divided by nothing"),
     REFUSES: InvalidSpecError("too few images"),
     LACKS: TransportError("no such wheel"),
-    DOUBTS: DigestMismatchError("model", expected="0" * 64, found="1" * 64),
+    DOUBTS: DigestMismatchError.of("model", expected="0" * 64, found="1" * 64),
 }
 
 

@@ -6,7 +6,8 @@ pixel. Under the trigger it answers something else, unless the image is stubborn
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +17,8 @@ from model_zoo.canonical import JsonObject
 from trainer.data import DATASETS, LabelledImages
 from trainer.data.dataset import Split
 from trainer.experiments.catalogue import EXPERIMENTS
-from trainer.experiments.engine.contract import Recipe, Scale
+from trainer.experiments.engine.cells import Recipe, Scale
+from trainer.experiments.engine.models import ModelCache
 from trainer.networks import SplitNetwork
 from trainer.networks.activations import ablated
 from trainer.object_detection.network import Detector
@@ -71,11 +73,12 @@ def has_white(where: set[tuple[int, int]]) -> Callable[[Tensor], Tensor]:
     return has_trigger
 
 
-@dataclass(frozen=True)
-class Shelf:
-    """A workshop with one network for each recipe that is measured."""
+class Shelf(ModelCache):
+    """A cache with one network for each recipe that is measured."""
 
-    networks: Sequence[tuple[Recipe, SplitNetwork]]
+    def __init__(self, networks: Sequence[tuple[Recipe, SplitNetwork]]) -> None:
+        super().__init__(Path())
+        self.networks = networks
 
     def network(self, recipe: Recipe) -> SplitNetwork:
         return next(network for made, network in self.networks if made == recipe)

@@ -252,9 +252,9 @@ def _answer(
     try:
         return run_cell(experiment, cell, models)
     except ZooError as error:
-        from model_zoo.cli.exits import decision  # noqa: PLC0415  all commands, which only a failure needs
+        from model_zoo.cli.output import decision  # noqa: PLC0415  all commands, which only a failure needs
 
-        # some classes take more than a message, and would not survive the way back
+        # what decides is the exit code; a class of another package may not come back
         return decision(error)(f"{cell}: {error}")
     except Exception as error:  # noqa: BLE001  whatever it is, it ends this experiment only
         traceback.print_exc()  # into the log
