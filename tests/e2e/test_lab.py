@@ -15,16 +15,18 @@ import pytest
 from trainer.lab.attacks.paths import PATHS_OF_ATTACK
 from trainer.lab.scoreboard import OWN
 
+FULL = [sys.executable, "-m", "model_zoo", "lab"]
+SMALL = [sys.executable, str(Path(__file__).with_name("small_lab.py"))]
 KILLS = 10
 DIE_SECONDS = 300
 """For the kernel to end orphans: no clock fails the laboratory itself."""
 
 
-def start(out: Path) -> subprocess.Popen[bytes]:
-    """Start the laboratory as its user does, in a session of its own."""
+def start(program: list[str], out: Path) -> subprocess.Popen[bytes]:
+    """Start a laboratory as its user does, in a session of its own."""
     with (out.parent / "lab.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "model_zoo", "lab", f"--out={out}"],
+            [*program, f"--out={out}"],
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -40,9 +42,9 @@ def kill(lab: subprocess.Popen[bytes]) -> None:
     assert alive == []
 
 
-def finish(out: Path) -> dict[str, object]:
-    """Run the laboratory to its end and return its report."""
-    lab = start(out)
+def finish(program: list[str], out: Path) -> dict[str, object]:
+    """Run a laboratory to its end and return its report."""
+    lab = start(program, out)
     status = lab.wait()
     assert status == 0, (out.parent / "lab.log").read_text()[-3000:]
     report: dict[str, object] = json.loads((out / "report.json").read_bytes())
@@ -52,11 +54,11 @@ def finish(out: Path) -> dict[str, object]:
 @pytest.mark.timeout(0)
 def test_the_laboratory_keeps_its_promises_after_a_kill(tmp_path: Path) -> None:
     out = tmp_path / "lab-report"
-    lab = start(out)
+    lab = start(SMALL, out)
     _wait_for(out / "work" / "orders.json", lab)
     kill(lab)
 
-    report = finish(out)
+    report = finish(SMALL, out)
 
     assert report["passed"] is True
     assert report["broken_promises"] == []
@@ -93,11 +95,11 @@ def test_the_laboratory_keeps_its_promises_after_ten_kills(tmp_path: Path) -> No
     out = tmp_path / "lab-report"
     generator = random.Random(1708)
     for _ in range(KILLS):
-        lab = start(out)
+        lab = start(FULL, out)
         time.sleep(generator.uniform(0.5, 60))
         if lab.poll() is None:
             kill(lab)
-    assert finish(out)["passed"] is True
+    assert finish(FULL, out)["passed"] is True
 
 
 def _wait_for(path: Path, lab: subprocess.Popen[bytes]) -> None:
