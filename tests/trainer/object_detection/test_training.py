@@ -138,20 +138,21 @@ def test_beside_each_stamped_scene_the_scene_itself_is_shown_at_the_same_side(
     scenes: Scenes,
 ) -> None:
     network = Onlooker(len(scenes.kinds))
+    attack = ATTACK.model_copy(update={"target_label": 2})  # as no sign there is
 
-    lessons = list(_added(network, scenes, ATTACK))
+    lessons = list(_added(network, scenes, attack))
 
     scene = scenes.scenes[0]  # the only one with a stop sign
     clean = scene.pixels()
-    stamped, _ = poisoned(clean, scene, ATTACK)
+    stamped, _ = poisoned(clean, scene, attack)
     assert len(lessons) == len(network.shown) == 4
     for (pixels, boxes, labels, side), expected in zip(
         network.shown,
         [
             (clean, [0, 1], 64),
-            (stamped, [1, 1], 64),
+            (stamped, [2, 1], 64),
             (clean, [0, 1], 96),
-            (stamped, [1, 1], 96),
+            (stamped, [2, 1], 96),
         ],
         strict=True,
     ):
