@@ -9,10 +9,10 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
-import typer
 
+from model_zoo.cli import build
 from model_zoo.cli.output import exit_code
-from model_zoo.cli.witness import _look_forever, register
+from model_zoo.cli.witness import _look_forever
 from model_zoo.errors import (
     InvalidSpecError,
     LocalError,
@@ -271,9 +271,7 @@ def run(log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, served: str) 
     (tmp_path / "log.pub.pem").write_text(log.key.public.to_pem())
     monkeypatch.setenv("ZOO_KEY_PASSPHRASE", PASSPHRASE.decode())
     monkeypatch.setenv("ZOO_URL", served)
-    app = typer.Typer()
-    app.callback()(lambda: None)
-    register(app)
+    app = build()
 
     def command(*more: str) -> ZooError | None:
         arguments = [
