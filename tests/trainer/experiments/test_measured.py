@@ -77,7 +77,7 @@ class Shelf(ModelCache):
     """A cache with one network for each recipe that is measured."""
 
     def __init__(self, networks: Sequence[tuple[Recipe, SplitNetwork]]) -> None:
-        super().__init__(Path())
+        super().__init__(folder=Path())
         self.networks = networks
 
     def network(self, recipe: Recipe) -> SplitNetwork:
