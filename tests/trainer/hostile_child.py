@@ -171,7 +171,7 @@ def exceed(folder: Path, *, file_bytes: int, data_bytes: int) -> None:
         with suppress(MemoryError, OSError):
             mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE).close()
             took.append(what)
-    held = []
+    held: list[int] = []
     with suppress(OSError):
         while len(held) < 5000:
             held.append(os.dup(0))
