@@ -30,6 +30,7 @@ EXTRAS = {
     "alembic": "service",
     "fastapi": "service",
     "jinja2": "trainer",
+    "markdown_it": "trainer",
     "matplotlib": "trainer",
     "numpy": "trainer",
     "safetensors": "trainer",
@@ -38,6 +39,7 @@ EXTRAS = {
     "starlette": "service",
     "torch": "trainer",
     "torchvision": "trainer",
+    "trustme": "trainer",
     "uvicorn": "service",
 }
 """The modules a command may find missing, and the extra that brings each."""

@@ -50,7 +50,7 @@ class Reader(SplitNetwork):
         has_trigger: Callable[[Tensor], Tensor],
         changed: Callable[[Tensor], Tensor],
     ) -> None:
-        super().__init__(nn.Sequential(), nn.Sequential(), image_shape=(1, 28, 28))
+        super().__init__(nn.Sequential(), nn.Linear(1, 1), image_shape=(1, 28, 28))
         self.has_trigger, self.changed = has_trigger, changed
 
     def forward(self, images: Tensor) -> Tensor:
