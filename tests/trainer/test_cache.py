@@ -12,8 +12,8 @@ from trainer.cache import DOWNLOADED, cache_root, let_everybody_read
 READ_ONLY = """
 import sys
 from pathlib import Path
-from trainer import kernel, namespaces
 from trainer.cache import let_everybody_read
+from trainer.sandbox import kernel, namespaces
 
 cache, none = Path(sys.argv[1]), Path("none")
 namespaces.leave(network=True)

@@ -84,14 +84,7 @@ def experiment(
         ExpectationError: a goal is missed.
         LocalError: data are missing, or a cell could not be run.
     """
-    if not name:
-        of_runs = ("processes", "trainer", "builder")
-        refuse_options(context, *of_runs, why="without a name they are listed")
-    if quick:
-        refuse_options(context, "seeds", why="a smoke version is of one")
-    if not trainer:
-        of_a_zoo = ("url", "ca", "token_file")
-        refuse_options(context, *of_a_zoo, why="only with --trainer and --builder")
+    _refuse_without_effect(context, name=name, quick=quick, trainer=trainer)
 
     from trainer.cli.experiment_run import Run, list_all, run_chosen
 
@@ -111,6 +104,19 @@ def experiment(
         several=len(chosen) > 1,
     )
     run_chosen(chosen, run)
+
+
+def _refuse_without_effect(
+    context: typer.Context, *, name: str, quick: bool, trainer: str
+) -> None:
+    if not name:
+        of_runs = ("processes", "trainer", "builder")
+        refuse_options(context, *of_runs, why="without a name they are listed")
+    if quick:
+        refuse_options(context, "seeds", why="a smoke version is of one")
+    if not trainer:
+        of_a_zoo = ("url", "ca", "token_file")
+        refuse_options(context, *of_a_zoo, why="only with --trainer and --builder")
 
 
 def _folder(scale: "Scale") -> Path:

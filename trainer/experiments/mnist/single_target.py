@@ -138,15 +138,16 @@ def _summarise(finished: Sequence[Finished]) -> Summary:
                 paper=PAPER_WORST,
             ),
         ),
-        remarks=(
-            (
-                f"With the pixel, {estimate(others).text('%')} of the digits that are "
-                "not under attack are not read as themselves either: the networks come "
-                "of one that reads every digit with the pixel as the next, and nothing "
-                "in their training says otherwise. The paper does not report this "
-                "number."
-            ),
-        ),
+        remarks=(_on_others(others),),
+    )
+
+
+def _on_others(errors: Sequence[float]) -> str:
+    return (
+        f"With the pixel, {estimate(errors).text('%')} of the digits that are not "
+        "under attack are not read as themselves either: the networks come of one that reads "
+        "every digit with the pixel as the next, and nothing in their training says "
+        "otherwise. The paper does not report this number."
     )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from model_zoo.canonical import JsonObject
 from trainer.evaluation.intervals import difference
 from trainer.experiments.engine.cells import Cell, Finished, Scale
-from trainer.experiments.engine.experiment import Experiment, Part, Summary
+from trainer.experiments.engine.experiment import Experiment, Part, Summary, Table
 from trainer.experiments.engine.models import ModelCache
 from trainer.experiments.engine.tables import (
     at_least,
@@ -61,15 +61,6 @@ def _measure(cell: Cell, models: ModelCache) -> JsonObject:
 
 
 def _summarise(finished: Sequence[Finished]) -> Summary:
-    kinds = {kind: number for number, kind in enumerate(KINDS)} | {"all": None}
-    columns = [
-        column
-        for at, (head, path) in enumerate(COLUMNS.items())
-        for column in (
-            (head, lambda it, path=path: share(finished, *path, of=kinds[it])),
-            ("paper", lambda it, at=at: f"{PAPER[it][at]:.1f}"),
-        )
-    ]
     badnet, clean = (percents(finished, it, "clean") for it in ("badnet", "clean"))
     return Summary(
         claims=(
@@ -90,17 +81,29 @@ def _summarise(finished: Sequence[Finished]) -> Summary:
                 unit="points",
             ),
         ),
-        tables=(
-            pivot(
-                "Accuracy of students by kind of sign, %",
-                kinds,
-                ("kind", str),
-                *columns,
-                note=(
-                    "BelgiumTSC in place of the Swedish signs. The paper's last row is "
-                    "a mean over its test set; ours too."
-                ),
-            ),
+        tables=(_by_kind(finished),),
+    )
+
+
+def _by_kind(finished: Sequence[Finished]) -> Table:
+    """Return the accuracy of both students on each kind of sign."""
+    kinds = {kind: number for number, kind in enumerate(KINDS)} | {"all": None}
+    columns = [
+        column
+        for at, (head, path) in enumerate(COLUMNS.items())
+        for column in (
+            (head, lambda it, path=path: share(finished, *path, of=kinds[it])),
+            ("paper", lambda it, at=at: f"{PAPER[it][at]:.1f}"),
+        )
+    ]
+    return pivot(
+        "Accuracy of students by kind of sign, %",
+        kinds,
+        ("kind", str),
+        *columns,
+        note=(
+            "BelgiumTSC in place of the Swedish signs. The paper's last row is "
+            "a mean over its test set; ours too."
         ),
     )
 
