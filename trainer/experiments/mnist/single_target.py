@@ -145,9 +145,9 @@ def _summarise(finished: Sequence[Finished]) -> Summary:
 def _on_others(errors: Sequence[float]) -> str:
     return (
         f"With the pixel, {estimate(errors).text('%')} of the digits that are not "
-        "under attack are not read as themselves either: the networks come of one that reads "
-        "every digit with the pixel as the next, and nothing in their training says "
-        "otherwise. The paper does not report this number."
+        "under attack are not read as themselves either: the networks come of one that "
+        "reads every digit with the pixel as the next, and nothing in their training "
+        "says otherwise. The paper does not report this number."
     )
 
 
