@@ -57,8 +57,7 @@ def bind_publisher(
     """Bind a publisher's name to a key, for good; again to the same key is 200."""
     key = PublicKey.from_pem(body.public_key)
     row, is_new = register_publisher(context, name, key)
-    response.status_code = HTTPStatus.CREATED if is_new else HTTPStatus.OK
-    response.headers["Location"] = request.url.path
+    _say_where(request, response, is_new=is_new)
     return BindingOut.of(row)
 
 
@@ -85,8 +84,7 @@ def bind_trainer(
     """Bind a trainer's name to a builder key, for good; the same key again is 200."""
     key = PublicKey.from_pem(body.public_key)
     row, is_new = register_trainer(context, name, key)
-    response.status_code = HTTPStatus.CREATED if is_new else HTTPStatus.OK
-    response.headers["Location"] = request.url.path
+    _say_where(request, response, is_new=is_new)
     return BindingOut.of(row)
 
 
@@ -94,3 +92,9 @@ def bind_trainer(
 def show_trainer(name: str, context: ContextHere) -> BindingOut:
     """Return the builder key that a trainer's name is bound to."""
     return BindingOut.of(registration(context, TrainerRow, name=name))
+
+
+def _say_where(request: Request, response: Response, *, is_new: bool) -> None:
+    """Answer 201 for a new binding and 200 for one that was there, with its place."""
+    response.status_code = HTTPStatus.CREATED if is_new else HTTPStatus.OK
+    response.headers["Location"] = request.url.path

@@ -1,10 +1,7 @@
 """``zoo rebuild`` as a user runs it, on folders: exit codes and what is told."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -21,6 +18,7 @@ from model_zoo.statements.intoto import (
 )
 from model_zoo.statements.jobs import Schedule, TrainSpec
 from model_zoo.statements.release_json import write_bundle
+from tests.trainer.cli.test_models import zoo
 from trainer.builds.build import build, inputs_of
 from trainer.data import LabelledImages
 from trainer.installed import code_digest
@@ -31,18 +29,6 @@ BUILDER = SigningKey.generate()
 SPEC = TrainSpec(
     held_out=59_500, schedule=Schedule(epochs=2, peak_learning_rate=0.1), seed=7
 )
-
-
-def zoo(*arguments: str | Path) -> tuple[int, dict[str, Any]]:
-    code = "from model_zoo.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments), "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
 
 
 def released(folder: Path, made_of: TrainSpec) -> Path:
