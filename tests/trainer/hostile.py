@@ -42,7 +42,7 @@ def hostile_child(
         readable: what it is shown beside its own code.
     """
     script = HERE / "hostile_child.py"
-    program = (sys.executable, "-P", str(script), attack, json.dumps(arguments))
+    program = (str(script), attack, json.dumps(arguments))
     return Child(user=user, program=program, readable=(script, *readable))
 
 

@@ -5,11 +5,10 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, BinaryIO
@@ -22,7 +21,8 @@ from model_zoo.errors import ZooError
 from model_zoo.files import read_plain
 from model_zoo.statements.jobs import JobSpec, kind_of
 from trainer.cache import cache_root
-from trainer.jobs import attempt
+from trainer.jobs import attempt, forkserver
+from trainer.jobs.forkserver import Copied
 from trainer.sandbox.allowances import to_fetch, to_work
 from trainer.sandbox.child import Plan
 
@@ -48,8 +48,8 @@ Without the last two, whichever GPU a worker was given, its children share the f
 the libraries of a GPU's driver may lie where only ``LD_LIBRARY_PATH`` leads.
 """
 
-PROGRAM = (sys.executable, "-P", "-m", "trainer.jobs.attempt")
-"""``-P``: nothing is imported from the folder in which a worker happens to start."""
+PROGRAM = (attempt.__file__,)
+"""A script and its arguments."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class Child:
     Attributes:
         user: whose rights it gets in place of its supervisor's; None for these.
         results: a folder with what another child made, to be read.
-        program: what is run; it is given the scratch folder and the supervisor's id.
+        program: what is run; it is given the scratch folder and its parent's id.
         readable: what that program needs to read, beside what every child does.
     """
 
@@ -137,7 +137,7 @@ def run_order(
     deadline = time.monotonic() + order["max_seconds"]
     told_bytes = 0
     with tempfile.TemporaryFile(dir=folder) as stderr:  # it has no name there
-        with _running(child.program, folder, stderr) as process:
+        with _start(child.program, order, folder, stderr) as process:
             for line in _lines(process):
                 if line is not None:
                     told_bytes += len(line)
@@ -192,49 +192,34 @@ def _hand_over(folder: Path, plan: Plan) -> None:
             os.chown(path, plan.user, plan.user, follow_symlinks=False)
 
 
-@contextmanager
-def _running(
-    program: Sequence[str], folder: Path, stderr: BinaryIO
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a child in a session of its own; on the way out nothing of it is left."""
-    process = subprocess.Popen(  # noqa: S603  our own module, our own arguments
-        [*program, str(folder), str(os.getpid())],
-        env=_environment(folder),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+def _start(
+    program: Sequence[str], order: JsonObject, folder: Path, stderr: BinaryIO
+) -> Copied:
+    """Start a child in a session of its own; once it has ended nothing of it is left.
+
+    It stays outside its own sandbox to see to that; see ``sandbox.child.confine``.
+    """
+    return forkserver.start(
+        [*program, str(folder)],
+        environment=_environment(),
+        more={"TMPDIR": str(folder)},
         stderr=stderr,
-        start_new_session=True,
+        needs_torch=order.get("kind", "noop") != "noop",
     )
-    try:
-        yield process
-    finally:
-        _end(process)
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
     if data := os.environ.get("ZOO_DATA_DIR"):
         kept["ZOO_DATA_DIR"] = str(Path(data).absolute())
     return kept | {
         "HOME": str(Path.home()),
         "OMP_NUM_THREADS": "1",
-        "TMPDIR": str(folder),
         "XDG_CACHE_HOME": str(cache_root().absolute().parent),
     }
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a child, and wait until nothing that it started is left.
-
-    It stays outside its own sandbox to see to that; see ``sandbox.child.confine``.
-    """
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()
-    process.wait()
-
-
-def _lines(process: subprocess.Popen[bytes]) -> Iterator[bytes | None]:
+def _lines(process: Copied) -> Iterator[bytes | None]:
     """Yield each line that the child writes, and None whenever it is silent.
 
     The end is the child's end: one that closed its stdout is still to be watched.
@@ -246,10 +231,8 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[bytes | None]:
             process.wait(TICK_SECONDS)
 
 
-def _written(process: subprocess.Popen[bytes]) -> Iterator[bytes | None]:
+def _written(process: Copied) -> Iterator[bytes | None]:
     pipe = process.stdout
-    if pipe is None:
-        return
     os.set_blocking(pipe.fileno(), False)
     buffer = b""
     with selectors.DefaultSelector() as selector:

@@ -162,6 +162,12 @@ def keep_memory_private() -> None:
         prctl(PR_SET_DUMPABLE, 0)
 
 
+def show_memory() -> None:
+    """Undo ``keep_memory_private``: without, its ``/proc/self`` belongs to root."""
+    if sys.platform == "linux":
+        prctl(PR_SET_DUMPABLE, 1)
+
+
 def _leave(plan: Plan, standing: Standing) -> bool:
     try:
         names = namespaces.leave(network=plan.network)
@@ -189,7 +195,7 @@ def _settle(plan: Plan, folder: Path, standing: Standing, *, spaces: bool) -> No
         os.setgroups([])
         os.setresgid(plan.user, plan.user, plan.user)
         os.setresuid(plan.user, plan.user, plan.user)
-        prctl(PR_SET_DUMPABLE, 1)  # or its own /proc/self belongs to root
+        show_memory()  # a change of user hides it
         standing.attempt("user namespace", enter_user_namespace)
     if spaces:  # elsewhere all processes of the user count, on the whole machine
         _limit(resource.RLIMIT_NPROC, MAX_PROCESSES)

@@ -1,0 +1,226 @@
+"""Children that are copies of one process: what they start with, and how they end."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import psutil
+import pytest
+
+from trainer.jobs import forkserver
+
+ENVIRONMENT = {"PATH": os.environ["PATH"], "LC_CTYPE": "C.UTF-8"}
+"""Python itself adds the second where no locale is given."""
+PATIENCE_SECONDS = 300
+FACTS = """
+import json, os, sys, tempfile
+print(json.dumps({
+    "arguments": sys.argv[1:],
+    "descriptors": sorted(int(it) for it in os.listdir("/proc/self/fd")),
+    "environment": dict(os.environ),
+    "parent": os.getppid(),
+    "session": os.getsid(0) == os.getpid(),
+    "temporary": tempfile.gettempdir(),
+    "torch": "torch" in sys.modules,
+}))
+"""
+
+
+@pytest.fixture
+def facts(tmp_path: Path) -> Path:
+    """A program that prints what it starts with."""
+    return written(tmp_path, FACTS)
+
+
+@pytest.fixture(autouse=True)
+def _no_server_is_left() -> Iterator[None]:
+    yield
+    forkserver._end_servers()
+
+
+def written(folder: Path, program: str) -> Path:
+    script = folder / "program.py"
+    script.write_text(textwrap.dedent(program))
+    return script
+
+
+def started(
+    script: Path,
+    *words: str,
+    environment: Mapping[str, str] = ENVIRONMENT,
+    more: Mapping[str, str] = MappingProxyType({}),
+    needs_torch: bool = False,
+) -> forkserver.Copied:
+    with tempfile.TemporaryFile() as stderr:
+        return forkserver.start(
+            [str(script), *words],
+            environment=environment,
+            more=more,
+            stderr=stderr,
+            needs_torch=needs_torch,
+        )
+
+
+def told(child: forkserver.Copied) -> dict[str, Any]:
+    """Return what a child that runs FACTS printed."""
+    with child:
+        found: dict[str, Any] = json.loads(child.stdout.read())
+        assert child.wait(PATIENCE_SECONDS) == 0
+    return found
+
+
+def _told_of(facts: Path) -> None:
+    told(started(facts))
+
+
+def server() -> psutil.Process:
+    (it,) = forkserver._servers
+    return psutil.Process(it.process.pid)
+
+
+def test_a_child_has_its_arguments_its_environment_and_three_descriptors(
+    facts: Path, tmp_path: Path
+) -> None:
+    found = told(started(facts, "a", "b c", more={"TMPDIR": str(tmp_path)}))
+    assert found["arguments"] == ["a", "b c", str(found["parent"])]
+    assert found["environment"] == ENVIRONMENT | {"TMPDIR": str(tmp_path)}
+    assert found["temporary"] == str(tmp_path)
+    assert found["session"]
+    # the fourth is the folder that it listed
+    assert found["descriptors"] == [0, 1, 2, 3]
+
+
+def test_torch_is_there_for_the_children_that_need_it(facts: Path) -> None:
+    assert not told(started(facts))["torch"]
+    assert told(started(facts, needs_torch=True))["torch"] == (sys.platform == "linux")
+
+
+@pytest.mark.parametrize("status", [0, 1, 7, 255])
+def test_a_child_ends_with_its_own_status(status: int, tmp_path: Path) -> None:
+    with started(written(tmp_path, f"import sys; sys.exit({status})")) as child:
+        assert child.wait(PATIENCE_SECONDS) == status
+    assert child.poll() == child.returncode == status
+
+
+def test_a_child_that_fails_says_why_on_its_stderr(tmp_path: Path) -> None:
+    script = written(tmp_path, "1 / 0")
+    with tempfile.TemporaryFile() as stderr:
+        with forkserver.start(
+            [str(script)],
+            environment=ENVIRONMENT,
+            more={},
+            stderr=stderr,
+            needs_torch=False,
+        ) as child:
+            assert child.wait(PATIENCE_SECONDS) == 1
+        stderr.seek(0)
+        assert b"ZeroDivisionError" in stderr.read()
+
+
+def test_a_killed_child_is_reported_with_its_signal(tmp_path: Path) -> None:
+    program = """
+    import os, signal
+    os.kill(os.getpid(), signal.SIGTERM)
+    """
+    with started(written(tmp_path, program)) as child:
+        assert child.wait(PATIENCE_SECONDS) == -signal.SIGTERM
+
+
+def test_no_child_waits_for_another(tmp_path: Path) -> None:
+    echo = written(tmp_path, "print(input(), flush=True); input()")
+    with started(echo) as first, started(echo) as second:
+        assert first.poll() is None
+        for child, word in ((second, b"second\n"), (first, b"first\n")):
+            child.stdin.write(word)
+            assert child.stdout.readline() == word
+            with pytest.raises(subprocess.TimeoutExpired):
+                child.wait(0)
+            child.stdin.write(b"\n")
+            assert child.wait(PATIENCE_SECONDS) == 0
+
+
+def test_a_killed_server_is_replaced_and_takes_no_child_along(
+    tmp_path: Path, facts: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    program = "print('here', flush=True); print(input())"
+    with started(written(tmp_path / "other", program)) as child:
+        assert child.stdout.readline() == b"here\n"
+        killed = server()
+        killed.kill()
+        psutil.wait_procs([killed], timeout=PATIENCE_SECONDS)
+        child.stdin.write(b"alive\n")
+        assert child.stdout.readline() == b"alive\n"
+        assert child.wait(PATIENCE_SECONDS) == 0
+    assert told(started(facts))
+    assert server().pid != killed.pid
+
+
+def test_whose_guardian_is_killed_counts_as_killed(tmp_path: Path) -> None:
+    program = """
+    import os
+    print(os.getppid(), flush=True)
+    input()
+    """
+    with started(written(tmp_path, program)) as child:
+        os.kill(int(child.stdout.readline()), signal.SIGKILL)
+        assert child.wait(PATIENCE_SECONDS) == -signal.SIGKILL
+
+
+def test_another_environment_gets_another_server(facts: Path) -> None:
+    told(started(facts))
+    before = server()
+    other = ENVIRONMENT | {"CUDA_VISIBLE_DEVICES": "3"}
+    assert told(started(facts, environment=other))["environment"] == other
+    assert server().pid != before.pid
+    assert not before.is_running()
+
+
+def test_a_process_that_was_forked_has_a_server_of_its_own(facts: Path) -> None:
+    told(started(facts))
+    fork = multiprocessing.get_context("fork").Process(target=_told_of, args=(facts,))
+    fork.start()
+    fork.join(PATIENCE_SECONDS)
+    assert fork.exitcode == 0
+    assert told(started(facts))
+
+
+def test_a_server_ends_with_whoever_started_it(facts: Path) -> None:
+    program = (
+        "import sys, tempfile\n"
+        "from trainer.jobs import forkserver\n"
+        "child = forkserver.start([sys.argv[1]], environment={}, more={},"
+        " stderr=tempfile.TemporaryFile(), needs_torch=False)\n"
+        "child.wait()\n"
+        "print(forkserver._servers[0].process.pid, flush=True)\n"
+        "input()\n"
+    )
+    command = [sys.executable, "-c", program, str(facts)]
+    with subprocess.Popen(command, stdin=-1, stdout=-1) as owner:
+        assert owner.stdout is not None
+        its_server = psutil.Process(int(owner.stdout.readline()))
+        owner.kill()
+    _, alive = psutil.wait_procs([its_server], timeout=PATIENCE_SECONDS)
+    assert alive == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_a_childs_memory_is_its_users_and_the_servers_is_nobodys(
+    tmp_path: Path,
+) -> None:
+    with started(written(tmp_path, "print('here', flush=True); input()")) as child:
+        assert child.stdout.readline() == b"here\n"
+        (guardian,) = server().children()
+        (copy,) = guardian.children()
+        processes = (copy, guardian, server())
+        owners = [Path(f"/proc/{it.pid}/mem").stat().st_uid for it in processes]
+    assert owners == [os.getuid(), 0, 0]

@@ -1,0 +1,249 @@
+"""A fork server: children start with torch imported, as copies of one process (ADR 42).
+
+Importing torch takes a processor 3 s, and every job has two or three children. The
+server imports it once, when the first child asks for it. It holds no key and no data,
+has the environment of a child, and serves the one process that started it.
+"""
+
+import atexit
+import gc
+import importlib
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import BinaryIO, Self
+
+from trainer.sandbox.child import keep_memory_private, show_memory
+
+HANDLERS = "trainer.jobs.handlers"
+"""They import all of torch."""
+BARE, WITH_TORCH = b"b", b"t"
+CHUNK_BYTES = 64 * 1024
+PROGRAM = (sys.executable, "-P", "-m", "trainer.jobs.forkserver")
+"""``-P``: nothing is imported from the folder in which a worker happens to start."""
+MAX_STATUS_BYTES = 16
+
+
+class Copied:
+    """A child that a fork server started; used as a ``subprocess.Popen``.
+
+    At the end of a ``with`` block it is asked to end, and waited for.
+
+    Attributes:
+        stdin: the child's end is asked for by closing it.
+        stdout: what it writes.
+        returncode: its exit status, negative for a signal; None while it runs.
+    """
+
+    def __init__(
+        self, stdin: BinaryIO, stdout: BinaryIO, status: socket.socket
+    ) -> None:
+        """Keep our ends of its pipes, and the socket that will say how it ended."""
+        self.stdin = stdin
+        self.stdout = stdout
+        self.returncode: int | None = None
+        self._status = status
+
+    def __enter__(self) -> Self:
+        """Return the child, which may already have ended."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close its pipes and wait for it."""
+        self.stdin.close()
+        self.stdout.close()
+        self.wait()
+
+    def poll(self) -> int | None:
+        """Return the exit status, or None if it still runs."""
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, seconds: float | None = None) -> int:
+        """Wait for the end and return the exit status.
+
+        Raises:
+            subprocess.TimeoutExpired: it still runs after ``seconds``.
+        """
+        if self.returncode is None:
+            self._status.settimeout(seconds)
+            try:
+                told = self._status.recv(MAX_STATUS_BYTES)
+            except (TimeoutError, BlockingIOError) as error:
+                raise subprocess.TimeoutExpired(PROGRAM, seconds or 0) from error
+            except ConnectionError:
+                told = b""
+            # without a word: the server was killed, or the child's guardian
+            self.returncode = int(told) if told else -signal.SIGKILL
+            self._status.close()
+        return self.returncode
+
+
+@dataclass(slots=True)
+class _Server:
+    """A fork server that runs: its process, its environment, our end of its stdin."""
+
+    process: subprocess.Popen[bytes]
+    environment: Mapping[str, str]
+    control: socket.socket
+    owner: int = field(default_factory=os.getpid)
+
+    def serves(self, environment: Mapping[str, str]) -> bool:
+        """Return whether it runs, is ours, and has that environment."""
+        is_ours = self.owner == os.getpid()  # and not that of who forked us
+        same = self.environment == environment
+        return is_ours and same and self.process.poll() is None
+
+    def end(self) -> None:
+        """Let it go; children that run are not affected."""
+        self.control.close()
+        if self.owner == os.getpid():
+            self.process.wait()
+
+
+_lock = threading.Lock()
+_servers: list[_Server] = []
+"""At most one: of this process, for as long as its environment stays as it is."""
+
+
+def start(
+    program: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    more: Mapping[str, str],
+    stderr: BinaryIO,
+    needs_torch: bool,
+) -> Copied:
+    """Start a child that runs ``program`` in a session of its own.
+
+    Args:
+        program: a script and its arguments; it is given one more, the id of its parent.
+        environment: of every child; the server is started with it.
+        more: what this child's environment has beside it.
+        stderr: where its errors go.
+        needs_torch: whether it is worth to have torch imported.
+
+    Raises:
+        OSError: no process can be started.
+    """
+    child_stdin, stdin = os.pipe()
+    stdout, child_stdout = os.pipe()
+    ours, theirs = socket.socketpair()
+    passed = [child_stdin, child_stdout, stderr.fileno()]
+    order = json.dumps([list(program), dict(more)]).encode() + b"\n"
+    try:
+        with _lock:
+            control = _server(environment).control
+            word = WITH_TORCH if needs_torch else BARE
+            socket.send_fds(control, [word], [theirs.fileno()])
+        socket.send_fds(ours, [order[:1]], passed)
+        ours.sendall(order[1:])
+    except BaseException:
+        ours.close()
+        os.close(stdin)
+        os.close(stdout)
+        raise
+    finally:
+        theirs.close()
+        os.close(child_stdin)
+        os.close(child_stdout)
+    return Copied(os.fdopen(stdin, "wb", 0), os.fdopen(stdout, "rb", 0), ours)
+
+
+def _server(environment: Mapping[str, str]) -> _Server:
+    """Return the server of this process; the caller holds the lock."""
+    if _servers and not _servers[0].serves(environment):
+        _servers.pop().end()
+    if not _servers:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = subprocess.Popen(  # noqa: S603  our own module
+                PROGRAM,
+                env=environment,
+                stdin=theirs,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        _servers.append(_Server(process, environment, ours))
+    return _servers[0]
+
+
+@atexit.register
+def _end_servers() -> None:
+    with _lock:
+        while _servers:
+            _servers.pop().end()
+
+
+def main() -> None:
+    """Start a copy for each request, until whoever started this process is gone.
+
+    A request is a byte and a socket; what follows on that socket is read by a guardian
+    of the child's own, so that one request never waits for another.
+    """
+    keep_memory_private()  # a child of our user must not write to the next one's
+    control = socket.socket(fileno=0)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for guardians
+    while True:
+        word, passed, _, _ = socket.recv_fds(control, 1, 1)
+        if not word:
+            return
+        if word == WITH_TORCH and sys.platform == "linux":  # elsewhere forks break it
+            importlib.import_module(HANDLERS)
+            gc.freeze()
+        (line,) = passed
+        if os.fork() == 0:
+            control.detach()  # 0 becomes the child's stdin
+            program = _guard(socket.socket(fileno=line))
+            sys.argv = program
+            runpy.run_path(program[0], run_name="__main__")
+            return
+        os.close(line)
+
+
+def _guard(line: socket.socket) -> list[str]:
+    """Start a child, say on ``line`` how it ended, and end; the child alone returns.
+
+    Returns:
+        Its program and arguments, the last of which is its parent's process id.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    order, passed, _, _ = socket.recv_fds(line, 1, 3)
+    while not order.endswith(b"\n"):
+        part = line.recv(CHUNK_BYTES)
+        if not part:
+            os._exit(1)
+        order += part
+    program, more = json.loads(order)
+    guardian = os.getpid()
+    child = os.fork()
+    if child:
+        for descriptor in passed:
+            os.close(descriptor)
+        _, status = os.waitpid(child, 0)
+        with suppress(OSError):  # whoever wanted to know is gone
+            line.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+        os._exit(0)
+    line.close()
+    show_memory()
+    os.setsid()
+    for place, descriptor in enumerate(passed):
+        os.dup2(descriptor, place)
+        os.close(descriptor)
+    os.environ.update(more)
+    tempfile.tempdir = None  # found anew: TMPDIR is another
+    return [*program, str(guardian)]
+
+
+if __name__ == "__main__":
+    main()
