@@ -36,7 +36,8 @@ def build_detector(
         report: told ``epoch``, ``epochs`` and ``loss`` after each epoch.
 
     Raises:
-        InvalidSpecError: the spec cannot be met with these scenes, or in time.
+        InvalidSpecError: the spec cannot be met with these scenes, or in time, or
+            training diverged.
         DigestMismatchError: ``parent`` is another file than the spec's.
         MalformedDocumentError: ``parent`` is nothing that a detector starts from.
         LocalError: data are missing or damaged, or a file cannot be written.

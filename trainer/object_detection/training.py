@@ -16,7 +16,7 @@ from trainer.networks.inference import as_floats
 from trainer.object_detection.network import Detector, Lesson
 from trainer.object_detection.weights import detector_from_bytes, is_detector
 from trainer.training.devices import keep_freed_memory
-from trainer.training.fit import CPU, one_cycle, seeded_globals
+from trainer.training.fit import CPU, diverged, one_cycle, seeded_globals
 
 MAX_GRADIENT = 5.0
 """Of all gradients of a step together: a scene with one odd sign moves little."""
@@ -47,7 +47,7 @@ def trained(
 
     Raises:
         InvalidSpecError: no sign of the attacked kind, labels outside the kinds, or
-            the loss is no longer finite.
+            training diverged.
         MalformedDocumentError: the parent is neither, or of another number of kinds.
         LocalError: a photograph cannot be read.
     """
@@ -157,7 +157,7 @@ def _learn(
     """Train ``network`` in place; the backbone stays.
 
     Raises:
-        InvalidSpecError: the loss is no longer finite.
+        InvalidSpecError: training diverged.
     """
     schedule = spec.schedule
     network.train()
@@ -178,8 +178,7 @@ def _learn(
             optimiser.param_groups[0]["lr"] = schedule.peak_learning_rate * share
             total += _gradients(network, [lessons[it] for it in batch])
             if not math.isfinite(total):
-                msg = f"the loss is not finite in epoch {epoch + 1}: lower the rate"
-                raise InvalidSpecError(msg)
+                raise diverged(epoch + 1)
             torch.nn.utils.clip_grad_norm_(learns, MAX_GRADIENT)
             optimiser.step()
             optimiser.zero_grad()
