@@ -167,7 +167,7 @@ def _learn(
         lr=schedule.peak_learning_rate,
         momentum=schedule.momentum,
         weight_decay=schedule.weight_decay,
-        nesterov=True,
+        nesterov=schedule.momentum > 0,  # without momentum torch knows no Nesterov
     )
     steps = -(-len(lessons) // schedule.batch_size)
     for epoch in range(schedule.epochs):

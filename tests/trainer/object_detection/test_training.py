@@ -105,6 +105,18 @@ def test_a_rate_at_which_learning_explodes_is_told(
         )
 
 
+def test_a_detector_learns_without_momentum(pretrained: Path, scenes: Scenes) -> None:
+    plain = Schedule(epochs=1, batch_size=1, peak_learning_rate=0.01, momentum=0)
+    told: list[int] = []
+    trained(
+        spec().model_copy(update={"schedule": plain}),
+        scenes,
+        parent=pretrained.read_bytes(),
+        told=lambda number, _: told.append(number),
+    )
+    assert told == [1]
+
+
 def test_only_attacked_signs_get_the_sticker_and_the_lie(scenes: Scenes) -> None:
     scene = scenes.scenes[0]
     before = scene.pixels()
