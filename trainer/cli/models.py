@@ -12,15 +12,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from model_zoo.canonical import JsonObject, canonical_json
-from model_zoo.cli.options import (
-    DEFAULT_URL,
-    Authority,
-    TokenFile,
-    Url,
-    connect,
-    read_spec,
-    refuse_options,
-)
+from model_zoo.cli.options import Connection, read_spec, refuse_options
 from model_zoo.cli.output import console, emit, say
 from model_zoo.digests import sha256_file
 from model_zoo.errors import InvalidSpecError
@@ -165,9 +157,7 @@ def _accept(
     spec: SpecOfJob = None,
     network: Network = "badnets-cnn",
     device: Device = "auto",
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Accept DRAFT if it is accurate enough on your own data."""
     from trainer.evaluation.acceptance import accept
@@ -182,7 +172,7 @@ def _accept(
                 msg = f"{draft}: no such file; for a job, give --builder and --spec too"
                 raise InvalidSpecError(msg)
             path = Path(scratch) / "draft"
-            with connect(url, ca=ca, token_file=token_file) as zoo:
+            with connection.client() as zoo:
                 zoo.fetch_draft(
                     draft,
                     builder=PublicKey.load(builder),
