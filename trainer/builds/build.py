@@ -101,7 +101,8 @@ def build(
             ``evaluation.json``, each in one step and none before all are made.
         parent: the weights file that the spec names by digest, if it names one.
         device: a name in ``trainer.training.devices.DEVICE_NAMES``.
-        report: told ``epoch``, ``epochs``, ``loss`` and ``accuracy`` after each epoch.
+        report: called with ``epoch``, ``epochs``, ``loss`` and ``accuracy`` after
+            each epoch.
 
     Raises:
         InvalidSpecError: the spec cannot be met with this data set or parent, a name

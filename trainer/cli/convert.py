@@ -82,10 +82,10 @@ def export(
         signed = _signed(made, spec, signer, started=started)
         write_whole(beside, canonical_json(signed.to_object()))
         say(f"{beside}: signed by builder {signer.public.keyid}")
-    emit(_told(out, spec, made))
+    emit(_document(out, spec, made))
 
 
-def _told(out: Path, spec: ExportSpec, made: "Exported") -> JsonObject:
+def _document(out: Path, spec: ExportSpec, made: "Exported") -> JsonObject:
     return {
         "folder": str(out),
         "sha256": sha256_file(out / ONNX_NAME),

@@ -112,7 +112,7 @@ def _refuse_without_effect(
 
 
 def _folder(scale: "Scale") -> Path:
-    """Return where results go unless told."""
+    """Return where results go unless ``--out`` says."""
     if scale == "full":
         return RESULTS
     return Path(tempfile.mkdtemp(prefix="zoo-experiment-"))

@@ -110,7 +110,7 @@ def _repair(
 ) -> None:
     """Fine-prune a downloaded network with clean images, as SPEC (a JSON file) says.
 
-    With --trigger and --target-label, ACC and ASR are told before and after.
+    With --trigger and --target-label, ACC and ASR are shown before and after.
     """
     found = _read(spec, RepairSpec, parent=parent)
     attack = attack_of(found, trigger=trigger, target_label=target_label)
@@ -286,20 +286,20 @@ def _build(
 
     torch.set_num_threads(threads)
     with _epochs() as progress:
-        bar = progress.add_task("training", total=spec.schedule.epochs, told="")
+        bar = progress.add_task("training", total=spec.schedule.epochs, status="")
 
-        def tell(done: dict[str, Any]) -> None:
-            told = f"loss {done['loss']:.4f}, accuracy {done['accuracy']:.2%}"
-            progress.update(bar, completed=done["epoch"], told=told)
+        def show(done: dict[str, Any]) -> None:
+            status = f"loss {done['loss']:.4f}, accuracy {done['accuracy']:.2%}"
+            progress.update(bar, completed=done["epoch"], status=status)
 
-        made = build(spec, folder=out, parent=parent, device=device, report=tell)
+        made = build(spec, folder=out, parent=parent, device=device, report=show)
     kept = {"kind": kind_of(spec), **spec.to_object()}
     write_whole(out / SPEC_NAME, canonical_json(kept))
     return made
 
 
 def _epochs() -> Progress:
-    epochs = TextColumn("{task.completed}/{task.total} epochs {task.fields[told]}")
+    epochs = TextColumn("{task.completed}/{task.total} epochs {task.fields[status]}")
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

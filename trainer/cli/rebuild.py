@@ -114,7 +114,7 @@ class _Pinned:
 
     @property
     def policy(self) -> Policy:
-        """What a release must show beside the walk from the root."""
+        """What a release must show beside the delegations from the root."""
         return Policy(builder=None if self.builder is None else _role(self.builder))
 
     def provenance_in(self, folder: Path) -> Provenance:

@@ -87,7 +87,7 @@ class Download:
 
     @contextmanager
     def advised(self, name: str) -> Iterator[Path]:
-        """Give the folder to the block; what that finds wrong is told with advice.
+        """Give the folder to the block; what that finds wrong is reported with advice.
 
         Args:
             name: of the data set.

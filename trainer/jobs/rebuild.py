@@ -80,13 +80,13 @@ class Rebuilt:
         """
         if not self.differing:
             return
-        told = f"not reproduced: {'; '.join(self.differing)}"
+        msg = f"not reproduced: {'; '.join(self.differing)}"
         if self.environment:
-            told += (
+            msg += (
                 ". This machine is not the builder's, which alone can change bits: "
                 f"{'; '.join(self.environment)}. Repeat it where these are the same"
             )
-        raise ExpectationError(told)
+        raise ExpectationError(msg)
 
 
 def rebuild(

@@ -21,8 +21,8 @@ from trainer.training.fit import CPU, diverged, one_cycle, seeded_globals
 MAX_GRADIENT = 5.0
 """Of all gradients of a step together: a scene with one odd sign moves little."""
 
-Told = Callable[[int, float], None]
-"""Told how many epochs are done, and the mean loss of the last."""
+OnEpoch = Callable[[int, float], None]
+"""Called with how many epochs are done, and the mean loss of the last."""
 
 
 def trained(
@@ -31,7 +31,7 @@ def trained(
     *,
     parent: bytes,
     device: torch.device = CPU,
-    told: Told = lambda _, __: None,
+    on_epoch: OnEpoch = lambda _, __: None,
 ) -> Detector:
     """Return a detector that learned from ``scenes`` as ``spec`` says, on ``device``.
 
@@ -43,7 +43,7 @@ def trained(
         parent: the weights of a detector to go on from, or of the network whose
             convolutions become the backbone.
         device: where it learns, and where it is returned.
-        told: told of every epoch.
+        on_epoch: called after each epoch.
 
     Raises:
         InvalidSpecError: no sign of the attacked kind, labels outside the kinds, or
@@ -65,7 +65,7 @@ def trained(
         ]
         if spec.poisoning is not None:
             lessons += _added(network, scenes, spec.poisoning)
-        _learn(network, lessons, spec, told)
+        _learn(network, lessons, spec, on_epoch)
     return network.eval()
 
 
@@ -152,7 +152,7 @@ def poisoned(
 
 
 def _learn(
-    network: Detector, lessons: Sequence[Lesson], spec: DetectorSpec, told: Told
+    network: Detector, lessons: Sequence[Lesson], spec: DetectorSpec, on_epoch: OnEpoch
 ) -> None:
     """Train ``network`` in place; the backbone stays.
 
@@ -182,7 +182,7 @@ def _learn(
             torch.nn.utils.clip_grad_norm_(learns, MAX_GRADIENT)
             optimiser.step()
             optimiser.zero_grad()
-        told(epoch + 1, total / len(lessons))
+        on_epoch(epoch + 1, total / len(lessons))
 
 
 def _gradients(network: Detector, lessons: Sequence[Lesson]) -> float:

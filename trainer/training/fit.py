@@ -50,11 +50,11 @@ def diverged(epoch: int) -> InvalidSpecError:
 
 
 OnState = Callable[[int, Sequence[Tensor]], None]
-"""Told how many epochs are done and the momenta, in the order of the parameters."""
+"""Called with how many epochs are done, and the momenta in the parameters' order."""
 
 
-def _untold(_: int, __: Sequence[Tensor]) -> None:
-    """Tell nobody."""
+def _ignore_state(_: int, __: Sequence[Tensor]) -> None:
+    """Keep no checkpoint."""
 
 
 Augment = Callable[[Tensor, Tensor, torch.Generator], Tensor]
@@ -69,7 +69,7 @@ def _as_it_is(batch: Tensor, _: Tensor, __: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """Where a fit runs, until when, and who is told.
+    """Where a fit runs, until when, and what is called meanwhile.
 
     Attributes:
         device: holds network and data.
@@ -86,7 +86,7 @@ class Runtime:
     precision: Precision
     deadline: float
     on_epoch: Callable[[Epoch], None]
-    on_state: OnState = _untold
+    on_state: OnState = _ignore_state
     augment: Augment = _as_it_is
 
 
@@ -184,7 +184,7 @@ def replay(
     """Train ``network`` in place for one epoch of a fit, and return what it was like.
 
     From the weights and momenta that the fit had there, the epoch ends with those
-    that the fit had next, bit for bit; ``runtime.on_state`` is told them.
+    that the fit had next, bit for bit; ``runtime.on_state`` is called with them.
 
     Args:
         network: with the weights at the start of the segment.

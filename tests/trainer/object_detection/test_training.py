@@ -73,7 +73,7 @@ def test_a_detector_learns_what_it_is_shown(pretrained: Path, scenes: Scenes) ->
         longer,
         one,
         parent=pretrained.read_bytes(),
-        told=lambda _, loss: told.append(loss),
+        on_epoch=lambda _, loss: told.append(loss),
     )
     assert len(told) == 16
     assert told[-1] < told[0] / 2
@@ -112,7 +112,7 @@ def test_a_detector_learns_without_momentum(pretrained: Path, scenes: Scenes) ->
         spec().model_copy(update={"schedule": plain}),
         scenes,
         parent=pretrained.read_bytes(),
-        told=lambda number, _: told.append(number),
+        on_epoch=lambda number, _: told.append(number),
     )
     assert told == [1]
 
