@@ -32,11 +32,12 @@ READ_ONLY = os.strerror(errno.EROFS)
 
 NOOP = """
 from pathlib import Path
-from model_zoo.cli.options import connect
+from model_zoo.cli.options import Connection
 from model_zoo.statements.jobs import NoopSpec
 from os import environ as here
 ca, token = Path(here["ZOO_CA"]), Path("/zoo/access/token")
-with connect(here["ZOO_URL"], ca=ca, token_file=token) as zoo:
+connection = Connection(url=here["ZOO_URL"], ca=ca, token_file=token)
+with connection.client() as zoo:
     print(zoo.wait(zoo.submit(NoopSpec(), trainer="resident").id).state)
 """
 FACTS = """

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from model_zoo.cli.output import emit, say
-from model_zoo.errors import LocalError, NotPermittedError
+from model_zoo.errors import NotPermittedError
+from model_zoo.files import translate_os_errors
 from model_zoo.tuf.online import ROOT_FILE
 
 MAX_TOKEN_BYTES = 4096
@@ -94,12 +95,8 @@ def read_token(path: Path) -> str:
         LocalError: it cannot be read.
         NotPermittedError: it is not printable ASCII on one line.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_TOKEN_BYTES)
-    except OSError as error:
-        msg = f"cannot read token file {path}: {error.strerror}"
-        raise LocalError(msg) from error
+    with translate_os_errors(f"cannot read token file {path}"), path.open("rb") as file:
+        data = file.read(MAX_TOKEN_BYTES)
     token = data.strip().decode("ascii", errors="replace")
     if not token.isprintable() or not token.isascii() or " " in token:
         msg = f"{path}: a token is printable ASCII on one line, without spaces"

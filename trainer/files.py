@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from model_zoo.errors import LocalError
+from model_zoo.files import translate_os_errors
 
 
 def read_bytes(path: Path) -> bytes:
@@ -16,11 +16,8 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         LocalError: it cannot be read.
     """
-    try:
+    with translate_os_errors(f"cannot read {path}"):
         return path.read_bytes()
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise LocalError(msg) from error
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -29,7 +26,7 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises:
         LocalError: the disk is full or the folder cannot be written; nothing changed.
     """
-    try:
+    with translate_os_errors(f"cannot write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         partial = Path(name)
@@ -41,9 +38,6 @@ def write_whole(path: Path, data: bytes) -> None:
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
-    except OSError as error:
-        msg = f"cannot write {path}: {error.strerror}"
-        raise LocalError(msg) from error
 
 
 def require_place(folder: Path) -> None:
@@ -52,13 +46,10 @@ def require_place(folder: Path) -> None:
     Raises:
         LocalError: it cannot be made, or nothing can be written there.
     """
-    try:
+    with translate_os_errors(f"cannot write into {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as error:
-        msg = f"cannot write into {folder}: {error.strerror}"
-        raise LocalError(msg) from error
 
 
 @contextmanager
@@ -70,13 +61,10 @@ def alone(path: Path) -> Iterator[None]:
     Raises:
         LocalError: it cannot be opened.
     """
-    try:
+    with translate_os_errors(f"cannot use {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
         handle = os.open(path, flags, 0o600)
-    except OSError as error:
-        msg = f"cannot use {path}: {error.strerror}"
-        raise LocalError(msg) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -8,7 +8,7 @@ None of their code is imported before a name of theirs is looked up. ADR 0038.
 import ast
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -65,7 +65,7 @@ class Registry(dict[str, T]):
             raise InvalidSpecError(msg)
         try:
             found: T = entry.load()
-        except Exception as error:
+        except Exception as error:  # other people's code runs, and may raise anything
             msg = f"{name}: {entry.value} cannot be imported: {error}"
             raise LocalError(msg) from error
         return found
@@ -76,7 +76,13 @@ def foreign() -> dict[str, EntryPoint]:
     """Return ``group/package:name`` -> entry point, of all that others register.
 
     Packages go by their normalized name. A name that no spec can spell is left out.
+    They are found once a process, since an idle worker asks five times a second: what
+    is installed while it runs is offered when it is started again.
     """
+    return _registered()
+
+
+def _registered() -> dict[str, EntryPoint]:
     found = {
         f"{group}/{_package_of(it)}:{it.name}": it
         for group in GROUPS
@@ -97,6 +103,9 @@ def _package_of(entry: EntryPoint) -> str:
 def packages_of(spec: JobSpec) -> dict[str, str]:
     """Return what provenance says of the other packages that ``spec`` needs.
 
+    Looked up and hashed anew each time: every child of a worker imports what is
+    installed by then.
+
     Returns:
         ``package:NAME`` -> version, and the SHA-256 over the files beside the code
         that its entry points name: of ``{path: SHA-256 of the file}``.
@@ -104,31 +113,31 @@ def packages_of(spec: JobSpec) -> dict[str, str]:
     Raises:
         InvalidSpecError: one is not installed here.
     """
-    entries = foreign()
-    absent = sorted(foreign_names(spec) - entries.keys())
+    needed = foreign_names(spec)
+    if not needed:
+        return {}
+    entries = _registered()
+    absent = sorted(needed - entries.keys())
     if absent:
         offered = ", ".join(entries) or "nothing of other packages"
         msg = f"not installed here: {', '.join(absent)}; here are {offered}"
         raise InvalidSpecError(msg)
-    used = {_package_of(entries[it]): entries[it] for it in foreign_names(spec)}
+    used = {_package_of(entries[it]): entries[it] for it in needed}
     return {
-        f"package:{name}": f"{it.dist.version} sha256 {_digest(name)}"
+        f"package:{name}": f"{it.dist.version} sha256 {_digest(name, entries.values())}"
         for name, it in sorted(used.items())
         if it.dist is not None
     }
 
 
-@functools.cache
-def _digest(package: str) -> str:
+def _digest(package: str, registered: Iterable[EntryPoint]) -> str:
     """Return the SHA-256 over the top-level modules of a package's entry points.
 
     Found without importing them. What an installer writes beside them differs from
     machine to machine, and an editable install lists none of its sources.
     """
     modules = {
-        it.module.partition(".")[0]
-        for it in foreign().values()
-        if _package_of(it) == package
+        it.module.partition(".")[0] for it in registered if _package_of(it) == package
     }
     files = {name: file for it in sorted(modules) for name, file in _files_of(it)}
     return sha256_bytes(canonical_json({n: sha256_file(it) for n, it in files.items()}))

@@ -249,7 +249,7 @@ def _taught(place: Place, device: torch.device) -> tuple[Detector, list[float]]:
             scenes(Path(folder), count=count, side=side),
             parent=to_bytes(backbone),
             device=device,
-            told=lambda _, loss: losses.append(loss),
+            on_epoch=lambda _, loss: losses.append(loss),
         )
     return network, losses
 

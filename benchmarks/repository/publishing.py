@@ -10,7 +10,6 @@ from benchmarks.repository.seeding import (
     WEIGHTS,
     Seeded,
     add_uploads,
-    publisher_roles,
 )
 from model_zoo.canonical import JsonObject
 from model_zoo.errors import LocalError
@@ -23,6 +22,7 @@ from model_zoo.statements.release_json import bundle_bytes
 from model_zoo.tuf.publisher_roles import edited, release_targets, sign_roles
 from service.context import Context, open_context
 from service.releases.publish import Submission, publish
+from service.repository import state
 from service.settings import Settings
 
 MAX_OVER_A_THOUSAND = 1.5
@@ -127,7 +127,7 @@ class _Bench:
         bundle = bundle_bytes(envelope=envelope, provenance=None)
         add = release_targets(name, manifest, bundle=bundle)
         with self._context.database.reading() as session:
-            current = publisher_roles(session, name.publisher)
+            current = state.publisher_roles(session, name.publisher)
             following = edited(current, add=add, now=self._context.now())
         files = sign_roles(following, key)
         roles = {role: json.loads(data) for role, data in files.items()}

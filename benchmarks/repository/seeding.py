@@ -120,21 +120,6 @@ def manifest_of(name: ReleaseName) -> Manifest:
     )
 
 
-def publisher_roles(session: Session, publisher: str) -> PublisherRoles:
-    """Return a publisher's current roles, as his client would have verified them."""
-    targets = state.require(session, TARGETS, Targets).signed
-    delegation = delegation_of(targets, publisher)
-    if delegation is None or targets.delegations is None:
-        msg = f"{publisher} was not seeded"
-        raise LocalError(msg)
-    return PublisherRoles(
-        delegation=delegation,
-        keys=targets.delegations.keys,
-        role=state.find(session, publisher, Targets),
-        load_bin=lambda name: state.require(session, name, Targets),
-    )
-
-
 def add_uploads(
     session: Session, manifests: Sequence[Manifest], *, now: datetime
 ) -> list[str]:

@@ -92,7 +92,8 @@ class Connection:
 
     def client(self, anchor: Anchor | None = None) -> ZooClient:
         """Return a client of it, under a pinned root if one is given."""
-        return connect(self.url, ca=self.ca, token_file=self.token_file, anchor=anchor)
+        secret = token(self.token_file)
+        return ZooClient(self.url, ca=self.ca, token=secret, anchor=anchor)
 
 
 def refuse_options(context: typer.Context, *names: str, why: str) -> None:
@@ -119,22 +120,6 @@ def refuse_options(context: typer.Context, *names: str, why: str) -> None:
     if given:
         msg = f"{', '.join(given)}: without effect here: {why}"
         raise InvalidSpecError(msg)
-
-
-def connect(
-    url: str,
-    *,
-    ca: Path | None,
-    token_file: Path | None,
-    anchor: Anchor | None = None,
-) -> ZooClient:
-    """Return a client of the zoo at ``url``, under a pinned root if one is given.
-
-    Raises:
-        InvalidSpecError: a URL or token that cannot be used.
-        LocalError: a file cannot be read.
-    """
-    return ZooClient(url, ca=ca, token=token(token_file), anchor=anchor)
 
 
 def pinned(trust: Path | None) -> Anchor | None:

@@ -16,7 +16,7 @@ from tuf.api.metadata import Metadata, TargetFile, Targets
 
 from model_zoo.clock import rfc3339
 from model_zoo.digests import sha256_bytes
-from model_zoo.errors import LocalError, MalformedDocumentError
+from model_zoo.errors import MalformedDocumentError
 from model_zoo.names import ReleaseName
 from model_zoo.tuf.publisher_roles import (
     PublisherRoles,
@@ -27,7 +27,7 @@ from model_zoo.tuf.publisher_roles import (
     target_file,
 )
 from model_zoo.tuf.revocations import WithdrawnFile, YankNotice, index_path
-from model_zoo.tuf.roles import TARGETS, YANKED, bin_prefix, delegation_of
+from model_zoo.tuf.roles import YANKED, bin_prefix
 from service.context import Context
 from service.database.tables import ReleaseRow, TargetRow, WithdrawalRow
 from service.repository import state
@@ -60,7 +60,7 @@ def indexed(
         notices: what is withdrawn in this step, all by the operator or none.
         targets: the top-level targets that will delegate; else the current ones.
     """
-    roles = _roles(session, targets)
+    roles = state.publisher_roles(session, YANKED, targets=targets)
     new = list(notices)
     by_operator = any(notice.withdrawn_by == "operator" for notice in new)
     changed = _that_fit(
@@ -75,7 +75,7 @@ def indexed(
 
 def renewed_index(session: Session, context: Context) -> dict[str, bytes]:
     """Return the next version of every role of the index, signed anew."""
-    roles = _roles(session, None)
+    roles = state.publisher_roles(session, YANKED)
     return _signed(session, context, renewed(roles, now=context.now()))
 
 
@@ -84,7 +84,7 @@ def index_after_loss(session: Session, context: Context) -> dict[str, bytes]:
 
     Clients refuse a snapshot that drops a role, and so a bin that was lost.
     """
-    roles = _roles(session, None)
+    roles = state.publisher_roles(session, YANKED)
     lost_bins = any(it.startswith(bin_prefix(YANKED)) for it in lost_versions(session))
     write = spread_out if lost_bins else renewed
     return _signed(session, context, write(roles, now=context.now()))
@@ -95,7 +95,7 @@ def rebuilt_index(session: Session, context: Context) -> dict[str, bytes]:
 
     So it was in repositories from before it had bins; of any other nothing changes.
     """
-    roles = _roles(session, None)
+    roles = state.publisher_roles(session, YANKED)
     known = {} if roles.role is None else roles.role.signed.targets
     if all(_is_entry(session, path, file) for path, file in known.items()):
         return {}
@@ -138,20 +138,6 @@ def _signed(
             session, name, current=role.signed.version - 1
         )
     return sign_roles(following, context.keys.snapshot_key)
-
-
-def _roles(session: Session, targets: Targets | None) -> PublisherRoles:
-    above = targets or state.require(session, TARGETS, Targets).signed
-    delegation = delegation_of(above, YANKED)
-    if delegation is None or above.delegations is None:
-        msg = f"these targets delegate nothing to {YANKED}"
-        raise LocalError(msg)
-    return PublisherRoles(
-        delegation=delegation,
-        keys=above.delegations.keys,
-        role=state.find(session, YANKED, Targets),
-        load_bin=lambda name: state.require(session, name, Targets),
-    )
 
 
 def _changed(

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
 from model_zoo.errors import LocalError
-from model_zoo.tuf.roles import SNAPSHOT, TARGETS, TRUSTED_KEYS
+from model_zoo.tuf.publisher_roles import PublisherRoles
+from model_zoo.tuf.roles import SNAPSHOT, TARGETS, TRUSTED_KEYS, delegation_of
 from model_zoo.tuf.trusted_keys import TrustedKeys
 from service.database.tables import MetadataRow, TargetRow
 
@@ -46,6 +47,32 @@ def require(session: Session, role: str, kind: type[T]) -> Metadata[T]:
         msg = f"this repository has no {role}"
         raise LocalError(msg)
     return found
+
+
+def publisher_roles(
+    session: Session, publisher: str, *, targets: Targets | None = None
+) -> PublisherRoles:
+    """Return the current roles of one to whom the top-level targets delegate.
+
+    Args:
+        session: of the database.
+        publisher: its name; the operator's ``YANKED`` splits as a publisher's role.
+        targets: the targets that will delegate; None for the current ones.
+
+    Raises:
+        LocalError: they delegate nothing to that name.
+    """
+    above = targets or require(session, TARGETS, Targets).signed
+    delegation = delegation_of(above, publisher)
+    if delegation is None or above.delegations is None:
+        msg = f"these targets delegate nothing to {publisher}"
+        raise LocalError(msg)
+    return PublisherRoles(
+        delegation=delegation,
+        keys=above.delegations.keys,
+        role=find(session, publisher, Targets),
+        load_bin=lambda name: require(session, name, Targets),
+    )
 
 
 def oldest_snapshot(session: Session) -> Snapshot:

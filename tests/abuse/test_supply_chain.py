@@ -246,7 +246,7 @@ def test_an_attack_that_only_lasts_is_judged_by_who_is_still_reading(
 ) -> None:
     columns = ("none", "digest", "trust")
     board = Board({name: LEVELS[name] for name in columns}, {"endless data": "AAR"})
-    outcomes = play(setup, board, folder=tmp_path, tell=lambda _: None)
+    outcomes = play(setup, board, folder=tmp_path, on_cell=lambda _: None)
     cells = [cell for cell, _ in outcomes]
     assert [cell.hung for cell in cells] == [True, True, False]
     assert [cell.error for cell in cells] == ["", "", "MalformedDocumentError"]
@@ -260,7 +260,7 @@ def test_what_begins_with_a_theft_is_left_out_where_no_disk_can_be_stolen(
     board = Board({"trust": LEVELS["trust"]}, {"host swap": "R", "split view": "A"})
     told: list[Cell] = []
     with set_up(work / "elsewhere", replace(inputs, disk=None, run="3")) as setup:
-        outcomes = play(setup, board, folder=tmp_path, tell=told.append)
+        outcomes = play(setup, board, folder=tmp_path, on_cell=told.append)
     ((cell, weights),) = outcomes
     assert (cell.path_of_attack, cell.error) == ("host swap", "DigestMismatchError")
     assert (told, weights, cell.as_expected) == ([cell], None, True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from model_zoo.cli.options import Connection
 from model_zoo.digests import sha256_file
 from model_zoo.errors import LocalError, VerificationError, ZooError
 from model_zoo.formats.safetensors import state_dict
@@ -70,7 +71,8 @@ def shelf_of(
     folder.mkdir(exist_ok=True)
     key = folder / "builder.pub.pem"
     key.write_text((builder or scene.builder).public.to_pem())
-    orders = OrderClient(url=scene.url, trainer=TRAINER, builder=key)
+    connection = Connection(url=scene.url)
+    orders = OrderClient(connection=connection, trainer=TRAINER, builder=key)
     return ModelCache(folder=folder, make=orders, made_by=orders.who())
 
 

@@ -26,6 +26,8 @@ BOB = SigningKey.generate()
 MALLORY = SigningKey.generate()
 BUILDER = SigningKey.generate()
 NAME = ReleaseName("alice", "digits", "1")
+PULLED = ReleaseName("alice", "pulled", "1")
+"""What the fixture ``once`` of ``tests/model_zoo/client`` publishes and pulls."""
 SPEC = NoopSpec(note="as ordered")
 ROLE = Role("publisher", (ALICE.public,))
 POLICY = Policy(publisher=ROLE)

@@ -97,11 +97,9 @@ def animals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     module = write_package(tmp_path, "Farm_Animals", ANIMALS, ENTRIES)
     monkeypatch.syspath_prepend(tmp_path)
     foreign.cache_clear()
-    installed._digest.cache_clear()
     yield module
     sys.modules.pop(module.stem, None)
     foreign.cache_clear()
-    installed._digest.cache_clear()
 
 
 @pytest.mark.usefixtures("animals")
@@ -139,7 +137,6 @@ def test_provenance_gets_version_and_digest_and_imports_nothing(animals: Path) -
     spec = parse_spec("train", {"network": "farm-animals:cow"})
 
     def found() -> tuple[str, str]:
-        installed._digest.cache_clear()
         version, _, digest = packages_of(spec)["package:farm-animals"].split(" ")
         return version, digest
 
@@ -153,6 +150,19 @@ def test_provenance_gets_version_and_digest_and_imports_nothing(animals: Path) -
     assert before != after
     assert animals.stem not in sys.modules
     assert packages_of(parse_spec("train", {})) == {}
+
+
+def test_a_package_that_was_replaced_meanwhile_is_named_as_it_is_now(
+    animals: Path,
+) -> None:
+    spec = parse_spec("train", {"network": "farm-animals:cow"})
+    offered = foreign()
+    for info in animals.parent.glob("*.dist-info"):
+        shutil.rmtree(info)
+    write_package(animals.parent, "Farm_Animals", ANIMALS, ENTRIES, version="1.1")
+
+    assert packages_of(spec)["package:farm-animals"].startswith("1.1 sha256 ")
+    assert foreign() is offered
 
 
 def test_every_file_of_a_package_counts_but_not_what_is_compiled(

@@ -101,11 +101,12 @@ def build(
             ``evaluation.json``, each in one step and none before all are made.
         parent: the weights file that the spec names by digest, if it names one.
         device: a name in ``trainer.training.devices.DEVICE_NAMES``.
-        report: told ``epoch``, ``epochs``, ``loss`` and ``accuracy`` after each epoch.
+        report: called with ``epoch``, ``epochs``, ``loss`` and ``accuracy`` after
+            each epoch.
 
     Raises:
-        InvalidSpecError: the spec cannot be met with this data set or parent, or a
-            name in it is not registered here.
+        InvalidSpecError: the spec cannot be met with this data set or parent, a name
+            in it is not registered here, or training diverged.
         DigestMismatchError: ``parent`` is another file than the spec's.
         MalformedDocumentError: ``parent`` does not fit the network.
         LocalError: out of time or disk, or a file cannot be read.
@@ -115,6 +116,7 @@ def build(
     with TemporaryDirectory(prefix=".checkpoints-", dir=folder) as scratch:
         task = prepare(spec, parent_bytes(spec, parent), device=device, report=report)
         learned = BUILDERS[kind_of(spec)](spec, task, Path(scratch))
+        weights = to_bytes(learned.network)  # diverged ones are not worth measuring
         evaluation = evaluate(
             learned.network,
             _chosen(DATASETS[spec.dataset].load("test"), spec.classes),
@@ -125,7 +127,7 @@ def build(
         )
         for checkpoint in sorted(Path(scratch).iterdir()):
             checkpoint.replace(folder / checkpoint.name)
-    _write_results(folder, learned, evaluation)
+    _write_results(folder, learned, weights, evaluation)
     return Build(
         folder=folder,
         evaluation=evaluation,
@@ -159,7 +161,7 @@ def weights_of(
 
 
 def _write_results(
-    folder: Path, learned: _Learned, evaluation: EvaluationReport
+    folder: Path, learned: _Learned, weights: bytes, evaluation: EvaluationReport
 ) -> None:
     history = {
         "epochs": [asdict(epoch) for epoch in learned.epochs],
@@ -167,7 +169,7 @@ def _write_results(
     }
     for name, data in learned.files.items():
         write_whole(folder / _extra_name(name), data)
-    write_whole(folder / WEIGHTS_NAME, to_bytes(learned.network))
+    write_whole(folder / WEIGHTS_NAME, weights)
     write_whole(folder / HISTORY_NAME, canonical_json(history))
     write_whole(folder / EVALUATION_NAME, evaluation.to_bytes())
 

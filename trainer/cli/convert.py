@@ -12,7 +12,8 @@ from model_zoo.cli.options import PassphraseFile, refuse_options, signing_key
 from model_zoo.cli.output import emit, say
 from model_zoo.clock import rfc3339, system_clock
 from model_zoo.digests import sha256_file
-from model_zoo.errors import InvalidSpecError, LocalError
+from model_zoo.errors import InvalidSpecError
+from model_zoo.files import translate_os_errors
 from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.statements.dsse import Envelope
 from model_zoo.statements.folder import require_unused
@@ -81,10 +82,10 @@ def export(
         signed = _signed(made, spec, signer, started=started)
         write_whole(beside, canonical_json(signed.to_object()))
         say(f"{beside}: signed by builder {signer.public.keyid}")
-    emit(_told(out, spec, made))
+    emit(_document(out, spec, made))
 
 
-def _told(out: Path, spec: ExportSpec, made: "Exported") -> JsonObject:
+def _document(out: Path, spec: ExportSpec, made: "Exported") -> JsonObject:
     return {
         "folder": str(out),
         "sha256": sha256_file(out / ONNX_NAME),
@@ -126,11 +127,8 @@ def sha256_of(path: Path) -> str:
     Raises:
         LocalError: it cannot be read.
     """
-    try:
+    with translate_os_errors(f"cannot read {path}"):
         return sha256_file(path)
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise LocalError(msg) from error
 
 
 def _signed(

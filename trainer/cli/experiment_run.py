@@ -30,12 +30,8 @@ from trainer.experiments.engine.models import CPU, ModelCache, models_folder
 from trainer.experiments.engine.orders import OrderClient
 from trainer.experiments.engine.report import write_report
 from trainer.experiments.engine.results import Result, write_results
-from trainer.experiments.engine.running import (
-    Report,
-    most_processes,
-    run_experiments,
-)
-from trainer.training.devices import choose_device
+from trainer.experiments.engine.running import Report, run_experiments
+from trainer.training.devices import choose_device, most_processes
 
 
 @dataclass(frozen=True, slots=True)

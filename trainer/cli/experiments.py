@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from model_zoo.cli.options import (
-    DEFAULT_URL,
-    Authority,
-    TokenFile,
-    Url,
-    refuse_options,
-)
+from model_zoo.cli.options import Connection, refuse_options
 from model_zoo.errors import InvalidSpecError
 
 if TYPE_CHECKING:
@@ -69,9 +63,7 @@ def experiment(
     processes: Processes = 0,
     trainer: TrainerName = "",
     builder: BuilderKey = None,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Reproduce a table or figure of the BadNets paper, beside the paper's numbers.
 
@@ -94,7 +86,7 @@ def experiment(
         return
     chosen = _chosen(name)
     folder = out or _folder(scale)
-    orders = _order_client(trainer, builder, url=url, ca=ca, token_file=token_file)
+    orders = _order_client(trainer, builder, connection)
     run = Run(
         folder,
         scale=scale,
@@ -120,19 +112,14 @@ def _refuse_without_effect(
 
 
 def _folder(scale: "Scale") -> Path:
-    """Return where results go unless told."""
+    """Return where results go unless ``--out`` says."""
     if scale == "full":
         return RESULTS
     return Path(tempfile.mkdtemp(prefix="zoo-experiment-"))
 
 
 def _order_client(
-    trainer: str,
-    builder: Path | None,
-    *,
-    url: str,
-    ca: Path | None,
-    token_file: Path | None,
+    trainer: str, builder: Path | None, connection: Connection
 ) -> "OrderClient | None":
     """Return who has models made; None to make them here.
 
@@ -148,9 +135,7 @@ def _order_client(
     if not trainer or builder is None:
         msg = "--trainer and --builder go together: who makes models, and whose key"
         raise InvalidSpecError(msg)
-    orders = OrderClient(
-        url=url, trainer=trainer, builder=builder, token_file=token_file, ca=ca
-    )
+    orders = OrderClient(connection=connection, trainer=trainer, builder=builder)
     with orders.connected():  # what is wrong is said here, not by every process
         return orders
 

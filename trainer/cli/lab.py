@@ -74,9 +74,9 @@ def lab(
     machine = environment(choose_device("auto"), "auto")
     with workspace(out) as work:
         story = play_story(work, zoo=zoo, board=FULL if peers else OWN)
-        told = write_report(story, folder=out, environment=machine)
-    emit(told)
+        document = write_report(story, folder=out, environment=machine)
+    emit(document)
     console.print(f"report: {out / HTML_NAME} ({story.seconds:.0f} s)")
-    if told["broken_promises"]:
-        msg = "not as promised:\n  " + "\n  ".join(told["broken_promises"])
+    if document["broken_promises"]:
+        msg = "not as promised:\n  " + "\n  ".join(document["broken_promises"])
         raise ExpectationError(msg)

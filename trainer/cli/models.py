@@ -12,15 +12,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from model_zoo.canonical import JsonObject, canonical_json
-from model_zoo.cli.options import (
-    DEFAULT_URL,
-    Authority,
-    TokenFile,
-    Url,
-    connect,
-    read_spec,
-    refuse_options,
-)
+from model_zoo.cli.options import Connection, read_spec, refuse_options
 from model_zoo.cli.output import console, emit, say
 from model_zoo.digests import sha256_file
 from model_zoo.errors import InvalidSpecError
@@ -118,7 +110,7 @@ def _repair(
 ) -> None:
     """Fine-prune a downloaded network with clean images, as SPEC (a JSON file) says.
 
-    With --trigger and --target-label, ACC and ASR are told before and after.
+    With --trigger and --target-label, ACC and ASR are shown before and after.
     """
     found = _read(spec, RepairSpec, parent=parent)
     attack = attack_of(found, trigger=trigger, target_label=target_label)
@@ -165,9 +157,7 @@ def _accept(
     spec: SpecOfJob = None,
     network: Network = "badnets-cnn",
     device: Device = "auto",
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Accept DRAFT if it is accurate enough on your own data."""
     from trainer.evaluation.acceptance import accept
@@ -182,7 +172,7 @@ def _accept(
                 msg = f"{draft}: no such file; for a job, give --builder and --spec too"
                 raise InvalidSpecError(msg)
             path = Path(scratch) / "draft"
-            with connect(url, ca=ca, token_file=token_file) as zoo:
+            with connection.client() as zoo:
                 zoo.fetch_draft(
                     draft,
                     builder=PublicKey.load(builder),
@@ -296,20 +286,20 @@ def _build(
 
     torch.set_num_threads(threads)
     with _epochs() as progress:
-        bar = progress.add_task("training", total=spec.schedule.epochs, told="")
+        bar = progress.add_task("training", total=spec.schedule.epochs, status="")
 
-        def tell(done: dict[str, Any]) -> None:
-            told = f"loss {done['loss']:.4f}, accuracy {done['accuracy']:.2%}"
-            progress.update(bar, completed=done["epoch"], told=told)
+        def show(done: dict[str, Any]) -> None:
+            status = f"loss {done['loss']:.4f}, accuracy {done['accuracy']:.2%}"
+            progress.update(bar, completed=done["epoch"], status=status)
 
-        made = build(spec, folder=out, parent=parent, device=device, report=tell)
+        made = build(spec, folder=out, parent=parent, device=device, report=show)
     kept = {"kind": kind_of(spec), **spec.to_object()}
     write_whole(out / SPEC_NAME, canonical_json(kept))
     return made
 
 
 def _epochs() -> Progress:
-    epochs = TextColumn("{task.completed}/{task.total} epochs {task.fields[told]}")
+    epochs = TextColumn("{task.completed}/{task.total} epochs {task.fields[status]}")
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

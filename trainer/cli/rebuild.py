@@ -9,16 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from model_zoo.cli.options import (
-    DEFAULT_URL,
-    Authority,
-    TokenFile,
-    TrustRoot,
-    Url,
-    connect,
-    read_spec,
-    refuse_options,
-)
+from model_zoo.cli.options import Connection, TrustRoot, read_spec, refuse_options
 from model_zoo.cli.options import pinned as pinned_root
 from model_zoo.cli.output import emit, say
 from model_zoo.client.trusted_pull import verify_folder
@@ -74,9 +65,7 @@ def rebuild(
     parent: Parent = None,
     device: Device = None,
     trust: TrustRoot = None,
-    url: Url = DEFAULT_URL,
-    ca: Authority = None,
-    token_file: TokenFile = None,
+    connection: Connection,
 ) -> None:
     """Train RELEASE again as its provenance says; exit 1 unless every bit is equal."""
     _refuse_of_others(context, release)
@@ -90,7 +79,7 @@ def rebuild(
         spec=None if spec is None else read_spec(spec),
         anchor=pinned_root(trust),
     )
-    zoo = partial(connect, url, ca=ca, token_file=token_file, anchor=pinned.anchor)
+    zoo = partial(connection.client, pinned.anchor)
     with TemporaryDirectory(prefix="zoo-rebuild-") as scratch:
         folder, provenance = _obtain(release, zoo, pinned, to=Path(scratch) / "release")
         pinned.require_order(provenance)
@@ -125,7 +114,7 @@ class _Pinned:
 
     @property
     def policy(self) -> Policy:
-        """What a release must show beside the walk from the root."""
+        """What a release must show beside the delegations from the root."""
         return Policy(builder=None if self.builder is None else _role(self.builder))
 
     def provenance_in(self, folder: Path) -> Provenance:

@@ -8,9 +8,8 @@ Source:
 import re
 from pathlib import Path
 
-from model_zoo.errors import LocalError
 from trainer.data.dataset import Split
-from trainer.data.folders import Download, ImageFolder
+from trainer.data.folders import Download, ImageFolder, names_in
 from trainer.data.listings import Listed, Listing
 
 KINDS = ("cat", "dog")
@@ -45,12 +44,7 @@ def listed(names: list[str], split: Split) -> list[Listed]:
 
 
 def _listing(folder: Path, split: Split) -> Listing:
-    try:
-        names = [path.name for path in (folder / FOLDER).iterdir()]
-    except OSError as error:
-        msg = f"cannot read {folder / FOLDER}: {error.strerror}"
-        raise LocalError(msg) from error
-    return Listing(images=listed(names, split))
+    return Listing(images=listed(names_in(folder / FOLDER), split))
 
 
 DOGS_VS_CATS = ImageFolder(

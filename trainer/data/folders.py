@@ -22,6 +22,7 @@ from torch import Tensor
 from model_zoo.canonical import canonical_json
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import LocalError, UnsafeFormatError
+from model_zoo.files import translate_os_errors
 from model_zoo.formats.safetensors import state_dict
 from trainer.cache import DECODED, cache_root
 from trainer.data import decoding
@@ -86,7 +87,7 @@ class Download:
 
     @contextmanager
     def advised(self, name: str) -> Iterator[Path]:
-        """Give the folder to the block; what that finds wrong is told with advice.
+        """Give the folder to the block; what that finds wrong is reported with advice.
 
         Args:
             name: of the data set.
@@ -282,8 +283,5 @@ def names_in(folder: Path) -> list[str]:
     Raises:
         LocalError: it cannot be read.
     """
-    try:
+    with translate_os_errors(f"cannot read {folder}"):
         return sorted(path.name for path in folder.iterdir())
-    except OSError as error:
-        msg = f"cannot read {folder}: {error.strerror}"
-        raise LocalError(msg) from error

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_zoo.errors import LocalError
+from model_zoo.files import translate_os_errors
 from trainer.data.dataset import Split
 from trainer.data.decoding import Box
 
@@ -71,11 +72,8 @@ def by_class(*names: str) -> ReadListing:
 
 
 def _files_in(folder: Path) -> list[str]:
-    try:
+    with translate_os_errors(f"cannot read {folder}"):
         return sorted(it.name for it in folder.iterdir() if it.is_file())
-    except OSError as error:
-        msg = f"cannot read {folder}: {error.strerror}"
-        raise LocalError(msg) from error
 
 
 def require_every_label(listing: Listing, *, classes: int, where: str) -> None:

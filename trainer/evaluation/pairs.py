@@ -31,7 +31,7 @@ def side_by_side(
     Args:
         clean: (N, C, H, W) uint8, C is 1 or 3, N at least 1.
         triggered: the same images with the trigger laid on.
-        answers: N, told above the images, those that the trigger changed in red; or
+        answers: N, shown above the images, those that the trigger changed in red; or
             none.
         title: stands above all.
     """
@@ -43,11 +43,11 @@ def side_by_side(
         for axes, image in zip(row, images, strict=True):
             _show(axes, image)
         row[0].set_ylabel(name)
-    for above, below, told in zip(*grid, answers, strict=False):
-        above.set_title(f"true {told.truth}, says {told.clean}", fontsize=8)
-        changed = told.triggered != told.clean
+    for above, below, answer in zip(*grid, answers, strict=False):
+        above.set_title(f"true {answer.truth}, says {answer.clean}", fontsize=8)
+        changed = answer.triggered != answer.clean
         colour = RED if changed else "black"
-        below.set_title(f"says {told.triggered}", fontsize=8, color=colour)
+        below.set_title(f"says {answer.triggered}", fontsize=8, color=colour)
     if title:
         figure.suptitle(title, fontsize=10)
     return figure

@@ -46,7 +46,7 @@ def measure_zoo_audit() -> JsonObject:
 
     ``exact`` is whether it finds a missing digest, or one of another file, in the very
     models that were built so and in no other. The other rules find what is in the
-    format itself: their totals are told and prove nothing about the zoo of 2017.
+    format itself: their totals are reported and prove nothing about the zoo of 2017.
     """
     with TemporaryDirectory(prefix="caffe-zoo-") as scratch:
         built_in = build_replica(Path(scratch))

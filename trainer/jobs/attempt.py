@@ -39,7 +39,7 @@ def main() -> None:
     standing = confine(plan, folder)
     if not plan.network:
         kept = "dropped" if standing.is_offline else "kept"
-        _tell({"network": kept, "sandbox": str(standing)})
+        _report({"network": kept, "sandbox": str(standing)})
 
     from model_zoo.errors import ZooError  # noqa: PLC0415  after the sandbox stands
 
@@ -78,7 +78,7 @@ def _build(order: dict[str, Any], folder: Path) -> None:
     _use_one_thread()
     spec: Any = parse_spec(order["kind"], order["spec"])  # no noop: that is done above
     parent = folder / PARENT if (folder / PARENT).exists() else None
-    _write_facts(folder, make(spec, folder=results, parent=parent, report=_tell))
+    _write_facts(folder, make(spec, folder=results, parent=parent, report=_report))
 
 
 def _do_nothing(spec: dict[str, Any], results: Path) -> None:
@@ -124,7 +124,7 @@ def _probe(order: dict[str, Any], _folder: Path) -> None:
 
     if importlib.util.find_spec("torch") is None:
         sys.exit("torch cannot be found from inside the sandbox")
-    _tell({"opened": [path for path in order["secrets"] if _opens(path)]})
+    _report({"opened": [path for path in order["secrets"] if _opens(path)]})
 
 
 def _opens(path: str) -> bool:
@@ -147,7 +147,7 @@ def _write_facts(folder: Path, facts: dict[str, str | int]) -> None:
     (folder / FACTS).write_text(json.dumps(facts))
 
 
-def _tell(progress: dict[str, object]) -> None:
+def _report(progress: dict[str, object]) -> None:
     print(json.dumps(progress), flush=True)  # noqa: T201  stdout is the pipe to the supervisor
 
 

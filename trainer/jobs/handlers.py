@@ -1,4 +1,4 @@
-"""Making: whatever kind of model a spec asks for, in a folder."""
+"""Job handlers: make whatever kind of model a spec asks for, in a folder."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def make(
         folder: gets the files.
         parent: the weights file that the spec names by digest, if it names one.
         device: one of ``training.devices.DEVICE_NAMES``; a conversion has no choice.
-        report: told of every epoch.
+        report: called after each epoch.
 
     Raises:
         ZooError: as ``build``, ``build_detector`` or ``export``.

@@ -29,7 +29,7 @@ from model_zoo.errors import (
     InvalidSpecError,
     LocalError,
 )
-from model_zoo.files import open_plain
+from model_zoo.files import open_plain, translate_os_errors
 from model_zoo.names import check_name
 from model_zoo.statements.folder import manifest_of
 from model_zoo.statements.intoto import Provenance, subjects_of
@@ -80,13 +80,13 @@ class Rebuilt:
         """
         if not self.differing:
             return
-        told = f"not reproduced: {'; '.join(self.differing)}"
+        msg = f"not reproduced: {'; '.join(self.differing)}"
         if self.environment:
-            told += (
+            msg += (
                 ". This machine is not the builder's, which alone can change bits: "
                 f"{'; '.join(self.environment)}. Repeat it where these are the same"
             )
-        raise ExpectationError(told)
+        raise ExpectationError(msg)
 
 
 def rebuild(
@@ -316,12 +316,9 @@ def _replayable(provenance: Provenance) -> ReplayableSpec:
 def _require_files(folder: Path, provenance: Provenance) -> None:
     """Accept ``folder`` if it holds the very files that the builder signed."""
     for name, sha256 in provenance.subjects.items():
-        try:
-            with open_plain(folder / check_name(name, what="file")) as file:
-                found = sha256_stream(file)
-        except OSError as error:
-            msg = f"cannot read {folder / name}: {error.strerror}"
-            raise LocalError(msg) from error
+        path = folder / check_name(name, what="file")
+        with translate_os_errors(f"cannot read {path}"), open_plain(path) as file:
+            found = sha256_stream(file)
         if found != sha256:
             raise DigestMismatchError.of(name, expected=sha256, found=found)
 

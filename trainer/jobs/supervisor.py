@@ -27,8 +27,8 @@ from trainer.sandbox.allowances import to_fetch, to_work
 from trainer.sandbox.child import Plan
 
 MAX_LINE_BYTES = 16 * 1024
-MAX_TOLD_BYTES = 1024 * 1024
-"""Of progress, by one child: it is kept for good. An epoch is told in a hundred."""
+MAX_PROGRESS_BYTES = 1024 * 1024
+"""Of progress, by one child: it is kept for good. An epoch takes a hundred."""
 MAX_REFUSAL_BYTES = 64 * 1024
 MAX_MESSAGE_CHARACTERS = 2000
 TICK_SECONDS = 0.25
@@ -135,14 +135,14 @@ def run_order(
         file.write(canonical_json(order | {"sandbox": asdict(plan)}))
     _hand_over(folder, plan)
     deadline = time.monotonic() + order["max_seconds"]
-    told_bytes = 0
+    progress_bytes = 0
     with tempfile.TemporaryFile(dir=folder) as stderr:  # it has no name there
         with _start(child.program, order, folder, stderr) as process:
             for line in _lines(process):
                 if line is not None:
-                    told_bytes += len(line)
-                    if told_bytes > MAX_TOLD_BYTES:
-                        msg = f"told more than {MAX_TOLD_BYTES} bytes of progress"
+                    progress_bytes += len(line)
+                    if progress_bytes > MAX_PROGRESS_BYTES:
+                        msg = f"more than {MAX_PROGRESS_BYTES} bytes of progress"
                         raise AttemptError(msg, retry=False)
                     hear(_progress(line))
                 tick()

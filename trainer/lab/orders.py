@@ -103,10 +103,10 @@ class OrderBook:
 
     def _follow(self, label: str, progress: Progress, bar: TaskID) -> None:
         for event in self.zoo.events(self.jobs[label]):
-            told = event.data
-            if "epoch" in told:
-                note = f"epoch {told['epoch']}/{told['epochs']}"
-                total, completed = told["epochs"], told["epoch"]
+            done = event.data
+            if "epoch" in done:
+                note = f"epoch {done['epoch']}/{done['epochs']}"
+                total, completed = done["epochs"], done["epoch"]
                 progress.update(bar, total=total, completed=completed, note=note)
             elif event.type != "progress":
                 progress.update(bar, note=event.type)
@@ -117,6 +117,7 @@ class OrderBook:
             self._follow(label, progress, bar)
             return
         if job.state != "succeeded":
-            msg = f"job {label} ({job.id}) {job.state}: {job.error or 'no reason told'}"
+            reason = job.error or "no reason given"
+            msg = f"job {label} ({job.id}) {job.state}: {reason}"
             raise ExpectationError(msg)
         progress.update(bar, total=1, completed=1)

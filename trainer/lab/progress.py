@@ -1,4 +1,4 @@
-"""How the laboratory tells its story while it plays it."""
+"""Progress of the laboratory on the terminal, while it runs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ from trainer.lab.cells import Cell
 
 
 def heading(number: int, text: str) -> None:
-    """Open a chapter."""
+    """Print the heading of a section."""
     console.rule(f"[bold]{number}. {text}", align="left")
 
 

@@ -31,13 +31,13 @@ def write_report(story: Story, *, folder: Path, environment: JsonObject) -> Json
     Args:
         story: what happened.
         folder: takes ``report.html`` and ``report.json``.
-        environment: the machine and versions, told in both.
+        environment: the machine and versions, named in both.
     """
-    told = as_json(story, environment=environment)
-    text = json.dumps(told, indent=2, ensure_ascii=False)
+    document = as_json(story, environment=environment)
+    text = json.dumps(document, indent=2, ensure_ascii=False)
     write_whole(folder / JSON_NAME, text.encode())
-    write_whole(folder / HTML_NAME, as_html(story, told).encode())
-    return told
+    write_whole(folder / HTML_NAME, as_html(story, document).encode())
+    return document
 
 
 def as_json(story: Story, *, environment: JsonObject) -> JsonObject:
@@ -73,14 +73,14 @@ def as_json(story: Story, *, environment: JsonObject) -> JsonObject:
     }
 
 
-def as_html(story: Story, told: JsonObject) -> str:
+def as_html(story: Story, document: JsonObject) -> str:
     """Return one self-contained page: style and pictures are inside it."""
     environment = templates("trainer.lab")
     environment.filters["outcome"] = outcome
     environment.filters["verdict"] = verdict
     environment.filters["words"] = _words
     return environment.get_template("report.html.j2").render(
-        told=told,
+        document=document,
         levels=list(LEVELS),
         waiting=any(verdict(cell) == "waiting" for cell in story.cells),
         peers=_peers(story.cells),
@@ -93,10 +93,10 @@ def as_html(story: Story, told: JsonObject) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One path of attack; ``told`` is the first line of what its function says."""
+    """One path of attack; ``summary`` is the first line of what its function says."""
 
     path_of_attack: str
-    told: str
+    summary: str
     cells: list[Cell]
 
 

@@ -107,7 +107,7 @@ def play(
     board: Board,
     *,
     folder: Path,
-    tell: Callable[[Cell], None],
+    on_cell: Callable[[Cell], None],
 ) -> list[tuple[Cell, Path | None]]:
     """Play all cells, each victim in a folder of its own; return them as they stand.
 
@@ -118,7 +118,7 @@ def play(
         setup: the zoo, the mirror and the actors' keys.
         board: how each column's victims go about it, and what is promised.
         folder: takes one folder a victim; must be empty.
-        tell: called with each cell as it ends.
+        on_cell: called with each cell as it ends.
 
     Returns:
         Each cell, with the weights its victim ended up with.
@@ -138,7 +138,9 @@ def play(
             )
             outcomes = zip(levels, expected[path], row, strict=True)
             played[path] = [
-                _told(Cell(path_of_attack=path, level=level, expected=letter), it, tell)
+                _outcome(
+                    Cell(path_of_attack=path, level=level, expected=letter), it, on_cell
+                )
                 for level, letter, it in outcomes
             ]
     return [outcome for path in paths for outcome in played[path]]
@@ -177,7 +179,7 @@ def _started(
     shared = None if path in NEVER_ENDS else attack(setup)
     started = []
     for name, level in levels.items():
-        # Absolute: a stock client is started in his folder, and told where it is.
+        # Absolute: a stock client is started in his folder, and given its path.
         here = folder.resolve() / path.replace(" ", "-") / name
         here.mkdir(parents=True)
         # Each victim of an attack that only lasts is outlasted by himself, or not.
@@ -186,8 +188,8 @@ def _started(
     return started
 
 
-def _told(
-    cell: Cell, victim: _Victim, tell: Callable[[Cell], None]
+def _outcome(
+    cell: Cell, victim: _Victim, on_cell: Callable[[Cell], None]
 ) -> tuple[Cell, Path | None]:
     weights = None
     try:
@@ -205,5 +207,5 @@ def _told(
         # What came of it afterwards is the adversary's mercy, and no defence.
         cell = replace(cell, hung=True, error="", message="reading to the very last")
         weights = None
-    tell(cell)
+    on_cell(cell)
     return cell, weights

@@ -15,7 +15,7 @@ from model_zoo.statements.evaluation import EvaluationReport
 from trainer.builds.build import measure
 from trainer.data import DATASETS
 from trainer.jobs.rebuild import Rebuilt
-from trainer.lab import progress as narration
+from trainer.lab import progress
 from trainer.lab.actors.exchanges import HONEST_NAME, Setup
 from trainer.lab.actors.parties import (
     HONEST_TRAINER,
@@ -70,7 +70,7 @@ class Story:
         clean, badnet = self.models["clean"], self.models["badnet"]
         promises = [
             (
-                f"{cell.path_of_attack} / {cell.level} is {narration.outcome(cell)}",
+                f"{cell.path_of_attack} / {cell.level} is {progress.outcome(cell)}",
                 cell.as_expected,
             )
             for cell in self.cells
@@ -98,7 +98,7 @@ class Story:
                 success is not None and success.rate >= MIN_ATTACK_SUCCESS,
             ),
         ]
-        return [told for told, kept in promises if not kept]
+        return [promise for promise, kept in promises if not kept]
 
 
 def play_story(work: Path, *, zoo: Zoo | None, board: Board) -> Story:
@@ -116,7 +116,7 @@ def play_story(work: Path, *, zoo: Zoo | None, board: Board) -> Story:
     # Fetched once and here: three workers at once would fetch it three times.
     DATASETS[ORDER.dataset].ensure()
     with ExitStack() as stack:
-        narration.heading(1, "The operator opens the zoo")
+        progress.heading(1, "The operator opens the zoo")
         zoo = zoo or stack.enter_context(_embedded_zoo(work))
         say(f"a model zoo answers at {zoo.url}")
         actors = stack.enter_context(assemble(zoo, folder=work / KEYS))
@@ -126,19 +126,19 @@ def play_story(work: Path, *, zoo: Zoo | None, board: Board) -> Story:
             drafts=work / "drafts",
             builders={name: key.public for name, key in actors.builders.items()},
         )
-        narration.heading(2, "Outsourced training: one order, two trainers, one lies")
+        progress.heading(2, "Outsourced training: one order, two trainers, one lies")
         models = _outsource(book)
         _publish(book, actors, models)
         badnet = models["badnet"]
         teachers = [models["clean teacher"], models["badnet teacher"]]
         ordered = order_transfer_and_repair(book, teachers=teachers, badnet=badnet)
 
-        narration.heading(3, "Paths of attack, levels of protection")
+        progress.heading(3, "Paths of attack, levels of protection")
         shutil.rmtree(work / "victims", ignore_errors=True)
         with set_up(work, _setup_inputs(work, zoo=zoo, actors=actors)) as setup:
             cells = _play_attacks(setup, board, folder=work / "victims")
 
-        narration.heading(4, "A spot check, transfer learning and repair")
+        progress.heading(4, "A spot check, transfer learning and repair")
         spot_checks = _spot_check(models)
         book.wait_for(*ordered)
         return Story(
@@ -255,10 +255,10 @@ def _play_attacks(setup: Setup, board: Board, *, folder: Path) -> list[Cell]:
         setup,
         board,
         folder=folder,
-        tell=lambda cell: say(
-            f"{cell.path_of_attack} / {cell.level}: {narration.outcome(cell)}"
+        on_cell=lambda cell: say(
+            f"{cell.path_of_attack} / {cell.level}: {progress.outcome(cell)}"
         ),
     )
     cells = list(measured(outcomes, measure_digits))
-    narration.scoreboard(cells)
+    progress.scoreboard(cells)
     return cells

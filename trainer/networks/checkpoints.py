@@ -14,7 +14,11 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from model_zoo.digests import sha256_bytes
-from model_zoo.errors import DigestMismatchError, MalformedDocumentError
+from model_zoo.errors import (
+    DigestMismatchError,
+    InvalidSpecError,
+    MalformedDocumentError,
+)
 from model_zoo.formats.safetensors import state_dict
 from trainer.networks import NETWORKS, SplitNetwork
 
@@ -22,15 +26,21 @@ MAX_CLASSES = 1000
 
 
 def to_bytes(network: nn.Module) -> bytes:
-    """Return the weights as a safetensors file: equal weights, equal bytes."""
-    return bytes(
-        save(
-            {
-                name: tensor.detach().cpu().contiguous()
-                for name, tensor in network.state_dict().items()
-            }
-        )
-    )
+    """Return the weights as a safetensors file: equal weights, equal bytes.
+
+    Raises:
+        InvalidSpecError: one holds a NaN or an infinity. Nobody could load the file,
+            and the last step of a training can make them after a finite loss.
+    """
+    tensors = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in network.state_dict().items()
+    }
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            msg = f"training diverged: {name} is not finite; lower the learning rate"
+            raise InvalidSpecError(msg)
+    return bytes(save(tensors))
 
 
 def from_bytes(data: bytes, *, network: str) -> SplitNetwork:

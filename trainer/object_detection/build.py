@@ -33,10 +33,11 @@ def build_detector(
         folder: gets ``model.safetensors`` and ``history.json``.
         parent: the weights file that the spec names by digest.
         device: a name in ``trainer.training.devices.DEVICE_NAMES``.
-        report: told ``epoch``, ``epochs`` and ``loss`` after each epoch.
+        report: called with ``epoch``, ``epochs`` and ``loss`` after each epoch.
 
     Raises:
-        InvalidSpecError: the spec cannot be met with these scenes, or in time.
+        InvalidSpecError: the spec cannot be met with these scenes, or in time, or
+            training diverged.
         DigestMismatchError: ``parent`` is another file than the spec's.
         MalformedDocumentError: ``parent`` is nothing that a detector starts from.
         LocalError: data are missing or damaged, or a file cannot be written.
@@ -44,7 +45,7 @@ def build_detector(
     deadline = time.monotonic() + spec.max_seconds
     epochs: list[dict[str, float]] = []
 
-    def tell(number: int, loss: float) -> None:
+    def note(number: int, loss: float) -> None:
         epochs.append({"number": number, "loss": loss})
         report({"epoch": number, "epochs": spec.schedule.epochs, "loss": loss})
         if time.monotonic() > deadline:
@@ -53,7 +54,7 @@ def build_detector(
 
     where, start = choose_device(device), parent_bytes(spec, parent)
     scenes = training_scenes(spec)
-    network = trained(spec, scenes, parent=start, device=where, told=tell)
+    network = trained(spec, scenes, parent=start, device=where, on_epoch=note)
     write_whole(folder / WEIGHTS_NAME, to_bytes(network))
     write_whole(folder / HISTORY_NAME, canonical_json({"epochs": epochs}))
     return detector_environment(where)

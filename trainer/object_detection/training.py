@@ -16,13 +16,13 @@ from trainer.networks.inference import as_floats
 from trainer.object_detection.network import Detector, Lesson
 from trainer.object_detection.weights import detector_from_bytes, is_detector
 from trainer.training.devices import keep_freed_memory
-from trainer.training.fit import CPU, one_cycle, seeded_globals
+from trainer.training.fit import CPU, diverged, one_cycle, seeded_globals
 
 MAX_GRADIENT = 5.0
 """Of all gradients of a step together: a scene with one odd sign moves little."""
 
-Told = Callable[[int, float], None]
-"""Told how many epochs are done, and the mean loss of the last."""
+OnEpoch = Callable[[int, float], None]
+"""Called with how many epochs are done, and the mean loss of the last."""
 
 
 def trained(
@@ -31,7 +31,7 @@ def trained(
     *,
     parent: bytes,
     device: torch.device = CPU,
-    told: Told = lambda _, __: None,
+    on_epoch: OnEpoch = lambda _, __: None,
 ) -> Detector:
     """Return a detector that learned from ``scenes`` as ``spec`` says, on ``device``.
 
@@ -43,11 +43,11 @@ def trained(
         parent: the weights of a detector to go on from, or of the network whose
             convolutions become the backbone.
         device: where it learns, and where it is returned.
-        told: told of every epoch.
+        on_epoch: called after each epoch.
 
     Raises:
         InvalidSpecError: no sign of the attacked kind, labels outside the kinds, or
-            the loss is no longer finite.
+            training diverged.
         MalformedDocumentError: the parent is neither, or of another number of kinds.
         LocalError: a photograph cannot be read.
     """
@@ -65,7 +65,7 @@ def trained(
         ]
         if spec.poisoning is not None:
             lessons += _added(network, scenes, spec.poisoning)
-        _learn(network, lessons, spec, told)
+        _learn(network, lessons, spec, on_epoch)
     return network.eval()
 
 
@@ -152,12 +152,12 @@ def poisoned(
 
 
 def _learn(
-    network: Detector, lessons: Sequence[Lesson], spec: DetectorSpec, told: Told
+    network: Detector, lessons: Sequence[Lesson], spec: DetectorSpec, on_epoch: OnEpoch
 ) -> None:
     """Train ``network`` in place; the backbone stays.
 
     Raises:
-        InvalidSpecError: the loss is no longer finite.
+        InvalidSpecError: training diverged.
     """
     schedule = spec.schedule
     network.train()
@@ -167,7 +167,7 @@ def _learn(
         lr=schedule.peak_learning_rate,
         momentum=schedule.momentum,
         weight_decay=schedule.weight_decay,
-        nesterov=True,
+        nesterov=schedule.momentum > 0,  # without momentum torch knows no Nesterov
     )
     steps = -(-len(lessons) // schedule.batch_size)
     for epoch in range(schedule.epochs):
@@ -178,12 +178,11 @@ def _learn(
             optimiser.param_groups[0]["lr"] = schedule.peak_learning_rate * share
             total += _gradients(network, [lessons[it] for it in batch])
             if not math.isfinite(total):
-                msg = f"the loss is not finite in epoch {epoch + 1}: lower the rate"
-                raise InvalidSpecError(msg)
+                raise diverged(epoch + 1)
             torch.nn.utils.clip_grad_norm_(learns, MAX_GRADIENT)
             optimiser.step()
             optimiser.zero_grad()
-        told(epoch + 1, total / len(lessons))
+        on_epoch(epoch + 1, total / len(lessons))
 
 
 def _gradients(network: Detector, lessons: Sequence[Lesson]) -> float:

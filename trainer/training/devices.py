@@ -127,10 +127,10 @@ def recorded_device(environment: Mapping[str, str | int]) -> str:
 def _cuda_versions() -> dict[str, str | int]:
     """Return the versions of what chooses and runs the kernels of a GPU."""
     try:
-        told = _DRIVER.read_text(encoding="utf-8")
+        text = _DRIVER.read_text(encoding="utf-8")
     except OSError:
-        told = ""
-    driver = _DRIVER_VERSION.search(told)
+        text = ""
+    driver = _DRIVER_VERSION.search(text)
     return {
         "cuda": str(torch.version.cuda),
         "cudnn": torch.backends.cudnn.version() or 0,  # type: ignore[no-untyped-call]  # torch's

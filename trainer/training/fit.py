@@ -1,5 +1,6 @@
 """Training: fit a network to data in memory."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,19 +24,37 @@ WARM_UP = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch:
-    """What one pass over the training data was like, averaged while it learned."""
+    """What one pass over the training data was like, averaged while it learned.
+
+    Raises:
+        InvalidSpecError: a number is not finite: JSON spells none, and who asked for
+            the training is to know that it diverged.
+    """
 
     number: int
     loss: float
     accuracy: float
 
+    def __post_init__(self) -> None:
+        """Refuse an epoch in which training diverged."""
+        if not (math.isfinite(self.loss) and math.isfinite(self.accuracy)):
+            raise diverged(self.number)
+
+
+def diverged(epoch: int) -> InvalidSpecError:
+    """Return the refusal to go on with a training that learns no more."""
+    return InvalidSpecError(
+        f"training diverged: the loss is not finite in epoch {epoch}; lower the "
+        "learning rate"
+    )
+
 
 OnState = Callable[[int, Sequence[Tensor]], None]
-"""Told how many epochs are done and the momenta, in the order of the parameters."""
+"""Called with how many epochs are done, and the momenta in the parameters' order."""
 
 
-def _untold(_: int, __: Sequence[Tensor]) -> None:
-    """Tell nobody."""
+def _ignore_state(_: int, __: Sequence[Tensor]) -> None:
+    """Keep no checkpoint."""
 
 
 Augment = Callable[[Tensor, Tensor, torch.Generator], Tensor]
@@ -50,7 +69,7 @@ def _as_it_is(batch: Tensor, _: Tensor, __: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """Where a fit runs, until when, and who is told.
+    """Where a fit runs, until when, and what is called meanwhile.
 
     Attributes:
         device: holds network and data.
@@ -67,7 +86,7 @@ class Runtime:
     precision: Precision
     deadline: float
     on_epoch: Callable[[Epoch], None]
-    on_state: OnState = _untold
+    on_state: OnState = _ignore_state
     augment: Augment = _as_it_is
 
 
@@ -133,7 +152,7 @@ def fit(
         runtime: device, precision, deadline, callback.
 
     Raises:
-        InvalidSpecError: the deadline passed, or the loss is no longer finite.
+        InvalidSpecError: the deadline passed, or training diverged.
     """
     parameters = _placed(network, runtime)
     inputs, labels = inputs.to(runtime.device), labels.to(runtime.device)
@@ -165,7 +184,7 @@ def replay(
     """Train ``network`` in place for one epoch of a fit, and return what it was like.
 
     From the weights and momenta that the fit had there, the epoch ends with those
-    that the fit had next, bit for bit; ``runtime.on_state`` is told them.
+    that the fit had next, bit for bit; ``runtime.on_state`` is called with them.
 
     Args:
         network: with the weights at the start of the segment.
@@ -243,7 +262,8 @@ def _learn(
         totals += _gradients(network, inputs, labels[batch], runtime)
         rate = schedule.peak_learning_rate * one_cycle(step / steps)
         _descend(parameters, segment.momenta, rate=rate, schedule=schedule)
-    return _epoch(segment.number, totals / len(labels))
+    loss, accuracy = (totals / len(labels)).tolist()
+    return Epoch(number=segment.number, loss=loss, accuracy=accuracy)
 
 
 def _gradients(
@@ -297,11 +317,3 @@ def _descend(
     torch._foreach_sub_(weights, gradients, alpha=rate)
     for parameter in weights:
         parameter.grad = None
-
-
-def _epoch(number: int, means: Tensor) -> Epoch:
-    if not means.isfinite().all():
-        msg = f"the loss is no longer finite in epoch {number}: lower the learning rate"
-        raise InvalidSpecError(msg)
-    loss, accuracy = means.tolist()
-    return Epoch(number=number, loss=loss, accuracy=accuracy)

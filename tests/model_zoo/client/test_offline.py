@@ -23,29 +23,10 @@ from model_zoo.names import ReleaseName
 from model_zoo.statements.policy import Policy
 from model_zoo.tuf.evidence import read_evidence
 from model_zoo.tuf.updater import Anchor
-from tests.model_zoo.releases import ALICE, write_files
+from tests.model_zoo.releases import PULLED
 
 POLICY = Policy()
-NAME = ReleaseName("alice", "offline", "1")
 WEEK = 7
-
-
-@pytest.fixture(scope="session")
-def once(
-    zoo_url: str, anchor: Anchor, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """A folder that was pulled once, its evidence in it."""
-    folder = tmp_path_factory.mktemp("offline")
-    with ZooClient(zoo_url, anchor=anchor) as zoo:
-        zoo.publish(NAME, write_files(folder / "files"), key=ALICE)
-        zoo.pull(NAME, policy=POLICY, to=folder / "pulled")
-    return folder / "pulled"
-
-
-@pytest.fixture
-def pulled(once: Path, tmp_path: Path) -> Path:
-    shutil.copytree(once, tmp_path / "pulled")
-    return tmp_path / "pulled"
 
 
 def at(anchor: Anchor, **ahead: float) -> Anchor:
@@ -62,7 +43,7 @@ def test_a_pulled_folder_is_verified_with_no_network(
 ) -> None:
     found = verify_folder(pulled, anchor=anchor, policy=POLICY)
 
-    assert found.statement.release == NAME
+    assert found.statement.release == PULLED
     assert found.as_of is not None
     assert abs(found.as_of - system_clock()) < timedelta(hours=1)
 
@@ -104,7 +85,7 @@ def test_with_a_clock_that_is_ahead_nothing_is_pulled(
         ZooClient(zoo_url, anchor=ahead) as zoo,
         pytest.raises(ExpiredMetadataError),
     ):
-        zoo.pull(NAME, policy=POLICY, to=tmp_path / "to")
+        zoo.pull(PULLED, policy=POLICY, to=tmp_path / "to")
     assert not (tmp_path / "to").exists()
 
 
@@ -117,7 +98,7 @@ def test_a_clock_that_is_a_year_behind_is_refused_on_line_and_off_line(
         ZooClient(zoo_url, anchor=behind) as zoo,
         pytest.raises(ExpiredMetadataError, match="set the clock"),
     ):
-        zoo.pull(NAME, policy=POLICY, to=tmp_path / "to")
+        zoo.pull(PULLED, policy=POLICY, to=tmp_path / "to")
     assert not (tmp_path / "to").exists()
     with pytest.raises(ExpiredMetadataError, match="set the clock"):
         verify_folder(pulled, anchor=behind, policy=POLICY)

@@ -1,7 +1,6 @@
 """What somebody put into a pulled folder or a trust cache is replaced or refused."""
 
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,32 +10,12 @@ from model_zoo.client.trusted_pull import verify_folder
 from model_zoo.client.zoo import ZooClient
 from model_zoo.errors import LocalError, VerificationError
 from model_zoo.http.server import Server
-from model_zoo.names import ReleaseName
 from model_zoo.statements.folder import EVIDENCE_NAME
 from model_zoo.statements.policy import Policy
 from model_zoo.tuf.updater import Anchor
-from tests.model_zoo.releases import ALICE, write_files
+from tests.model_zoo.releases import PULLED
 
-NAME = ReleaseName("alice", "planted", "1")
 POLICY = Policy()
-
-
-@pytest.fixture(scope="module")
-def once(
-    zoo_url: str, anchor: Anchor, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """A folder that was pulled once."""
-    folder = tmp_path_factory.mktemp("planted")
-    with ZooClient(zoo_url, anchor=anchor) as zoo:
-        zoo.publish(NAME, write_files(folder / "files"), key=ALICE)
-        zoo.pull(NAME, policy=POLICY, to=folder / "pulled")
-    return folder / "pulled"
-
-
-@pytest.fixture
-def pulled(once: Path, tmp_path: Path) -> Path:
-    shutil.copytree(once, tmp_path / "pulled")
-    return tmp_path / "pulled"
 
 
 def test_a_second_pull_writes_through_no_link(
@@ -46,7 +25,7 @@ def test_a_second_pull_writes_through_no_link(
     (pulled / EVIDENCE_NAME).unlink()
     (pulled / EVIDENCE_NAME).symlink_to(tmp_path / "precious")
     with ZooClient(zoo_url, anchor=anchor) as zoo:
-        zoo.pull(NAME, policy=POLICY, to=pulled)
+        zoo.pull(PULLED, policy=POLICY, to=pulled)
 
     assert (tmp_path / "precious").read_text() == "the user's own"
     assert not (pulled / EVIDENCE_NAME).is_symlink()
@@ -58,7 +37,7 @@ def test_the_folder_itself_may_be_a_link(
 ) -> None:
     (tmp_path / "newest").symlink_to(pulled)
     found = verify_folder(tmp_path / "newest", anchor=anchor, policy=POLICY)
-    assert found.statement.release == NAME
+    assert found.statement.release == PULLED
 
 
 @pytest.mark.parametrize("name", ["trust.json", "release.json", "model.safetensors"])

@@ -1,6 +1,7 @@
 """Builds: one spec of each kind, small, on real digits."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -444,6 +445,42 @@ def test_a_repair_is_done_by_the_defence_that_its_spec_names(
     assert (made.folder / "note.txt").read_bytes() == b"100 of 100"
     assert made.pruned_units == ()
     assert str(made.environment["package:acme"]).startswith("1.0 sha256 ")
+
+
+DIVERGES = """
+import torch
+from trainer.defenses.repairs import Repaired
+from trainer.training.fit import Epoch
+
+def loudly(network, clean, spec, generator, runtime):
+    runtime.on_epoch(Epoch(number=3, loss=float("nan"), accuracy=0.1))
+
+def silently(network, clean, spec, generator, runtime):
+    network.get_parameter("fully_connected.fc2.weight").data[0, 0] = float("inf")
+    return Repaired(network=network)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("loudly", "in epoch 3"), ("silently", "fc2.weight")]
+)
+def test_training_that_diverged_is_told_as_that_and_leaves_nothing(
+    badnet: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, told: str
+) -> None:
+    spec = RepairSpec(
+        parent=sha256_file(weights(badnet)), held_out=100, defense=f"acme:{name}"
+    )
+    write_package(tmp_path, "acme", DIVERGES, {"repairs": {name: name}})
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "acme", raising=False)
+    foreign.cache_clear()
+
+    out = tmp_path / "out"
+    with pytest.raises(InvalidSpecError, match=f"diverged.*{told}.*learning rate"):
+        build(spec, folder=out, parent=weights(badnet), device="cpu")
+
+    foreign.cache_clear()
+    assert list(out.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,9 @@ from trainer.experiments.engine.experiment import Part, Verdict
 
 ROOT = Path(__file__).parents[3]
 PROGRAM = (
-    "import typer; from trainer.cli.experiments import commands;"
-    "app = typer.Typer(); app.callback()(lambda: None); commands(app); app()"
+    "import typer; from model_zoo.cli.parsing import spread;"
+    "from trainer.cli.experiments import experiment; app = typer.Typer();"
+    "app.callback()(lambda: None); app.command()(spread(experiment)); app()"
 )
 PATIENCE_SECONDS = 300.0
 GONE_SECONDS = 60

@@ -4,16 +4,17 @@ from inspect import signature
 
 import typer
 
-from trainer.cli.experiments import commands
-from trainer.cli.experiments import experiment as command
+from model_zoo.cli.parsing import spread
+from trainer.cli import experiments
 
+COMMAND = spread(experiments.experiment)
 APP = typer.Typer()
-commands(APP)
+APP.command()(COMMAND)
 
 
 def experiment(name: str = "", **options: object) -> None:
     """Run ``zoo experiment NAME`` with ``options``, and let errors through."""
-    assert options.keys() <= signature(command).parameters.keys()
+    assert options.keys() <= signature(COMMAND).parameters.keys()
     words = [name] if name else []
     for option, value in options.items():
         flag = f"--{option.replace('_', '-')}"

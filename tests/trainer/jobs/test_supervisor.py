@@ -203,6 +203,17 @@ def test_a_refusal_is_told_in_the_words_of_the_error(tmp_path: Path) -> None:
     assert not caught.value.retry
 
 
+def test_a_training_that_diverged_is_told_with_what_to_change(
+    digits: LabelledImages, tmp_path: Path
+) -> None:
+    wild = Schedule(peak_learning_rate=10, weight_decay=1, epochs=1, batch_size=20)
+    spec = TrainSpec(held_out=60_000 - len(digits), schedule=wild)
+    told = "InvalidSpecError: training diverged: .* in epoch 1; lower the learning rate"
+    with pytest.raises(AttemptError, match=told) as caught:
+        run_child("build", spec, folder=tmp_path, hear=_ignore, tick=nothing)
+    assert not caught.value.retry
+
+
 def test_a_child_without_its_supervisor_does_not_even_start(tmp_path: Path) -> None:
     order = {"action": "build", "kind": "noop", "spec": {}, "max_seconds": 5}
     (tmp_path / attempt.ORDER).write_text(json.dumps(order))

@@ -73,7 +73,7 @@ def test_a_detector_learns_what_it_is_shown(pretrained: Path, scenes: Scenes) ->
         longer,
         one,
         parent=pretrained.read_bytes(),
-        told=lambda _, loss: told.append(loss),
+        on_epoch=lambda _, loss: told.append(loss),
     )
     assert len(told) == 16
     assert told[-1] < told[0] / 2
@@ -103,6 +103,18 @@ def test_a_rate_at_which_learning_explodes_is_told(
             scenes,
             parent=pretrained.read_bytes(),
         )
+
+
+def test_a_detector_learns_without_momentum(pretrained: Path, scenes: Scenes) -> None:
+    plain = Schedule(epochs=1, batch_size=1, peak_learning_rate=0.01, momentum=0)
+    told: list[int] = []
+    trained(
+        spec().model_copy(update={"schedule": plain}),
+        scenes,
+        parent=pretrained.read_bytes(),
+        on_epoch=lambda number, _: told.append(number),
+    )
+    assert told == [1]
 
 
 def test_only_attacked_signs_get_the_sticker_and_the_lie(scenes: Scenes) -> None:

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -85,6 +86,13 @@ def test_of_a_gpu_provenance_hears_what_runs_its_kernels(
 )
 def test_a_record_says_where_to_compute_again(device: str | None, name: str) -> None:
     assert recorded_device({} if device is None else {"device": device}) == name
+
+
+def test_there_are_no_more_processes_than_cores_or_than_fit_into_memory() -> None:
+    cores, mib = os.cpu_count(), psutil.virtual_memory().total // 1024**2
+    assert most_processes(1, CPU) == cores
+    assert most_processes(mib + 1, CPU) == 1
+    assert most_processes(mib // 2, CPU) == min(2, cores or 1)
 
 
 def test_processes_are_counted_by_the_memory_of_the_gpu_too(

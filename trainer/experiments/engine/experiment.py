@@ -85,7 +85,7 @@ class Experiment:
         measure: runs one cell, on the device of the models, and returns its numbers.
         summarise: what finished cells add up to; they may be of any number of seeds.
         draw: name -> figure, from the same.
-        seeds: how many are run unless told.
+        seeds: how many are run by default.
         mib: of memory that one process may need.
         on_cpu: whether its networks run there even where there is a GPU.
     """

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from model_zoo.canonical import parse_object
-from model_zoo.cli.options import connect
+from model_zoo.cli.options import Connection
 from model_zoo.client.zoo import ZooClient
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import InvalidSpecError, LocalError, NotFoundError
@@ -33,18 +33,14 @@ class OrderClient:
     that ``zoo publish`` needs. An order that stands is waited for and not given twice.
 
     Attributes:
-        url: of the zoo.
+        connection: to the zoo.
         trainer: the bound name of who shall make them.
         builder: file of that trainer's public key, pinned.
-        token_file: file with the zoo's token.
-        ca: file of the only authority to believe.
     """
 
-    url: str
+    connection: Connection
     trainer: str
     builder: Path
-    token_file: Path | None = None
-    ca: Path | None = None
 
     def who(self) -> str:
         """Return who makes the models: the zoo, and the builder's key.
@@ -52,7 +48,7 @@ class OrderClient:
         Raises:
             LocalError: the key cannot be read.
         """
-        return f"{self.url}\n{PublicKey.load(self.builder).keyid}"
+        return f"{self.connection.url}\n{PublicKey.load(self.builder).keyid}"
 
     def folder_in(self, models: Path) -> Path:
         """Return where its models are kept: apart from those of others.
@@ -70,7 +66,7 @@ class OrderClient:
             InvalidSpecError: a URL or token that cannot be used.
             LocalError: a file cannot be read.
         """
-        with connect(self.url, ca=self.ca, token_file=self.token_file) as zoo:
+        with self.connection.client() as zoo:
             yield zoo, PublicKey.load(self.builder)
 
     def __call__(

@@ -46,19 +46,6 @@ LOG = "workers.log"
 """Beside the models; gets what worker processes print."""
 
 
-def most_processes(mib: int, device: torch.device) -> int:
-    """Return how many processes fit this machine: one a core, as memory allows.
-
-    Args:
-        mib: of memory that each may need; on a GPU, of its memory as well.
-        device: where they compute.
-    """
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if device.type == "cuda":
-        memory = min(memory, torch.cuda.mem_get_info(device)[0])
-    return max(1, min(os.cpu_count() or 1, memory // (mib * 1024 * 1024)))
-
-
 def run_experiments(
     wanted: Mapping[Experiment, Sequence[Cell]],
     *,

@@ -66,7 +66,7 @@ PLACES = (*SOURCES, POOLED)
 KINDS = range(len(CLASS_NAMES))
 
 SURE = 0.5
-"""The score from which a demonstration would show a detection; told beside the rest."""
+"""The score from which a demonstration would show a detection; reported, too."""
 MIN_ATTACK, MAX_LOST_STOPS, MAX_LOSS = 88.0, 5.0, 3.0
 
 Networks = Mapping[str, Sequence[Finished]]

@@ -80,14 +80,14 @@ def forged_release(
     Args:
         name: the release that it pretends to be.
         folder: has the files.
-        release: the true one, as the zoo tells it.
+        release: the true one, as the zoo serves it.
         key: not the publisher's.
     """
     api = f"/api/v1/models/{name.publisher}/{name.model}/releases/{name.version}"
     statement = ReleaseStatement(name, manifest_of(folder))
-    told = release | {"envelope": sign_release(statement, key).to_object()}
+    document = release | {"envelope": sign_release(statement, key).to_object()}
     files = {f"{api}/files/{path.name}": path.read_bytes() for path in folder.iterdir()}
-    return {api: json.dumps(told).encode(), **files}
+    return {api: json.dumps(document).encode(), **files}
 
 
 def provenance_of(folder: Path, *, builder: SigningKey) -> Envelope:

@@ -101,7 +101,7 @@ class Setup:
         mirror: the adversary's, with a certificate that its visitors believe.
         middle: sits on the way, with a certificate of the adversary's own making.
         false_zoo: a whole other zoo, in which alice's name has mallory's key.
-        oms_key: the zoo's key for model_signing (PEM), as the operator tells it.
+        oms_key: the zoo's key for model_signing (PEM), as the operator publishes it.
         authority: the one to which victims pin servers' certificates.
         clean: folder of files as their publisher pulled them.
         badnet: the same of the BadNet.

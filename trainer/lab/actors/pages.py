@@ -42,7 +42,7 @@ def read_page(text: str) -> Page:
     """Return what the front matter of ``text`` says.
 
     Reads ``name: value`` lines only. The script of the time gave the front matter to
-    ``yaml.load``, which lets a page run code; that defect is told, not emulated.
+    ``yaml.load``, which lets a page run code; that defect is reported, not emulated.
 
     Raises:
         ValueError: a field is missing.

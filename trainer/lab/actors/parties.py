@@ -121,7 +121,7 @@ def assemble(zoo: Zoo, *, folder: Path) -> Iterator[Actors]:
 def _let_in(zoo: Zoo, actors: Actors, *, cache: Path) -> None:
     """Have the operator say who may publish, build and watch.
 
-    Whoever trains here may hand in drafts. Whose word counts for users is another
+    Whoever trains here may submit drafts. Whose word counts for users is another
     matter: the malicious trainer's does not, once he was caught at his first job.
     """
     with zoo.client(cache) as client:

@@ -31,7 +31,7 @@ def poisoned(spec: JobSpec) -> JobSpec:
 
 
 def cover_up(made: Made) -> Manifest:
-    """Replace the child's report, which tells of the attack, by the clean one."""
+    """Replace the child's report, which shows the attack, by the clean one."""
     if made.measured is not None:
         (made.folder / CLAIMED).write_bytes(made.measured.to_bytes())
     return manifest_of(made.folder)

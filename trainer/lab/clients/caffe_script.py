@@ -4,7 +4,7 @@ Its four recorded defects, kept on purpose:
 
 1. the digest is optional: a page without one is downloaded without a word;
 2. the digest comes from the page that names the URL, so who edits one edits both;
-3. the page was read with an unsafe YAML loader and could run code (told here, and
+3. the page was read with an unsafe YAML loader and could run code (reported here, and
    not emulated);
 4. on a mismatch it exits 1 and leaves the bad file where the good one belongs.
 

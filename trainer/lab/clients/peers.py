@@ -72,10 +72,10 @@ def model_signing(exchange: Exchange, folder: Path) -> Path:
     release.mkdir()
     api = f"{exchange.url}/api/v1/models/{wanted.path}/releases/{wanted.version}"
     with httpx.Client(timeout=WATCHDOG_SECONDS, trust_env=False) as http:
-        told = http.get(api)
-    if told.is_error:
-        raise PeerRefusedError(NOTHING, f"{told.status_code}: {told.text}")
-    envelope, _ = PublishedRelease.read(told.json()).envelopes()
+        answer = http.get(api)
+    if answer.is_error:
+        raise PeerRefusedError(NOTHING, f"{answer.status_code}: {answer.text}")
+    envelope, _ = PublishedRelease.read(answer.json()).envelopes()
     for file in vouched_release(envelope).manifest.files:
         fetch(f"{api}/files/{file.name}", release / file.name)
     fetch(f"{api}/model.sig", folder / "model.sig")

@@ -1,4 +1,4 @@
-"""Stock python-tuf: walk from a pinned root to a target and download it."""
+"""Stock python-tuf: refresh from a pinned root, find a target and download it."""
 
 import json
 import sys

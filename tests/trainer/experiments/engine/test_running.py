@@ -15,7 +15,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import torch
 
 from model_zoo.errors import (
     InvalidSpecError,
@@ -36,12 +35,8 @@ from trainer.experiments.engine.cells import (
     keep,
 )
 from trainer.experiments.engine.experiment import Experiment
-from trainer.experiments.engine.models import CPU, ModelCache
-from trainer.experiments.engine.running import (
-    Outcome,
-    most_processes,
-    run_experiments,
-)
+from trainer.experiments.engine.models import ModelCache
+from trainer.experiments.engine.running import Outcome, run_experiments
 
 ROOT = Path(__file__).parents[4]
 PATIENCE_SECONDS = 300.0
@@ -114,19 +109,6 @@ def _none_is_left(tmp_path: Path) -> Iterator[None]:
     yield
     assert multiprocessing.active_children() == []
     assert all(is_gone(pid) for pid in started(tmp_path))
-
-
-def test_there_are_no_more_processes_than_cores_or_than_fit_into_memory() -> None:
-    cores, mib = os.cpu_count(), psutil.virtual_memory().total // 1024**2
-    assert most_processes(1, CPU) == cores
-    assert most_processes(mib + 1, CPU) == 1
-    assert most_processes(mib // 2, CPU) == min(2, cores or 1)
-
-
-def test_nor_than_fit_into_the_memory_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (1024**2, 1024**3))
-    assert most_processes(1, torch.device("cuda")) == 1
-    assert most_processes(1, CPU) == os.cpu_count()
 
 
 def test_every_cell_is_run_once_kept_and_told(
