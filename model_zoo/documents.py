@@ -7,6 +7,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from model_zoo.canonical import JsonObject, canonical_json, parse_object
 from model_zoo.digests import sha256_bytes
 
+FOREWORD = "Value error, "
+"""Pydantic's, before the message of an error that a validator of ours raised."""
+
 
 class Document(BaseModel):
     """A record with one canonical spelling; unknown fields and NaN are refused."""
@@ -52,6 +55,7 @@ class Document(BaseModel):
 def _format(error: ValidationError) -> str:
     """Return one line that names every wrong field, without echoing the input."""
     return "; ".join(
-        f"{'.'.join(str(part) for part in item['loc']) or 'document'}: {item['msg']}"
+        f"{'.'.join(str(part) for part in item['loc']) or 'document'}: "
+        f"{item['msg'].removeprefix(FOREWORD)}"
         for item in error.errors(include_url=False, include_input=False)
     )

@@ -61,7 +61,8 @@ class Registry(dict[str, T]):
         entry = foreign().get(f"{self._group}/{name}")
         if entry is None:
             known = ", ".join(self.names())
-            msg = f"{self._group}: no {name[:140]!a} here; expected one of {known}"
+            told = f"expected one of {known}" if known else "no package registers any"
+            msg = f"{self._group}: no {name[:140]!a} here; {told}"
             raise InvalidSpecError(msg)
         try:
             found: T = entry.load()

@@ -190,8 +190,11 @@ def checked(data: bytes) -> Metadata[Any]:
             parse_object(data, limit_bytes=MAX_METADATA_BYTES)
         )
         _require_bounds(metadata)
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except ValueError as error:
         msg = f"not TUF metadata: {error}"
+        raise MalformedDocumentError(msg) from error
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
+        msg = "not TUF metadata: a field is missing or has another type than TUF's"
         raise MalformedDocumentError(msg) from error
     return metadata
 

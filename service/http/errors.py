@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from model_zoo.documents import FOREWORD
 from model_zoo.errors import (
     ConflictError,
     ExpectationError,
@@ -168,7 +169,7 @@ def _validation_error(request: Request, error: Exception) -> Problem:
         {
             # A field's name and its message may quote the request, however long it is.
             "field": ".".join(str(part) for part in item["loc"])[:200],
-            "message": str(item["msg"])[:400],
+            "message": str(item["msg"]).removeprefix(FOREWORD)[:400],
         }
         for item in error.errors()
     ]

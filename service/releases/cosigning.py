@@ -10,7 +10,7 @@ from typing import Self
 
 from model_zoo.canonical import JsonObject
 from model_zoo.errors import NotFoundError
-from model_zoo.names import ReleaseName
+from model_zoo.names import ReleaseName, check_name
 from model_zoo.statements.manifest import FileEntry
 from service.context import Context
 from service.releases.publish import Submission, publish
@@ -65,6 +65,7 @@ def renew(context: Context, renewal: Renewal) -> dict[str, int] | None:
         Role name -> version; None where they are held until enough keys signed.
 
     Raises:
+        InvalidSpecError: a role's name can be no publisher's.
         ThresholdNotMetError: no delegated key signed; see ``check_roles``.
         VerificationError: a role cannot be believed or holds what it may not.
         ConflictError: it is not built upon the current version, or another change of
@@ -126,5 +127,9 @@ def pending_file(context: Context, publisher: str, name: str) -> FileEntry:
 
 
 def _owner_of(roles: Iterable[str]) -> str:
-    """Return the publisher whose roles these are, if they are one publisher's."""
-    return min(roles).partition("~")[0]
+    """Return the publisher whose roles these are, if they are one publisher's.
+
+    Raises:
+        InvalidSpecError: they can be nobody's.
+    """
+    return check_name(min(roles).partition("~")[0], what="publisher")

@@ -127,6 +127,13 @@ def test_a_name_that_nobody_registers_here_is_refused_with_those_that_are(
         Registry("networks", {"own": 1})[name]
 
 
+def test_where_nobody_registers_any_that_is_said() -> None:
+    with pytest.raises(
+        InvalidSpecError, match="no 'farm:moo' here; no package registers any"
+    ):
+        Registry("triggers", {})["farm:moo"]
+
+
 @pytest.mark.usefixtures("animals")
 def test_what_cannot_be_imported_is_the_machines_fault_and_names_the_code() -> None:
     with pytest.raises(LocalError, match="farm_animals:HORNS cannot be imported"):

@@ -108,7 +108,10 @@ def weights_in(source: Path) -> Path:
         if not path.name.startswith(CHECKPOINT_PREFIX)
     ]
     if len(found) != 1:
-        msg = f"{source}: {len(found)} weights files; name the one that is meant"
+        msg = (
+            f"{source}: {len(found)} weights files, expected one {WEIGHTS_SUFFIX}: "
+            "name the one that is meant"
+        )
         raise InvalidSpecError(msg)
     return found[0]
 

@@ -89,9 +89,13 @@ def read_validation(path: Path) -> LabelledImages:
         LocalError: it cannot be read.
     """
     tensors = state_dict(read_bytes(path))
+    if not {"images", "labels"} <= tensors.keys():
+        found = ", ".join(sorted(tensors))[:200] or "none"
+        msg = f"{path}: expected the tensors images and labels, found {found}"
+        raise InvalidSpecError(msg)
     try:
         data = LabelledImages(images=tensors["images"], labels=tensors["labels"])
-    except (KeyError, ValueError) as error:
+    except ValueError as error:
         msg = f"{path}: not a validation set: {error}"
         raise InvalidSpecError(msg) from error
     if len(data) == 0:

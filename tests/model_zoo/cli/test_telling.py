@@ -108,6 +108,18 @@ def test_a_private_key_where_one_pins_is_called_one(
     assert f"{private}: this is a private key" in ran.document["message"]
 
 
+def test_a_new_key_is_written_over_nothing_that_lies_there(
+    zoo_command: Zoo, tmp_path: Path
+) -> None:
+    public = tmp_path / "new.pub.pem"
+    public.write_text("what others pinned")
+    ran = zoo_command("keys", "generate", tmp_path / "new.pem")
+    assert ran.code == 1, ran.said
+    assert f"{public} exists already" in ran.document["message"]
+    assert public.read_text() == "what others pinned"
+    assert not (tmp_path / "new.pem").exists()
+
+
 def test_a_folder_that_is_not_there_is_told_as_such(
     zoo_command: Zoo, keys: Path, tmp_path: Path
 ) -> None:

@@ -76,6 +76,29 @@ def test_a_body_that_makes_no_sense_names_every_field_and_repeats_none(
 
 
 @pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        (
+            "/jobs",
+            {"kind": "train", "trainer": "lab", "spec": {"network": "a:b:c"}},
+            "network: expected one of",
+        ),
+        (
+            "/uploads",
+            {"files": [{"name": "../x", "size_bytes": 1, "sha256": ""}]},
+            "name: file name '../x': expected",
+        ),
+    ],
+)
+def test_what_was_expected_is_told_in_words_of_ours(
+    zoo: Zoo, path: str, body: object, told: str
+) -> None:
+    problem = assert_problem(zoo.post(path, body), 400, "InvalidSpecError")
+    assert told in problem["detail"]
+    assert "Value error" not in str(problem)
+
+
+@pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b"[" * 100_000]
 )
 def test_a_body_that_is_no_json_object_is_a_problem(zoo: Zoo, body: bytes) -> None:

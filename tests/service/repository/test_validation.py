@@ -271,6 +271,26 @@ def test_nobody_is_told_to_sign_for_a_name_without_a_delegation(zoo: Zoo) -> Non
         assert_problem(submit(zoo, {name: role}), 403, "NotPermittedError")
 
 
+@pytest.mark.parametrize("name", ["~", "\n\u202e", "A" * 100_000])
+def test_a_role_that_can_be_nobodys_is_not_repeated_in_the_refusal(
+    zoo: Zoo, name: str
+) -> None:
+    response = zoo.post("/trust/roles", {"roles": {name: {}}})
+    problem = assert_problem(response, 400, "InvalidSpecError")
+    assert "expected 1 to 64 of" in problem["detail"]
+    assert problem["detail"].isprintable()
+    assert len(problem["detail"]) < 400
+
+
+@pytest.mark.parametrize("role", [{"signed": 1}, {}, {"signed": [], "signatures": 1}])
+def test_what_is_no_metadata_is_told_in_no_words_of_the_interpreter(
+    zoo: Zoo, role: dict[str, object]
+) -> None:
+    response = zoo.post("/trust/roles", {"roles": {"targets": role}})
+    problem = assert_problem(response, 422, MALFORMED)
+    assert "a field is missing or has another type" in problem["detail"]
+
+
 def test_roles_that_are_no_metadata_are_refused(zoo: Zoo) -> None:
     envelope, upload = signed(SECOND, FILES), zoo.upload(FILES)
     good = as_json(sign_roles(next_of(zoo), ALICE))["alice"]

@@ -165,3 +165,10 @@ def test_a_model_that_is_not_there_is_told_as_such(tmp_path: Path) -> None:
     assert status == 1
     assert "cannot read" in told["message"]
     assert "nope.safetensors" in told["message"]
+
+
+def test_a_folder_without_weights_is_told_what_it_should_hold(tmp_path: Path) -> None:
+    status, told = zoo("evaluate", tmp_path)
+    assert status == 2
+    assert "0 weights files" in told["message"]
+    assert "expected one .safetensors" in told["message"]

@@ -65,7 +65,11 @@ def test_what_is_written_is_read_back(
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [
-        pytest.param({"images": torch.zeros(1)}, "labels|images", id="no labels"),
+        pytest.param(
+            {"images": torch.zeros(1)},
+            "expected the tensors images and labels, found images",
+            id="no labels",
+        ),
         pytest.param(
             {"images": torch.zeros(2, 1, 28, 28), "labels": torch.zeros(2).long()},
             "uint8",
