@@ -43,5 +43,11 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put them in front; the others stay in the order that was drawn for this run."""
+    """Put them in front; the others stay in the order that was drawn for this run.
+
+    A soak has no time limit: how long it takes says how busy the machine is.
+    """
+    for item in items:
+        if item.get_closest_marker("soak"):
+            item.add_marker(pytest.mark.timeout(0))
     items.sort(key=lambda it: RANKS.get(it.nodeid.partition("::")[0], len(RANKS)))

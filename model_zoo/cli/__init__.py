@@ -3,9 +3,10 @@
 import inspect
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.metadata import entry_points
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -55,10 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     in_json = "--json" in given
     answer_in_json(chosen=in_json)  # before what is wrong with the rest is found
     try:
-        app = build()
-        if in_json:
-            _demand_commands(app)
-        code = app(_json_first(given), prog_name="zoo", standalone_mode=False)
+        command = _command(in_json=in_json)
+        code = command(_json_first(given), prog_name="zoo", standalone_mode=False)
     except ModuleNotFoundError as error:
         _refuse(_missing_extra(error))
     except UsageError as error:
@@ -68,6 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except ZooError as error:
         _refuse(error)
     sys.exit(code or 0)
+
+
+@cache
+def _command(*, in_json: bool) -> Callable[..., Any]:
+    """Return what parses and acts; it is the same however often it is called."""
+    app = build()
+    if in_json:
+        _demand_commands(app)
+    return typer.main.get_command(app)
 
 
 def build() -> typer.Typer:

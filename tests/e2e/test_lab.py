@@ -90,7 +90,6 @@ def test_the_laboratory_keeps_its_promises_after_a_kill(tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(0)
 def test_the_laboratory_keeps_its_promises_after_ten_kills(tmp_path: Path) -> None:
     out = tmp_path / "lab-report"
     generator = random.Random(1708)

@@ -54,6 +54,8 @@ LEASE_SECONDS = 60
 HEARTBEATS_PER_LEASE = 24
 """So many in a row a busy machine may miss before it passes for a dead one."""
 IDLE_SECONDS = 0.2
+MAX_IDLE_SECONDS = 1.0
+"""Doubling up to it, a worker without work costs its zoo one request a second."""
 OFFLINE_SECONDS = 2.0
 MAX_EVENTS = 64
 """As many as the service takes in one call."""
@@ -193,12 +195,17 @@ def run_once(worker: Worker) -> bool:
 
 def run_forever(worker: Worker) -> None:
     """Work until the process is told to end; outages of the service are waited out."""
+    idle = IDLE_SECONDS
     while True:
         try:
-            idle = 0.0 if run_once(worker) else IDLE_SECONDS
+            if run_once(worker):
+                idle = IDLE_SECONDS
+                continue
         except TransportError:
-            idle = OFFLINE_SECONDS
+            time.sleep(OFFLINE_SECONDS)
+            continue
         time.sleep(idle)
+        idle = min(2 * idle, MAX_IDLE_SECONDS)
 
 
 def _attempt(worker: Worker, lease: Lease, folder: Path) -> None:

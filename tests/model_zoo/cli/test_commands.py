@@ -263,8 +263,10 @@ def test_a_missing_extra_is_told_with_the_line_that_installs_it(
             return commands
 
     monkeypatch.setattr(cli, "entry_points", lambda **_: [Plugin()])
+    cli._command.cache_clear()
     with pytest.raises(SystemExit) as ended:
         cli.main(["needs"])
+    cli._command.cache_clear()
     assert ended.value.code == 1
     assert "pip install '.[trainer]'" in capsys.readouterr().err
 
