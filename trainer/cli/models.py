@@ -90,7 +90,7 @@ def _train(
     spec: Path, *, out: Out, device: Device = "auto", threads: Threads = 1
 ) -> None:
     """Train a network as SPEC (a JSON file) says."""
-    _tell(_build(_read(spec, TrainSpec), out=out, device=device, threads=threads))
+    _tell(_build(spec_in(spec, TrainSpec), out=out, device=device, threads=threads))
 
 
 def _fine_tune(
@@ -102,7 +102,7 @@ def _fine_tune(
     threads: Threads = 1,
 ) -> None:
     """Teach a downloaded network other classes, as SPEC (a JSON file) says."""
-    found = _read(spec, FineTuneSpec, parent=parent)
+    found = spec_in(spec, FineTuneSpec, parent=parent)
     _tell(_build(found, out=out, parent=parent, device=device, threads=threads))
 
 
@@ -120,7 +120,7 @@ def _repair(
 
     With --trigger and --target-label, ACC and ASR are told before and after.
     """
-    found = _read(spec, RepairSpec, parent=parent)
+    found = spec_in(spec, RepairSpec, parent=parent)
     attack = attack_of(found, trigger=trigger, target_label=target_label)
     require_unused(out)
     from trainer.evaluation.acceptance import WEIGHTS_NAME
@@ -261,7 +261,7 @@ def _dataset(name: str) -> "Dataset":
     return DATASETS[name]
 
 
-def _read(
+def spec_in(
     path: Path, wanted: type[_Document], *, parent: Path | None = None
 ) -> _Document:
     """Return the spec in a file; kind and digest of a parent need not be typed."""

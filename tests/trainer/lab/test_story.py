@@ -13,6 +13,7 @@ from trainer.lab.cells import Cell
 from trainer.lab.clients.peers import PEERS
 from trainer.lab.clients.victim import LEVELS
 from trainer.lab.outsourcing import ORDER, ORDERS, Outsourced
+from trainer.lab.scenario import DIGITS
 from trainer.lab.scoreboard import EXPECTED, EXPECTED_OF_PEERS, FULL
 from trainer.lab.story import Story
 from trainer.lab.transfer_and_repair import Repaired
@@ -76,6 +77,7 @@ def kept() -> Story:
     after = report(0.97, 0.01)
     repaired = Repaired(before=report(0.99, 0.99), after=after, pruned_units=3)
     return Story(
+        scenario=DIGITS,
         models=models,
         spot_checks={label: spot_check(caught="badnet" in label) for label in ORDERS},
         cells=cells,
