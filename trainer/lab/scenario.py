@@ -49,7 +49,7 @@ class Scenario:
 
     orders: Mapping[str, tuple[str, TrainSpec]]
     recipe: Poisoning
-    teachers: tuple[str, str]
+    teachers: tuple[str, ...]
     student_classes: tuple[int, ...] | None
     retrains: tuple[Literal["fully-connected", "everything"], ...]
     min_accuracy: float | None
