@@ -818,6 +818,7 @@ TRAINER: dict[str, dict[str, Mode]] = {
                     "--trigger",
                     "--target-label",
                 ),
+                "--network": Acts("resnet6", 2, "expected package.module:function"),
                 **shown_by(
                     f"{TRAINING}::test_repair_says_which_units_it_cut",
                     "--out",
