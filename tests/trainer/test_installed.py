@@ -196,5 +196,5 @@ def test_no_package_registers_names_as_local(tmp_path: Path) -> None:
     "reference", ["cow", "farm:", ":cow", "farm cow:moo", "farm:a.b", "farm:cow()", ""]
 )
 def test_a_network_of_ones_own_is_named_by_module_and_function(reference: str) -> None:
-    with pytest.raises(InvalidSpecError, match="expected package.module:function"):
+    with pytest.raises(InvalidSpecError, match=r"expected package\.module:function"):
         use_network(reference)
