@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_zoo.cli.output import say
+from model_zoo.client.zoo import ZooClient
 from model_zoo.http.server import Server
 from model_zoo.keys.ed25519 import PublicKey
 from model_zoo.statements.jobs import NoopSpec, foreign_names
@@ -124,15 +125,10 @@ def play_story(
         narration.heading(1, "The operator opens the zoo")
         zoo = zoo or stack.enter_context(_embedded_zoo(work))
         say(f"a model zoo answers at {zoo.url}")
-        actors = stack.enter_context(
-            assemble(zoo, folder=work / KEYS, recipe=scenario.recipe)
-        )
-        book = OrderBook(
-            stack.enter_context(zoo.client(work / "user-cache")),
-            work / "orders.json",
-            drafts=work / "drafts",
-            builders={name: key.public for name, key in actors.builders.items()},
-        )
+        cast = assemble(zoo, folder=work / KEYS, recipe=scenario.recipe)
+        actors = stack.enter_context(cast)
+        client = stack.enter_context(zoo.client(work / "user-cache"))
+        book = _order_book(work, client, actors)
         narration.heading(2, "Outsourced training: one order, two trainers, one lies")
         models = _outsource(book, scenario)
         _publish(book, actors, models)
@@ -155,6 +151,15 @@ def play_story(
             repaired=receive_repaired(book, models["badnet"], scenario=scenario),
             seconds=time.monotonic() - began,
         )
+
+
+def _order_book(work: Path, client: ZooClient, actors: Actors) -> OrderBook:
+    return OrderBook(
+        client,
+        work / "orders.json",
+        drafts=work / "drafts",
+        builders={name: key.public for name, key in actors.builders.items()},
+    )
 
 
 @contextmanager
