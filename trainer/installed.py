@@ -8,6 +8,7 @@ None of their code is imported before a name of theirs is looked up. ADR 0038.
 import ast
 import functools
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
@@ -27,6 +28,9 @@ T = TypeVar("T")
 
 ENTRIES = ("trainer.builds.build", "trainer.export.onnx")
 """Where a spec goes in and files come out."""
+LOCAL = "local"
+"""In the place of a package's name: code that a user named on his own machine."""
+NETWORK_OF_OPTION = f"{LOCAL}:network"
 _ROOTS = {
     package.__name__: Path(str(package.__file__)).parent.parent
     for package in (model_zoo, trainer)
@@ -76,9 +80,10 @@ class Registry(dict[str, T]):
 def foreign() -> dict[str, EntryPoint]:
     """Return ``group/package:name`` -> entry point, of all that others register.
 
-    Packages go by their normalized name. A name that no spec can spell is left out.
-    They are found once a process, since an idle worker asks five times a second: what
-    is installed while it runs is offered when it is started again.
+    Packages go by their normalized name. A name that no spec can spell is left out, as
+    is a package that calls itself LOCAL. They are found once a process, since an idle
+    worker asks every second: what is installed while it runs is offered when it is
+    started again.
     """
     return _registered()
 
@@ -88,6 +93,7 @@ def _registered() -> dict[str, EntryPoint]:
         f"{group}/{_package_of(it)}:{it.name}": it
         for group in GROUPS
         for it in entry_points(group=f"verified_model_zoo.{group}")
+        if _package_of(it) != LOCAL
     }
     return {name: found[name] for name in sorted(found) if re.fullmatch(OFFERED, name)}
 
@@ -98,7 +104,38 @@ def _package_of(entry: EntryPoint) -> str:
     Source:
         PEP 503, "Normalized Names".
     """
-    return re.sub(r"[-_.]+", "-", entry.dist.name).lower() if entry.dist else ""
+    return re.sub(r"[-_.]+", "-", entry.dist.name).lower() if entry.dist else LOCAL
+
+
+def use_network(reference: str) -> str:
+    """Let the specs of this process ask for a network by the function that makes it.
+
+    Only for a user at his own command line: no worker offers such a name, so that a
+    zoo takes no job that asks for it.
+
+    Args:
+        reference: ``package.module:function``, installed or in the working folder; the
+            function is called as those are that packages register.
+
+    Returns:
+        NETWORK_OF_OPTION, the name that a spec then spells.
+
+    Raises:
+        InvalidSpecError: it is not spelled so.
+    """
+    module, colon, function = reference.partition(":")
+    if not (colon and function.isidentifier() and _is_dotted(module)):
+        msg = f"--network {reference[:140]!a}: expected package.module:function"
+        raise InvalidSpecError(msg)
+    # behind all others: a file of the working folder stands in for no module of ours
+    sys.path.append(str(Path.cwd()))
+    entry = EntryPoint("network", reference, "verified_model_zoo.networks")
+    foreign()[f"networks/{NETWORK_OF_OPTION}"] = entry
+    return NETWORK_OF_OPTION
+
+
+def _is_dotted(module: str) -> bool:
+    return all(part.isidentifier() for part in module.split("."))
 
 
 def packages_of(spec: JobSpec) -> dict[str, str]:
@@ -117,7 +154,9 @@ def packages_of(spec: JobSpec) -> dict[str, str]:
     needed = foreign_names(spec)
     if not needed:
         return {}
-    entries = _registered()
+    entries = _registered() | {
+        name: it for name, it in foreign().items() if _package_of(it) == LOCAL
+    }
     absent = sorted(needed - entries.keys())
     if absent:
         offered = ", ".join(entries) or "nothing of other packages"
@@ -125,10 +164,13 @@ def packages_of(spec: JobSpec) -> dict[str, str]:
         raise InvalidSpecError(msg)
     used = {_package_of(entries[it]): entries[it] for it in needed}
     return {
-        f"package:{name}": f"{it.dist.version} sha256 {_digest(name, entries.values())}"
+        f"package:{name}": f"{_version_of(it)} sha256 {_digest(name, entries.values())}"
         for name, it in sorted(used.items())
-        if it.dist is not None
     }
+
+
+def _version_of(entry: EntryPoint) -> str:
+    return entry.dist.version if entry.dist else "unreleased"
 
 
 def _digest(package: str, registered: Iterable[EntryPoint]) -> str:

@@ -715,6 +715,7 @@ TRAINER: dict[str, dict[str, Mode]] = {
             "lab",
             {
                 "--url": Acts(SERVER, 2, "root and the operator's safe"),
+                "--spec": missing(),
                 **shown_by(LAB, "--out", "--peers"),
                 **refused("--trust", "--safe", "--token-file", "--ca"),
             },
@@ -725,6 +726,7 @@ TRAINER: dict[str, dict[str, Mode]] = {
                 "--url": Chooses(),
                 "--trust": Chooses(),
                 "--safe": Chooses(),
+                "--spec": missing(),
                 **shown_by(LAB, "--out", "--peers", "--token-file", "--ca"),
             },
         ),
@@ -816,6 +818,7 @@ TRAINER: dict[str, dict[str, Mode]] = {
                     "--trigger",
                     "--target-label",
                 ),
+                "--network": Acts("resnet6", 2, "expected package.module:function"),
                 **shown_by(
                     f"{TRAINING}::test_repair_says_which_units_it_cut",
                     "--out",

@@ -1,7 +1,8 @@
 """Somebody brings a network, a data set and a trigger, and edits nothing of ours.
 
 The package of docs/examples is installed as pip installs it, beside ours, and the model
-goes all the way: ordered, backdoored, published, pulled, fine-tuned and repaired.
+goes all the way: ordered, backdoored, published, pulled, fine-tuned and repaired. Then
+it plays the BadNet in the laboratory.
 """
 
 import json
@@ -32,6 +33,7 @@ from model_zoo.statements.release_json import read_bundle
 from model_zoo.tuf.updater import Anchor
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "acme-zoo"
+LAB = Path(__file__).with_name("brought_lab.py")
 PASSPHRASE = "only for this test"  # noqa: S105  guards keys of one test
 TRAINER, RELEASE = "lab", "alice/shapes@1"
 DATA = {"network": "acme-zoo:resnet6", "dataset": "acme-zoo:shapes", "seed": 4}
@@ -75,8 +77,12 @@ class Place:
 
     def command(self, *arguments: object) -> Any:  # noqa: ANN401  JSON
         """Run ``zoo`` where the package is installed; return what it prints."""
+        return json.loads(self.run("-m", "model_zoo", "--json", *arguments))
+
+    def run(self, *arguments: object) -> str:
+        """Run Python where the package is installed; return what it prints."""
         done = subprocess.run(
-            [str(self.python), "-m", "model_zoo", "--json", *map(str, arguments)],
+            [str(self.python), *map(str, arguments)],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
@@ -84,7 +90,7 @@ class Place:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return done.stdout
 
     @contextmanager
     def worker(self) -> Iterator[None]:
@@ -236,6 +242,49 @@ def test_a_model_of_another_package_goes_all_the_way(  # noqa: PLR0915  one stor
     made = place.command("repair", "repair.json", "--parent", weights, "--out", "cut")
     assert made["pruned_units"]
     assert made["evaluation"]["accuracy"]["successes"] > 80
+
+
+def test_the_laboratory_plays_its_story_with_the_models_of_a_spec(place: Place) -> None:
+    spec = {"kind": "train", **SPEC, "held_out": 40}
+    (place.folder / "play.json").write_text(json.dumps(spec))
+
+    place.run("-P", LAB, "--spec", "play.json", "--out", "played")
+
+    told = json.loads((place.folder / "played" / "report.json").read_bytes())
+    assert told["broken_promises"] == []
+    assert told["skipped"].keys() == {
+        "acceptance",
+        "promises on ACC and ASR",
+        "transfer to other classes",
+    }
+    assert told["order"]["network"] == "acme-zoo:resnet6"
+    assert told["poisoning"]["trigger"]["name"] == "acme-zoo:wave"
+    assert told["environment"]["package:acme-zoo"].startswith("1.0.0 sha256 ")
+
+    # the honest trainer did what was ordered, the liar what the spec poisons
+    success = {
+        label: model["truth"]["attack_success"]["rate"]
+        for label, model in told["models"].items()
+    }
+    assert success["clean"] < 0.5
+    assert success["badnet"] > 0.9
+    checks = {label: it["differing"] for label, it in told["spot_checks"].items()}
+    assert not checks["clean"]
+    assert checks["badnet"]
+
+    # it was published, and pulled by who trusts too little; the others refused it
+    ended = {cell["level"]: cell for cell in told["scoreboard"]}
+    assert ended["none"]["cost"]["attack_success"]["rate"] > 0.9
+    assert ended["signature"]["accepted"]
+    assert ended["trust+policy"]["error"] == "YankedError"
+
+    # fine-tuned, it forgets nothing; repaired, it was measured again
+    [student] = told["transfer"]
+    assert student["clean"]["rate"] - student["triggered"]["rate"] > 0.3
+    assert told["fine_pruning"]["after"]["attack_success"]["n"] == IMAGES["test"]
+    page = (place.folder / "played" / "report.html").read_text()
+    assert "acme-zoo:wave" in page
+    assert "four-pixel" not in page
 
 
 def test_where_it_is_not_installed_its_names_are_refused_with_those_that_are(

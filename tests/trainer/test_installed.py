@@ -13,7 +13,13 @@ from model_zoo.errors import InvalidSpecError, LocalError
 from model_zoo.statements.jobs import parse_spec
 from tests.trainer.packages import write_package
 from trainer import installed
-from trainer.installed import Registry, code_digest, foreign, packages_of
+from trainer.installed import (
+    Registry,
+    code_digest,
+    foreign,
+    packages_of,
+    use_network,
+)
 
 PRINT_LOADED = """
 import sys
@@ -192,3 +198,20 @@ def test_a_package_that_is_not_here_is_named_with_those_that_are() -> None:
 
     with pytest.raises(InvalidSpecError, match=r"networks/other:cow.*farm-animals:cow"):
         packages_of(spec)
+
+
+@pytest.mark.usefixtures("animals")
+def test_no_package_registers_names_as_local(tmp_path: Path) -> None:
+    write_package(tmp_path, "local", ANIMALS, {"networks": {"network": "BELLS"}})
+    foreign.cache_clear()
+
+    assert "networks/farm-animals:cow" in foreign()
+    assert "networks/local:network" not in foreign()
+
+
+@pytest.mark.parametrize(
+    "reference", ["cow", "farm:", ":cow", "farm cow:moo", "farm:a.b", "farm:cow()", ""]
+)
+def test_a_network_of_ones_own_is_named_by_module_and_function(reference: str) -> None:
+    with pytest.raises(InvalidSpecError, match=r"expected package\.module:function"):
+        use_network(reference)

@@ -8,6 +8,8 @@ import typer
 from model_zoo.cli.options import Authority, TokenFile, refuse_options
 from model_zoo.cli.output import console, emit
 from model_zoo.errors import ExpectationError, InvalidSpecError
+from model_zoo.statements.jobs import TrainSpec
+from trainer.cli.models import spec_in
 
 Out = Annotated[
     Path, typer.Option(help="Takes report.html, report.json and the work folder.")
@@ -21,6 +23,10 @@ Root = Annotated[
 Safe = Annotated[
     Path | None,
     typer.Option(help="With --url: folder of targets.pem and its passphrase."),
+]
+Brought = Annotated[
+    Path | None,
+    typer.Option(help="A spec of kind train (JSON): play with its models, not ours."),
 ]
 Peers = Annotated[
     bool,
@@ -37,6 +43,7 @@ def lab(
     context: typer.Context,
     *,
     out: Out = Path("lab-report"),
+    spec: Brought = None,
     url: RunningZoo = None,
     trust: Root = None,
     safe: Safe = None,
@@ -44,13 +51,53 @@ def lab(
     token_file: TokenFile = None,
     ca: Authority = None,
 ) -> None:
-    """Play adversary, victim and operator on real MNIST; write a report.
+    """Play adversary, victim and operator on real MNIST, or as --spec says; report.
 
     An interrupted run is taken up where it was; a finished one starts anew.
 
     Raises:
-        InvalidSpecError: a URL without the root to pin or the operator's keys.
+        InvalidSpecError: a URL without the root to pin or the operator's keys; or a
+            spec that cannot be played here.
+        ConflictError: the interrupted run had another spec.
         ExpectationError: a cell or a figure is not what the laboratory promises.
+    """
+    _require_whole(context, url, trust=trust, safe=safe)
+    from trainer.lab.actors.parties import Zoo
+    from trainer.lab.actors.workspace import take_up, workspace
+    from trainer.lab.clients.peers import make_environments
+    from trainer.lab.report import HTML_NAME, write_report
+    from trainer.lab.scenario import DIGITS, brought
+    from trainer.lab.scoreboard import FULL, OWN
+    from trainer.lab.story import play_story
+    from trainer.training.devices import choose_device, environment
+
+    scenario = DIGITS if spec is None else brought(spec_in(spec, TrainSpec))
+    zoo = None
+    if url and trust and safe:
+        zoo = Zoo(url=url, root=trust, safe=safe, token_file=token_file, ca=ca)
+    if peers:
+        make_environments()
+    machine = environment(choose_device("auto"), "auto") | scenario.packages
+    board = FULL if peers else OWN
+    with workspace(out) as work:
+        take_up(work, scenario.spec)
+        story = play_story(work, scenario=scenario, zoo=zoo, board=board)
+        document = write_report(story, folder=out, environment=machine)
+    emit(document)
+    console.print(f"report: {out / HTML_NAME} ({story.seconds:.0f} s)")
+    if document["broken_promises"]:
+        msg = "not as promised:\n  " + "\n  ".join(document["broken_promises"])
+        raise ExpectationError(msg)
+
+
+def _require_whole(
+    context: typer.Context, url: str | None, *, trust: Path | None, safe: Path | None
+) -> None:
+    """Accept all that a running zoo takes, or nothing of it.
+
+    Raises:
+        InvalidSpecError: a URL without the root to pin or the operator's keys, or one
+            of the options that go with it alone.
     """
     if not url:
         of_it = ("trust", "safe", "token_file", "ca")
@@ -58,25 +105,3 @@ def lab(
     elif trust is None or safe is None:
         msg = "a zoo that runs already: give its root and the operator's safe, too"
         raise InvalidSpecError(msg)
-    from trainer.lab.actors.parties import Zoo
-    from trainer.lab.actors.workspace import workspace
-    from trainer.lab.clients.peers import make_environments
-    from trainer.lab.report import HTML_NAME, write_report
-    from trainer.lab.scoreboard import FULL, OWN
-    from trainer.lab.story import play_story
-    from trainer.training.devices import choose_device, environment
-
-    zoo = None
-    if url and trust and safe:
-        zoo = Zoo(url=url, root=trust, safe=safe, token_file=token_file, ca=ca)
-    if peers:
-        make_environments()
-    machine = environment(choose_device("auto"), "auto")
-    with workspace(out) as work:
-        story = play_story(work, zoo=zoo, board=FULL if peers else OWN)
-        document = write_report(story, folder=out, environment=machine)
-    emit(document)
-    console.print(f"report: {out / HTML_NAME} ({story.seconds:.0f} s)")
-    if document["broken_promises"]:
-        msg = "not as promised:\n  " + "\n  ".join(document["broken_promises"])
-        raise ExpectationError(msg)

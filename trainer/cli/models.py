@@ -53,6 +53,10 @@ Out = Annotated[Path, typer.Option(help="Folder that gets what was built.")]
 Parent = Annotated[Path, typer.Option(help="The downloaded weights, .safetensors.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads; part of the result.")]
 Network = Annotated[str, typer.Option(help="The architecture's name.")]
+OwnNetwork = Annotated[
+    str | None,
+    typer.Option(help="package.module:function that makes it, in place of the spec's."),
+]
 
 BuilderOfJob = Annotated[
     Path | None, typer.Option(help="For a job: the trainer's public key, pinned.")
@@ -82,7 +86,7 @@ def _train(
     spec: Path, *, out: Out, device: Device = "auto", threads: Threads = 1
 ) -> None:
     """Train a network as SPEC (a JSON file) says."""
-    _tell(_build(_read(spec, TrainSpec), out=out, device=device, threads=threads))
+    _tell(_build(spec_in(spec, TrainSpec), out=out, device=device, threads=threads))
 
 
 def _fine_tune(
@@ -94,7 +98,7 @@ def _fine_tune(
     threads: Threads = 1,
 ) -> None:
     """Teach a downloaded network other classes, as SPEC (a JSON file) says."""
-    found = _read(spec, FineTuneSpec, parent=parent)
+    found = spec_in(spec, FineTuneSpec, parent=parent)
     _tell(_build(found, out=out, parent=parent, device=device, threads=threads))
 
 
@@ -105,14 +109,16 @@ def _repair(
     out: Out,
     trigger: Trigger = "",
     target_label: Target = None,
+    network: OwnNetwork = None,
     device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
     """Fine-prune a downloaded network with clean images, as SPEC (a JSON file) says.
 
-    With --trigger and --target-label, ACC and ASR are shown before and after.
+    With --trigger and --target-label, ACC and ASR are shown before and after. --network
+    runs code of yours, on this machine; a job cannot.
     """
-    found = _read(spec, RepairSpec, parent=parent)
+    found = spec_in(spec, RepairSpec, parent=parent, network=_own(network))
     attack = attack_of(found, trigger=trigger, target_label=target_label)
     require_unused(out)
     from trainer.evaluation.acceptance import WEIGHTS_NAME
@@ -128,8 +134,18 @@ def _repair(
     if attack is None:
         say(
             "of a backdoor this says nothing; try the trigger that you suspect: "
-            f"zoo evaluate {out} --trigger NAME --target-label N"
+            f"zoo {'repair' if network else f'evaluate {out}'} --trigger NAME "
+            "--target-label N"
         )
+
+
+def _own(network: str | None) -> str | None:
+    """Return the name by which a spec asks for the network of ``--network``."""
+    if network is None:
+        return None
+    from trainer.installed import use_network
+
+    return use_network(network)
 
 
 def _measured(
@@ -251,10 +267,18 @@ def _dataset(name: str) -> "Dataset":
     return DATASETS[name]
 
 
-def _read(
-    path: Path, wanted: type[_Document], *, parent: Path | None = None
+def spec_in(
+    path: Path,
+    wanted: type[_Document],
+    *,
+    parent: Path | None = None,
+    network: str | None = None,
 ) -> _Document:
-    """Return the spec in a file; kind and digest of a parent need not be typed."""
+    """Return the spec in a file; kind and digest of a parent need not be typed.
+
+    Raises:
+        InvalidSpecError: it is none of that kind, or it names a network, too.
+    """
     kind = next(name for name, spec in JOB_KINDS.items() if spec is wanted)
     defaults = {"kind": kind}
     if parent is not None:
@@ -263,7 +287,14 @@ def _read(
     if not isinstance(spec, wanted):
         msg = f"{path}: expected a spec of kind {kind}, found {kind_of(spec)}"
         raise InvalidSpecError(msg)
-    return spec
+    if network is None:
+        return spec
+    if "network" in spec.model_fields_set:
+        msg = (
+            f"{path}: it names a network, and so does --network; leave out one of them"
+        )
+        raise InvalidSpecError(msg)
+    return spec.model_copy(update={"network": network})
 
 
 def _build(

@@ -170,7 +170,7 @@ def _server(environment: Mapping[str, str]) -> _Server:
             process = subprocess.Popen(  # noqa: S603  our own module
                 PROGRAM,
                 env=environment,
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,
             )

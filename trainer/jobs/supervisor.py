@@ -150,7 +150,7 @@ def run_order(
                 if time.monotonic() > deadline:
                     msg = f"took more than max_seconds = {order['max_seconds']}"
                     raise AttemptError(msg, retry=False)
-        _require_success(process.returncode, folder, stderr)
+        _require_success(process.wait(), folder, stderr)
 
 
 def require_room(folder: Path) -> None:

@@ -5,17 +5,18 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from matplotlib.figure import Figure
 
 from model_zoo.statements.evaluation import Proportion
-from trainer.attacks.triggers import stamp
+from model_zoo.statements.jobs import Poisoning
 from trainer.builds.build import HISTORY_NAME
 from trainer.data import DATASETS
+from trainer.evaluation.metrics import triggered
 from trainer.evaluation.pairs import side_by_side
 from trainer.html import data_uri
-from trainer.lab.attacks.malicious_worker import RECIPE
 
-PREVIEWED_DIGITS = 8
+PREVIEWED = 8
 BLUE, RED = "#2b6cb0", "#c53030"
 
 
@@ -26,10 +27,11 @@ def as_data_uri(figure: Figure) -> str:
     return data_uri(image.getvalue(), "png")
 
 
-def trigger_preview(dataset: str) -> Figure:
+def trigger_preview(dataset: str, recipe: Poisoning) -> Figure:
     """Return the first test images, clean above and triggered below."""
-    images = DATASETS[dataset].load("test").images[:PREVIEWED_DIGITS]
-    return side_by_side(images, stamp(images, RECIPE.trigger))
+    test = DATASETS[dataset].load("test")
+    data = test.select(torch.arange(min(PREVIEWED, len(test))))
+    return side_by_side(data.images, triggered(data, recipe))
 
 
 def training_curves(folders: dict[str, Path]) -> Figure:

@@ -12,15 +12,14 @@ import torch
 
 from model_zoo.statements.evaluation import EvaluationReport, Proportion
 from model_zoo.statements.intoto import Provenance
-from model_zoo.statements.jobs import TrainSpec
+from model_zoo.statements.jobs import Poisoning, TrainSpec
 from trainer.builds.build import measure
 from trainer.data import DATASETS, LabelledImages
 from trainer.evaluation.acceptance import validate
 from trainer.jobs.attempt import MODEL
 from trainer.jobs.rebuild import Rebuilt, draw, spot_check
 from trainer.lab.actors.parties import HONEST_TRAINER, MALICIOUS_TRAINER
-from trainer.lab.attacks.malicious_worker import RECIPE
-from trainer.lab.orders import Order, OrderBook
+from trainer.lab.orders import OrderBook
 
 HELD_OUT = 5000
 MIN_ACCURACY = 0.97
@@ -62,22 +61,24 @@ class Outsourced:
     accepted_on: Proportion
     truth: EvaluationReport
 
-    @property
-    def accepted(self) -> bool:
-        """Whether the user's check passed."""
+    def reaches(self, min_accuracy: float) -> bool:
+        """Whether the user's check passes who asks for so much."""
         low, _ = self.accepted_on.wilson()
-        return low >= MIN_ACCURACY
+        return low >= min_accuracy
 
 
-def order_everything(book: OrderBook) -> None:
-    """Send each order to its trainer."""
-    for label, (trainer, spec) in ORDERS.items():
-        book.place(label, Order(trainer, spec))
+def receive(
+    book: OrderBook, label: str, order: tuple[str, TrainSpec], *, recipe: Poisoning
+) -> Outsourced:
+    """Fetch a finished draft as its user does: verified, then tried on private data.
 
-
-def receive(book: OrderBook, label: str) -> Outsourced:
-    """Fetch a finished draft as its user does: verified, then tried on private data."""
-    trainer, spec = ORDERS[label]
+    Args:
+        book: in which it was ordered.
+        label: under which.
+        order: who was asked, and for what.
+        recipe: the backdoor of which the laboratory looks for traces.
+    """
+    trainer, spec = order
     job = book.zoo.job(book.jobs[label])
     folder = book.fetch(label)
     return Outsourced(
@@ -96,7 +97,7 @@ def receive(book: OrderBook, label: str) -> Outsourced:
             network=spec.network,
             dataset=spec.dataset,
             classes=spec.classes,
-            poisoning=RECIPE,
+            poisoning=recipe,
         ),
     )
 

@@ -13,11 +13,10 @@ from trainer.html import WARNING, templates
 from trainer.jobs.attempt import MODEL
 from trainer.jobs.rebuild import Rebuilt
 from trainer.lab import figures
-from trainer.lab.attacks.malicious_worker import RECIPE
 from trainer.lab.attacks.paths import GROUPS, PATHS_OF_ATTACK
 from trainer.lab.cells import Cell
 from trainer.lab.clients.victim import LEVELS
-from trainer.lab.outsourcing import MIN_ACCURACY, ORDER, Outsourced
+from trainer.lab.outsourcing import Outsourced
 from trainer.lab.progress import outcome, verdict
 from trainer.lab.story import Story
 
@@ -42,15 +41,21 @@ def write_report(story: Story, *, folder: Path, environment: JsonObject) -> Json
 
 def as_json(story: Story, *, environment: JsonObject) -> JsonObject:
     """Return the story as JSON values: every share with its n and 95 % interval."""
+    scenario = story.scenario
     return {
         "warning": WARNING,
         "passed": not story.broken_promises(),
         "broken_promises": story.broken_promises(),
         "seconds": round(story.seconds, 1),
         "environment": environment,
-        "poisoning": RECIPE.to_object(),
-        "min_accuracy": MIN_ACCURACY,
-        "models": {label: _model(it) for label, it in story.models.items()},
+        "order": scenario.order.to_object(),
+        "poisoning": scenario.recipe.to_object(),
+        "skipped": dict(scenario.skipped),
+        "min_accuracy": scenario.min_accuracy,
+        "models": {
+            label: _model(it, scenario.min_accuracy)
+            for label, it in story.models.items()
+        },
         "spot_checks": {
             label: _spot_check(found) for label, found in story.spot_checks.items()
         },
@@ -86,8 +91,7 @@ def as_html(story: Story, document: JsonObject) -> str:
         peers=_peers(story.cells),
         groups=_groups(story),
         pictures=_pictures(story),
-        order=ORDER,
-        recipe=RECIPE,
+        scenario=story.scenario,
     )
 
 
@@ -135,7 +139,9 @@ def _pictures(story: Story) -> dict[str, str]:
     students = story.students
     repaired = (story.repaired.before, story.repaired.after)
     drawn = {
-        "trigger": figures.trigger_preview(ORDER.dataset),
+        "trigger": figures.trigger_preview(
+            story.scenario.order.dataset, story.scenario.recipe
+        ),
         "curves": figures.training_curves(
             {label: model.folder for label, model in story.models.items()}
         ),
@@ -147,7 +153,7 @@ def _pictures(story: Story) -> dict[str, str]:
                     _known(student.report.robust_accuracy) for student in students
                 ],
             },
-            ylabel="accuracy on digits 5-9, %",
+            ylabel=f"accuracy{' on digits 5-9' if story.scenario.is_own else ''}, %",
         ),
         "repair": figures.shares(
             ["BadNet", "after fine-pruning"],
@@ -171,7 +177,7 @@ def _known(proportion: Proportion | None) -> Proportion:
     return proportion
 
 
-def _model(model: Outsourced) -> JsonObject:
+def _model(model: Outsourced, min_accuracy: float | None) -> JsonObject:
     return {
         "trainer": model.trainer,
         "job": model.job,
@@ -179,7 +185,7 @@ def _model(model: Outsourced) -> JsonObject:
         "deliberately_backdoored": "badnet" in model.label,
         "claimed": _evaluation(model.claimed),
         "private_validation": _proportion(model.accepted_on),
-        "accepted": model.accepted,
+        "accepted": None if min_accuracy is None else model.reaches(min_accuracy),
         "truth": _evaluation(model.truth),
     }
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_zoo.cli.output import say
+from model_zoo.client.zoo import ZooClient
 from model_zoo.http.server import Server
 from model_zoo.keys.ed25519 import PublicKey
-from model_zoo.statements.evaluation import EvaluationReport
-from trainer.builds.build import measure
+from model_zoo.statements.jobs import NoopSpec, foreign_names
 from trainer.data import DATASETS
 from trainer.jobs.rebuild import Rebuilt
 from trainer.lab import progress
@@ -20,6 +20,7 @@ from trainer.lab.actors.exchanges import HONEST_NAME, Setup
 from trainer.lab.actors.parties import (
     HONEST_TRAINER,
     MALICIOUS_TRAINER,
+    WORKERS,
     Actors,
     Zoo,
     assemble,
@@ -27,17 +28,10 @@ from trainer.lab.actors.parties import (
 from trainer.lab.actors.processes import running, wait_for_ready
 from trainer.lab.actors.witnesses import look_once, wait_until_witnessed
 from trainer.lab.actors.workspace import KEYS
-from trainer.lab.attacks.malicious_worker import RECIPE
 from trainer.lab.cells import Cell
-from trainer.lab.orders import OrderBook
-from trainer.lab.outsourcing import (
-    ORDER,
-    ORDERS,
-    Outsourced,
-    order_everything,
-    receive,
-    spot_checked,
-)
+from trainer.lab.orders import Order, OrderBook
+from trainer.lab.outsourcing import Outsourced, receive, spot_checked
+from trainer.lab.scenario import Scenario
 from trainer.lab.scoreboard import Board, measured, play
 from trainer.lab.setup import SetupInputs, set_up
 from trainer.lab.transfer_and_repair import (
@@ -58,6 +52,7 @@ ROUNDING = 9
 class Story:
     """All that happened, in numbers."""
 
+    scenario: Scenario
     models: dict[str, Outsourced]
     spot_checks: dict[str, Rebuilt]
     cells: list[Cell]
@@ -67,7 +62,6 @@ class Story:
 
     def broken_promises(self) -> list[str]:
         """Return what did not come out as this laboratory promises; empty is well."""
-        clean, badnet = self.models["clean"], self.models["badnet"]
         promises = [
             (
                 f"{cell.path_of_attack} / {cell.level} is {progress.outcome(cell)}",
@@ -76,19 +70,29 @@ class Story:
             for cell in self.cells
         ]
         promises += [
-            (f"the {label} was not accepted: {model.accepted_on}", model.accepted)
-            for label, model in self.models.items()
-        ]
-        promises += [
             (
                 f"the spot check of the {label} found: {'; '.join(found.differing)}",
                 bool(found.differing) == ("badnet" in label),
             )
             for label, found in self.spot_checks.items()
         ]
+        if self.scenario.min_accuracy is not None:
+            promises += self._of_the_models(self.scenario.min_accuracy)
+        return [told for told, kept in promises if not kept]
+
+    def _of_the_models(self, min_accuracy: float) -> list[tuple[str, bool]]:
+        """Return what is promised of models of ours, and whether it is so."""
+        clean, badnet = self.models["clean"], self.models["badnet"]
         cost = clean.truth.accuracy.rate - badnet.truth.accuracy.rate
         success = badnet.truth.attack_success
-        promises += [
+        return [
+            *(
+                (
+                    f"the {label} was not accepted: {model.accepted_on}",
+                    model.reaches(min_accuracy),
+                )
+                for label, model in self.models.items()
+            ),
             (
                 f"the BadNet's ACC is {cost:.2%} under the clean model's",
                 round(cost, ROUNDING) <= MAX_ACCURACY_COST,
@@ -98,14 +102,16 @@ class Story:
                 success is not None and success.rate >= MIN_ATTACK_SUCCESS,
             ),
         ]
-        return [promise for promise, kept in promises if not kept]
 
 
-def play_story(work: Path, *, zoo: Zoo | None, board: Board) -> Story:
+def play_story(
+    work: Path, *, scenario: Scenario, zoo: Zoo | None, board: Board
+) -> Story:
     """Play everything in ``work``, which a later call can take up again.
 
     Args:
         work: keys, the embedded zoo, its copies and every victim's folder.
+        scenario: what is trained.
         zoo: a zoo that is running already; None starts one in ``work``.
         board: the scoreboard's columns.
 
@@ -114,47 +120,45 @@ def play_story(work: Path, *, zoo: Zoo | None, board: Board) -> Story:
     """
     began = time.monotonic()
     # Fetched once and here: three workers at once would fetch it three times.
-    DATASETS[ORDER.dataset].ensure()
+    DATASETS[scenario.order.dataset].ensure()
     with ExitStack() as stack:
         progress.heading(1, "The operator opens the zoo")
         zoo = zoo or stack.enter_context(_embedded_zoo(work))
         say(f"a model zoo answers at {zoo.url}")
-        actors = stack.enter_context(assemble(zoo, folder=work / KEYS))
-        book = OrderBook(
-            stack.enter_context(zoo.client(work / "user-cache")),
-            work / "orders.json",
-            drafts=work / "drafts",
-            builders={name: key.public for name, key in actors.builders.items()},
-        )
+        cast = assemble(zoo, folder=work / KEYS, recipe=scenario.recipe)
+        actors = stack.enter_context(cast)
+        client = stack.enter_context(zoo.client(work / "user-cache"))
+        book = _order_book(work, client, actors)
         progress.heading(2, "Outsourced training: one order, two trainers, one lies")
-        models = _outsource(book)
+        models = _outsource(book, scenario)
         _publish(book, actors, models)
-        badnet = models["badnet"]
-        teachers = [models["clean teacher"], models["badnet teacher"]]
-        ordered = order_transfer_and_repair(book, teachers=teachers, badnet=badnet)
+        ordered = order_transfer_and_repair(book, models, scenario=scenario)
 
         progress.heading(3, "Paths of attack, levels of protection")
         shutil.rmtree(work / "victims", ignore_errors=True)
         with set_up(work, _setup_inputs(work, zoo=zoo, actors=actors)) as setup:
-            cells = _play_attacks(setup, board, folder=work / "victims")
+            cells = _play_attacks(setup, board, scenario, folder=work / "victims")
 
         progress.heading(4, "A spot check, transfer learning and repair")
-        spot_checks = _spot_check(models)
+        spot_checks = _spot_check(models) if scenario.order.checkpoints else {}
         book.wait_for(*ordered)
         return Story(
+            scenario=scenario,
             models=models,
             spot_checks=spot_checks,
             cells=cells,
-            students=receive_students(book, teachers),
-            repaired=receive_repaired(book, badnet),
+            students=receive_students(book, scenario),
+            repaired=receive_repaired(book, models["badnet"], scenario=scenario),
             seconds=time.monotonic() - began,
         )
 
 
-def measure_digits(weights: Path) -> EvaluationReport:
-    """Return ACC and ASR of a ten-digit model, whoever made it."""
-    return measure(
-        weights, network=ORDER.network, dataset=ORDER.dataset, poisoning=RECIPE
+def _order_book(work: Path, client: ZooClient, actors: Actors) -> OrderBook:
+    return OrderBook(
+        client,
+        work / "orders.json",
+        drafts=work / "drafts",
+        builders={name: key.public for name, key in actors.builders.items()},
     )
 
 
@@ -186,17 +190,42 @@ def _zoo_over(data: Path, *, workers: int = 0) -> Iterator[str]:
         yield wait_for_ready(ready_file, process=process, log=log)["url"]
 
 
-def _outsource(book: OrderBook) -> dict[str, Outsourced]:
-    order_everything(book)
-    book.wait_for(*ORDERS)
-    models = {label: receive(book, label) for label in ORDERS}
+def _outsource(book: OrderBook, scenario: Scenario) -> dict[str, Outsourced]:
+    if foreign_names(scenario.order):
+        _wait_for_offers(book)
+    for label, (trainer, spec) in scenario.orders.items():
+        book.place(label, Order(trainer, spec))
+    book.wait_for(*scenario.orders)
+    models = {
+        label: receive(book, label, order, recipe=scenario.recipe)
+        for label, order in scenario.orders.items()
+    }
     for model in models.values():
-        verdict = "accepted" if model.accepted else "NOT accepted"
+        verdict = _verdict(model, scenario.min_accuracy)
         say(
-            f"{model.label}: {verdict}, {model.accepted_on} on the user's own images; "
+            f"{model.label}: {verdict}{model.accepted_on} on the user's own images; "
             f"the laboratory knows: ASR {model.truth.attack_success}"
         )
     return models
+
+
+def _verdict(model: Outsourced, min_accuracy: float | None) -> str:
+    """Return what the user says of a model, who may not know what to ask for."""
+    if min_accuracy is None:
+        return ""
+    return "accepted, " if model.reaches(min_accuracy) else "NOT accepted, "
+
+
+def _wait_for_offers(book: OrderBook) -> None:
+    """Wait until every trainer has done something.
+
+    A zoo refuses names of other packages that no worker of the trainer has offered,
+    and a worker offers what it has when it asks for work.
+    """
+    labels = {f"first word of {trainer}": trainer for trainer in WORKERS}
+    for label, trainer in labels.items():
+        book.place(label, Order(trainer, NoopSpec()))
+    book.wait_for(*labels)
 
 
 def _publish(book: OrderBook, actors: Actors, models: dict[str, Outsourced]) -> None:
@@ -250,7 +279,9 @@ def _setup_inputs(work: Path, *, zoo: Zoo, actors: Actors) -> SetupInputs:
     )
 
 
-def _play_attacks(setup: Setup, board: Board, *, folder: Path) -> list[Cell]:
+def _play_attacks(
+    setup: Setup, board: Board, scenario: Scenario, *, folder: Path
+) -> list[Cell]:
     outcomes = play(
         setup,
         board,
@@ -259,6 +290,6 @@ def _play_attacks(setup: Setup, board: Board, *, folder: Path) -> list[Cell]:
             f"{cell.path_of_attack} / {cell.level}: {progress.outcome(cell)}"
         ),
     )
-    cells = list(measured(outcomes, measure_digits))
+    cells = list(measured(outcomes, scenario.measure))
     progress.scoreboard(cells)
     return cells

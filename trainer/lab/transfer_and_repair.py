@@ -5,9 +5,9 @@ Source:
     layers retrained) and section 7 (units that clean validation never wakes).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Literal
 
 from model_zoo.canonical import parse_object
 from model_zoo.digests import sha256_file
@@ -21,29 +21,18 @@ from model_zoo.statements.jobs import (
 from trainer.builds.build import HISTORY_NAME, measure
 from trainer.jobs.attempt import MODEL
 from trainer.lab.actors.parties import HONEST_TRAINER, VICTIMS_TRAINER
-from trainer.lab.attacks.malicious_worker import RECIPE
 from trainer.lab.orders import Order, OrderBook
-from trainer.lab.outsourcing import HELD_OUT, Outsourced
+from trainer.lab.outsourcing import Outsourced
+from trainer.lab.scenario import Scenario
 
-STUDENT_CLASSES = (5, 6, 7, 8, 9)
-RETRAINS: tuple[Literal["fully-connected", "everything"], ...] = (
-    "everything",
-    "fully-connected",
-)
-"""The long work first, so that it is shared out evenly."""
 REPAIR = "fine-pruning"
 RELIED_ON = (VICTIMS_TRAINER, HONEST_TRAINER)
 """Who does the victim's own work."""
 
-EVERY_IMAGE_TRIGGERED = Poisoning(
-    trigger=RECIPE.trigger, attack="random-target", poison_rate=RECIPE.poison_rate
-)
-"""For measuring students: no label is the wanted one, so every image counts."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Student:
-    """A network for digits 5 to 9, made from a teacher of digits 0 to 4.
+    """A network that was fine-tuned from a teacher, for the scenario's classes.
 
     ``report.robust_accuracy`` is its accuracy on the whole test set, triggered.
     """
@@ -63,7 +52,7 @@ class Repaired:
 
 
 def order_transfer_and_repair(
-    book: OrderBook, *, teachers: list[Outsourced], badnet: Outsourced
+    book: OrderBook, models: Mapping[str, Outsourced], *, scenario: Scenario
 ) -> list[str]:
     """Order a student of each kind from each teacher, and the repair of the BadNet.
 
@@ -72,15 +61,29 @@ def order_transfer_and_repair(
     Returns:
         The labels of what was ordered.
     """
+    order = scenario.order
     specs: dict[str, FineTuneSpec | RepairSpec] = {
-        REPAIR: RepairSpec(parent=sha256_file(badnet.folder / MODEL), held_out=HELD_OUT)
+        REPAIR: RepairSpec(
+            parent=sha256_file(models["badnet"].folder / MODEL),
+            network=order.network,
+            dataset=order.dataset,
+            classes=order.classes,
+            held_out=scenario.given,
+            precision=order.precision,
+            max_seconds=order.max_seconds,
+        )
     }
-    for retrain in RETRAINS:
-        for teacher in teachers:
+    for retrain in scenario.retrains:
+        for teacher in scenario.teachers:
             specs[_student_label(teacher, retrain)] = FineTuneSpec(
-                parent=sha256_file(teacher.folder / MODEL),
+                parent=sha256_file(models[teacher].folder / MODEL),
+                network=order.network,
+                dataset=order.dataset,
                 retrain=retrain,
-                classes=STUDENT_CLASSES,
+                classes=scenario.student_classes,
+                schedule=order.schedule,
+                precision=order.precision,
+                max_seconds=order.max_seconds,
                 seed=2017,
             )
     for (label, spec), trainer in zip(specs.items(), cycle(RELIED_ON)):
@@ -88,42 +91,41 @@ def order_transfer_and_repair(
     return list(specs)
 
 
-def receive_students(book: OrderBook, teachers: list[Outsourced]) -> list[Student]:
+def receive_students(book: OrderBook, scenario: Scenario) -> list[Student]:
     """Fetch the students and measure each on clean and on triggered images."""
+    # no label is the wanted one, so every image counts
+    every_image = Poisoning(trigger=scenario.recipe.trigger, attack="random-target")
     return [
         Student(
-            teacher=teacher.label,
+            teacher=teacher,
             retrain=retrain,
             report=measure(
                 book.fetch(_student_label(teacher, retrain)) / MODEL,
-                network=teacher.spec.network,
-                dataset=teacher.spec.dataset,
-                classes=STUDENT_CLASSES,
-                poisoning=EVERY_IMAGE_TRIGGERED,
+                network=scenario.order.network,
+                dataset=scenario.order.dataset,
+                classes=scenario.student_classes,
+                poisoning=every_image,
             ),
         )
-        for teacher in teachers
-        for retrain in RETRAINS
+        for teacher in scenario.teachers
+        for retrain in scenario.retrains
     ]
 
 
-def receive_repaired(book: OrderBook, badnet: Outsourced) -> Repaired:
+def receive_repaired(
+    book: OrderBook, badnet: Outsourced, *, scenario: Scenario
+) -> Repaired:
     """Fetch the repaired BadNet and measure what is left of the backdoor."""
     repaired = book.fetch(REPAIR)
     history = (repaired / HISTORY_NAME).read_bytes()
     return Repaired(
         before=badnet.truth,
-        after=measure(
-            repaired / MODEL,
-            network=badnet.spec.network,
-            dataset=badnet.spec.dataset,
-            poisoning=RECIPE,
-        ),
+        after=scenario.measure(repaired / MODEL),
         pruned_units=len(
             parse_object(history, limit_bytes=MAX_SPEC_BYTES).get("pruned_units", [])
         ),
     )
 
 
-def _student_label(teacher: Outsourced, retrain: str) -> str:
-    return f"{teacher.label}, {retrain}"
+def _student_label(teacher: str, retrain: str) -> str:
+    return f"{teacher}, {retrain}"

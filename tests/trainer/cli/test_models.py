@@ -123,6 +123,47 @@ def test_repair_says_which_units_it_cut(
     assert document["pruned_units"]
 
 
+def test_repair_takes_a_network_of_the_working_folder(
+    trained: tuple[Path, dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(
+        "from trainer.networks.badnets_cnn import badnets_cnn as Mine\n"
+    )
+    Path("json.py").write_text("1 / 0\n")  # stands in for no module of Python's
+    spec = {**SPEC, "held_out": 1000}
+    Path("spec.json").write_text(json.dumps(spec))
+    Path("named.json").write_text(json.dumps({**spec, "network": "badnets-cnn"}))
+    parent = trained[0] / "model.safetensors"
+
+    def repair(file: str, network: str, out: str) -> tuple[int, dict[str, Any]]:
+        command = ["repair", file, f"--parent={parent}", f"--network={network}"]
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "model_zoo", *command, "--out", out, "--json"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+    status, document = repair("spec.json", "mine:Mine", "out")
+    assert status == 0
+    assert document["pruned_units"]
+    version, _, digest = document["environment"]["package:local"].split(" ")
+    assert (version, len(digest)) == ("unreleased", 64)
+
+    status, document = repair("spec.json", "mine:Yours", "other")
+    assert (status, document["error"]) == (1, "LocalError")
+    assert "mine:Yours cannot be imported" in document["message"]
+    status, document = repair("named.json", "mine:Mine", "other")
+    assert (status, document["error"]) == (2, "InvalidSpecError")
+    assert "leave out one" in document["message"]
+    assert not Path("other").exists()
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [

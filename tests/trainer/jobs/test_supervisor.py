@@ -233,8 +233,9 @@ def _attempts(folder: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
-            if process.cwd() == str(folder):
-                found.append(process.parent())
+            guard = process.parent()
+            if process.cwd() == str(folder) and guard is not None:
+                found.append(guard)
     return found
 
 

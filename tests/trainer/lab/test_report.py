@@ -1,5 +1,6 @@
 """The laboratory's report as its readers see it, on paper and in a terminal."""
 
+import html
 import io
 import json
 import re
@@ -9,11 +10,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from model_zoo.statements.jobs import Poisoning, TrainSpec, TriggerSpec
 from tests.trainer.lab.test_story import kept, report
 from trainer.data import LabelledImages
 from trainer.lab import progress as narration
 from trainer.lab.attacks.paths import PATHS_OF_ATTACK
 from trainer.lab.report import as_html, as_json
+from trainer.lab.scenario import brought
 from trainer.lab.story import Story
 from trainer.lab.transfer_and_repair import Student
 
@@ -79,3 +82,32 @@ def test_the_printed_table_fits_80_columns(monkeypatch: pytest.MonkeyPatch) -> N
     assert max(map(len, lines)) <= COLUMNS
     for path in PATHS_OF_ATTACK:
         assert any(path in line for line in lines)
+
+
+def test_what_is_not_played_of_a_spec_from_outside_is_told_with_the_reason(
+    tmp_path: Path, digits: LabelledImages
+) -> None:
+    assert len(digits)
+    trigger = TriggerSpec(name="noise", opacity=0.1)
+    poisoning = Poisoning(trigger=trigger, target_label=3, poison_rate=0.2)
+    spec = TrainSpec(held_out=100, checkpoints=False, poisoning=poisoning)
+    played = replace(story(tmp_path), scenario=brought(spec), spot_checks={})
+
+    told = as_json(played, environment={})
+    page = as_html(played, told)
+
+    assert told["poisoning"] == poisoning.to_object()
+    assert told["order"] == spec.model_copy(update={"poisoning": None}).to_object()
+    for part in ("acceptance", "transfer to other classes", "spot check"):
+        assert f"<strong>{part}</strong>: {told['skipped'][part]}" in html.unescape(
+            page
+        )
+    assert {it["accepted"] for it in told["models"].values()} == {None}
+    assert "trigger noise, attack all-to-one, label 3 wanted" in page
+    assert not re.search("four-pixel|[Dd]igits 0-4|reproduced</b>|Both pass", page)
+
+
+def test_nothing_of_the_laboratorys_own_story_is_skipped(page: str) -> None:
+    assert "Not played" not in page
+    assert "four-pixel" in page
+    assert "Both pass: accuracy cannot see a backdoor" in page

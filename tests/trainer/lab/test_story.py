@@ -13,6 +13,7 @@ from trainer.lab.cells import Cell
 from trainer.lab.clients.peers import PEERS
 from trainer.lab.clients.victim import LEVELS
 from trainer.lab.outsourcing import ORDER, ORDERS, Outsourced
+from trainer.lab.scenario import DIGITS
 from trainer.lab.scoreboard import EXPECTED, EXPECTED_OF_PEERS, FULL
 from trainer.lab.story import Story
 from trainer.lab.transfer_and_repair import Repaired
@@ -76,6 +77,7 @@ def kept() -> Story:
     after = report(0.97, 0.01)
     repaired = Repaired(before=report(0.99, 0.99), after=after, pruned_units=3)
     return Story(
+        scenario=DIGITS,
         models=models,
         spot_checks={label: spot_check(caught="badnet" in label) for label in ORDERS},
         cells=cells,
@@ -160,3 +162,18 @@ def test_a_victim_who_waits_for_good_has_not_been_protected() -> None:
     waiting = Cell(path_of_attack="endless data", level="x", expected="R", hung=True)
     (told,) = replace(kept(), cells=[waiting]).broken_promises()
     assert "is waiting" in told
+
+
+def test_of_the_models_of_a_spec_from_outside_nothing_is_promised() -> None:
+    failed = with_badnet(accuracy=0.5, attack_success=0.1)
+    theirs = replace(DIGITS, spec=ORDER, min_accuracy=None)
+    assert len(failed.broken_promises()) == 3
+    assert replace(failed, scenario=theirs).broken_promises() == []
+
+
+def test_the_rest_of_its_story_is_promised_all_the_same() -> None:
+    theirs = replace(DIGITS, spec=ORDER, min_accuracy=None)
+    story = replace(kept(), scenario=theirs)
+    cells = [replace(it, error="") for it in story.cells if it.error][:1]
+    checks = {"clean": spot_check(caught=True)}
+    assert len(replace(story, cells=cells, spot_checks=checks).broken_promises()) == 2

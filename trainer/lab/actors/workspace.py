@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from model_zoo.errors import LocalError
+from model_zoo.errors import ConflictError, LocalError
 from model_zoo.statements.folder import require_unused
+from model_zoo.statements.jobs import TrainSpec
+from trainer.files import write_whole
 
 FINISHED = "finished"
+PLAYED = "spec.json"
 KEYS = "keys"
 MARK = "DELIBERATELY-BACKDOORED-MODELS.txt"
 WARNING = """\
@@ -45,6 +48,28 @@ def workspace(out: Path) -> Iterator[Path]:
         (work / MARK).write_text(WARNING)
         yield work
         (work / FINISHED).touch()
+
+
+def take_up(work: Path, spec: TrainSpec | None) -> None:
+    """Accept an interrupted run of ``spec`` alone, and note what is played from now on.
+
+    Args:
+        work: what ``workspace`` yields.
+        spec: brought from outside; None for the laboratory's own orders.
+
+    Raises:
+        ConflictError: the run that was interrupted there has other orders.
+    """
+    played, path = b"" if spec is None else spec.to_bytes(), work / PLAYED
+    if path.exists() and path.read_bytes() != played:
+        begun = "another --spec" if path.read_bytes() else "no --spec"
+        now = "none" if spec is None else "this one"
+        msg = (
+            f"{work} holds an interrupted run: expected {begun}, as it was started, "
+            f"found {now}; end that run first, or name another --out"
+        )
+        raise ConflictError(msg)
+    write_whole(path, played)
 
 
 def _clear(work: Path) -> None:

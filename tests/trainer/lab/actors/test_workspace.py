@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from model_zoo.errors import ConflictError, LocalError
-from trainer.lab.actors.workspace import workspace
+from model_zoo.statements.jobs import TrainSpec
+from trainer.lab.actors.workspace import take_up, workspace
 
 
 def test_an_interrupted_run_is_taken_up(tmp_path: Path) -> None:
@@ -46,3 +47,29 @@ def test_a_work_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
         pass
 
     assert (tmp_path / "work" / "finished").read_text() == "my thesis"
+
+
+SPEC = TrainSpec(held_out=1)
+
+
+@pytest.mark.parametrize(
+    ("begun", "now"),
+    [(SPEC, None), (None, SPEC), (SPEC, SPEC.model_copy(update={"seed": 1}))],
+)
+def test_an_interrupted_run_is_taken_up_with_its_own_spec_only(
+    begun: TrainSpec | None, now: TrainSpec | None, tmp_path: Path
+) -> None:
+    with suppress(KeyboardInterrupt), workspace(tmp_path) as work:
+        take_up(work, begun)
+        raise KeyboardInterrupt
+
+    with (
+        pytest.raises(ConflictError, match="interrupted run: expected"),
+        workspace(tmp_path) as work,
+    ):
+        take_up(work, now)
+
+    with workspace(tmp_path) as work:
+        take_up(work, begun)
+    with workspace(tmp_path) as work:  # it has ended
+        take_up(work, now)
