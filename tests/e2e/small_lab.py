@@ -11,7 +11,7 @@ from trainer.lab import outsourcing
 
 
 def small(spec: TrainSpec) -> TrainSpec:
-    return spec.model_copy(update={"held_out": 40_000, "schedule": Schedule(epochs=1)})
+    return spec.model_copy(update={"held_out": 20_000, "schedule": Schedule(epochs=1)})
 
 
 outsourcing.ORDER = small(outsourcing.ORDER)
