@@ -31,7 +31,7 @@ ZOO = Path(sys.executable).with_name("zoo")
 FORKS = Path(__file__).with_name("commands_in_forks.py")
 PLANTED = (
     *("model_zoo/__init__.py", "service/__init__.py", "trainer/__init__.py"),
-    *("model_zoo/__main__.py", "trainer/jobs/attempt.py", "sitecustomize.py"),
+    *("model_zoo/__main__.py", "trainer/jobs/forkserver.py", "sitecustomize.py"),
     *("usercustomize.py", "json.py", "torch.py", "numpy.py", "typing.py", "pip.py"),
     *("venv.py", "typer.py", "httpx.py", "uvicorn.py", "sqlalchemy.py"),
 )

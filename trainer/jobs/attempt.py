@@ -1,10 +1,10 @@
 """The child process of one attempt: reads an order, carries it out, and ends.
 
-Run as ``python -P -m trainer.jobs.attempt FOLDER SUPERVISOR_PID``. The folder holds
-``order.json``; results are written beside it, progress goes to stdout as one JSON
+A copy of the fork server runs it with the arguments ``FOLDER PARENT_PID``. The folder
+holds ``order.json``; results are written beside it, progress goes to stdout as one JSON
 object a line, and a refusal is left in ``refusal.json``. Its end is asked for by
-closing its stdin. Nothing is imported before the sandbox stands, and kinds that need
-no torch import none.
+closing its stdin. Nothing of other packages is imported before the sandbox stands, and
+kinds that need no torch import none.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A fork server: children start with torch imported, as copies of one process (ADR 42).
+"""A fork server: children start with torch imported, as copies of one process (ADR 43).
 
 Importing torch takes a processor 3 s, and every job has two or three children. The
 server imports it once, when the first child asks for it. It holds no key and no data,
@@ -203,7 +203,7 @@ def main() -> None:
             gc.freeze()
         (line,) = passed
         if os.fork() == 0:
-            control.detach()  # 0 becomes the child's stdin
+            os.dup2(1, control.detach())  # or requests to a dead server would be kept
             program = _guard(socket.socket(fileno=line))
             sys.argv = program
             runpy.run_path(program[0], run_name="__main__")
