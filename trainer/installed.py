@@ -10,6 +10,7 @@ import functools
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from importlib import invalidate_caches
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -104,7 +105,9 @@ def _package_of(entry: EntryPoint) -> str:
     Source:
         PEP 503, "Normalized Names".
     """
-    return re.sub(r"[-_.]+", "-", entry.dist.name).lower() if entry.dist else LOCAL
+    # one that is being removed has no name any more
+    name = entry.dist.name if entry.dist else None
+    return re.sub(r"[-_.]+", "-", name).lower() if name else LOCAL
 
 
 def use_network(reference: str) -> str:
@@ -154,8 +157,9 @@ def packages_of(spec: JobSpec) -> dict[str, str]:
     needed = foreign_names(spec)
     if not needed:
         return {}
+    invalidate_caches()  # a folder may change twice in one tick of its clock
     entries = _registered() | {
-        name: it for name, it in foreign().items() if _package_of(it) == LOCAL
+        name: it for name, it in foreign().items() if f"/{LOCAL}:" in name
     }
     absent = sorted(needed - entries.keys())
     if absent:

@@ -427,11 +427,11 @@ def test_a_repair_is_done_by_the_defence_that_its_spec_names(
     badnet: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = RepairSpec(
-        parent=sha256_file(weights(badnet)), held_out=100, defense="acme:rinse"
+        parent=sha256_file(weights(badnet)), held_out=100, defense="rinsers:rinse"
     )
-    with pytest.raises(InvalidSpecError, match="repairs: no 'acme:rinse' here"):
+    with pytest.raises(InvalidSpecError, match="repairs: no 'rinsers:rinse' here"):
         build(spec, folder=tmp_path, parent=weights(badnet), device="cpu")
-    write_package(tmp_path, "acme", RINSE, {"repairs": {"rinse": "rinse"}})
+    write_package(tmp_path, "rinsers", RINSE, {"repairs": {"rinse": "rinse"}})
     monkeypatch.syspath_prepend(tmp_path)
     foreign.cache_clear()
 
@@ -444,7 +444,7 @@ def test_a_repair_is_done_by_the_defence_that_its_spec_names(
     }
     assert (made.folder / "note.txt").read_bytes() == b"100 of 100"
     assert made.pruned_units == ()
-    assert str(made.environment["package:acme"]).startswith("1.0 sha256 ")
+    assert str(made.environment["package:rinsers"]).startswith("1.0 sha256 ")
 
 
 DIVERGES = """
