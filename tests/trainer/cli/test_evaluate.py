@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from model_zoo.statements.evaluation import Proportion
-from tests.trainer.cli.test_models import zoo
 from tests.trainer.cli.test_rebuild import SPEC as MADE_BY
 from tests.trainer.cli.test_rebuild import released
+from tests.trainer.commands import zoo
 from trainer.data import LabelledImages
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -9,25 +9,13 @@ from typing import Any
 import pytest
 
 from model_zoo.digests import sha256_file
+from tests.trainer.commands import zoo
 from trainer.data import LabelledImages
 
 SPEC = {
     "held_out": 58_000,
     "schedule": {"epochs": 2, "batch_size": 50, "peak_learning_rate": 0.1},
 }
-
-
-def zoo(*arguments: str | Path) -> tuple[int, dict[str, Any]]:
-    """Run one command with --json; return its exit code and its document."""
-    code = "from model_zoo.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments), "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from model_zoo.statements.intoto import (
 )
 from model_zoo.statements.jobs import Schedule, TrainSpec
 from model_zoo.statements.release_json import write_bundle
-from tests.trainer.cli.test_models import zoo
+from tests.trainer.commands import zoo
 from trainer.builds.build import build, inputs_of
 from trainer.data import LabelledImages
 from trainer.installed import code_digest
