@@ -1,25 +1,34 @@
-"""``zoo lab`` with orders of a third of the training: ``python small_lab.py OPTIONS``.
+"""``zoo lab`` with less to train: ``python small_lab.py OPTIONS``.
 
-All else is the laboratory's own; ``make soak`` and ``make lab`` train in full.
+A third of the training, one teacher and one student. All else is the laboratory's own;
+``make soak`` and ``make lab`` train in full.
 """
 
 import sys
+from dataclasses import replace
 
 from model_zoo.cli import main
 from model_zoo.statements.jobs import Schedule, TrainSpec
-from trainer.lab import outsourcing
+from trainer.lab import scenario
+from trainer.lab.scenario import DIGITS
+
+TEACHERS = ("badnet teacher",)
 
 
 def small(spec: TrainSpec) -> TrainSpec:
     return spec.model_copy(update={"held_out": 20_000, "schedule": Schedule(epochs=1)})
 
 
-outsourcing.ORDER = small(outsourcing.ORDER)
-outsourcing.TEACHER_ORDER = small(outsourcing.TEACHER_ORDER)
-outsourcing.ORDERS = {
-    label: (trainer, small(spec))
-    for label, (trainer, spec) in outsourcing.ORDERS.items()
-}
+scenario.DIGITS = replace(
+    DIGITS,
+    orders={
+        label: (trainer, small(spec))
+        for label, (trainer, spec) in DIGITS.orders.items()
+        if label in {"clean", "badnet", *TEACHERS}
+    },
+    teachers=TEACHERS,
+    retrains=("fully-connected",),
+)
 
 if __name__ == "__main__":
     main(["lab", *sys.argv[1:]])

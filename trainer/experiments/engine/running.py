@@ -42,6 +42,12 @@ Report = Callable[[Cell, Finished, int, int], None]
 Outcome = list[Finished] | ZooError
 """What came of an experiment: all its cells, or why there is one less."""
 Task = tuple[Experiment, Cell]
+FORKS = multiprocessing.get_context(
+    "forkserver" if sys.platform == "linux" else "spawn"
+)
+"""A fork of this process, which has used torch's threads, might hang; a fork of one
+that has only imported torch is there at once. Libraries of a Mac bear no fork at all.
+"""
 LOG = "workers.log"
 """Beside the models; gets what worker processes print."""
 
@@ -179,14 +185,14 @@ def _take(tasks: list[Task], *, busy: Iterable[Task], made: set[str]) -> Task:
 def _pools(log: Path) -> Iterator[Callable[[], ProcessPoolExecutor]]:
     """Yield what returns a pool of one process; no process outlives the block."""
     pools: list[ProcessPoolExecutor] = []
+    FORKS.set_forkserver_preload([__name__])
     others = set(multiprocessing.active_children())
 
     def new_pool() -> ProcessPoolExecutor:
         pools.append(
             ProcessPoolExecutor(
                 max_workers=1,
-                # a fork of a process that has used torch's threads may hang
-                mp_context=multiprocessing.get_context("spawn"),
+                mp_context=FORKS,
                 initializer=_begin,
                 initargs=(log,),
             )
@@ -218,6 +224,7 @@ def _interrupts_held_back() -> Iterator[None]:
 
 def _begin(log: Path) -> None:
     """Prepare a worker process; it ends when its parent does, however that ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a fork server may be older than us
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with log.open("ab") as file:  # stdout of the command carries its document only
         os.dup2(file.fileno(), sys.stdout.fileno())
