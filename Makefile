@@ -29,6 +29,8 @@ gates: $(STAMP) ## style, types and import arrows
 	$(BIN)/lint-imports
 	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs model_zoo service trainer containers tests benchmarks
 
+# where it is set, each process would compile every test anew
+test: export PYTHONDONTWRITEBYTECODE =
 test: gates ## the gates, then every test
 	$(BIN)/pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 

@@ -85,8 +85,9 @@ def words(path: tuple[str, ...], command: Any) -> list[str]:
 
 
 def run(calls: list[list[str]], *, foreign: Path, environment: dict[str, str]) -> None:
+    mark = str(foreign / MARK)
     subprocess.run(
-        [sys.executable, str(FORKS), str(LONG_ENOUGH), json.dumps(calls)],
+        [sys.executable, str(FORKS), str(LONG_ENOUGH), mark, json.dumps(calls)],
         cwd=foreign,
         env=environment,
         stdin=subprocess.DEVNULL,

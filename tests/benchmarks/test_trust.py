@@ -70,6 +70,7 @@ def test_a_name_that_is_the_beginning_of_others_has_a_pattern_of_its_own() -> No
     }
 
 
+@pytest.mark.soak  # other benchmarks' quick runs are there, too
 def test_a_quick_run_of_some_parts_keeps_a_result_of_its_own(tmp_path: Path) -> None:
     options = ["--quick", f"--parts={PARTS}", f"--out={tmp_path}"]
     done = subprocess.run(

@@ -14,6 +14,7 @@ from model_zoo.clock import Clock, system_clock
 from model_zoo.tuf.updater import Anchor
 from service.app import create_app
 from service.settings import Settings
+from tests.service.schema import prepare
 
 Answering = Callable[[BaseHTTPRequestHandler], None]
 
@@ -76,7 +77,7 @@ def respond(
 @contextmanager
 def open_zoo(data_dir: Path, **chosen: object) -> Iterator[str]:
     """Yield the URL of the service itself, over a folder of its own."""
-    settings = Settings(data_dir=data_dir, **chosen)  # type: ignore[arg-type]
+    settings = Settings(data_dir=prepare(data_dir), **chosen)  # type: ignore[arg-type]
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(create_app(settings), log_config=None)
         server = uvicorn.Server(config)

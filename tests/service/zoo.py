@@ -30,6 +30,7 @@ from model_zoo.statements.manifest import FileEntry, Manifest
 from service.app import create_app
 from service.settings import Settings
 from tests.service.roles import Files, next_roles, release_targets_of
+from tests.service.schema import prepare
 
 API = "/api/v1"
 OUTSIDE_API = ("/api/", "/health", "/ready", "/tuf/", "/log/")
@@ -206,7 +207,7 @@ def open_zoo(folder: Path, **settings: Any) -> Iterator[Zoo]:
     """Give a service over ``folder`` whose names are bound."""
     clock = Clock()
     known: dict[str, Any] = {"part_bytes": PART_BYTES, "clock": clock}
-    app = create_app(Settings(data_dir=folder, **(known | settings)))
+    app = create_app(Settings(data_dir=prepare(folder), **(known | settings)))
     try:
         yield Zoo(app, clock)
     finally:

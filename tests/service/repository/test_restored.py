@@ -62,26 +62,34 @@ class Disk:
         return int(refusal(self).rpartition("--accept-loss ")[2])
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Disk:
-    """A zoo with one release, backed up, that then served a second one."""
-    made = Disk(tmp_path)
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a zoo with one release, backed up, that then served a second."""
+    folder = tmp_path_factory.mktemp("before")
+    made = Disk(folder)
     for number, name in enumerate(("first", "second", "third")):
-        write_files(tmp_path / name)
-        (tmp_path / name / "notes.json").write_text(f'{{"number": {number}}}')
+        write_files(folder / name)
+        (folder / name / "notes.json").write_text(f'{{"number": {number}}}')
     with (
         open_zoo(made.data) as url,
         ZooClient(url, anchor=made.anchor("alice")) as alice,
     ):
         alice.bind_publisher("alice", ALICE.public)
-        alice.publish(FIRST, tmp_path / "first", key=ALICE)
+        alice.publish(FIRST, folder / "first", key=ALICE)
     made.back_up()
     with open_zoo(made.data) as url:
         with ZooClient(url, anchor=made.anchor("alice")) as alice:
-            alice.publish(SECOND, tmp_path / "second", key=ALICE)
+            alice.publish(SECOND, folder / "second", key=ALICE)
         with ZooClient(url, anchor=made.anchor("bob")) as bob:
-            bob.pull(SECOND, policy=Policy(), to=tmp_path / "pulled")
-    return made
+            bob.pull(SECOND, policy=Policy(), to=folder / "pulled")
+    return folder
+
+
+@pytest.fixture
+def disk(before: Path, tmp_path: Path) -> Disk:
+    """A copy of it."""
+    shutil.copytree(before, tmp_path, dirs_exist_ok=True)
+    return Disk(tmp_path)
 
 
 def refusal(disk: Disk) -> str:

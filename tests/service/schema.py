@@ -1,0 +1,32 @@
+"""The schema is migrated once a process; a new zoo begins with a copy of it.
+
+That migrations work, from every revision, is tests/service/database/test_migrate.py's.
+"""
+
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from service.database.engine import Database
+from service.database.migrate import upgrade
+from service.storage.data_dir import OWNER_ONLY_FOLDER
+
+NAME = "zoo.db"
+
+
+def prepare(data_dir: Path) -> Path:
+    """Return ``data_dir``, which a service would find empty, with an empty database."""
+    data_dir.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY_FOLDER)
+    if not any(data_dir.iterdir()):
+        (data_dir / NAME).write_bytes(_migrated())
+    return data_dir
+
+
+@cache
+def _migrated() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, NAME)
+        database = Database.open(f"sqlite:///{path}")
+        upgrade(database)
+        database.close()
+        return path.read_bytes()
