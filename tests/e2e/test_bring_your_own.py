@@ -7,6 +7,7 @@ it plays the BadNet in the laboratory.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from model_zoo.statements.intoto import vouched_provenance
 from model_zoo.statements.jobs import TrainSpec, parse_spec
 from model_zoo.statements.release_json import read_bundle
 from model_zoo.tuf.updater import Anchor
+from tests.e2e.labs import killed_once, require_kept
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "acme-zoo"
 LAB = Path(__file__).with_name("brought_lab.py")
@@ -244,14 +246,15 @@ def test_a_model_of_another_package_goes_all_the_way(  # noqa: PLR0915  one stor
     assert made["evaluation"]["accuracy"]["successes"] > 80
 
 
+@pytest.mark.timeout(0)
 def test_the_laboratory_plays_its_story_with_the_models_of_a_spec(place: Place) -> None:
-    spec = {"kind": "train", **SPEC, "held_out": 40}
-    (place.folder / "play.json").write_text(json.dumps(spec))
+    spec = place.folder / "play.json"
+    spec.write_text(json.dumps({"kind": "train", **SPEC, "held_out": 40}))
+    command = [str(place.python), "-P", str(LAB), f"--spec={spec}"]
 
-    place.run("-P", LAB, "--spec", "play.json", "--out", "played")
+    told = killed_once(command, place.folder / "played", place.environment)
 
-    told = json.loads((place.folder / "played" / "report.json").read_bytes())
-    assert told["broken_promises"] == []
+    require_kept(told)
     assert told["skipped"].keys() == {
         "acceptance",
         "promises on ACC and ASR",
@@ -273,7 +276,11 @@ def test_the_laboratory_plays_its_story_with_the_models_of_a_spec(place: Place) 
     assert checks["badnet"]
 
     # it was published, and pulled by who trusts too little; the others refused it
-    ended = {cell["level"]: cell for cell in told["scoreboard"]}
+    ended = {
+        cell["level"]: cell
+        for cell in told["scoreboard"]
+        if cell["path_of_attack"] == "stolen key, revoked"
+    }
     assert ended["none"]["cost"]["attack_success"]["rate"] > 0.9
     assert ended["signature"]["accepted"]
     assert ended["trust+policy"]["error"] == "YankedError"
@@ -285,6 +292,8 @@ def test_the_laboratory_plays_its_story_with_the_models_of_a_spec(place: Place) 
     page = (place.folder / "played" / "report.html").read_text()
     assert "acme-zoo:wave" in page
     assert "four-pixel" not in page
+    assert "A signature says who, not what" in page
+    assert not re.search(r'(src|href)="(?!data:)', page)
 
 
 def test_where_it_is_not_installed_its_names_are_refused_with_those_that_are(
