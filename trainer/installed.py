@@ -145,7 +145,7 @@ def packages_of(spec: JobSpec) -> dict[str, str]:
     """Return what provenance says of the other packages that ``spec`` needs.
 
     Looked up and hashed anew each time: every child of a worker imports what is
-    installed by then.
+    installed by then of packages that are not ours.
 
     Returns:
         ``package:NAME`` -> version, and the SHA-256 over the files beside the code

@@ -72,10 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 @cache
 def _command(*, in_json: bool) -> Callable[..., Any]:
     """Return what parses and acts; it is the same however often it is called."""
-    app = build()
+    command = typer.main.get_command(build())
     if in_json:
-        _demand_commands(app)
-    return typer.main.get_command(app)
+        _demand_commands(command)
+    return command
 
 
 def build() -> typer.Typer:
@@ -129,12 +129,11 @@ def _version() -> NoReturn:
     raise typer.Exit
 
 
-def _demand_commands(app: typer.Typer) -> None:
+def _demand_commands(command: Any) -> None:  # noqa: ANN401  click's, typer brings it
     """Let a group without a command be an error; its help is for people only."""
-    app.info.no_args_is_help = False
-    for group in app.registered_groups:
-        if group.typer_instance is not None:
-            _demand_commands(group.typer_instance)
+    command.no_args_is_help = False
+    for child in getattr(command, "commands", {}).values():
+        _demand_commands(child)
 
 
 def _describe(app: typer.Typer) -> None:

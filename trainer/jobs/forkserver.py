@@ -28,6 +28,8 @@ HANDLERS = "trainer.jobs.handlers"
 """They import all of torch."""
 BARE, WITH_TORCH = b"b", b"t"
 CHUNK_BYTES = 64 * 1024
+PATIENCE_SECONDS = 60
+"""For a child to end when it was asked to, which takes it a moment."""
 PROGRAM = (sys.executable, "-P", "-m", "trainer.jobs.forkserver")
 """``-P``: nothing is imported from the folder in which a worker happens to start."""
 MAX_STATUS_BYTES = 16
@@ -36,7 +38,8 @@ MAX_STATUS_BYTES = 16
 class Copied:
     """A child that a fork server started; used as a ``subprocess.Popen``.
 
-    At the end of a ``with`` block it is asked to end, and waited for.
+    At the end of a ``with`` block it is asked to end, and waited for; nothing of it is
+    left then.
 
     Attributes:
         stdin: the child's end is asked for by closing it.
@@ -45,23 +48,37 @@ class Copied:
     """
 
     def __init__(
-        self, stdin: BinaryIO, stdout: BinaryIO, status: socket.socket
+        self,
+        stdin: BinaryIO,
+        stdout: BinaryIO,
+        status: socket.socket,
+        server: subprocess.Popen[bytes],
     ) -> None:
-        """Keep our ends of its pipes, and the socket that will say how it ended."""
+        """Keep our ends of pipes, the socket that says how it ended, and its server."""
         self.stdin = stdin
         self.stdout = stdout
         self.returncode: int | None = None
         self._status = status
+        self._server = server
+        self._is_told = True
 
     def __enter__(self) -> Self:
         """Return the child, which may already have ended."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close its pipes and wait for it."""
+        """Close its stdin and wait for it."""
         self.stdin.close()
+        try:
+            self.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._server.kill()  # it may hang before it has started the child
+            self.wait()
+        if not self._is_told:  # its own end closes its stdout, whoever saw it or not
+            os.set_blocking(self.stdout.fileno(), True)
+            while self.stdout.read(CHUNK_BYTES):
+                pass
         self.stdout.close()
-        self.wait()
 
     def poll(self) -> int | None:
         """Return the exit status, or None if it still runs."""
@@ -84,36 +101,83 @@ class Copied:
             except ConnectionError:
                 told = b""
             # without a word: the server was killed, or the child's guardian
+            self._is_told = bool(told)
             self.returncode = int(told) if told else -signal.SIGKILL
             self._status.close()
         return self.returncode
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Server:
     """A fork server that runs: its process, its environment, our end of its stdin."""
 
     process: subprocess.Popen[bytes]
     environment: Mapping[str, str]
     control: socket.socket
-    owner: int = field(default_factory=os.getpid)
-
-    def serves(self, environment: Mapping[str, str]) -> bool:
-        """Return whether it runs, is ours, and has that environment."""
-        is_ours = self.owner == os.getpid()  # and not that of who forked us
-        same = self.environment == environment
-        return is_ours and same and self.process.poll() is None
 
     def end(self) -> None:
         """Let it go; children that run are not affected."""
+        with suppress(OSError):  # it may be gone
+            self.control.shutdown(socket.SHUT_RDWR)
         self.control.close()
-        if self.owner == os.getpid():
-            self.process.wait()
+        self.process.wait()
 
 
-_lock = threading.Lock()
-_servers: list[_Server] = []
-"""At most one: of this process, for as long as its environment stays as it is."""
+@dataclass(slots=True)
+class _Here:
+    """What this process has: at most one server, with the environment of the last."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    server: _Server | None = None
+
+    def use(self, environment: Mapping[str, str]) -> _Server:
+        """Return a server with that environment; the caller holds the lock."""
+        if self.server is not None and (
+            self.server.environment != environment
+            or self.server.process.poll() is not None
+        ):
+            self.end()
+        if self.server is None:
+            self.server = _serving(environment)
+        return self.server
+
+    def end(self) -> None:
+        """Let the server go, if there is one; the caller holds the lock."""
+        if self.server is not None:
+            self.server.end()
+            self.server = None
+
+    def forget(self) -> None:
+        """Leave the server to the process of which this one is a fork."""
+        if self.server is not None:
+            self.server.control.close()
+            self.server.process.returncode = 0  # it is not ours to wait for
+        self.lock, self.server = threading.Lock(), None
+
+
+_here = _Here()
+os.register_at_fork(after_in_child=_here.forget)
+
+
+def _serving(environment: Mapping[str, str]) -> _Server:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(  # noqa: S603  our own module
+            PROGRAM,
+            env=environment,
+            stdin=theirs.fileno(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    return _Server(process, environment, ours)
+
+
+@atexit.register
+def end_server() -> None:
+    """End the server of this process, if it has one."""
+    with _here.lock:
+        _here.end()
 
 
 def start(
@@ -141,13 +205,13 @@ def start(
     ours, theirs = socket.socketpair()
     passed = [child_stdin, child_stdout, stderr.fileno()]
     order = json.dumps([list(program), dict(more)]).encode() + b"\n"
+    word = WITH_TORCH if needs_torch else BARE
     try:
-        with _lock:
-            control = _server(environment).control
-            word = WITH_TORCH if needs_torch else BARE
-            socket.send_fds(control, [word], [theirs.fileno()])
-        socket.send_fds(ours, [order[:1]], passed)
-        ours.sendall(order[1:])
+        server = _ask(environment, word, theirs)
+        theirs.close()
+        with suppress(ConnectionError):  # who died meanwhile says nothing, see `wait`
+            socket.send_fds(ours, [order[:1]], passed)
+            ours.sendall(order[1:])
     except BaseException:
         ours.close()
         os.close(stdin)
@@ -157,39 +221,30 @@ def start(
         theirs.close()
         os.close(child_stdin)
         os.close(child_stdout)
-    return Copied(os.fdopen(stdin, "wb", 0), os.fdopen(stdout, "rb", 0), ours)
+    pipes = os.fdopen(stdin, "wb", 0), os.fdopen(stdout, "rb", 0)
+    return Copied(*pipes, ours, server)
 
 
-def _server(environment: Mapping[str, str]) -> _Server:
-    """Return the server of this process; the caller holds the lock."""
-    if _servers and not _servers[0].serves(environment):
-        _servers.pop().end()
-    if not _servers:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = subprocess.Popen(  # noqa: S603  our own module
-                PROGRAM,
-                env=environment,
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        _servers.append(_Server(process, environment, ours))
-    return _servers[0]
-
-
-@atexit.register
-def _end_servers() -> None:
-    with _lock:
-        while _servers:
-            _servers.pop().end()
+def _ask(
+    environment: Mapping[str, str], word: bytes, theirs: socket.socket
+) -> subprocess.Popen[bytes]:
+    """Hand ``theirs`` to a server, and return that server's process."""
+    with _here.lock:
+        try:
+            server = _here.use(environment)
+            socket.send_fds(server.control, [word], [theirs.fileno()])
+        except ConnectionError:  # it died a moment ago
+            _here.end()
+            server = _here.use(environment)
+            socket.send_fds(server.control, [word], [theirs.fileno()])
+        return server.process
 
 
 def main() -> None:
     """Start a copy for each request, until whoever started this process is gone.
 
     A request is a byte and a socket; what follows on that socket is read by a guardian
-    of the child's own, so that one request never waits for another.
+    of the child's own. Requests wait for nothing but the one import of torch.
     """
     keep_memory_private()  # a child of our user must not write to the next one's
     control = socket.socket(fileno=0)
@@ -199,7 +254,8 @@ def main() -> None:
         if not word:
             return
         if word == WITH_TORCH and sys.platform == "linux":  # elsewhere forks break it
-            importlib.import_module(HANDLERS)
+            with suppress(ImportError):  # the child tries again, and says what is wrong
+                importlib.import_module(HANDLERS)
             gc.freeze()
         (line,) = passed
         if os.fork() == 0:

@@ -215,6 +215,8 @@ def _environment() -> dict[str, str]:
     return kept | {
         "HOME": str(Path.home()),
         "OMP_NUM_THREADS": "1",
+        # torch would import other packages' backends, before the walls stand
+        "TORCH_DEVICE_BACKEND_AUTOLOAD": "0",
         "XDG_CACHE_HOME": str(cache_root().absolute().parent),
     }
 

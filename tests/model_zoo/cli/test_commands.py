@@ -334,3 +334,15 @@ def test_nobody_to_ask_for_a_passphrase_is_told(
     with pytest.raises(SystemExit) as ended:
         cli.main(["keys", "generate", str(tmp_path / "k.pem"), *secret])
     assert ended.value.code == 0
+
+
+def test_a_group_shows_its_help_to_people_also_after_it_was_asked_for_json(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["keys", "--json"])
+    assert ended.value.code == 2
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        cli.main(["keys"])
+    assert "generate" in "".join(capsys.readouterr())

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.trainer.hostile import AS_USER
 from trainer.jobs import forkserver
 
 ENVIRONMENT = {"PATH": os.environ["PATH"], "LC_CTYPE": "C.UTF-8"}
@@ -44,7 +45,7 @@ def facts(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _no_server_is_left() -> Iterator[None]:
     yield
-    forkserver._end_servers()
+    forkserver.end_server()
 
 
 def written(folder: Path, program: str) -> Path:
@@ -83,7 +84,8 @@ def _told_of(facts: Path) -> None:
 
 
 def server() -> psutil.Process:
-    (it,) = forkserver._servers
+    it = forkserver._here.server
+    assert it is not None
     return psutil.Process(it.process.pid)
 
 
@@ -201,7 +203,7 @@ def test_a_server_ends_with_whoever_started_it(facts: Path) -> None:
         "child = forkserver.start([sys.argv[1]], environment={}, more={},"
         " stderr=tempfile.TemporaryFile(), needs_torch=False)\n"
         "child.wait()\n"
-        "print(forkserver._servers[0].process.pid, flush=True)\n"
+        "print(forkserver._here.server.process.pid, flush=True)\n"
         "input()\n"
     )
     command = [sys.executable, "-c", program, str(facts)]
@@ -213,14 +215,74 @@ def test_a_server_ends_with_whoever_started_it(facts: Path) -> None:
     assert alive == []
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
-def test_a_childs_memory_is_its_users_and_the_servers_is_nobodys(
-    tmp_path: Path,
+def test_a_server_that_dies_at_any_moment_ends_nobody_but_a_child(facts: Path) -> None:
+    for _ in range(10):
+        with started(facts) as child:
+            child.wait(PATIENCE_SECONDS)
+        server().kill()
+        with started(facts) as child:
+            assert child.wait(PATIENCE_SECONDS) in {0, -signal.SIGKILL}
+    assert told(started(facts))
+
+
+def test_nothing_of_a_child_is_left_whose_guardian_was_killed(tmp_path: Path) -> None:
+    program = """
+    import os, sys, time
+    print(os.getpid(), os.getppid(), flush=True)
+    sys.stdin.read()
+    time.sleep(0.5)
+    """
+    with started(written(tmp_path, program)) as child:
+        pid, guardian = map(int, child.stdout.readline().split())
+        os.kill(guardian, signal.SIGKILL)
+        assert child.wait(PATIENCE_SECONDS) == -signal.SIGKILL
+        assert _lives(pid)
+    assert not _lives(pid)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_process_forked_in_the_middle_of_a_start_can_start_children(
+    facts: Path,
 ) -> None:
-    with started(written(tmp_path, "print('here', flush=True); input()")) as child:
-        assert child.stdout.readline() == b"here\n"
-        (guardian,) = server().children()
-        (copy,) = guardian.children()
-        processes = (copy, guardian, server())
-        owners = [Path(f"/proc/{it.pid}/mem").stat().st_uid for it in processes]
-    assert owners == [os.getuid(), 0, 0]
+    told(started(facts))
+    with forkserver._here.lock:
+        fork = multiprocessing.get_context("fork").Process(
+            target=_told_of, args=(facts,)
+        )
+        fork.start()
+        fork.join(PATIENCE_SECONDS)
+    assert fork.exitcode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_nobody_of_the_same_user_reads_a_servers_memory_or_a_guardians() -> None:
+    program = (
+        "import json, os, psutil, sys, tempfile\n"
+        "from trainer.jobs import forkserver\n"
+        "stderr = tempfile.TemporaryFile()\n"
+        "options = dict(environment={}, more={}, stderr=stderr, needs_torch=False)\n"
+        "with forkserver.start([sys.argv[1]], **options) as child:\n"
+        "    child.stdout.readline()\n"
+        "    (server,) = psutil.Process().children()\n"
+        "    (guardian,) = server.children()\n"
+        "    (copy,) = guardian.children()\n"
+        "    it = (server, guardian, copy)\n"
+        "    print([os.stat(f'/proc/{one.pid}/mem').st_uid for one in it])\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # those of pytest are entered by their owner only
+        script = written(Path(folder), "print('here', flush=True); input()")
+        command = [sys.executable, "-c", program, str(script)]
+        if os.geteuid() == 0:
+            command = [sys.executable, str(AS_USER), "[]", *command]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    of_server, of_guardian, of_copy = json.loads(done.stdout)
+    assert of_server == of_guardian == 0
+    assert of_copy != 0

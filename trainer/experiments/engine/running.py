@@ -183,7 +183,7 @@ def _take(tasks: list[Task], *, busy: Iterable[Task], made: set[str]) -> Task:
 
 @contextmanager
 def _pools(log: Path) -> Iterator[Callable[[], ProcessPoolExecutor]]:
-    """Yield what returns a pool of one process; no process outlives the block."""
+    """Yield what returns a pool of one process; none of those outlives the block."""
     pools: list[ProcessPoolExecutor] = []
     FORKS.set_forkserver_preload([__name__])
     others = set(multiprocessing.active_children())
