@@ -15,7 +15,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -294,7 +293,6 @@ def _guard(line: socket.socket) -> list[str]:
         os.dup2(descriptor, place)
         os.close(descriptor)
     os.environ.update(more)
-    tempfile.tempdir = None  # found anew: TMPDIR is another
     return [*program, str(guardian)]
 
 
