@@ -30,6 +30,7 @@ RUN pip wheel --quiet --no-deps --wheel-dir /dist .
 
 # Requirements come in layers below the sources: an edit does not fetch them again.
 # Empty packages of version 0 stand in for the sources until the wheel replaces them.
+# trustme is of no extra of the service: `init` issues its certificate in this image.
 FROM base AS service-requirements
 ARG PIP_OPTIONS=""
 WORKDIR /src
@@ -37,7 +38,7 @@ COPY pyproject.toml ./
 RUN mkdir model_zoo service trainer \
  && touch README.md service/__init__.py trainer/__init__.py \
  && echo '__version__ = "0"' > model_zoo/__init__.py \
- && pip install --quiet ${PIP_OPTIONS} '.[service]'
+ && pip install --quiet ${PIP_OPTIONS} '.[service]' 'trustme>=1.2'
 
 FROM service-requirements AS trainer-requirements
 ARG PIP_OPTIONS=""
