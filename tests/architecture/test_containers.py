@@ -1,12 +1,16 @@
 """What the container files promise, read from the files themselves."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from model_zoo.cli import EXTRAS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -191,3 +195,23 @@ def devices(service: Mapping[str, Any]) -> list[dict[str, Any]]:
         "devices"
     ]
     return reserved
+
+
+@pytest.mark.parametrize("module", ["containers.provision", "containers.ready"])
+def test_what_runs_in_the_services_image_is_installed_there(module: str) -> None:
+    (line,) = re.findall(r"pip install .*'\.\[service\]'(.*)", DOCKERFILE)
+    named = set(re.findall(r"'([\w-]+)>=", line))
+    absent = {name for name, extra in EXTRAS.items() if extra == "trainer"} - named
+    program = (
+        "import sys, importlib\n"
+        f"sys.modules.update(dict.fromkeys({sorted(absent)!r}))\n"
+        f"importlib.import_module({module!r})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
