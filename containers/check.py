@@ -65,11 +65,13 @@ def main() -> None:
         compose("up", "--detach")
         seen = [check_lab(), check_health(), *check_confinement(), check_worker()]
     except (ZooError, subprocess.SubprocessError) as error:
-        say(last_words())
+        for line in last_words().splitlines():
+            say(line)
         sys.exit(f"make containers: {error}")
     finally:
         compose("down", "--volumes")
-    say("\n".join(seen))
+    for line in seen:
+        say(line)
 
 
 def check_lab() -> str:
