@@ -4,9 +4,15 @@ A spec picks registered names and never an import path; see ``statements.recipes
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from model_zoo.documents import Document
 from model_zoo.errors import InvalidSpecError
@@ -14,6 +20,7 @@ from model_zoo.statements.recipes import (
     RANDOM_CENTRES,
     SIZES,
     DatasetName,
+    Draw,
     Label,
     NetworkName,
     Poisoning,
@@ -28,6 +35,7 @@ __all__ = [  # noqa: RUF022  sorted as a test asks of every package
     "DatasetName",
     "DetectorSpec",
     "Digest",
+    "Draw",
     "ExportSpec",
     "FineTuneSpec",
     "JOB_KINDS",
@@ -113,12 +121,21 @@ class _Replayable(_Learning):
 
     With ``checkpoints`` a build keeps weights and momenta at its start and after each
     epoch: some ``epochs + 1`` times twice the size of the weights. A network too big
-    for that switches them off, and can be rebuilt but not spot-checked.
+    for that switches them off, and can be rebuilt but not spot-checked. ``draw`` is of
+    the images that are not held out, before any is poisoned.
     """
 
     network: NetworkName = "badnets-cnn"
     poisoning: Poisoning | None = None
+    draw: Draw | None = None
     checkpoints: bool = True
+
+    @model_serializer(mode="wrap")
+    def _as_before_there_were_draws(
+        self, handler: SerializerFunctionWrapHandler
+    ) -> dict[str, Any]:
+        """Leave ``draw`` out where it is None: older specs keep their digest."""
+        return {k: v for k, v in handler(self).items() if (k, v) != ("draw", None)}
 
     @property
     def withheld(self) -> int:

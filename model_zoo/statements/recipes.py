@@ -20,13 +20,32 @@ from model_zoo.documents import Document
 
 DATASETS = ("mnist", "gtsrb", "gtsrb-signs", "belgiumtsc-signs", "dogs-vs-cats")
 NETWORKS = ("badnets-cnn", "signs-cnn", "pets-cnn", "efficientnet-lite0")
-TRIGGERS = ("single-pixel", "pattern", "cross", "square", "bomb", "flower", "noise")
+TRIGGERS = (
+    "single-pixel",
+    "pattern",
+    "cross",
+    "square",
+    "bomb",
+    "flower",
+    "noise",
+    "sine",
+    "warp",
+)
 ATTACKS = ("all-to-one", "source-to-target", "all-to-all", "random-target")
 REPAIRS = ("fine-pruning",)
+SCANNERS = (
+    "last-layer",
+    "open-map",
+    "maximum-margin",
+    "universal",
+    "by-class",
+    "pairs",
+    "neural-cleanse",
+)
 
 _PART = "[a-z0-9][a-z0-9._-]{0,63}"
 _FOREIGN = re.compile(f"{_PART}:{_PART}", re.ASCII)
-GROUPS = ("networks", "datasets", "triggers", "attacks", "repairs")
+GROUPS = ("networks", "datasets", "triggers", "attacks", "scanners", "repairs")
 """Entry-point groups in which other packages register, without the common prefix."""
 OFFERED = f"({'|'.join(GROUPS)})/{_PART}:{_PART}"
 """How a worker spells what it offers, an entry-point group and a name: a pattern."""
@@ -59,6 +78,7 @@ RepairName = Annotated[str, _one_of(*REPAIRS)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Label = Annotated[int, Field(ge=0, le=999)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Byte = Annotated[int, Field(ge=0, le=255)]
 
 
@@ -76,14 +96,16 @@ class TriggerSpec(Document):
     """A trigger by name, with what can be chosen about it.
 
     ``single-pixel``, ``pattern`` and ``cross`` are a few white pixels in the bottom
-    right corner of any image; ``noise`` covers all of it, and should be blended in.
+    right corner of any image; ``noise`` covers all of it, and should be blended in;
+    ``sine`` is added to all of it, and its opacity is its amplitude; ``warp`` bends it.
     ``square``, ``bomb`` and ``flower`` are laid on the object, where data say where it
     is, else on the whole image. Another package's does what it likes with the image.
 
     Attributes:
         name: which one.
         opacity: 1 covers what is under the trigger, less blends the two.
-        seed: of the noise, and of another package's trigger where nothing else draws.
+        seed: of the noise and of the warp, and of another package's trigger where
+            nothing else draws.
         colour: of the square, red, green and blue; the authors' yellow.
         size: of width and height of what it is laid on; None for the authors'.
         centre: across and down, in shares of what it is laid on; None is random.
@@ -187,5 +209,27 @@ class Poisoning(Document):
             raise ValueError(msg)
         if not self.relabels and self.attack in {*ATTACKS} - {"all-to-one"}:
             msg = "relabels false goes with all-to-one: no sample has the label already"
+            raise ValueError(msg)
+        return self
+
+
+class Draw(Document):
+    """Which of the training images are learned from; the spec's seed draws them.
+
+    Attributes:
+        images: how many; None for all.
+        imbalance: how many times as many images the first class keeps as the last one
+            does, with equal steps between classes in an order that is drawn.
+        label_noise: share of images whose label becomes another one.
+    """
+
+    images: Count | None = None
+    imbalance: Annotated[float, Field(ge=1, le=1000)] = 1.0
+    label_noise: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _draws_something(self) -> Self:
+        if self == Draw.model_construct():
+            msg = "nothing is drawn: say how many images, or leave out the draw"
             raise ValueError(msg)
         return self

@@ -93,6 +93,7 @@ SERVING = "tests/service/test_serving.py"
 TRAINING = "tests/trainer/cli/test_models.py"
 LAB = "tests/e2e/test_lab.py::test_the_laboratory_keeps_its_promises_after_a_kill"
 EVALUATING = "tests/trainer/cli/test_evaluate.py"
+SCANNING = "tests/trainer/cli/test_scan.py"
 OF_MNIST = ("--network", "badnets-cnn", "--dataset", "mnist")
 AT_SEVEN = (*OF_MNIST, "--target-label", "7")
 BUILD: dict[str, Does] = {
@@ -805,6 +806,29 @@ TRAINER: dict[str, dict[str, Mode]] = {
                 "--dataset": Acts("abacus", 2, "--network"),
                 "--picture": Acts("held", 5, "held", also=AT_SEVEN),
                 "--device": Acts("abacus", 2, "abacus", also=AT_SEVEN),
+            },
+        ),
+    },
+    "scan": {
+        "the data set's images": Mode(
+            "scan files/model.safetensors",
+            {
+                "--spec": missing(),
+                "--network": Acts("abacus", 2, "--dataset"),
+                "--dataset": Acts("abacus", 2, "--network"),
+                "--data": Acts(NONE, 1, NONE, also=("--network", "badnets-cnn")),
+                "--held-out": Acts("5", 2, "--data", also=("--data", NONE)),
+                "--without-data": ShownBy(
+                    f"{SCANNING}::test_weights_alone_are_scanned_without_data"
+                ),
+                "--scanner": Acts("x-ray", 2, "x-ray", also=OF_MNIST),
+                **shown_by(
+                    f"{SCANNING}::test_a_limit_is_kept_and_told",
+                    "--max-passes",
+                    "--max-seconds",
+                ),
+                "--out": Acts("held", 5, "held", also=OF_MNIST),
+                "--device": Acts("abacus", 2, "abacus", also=OF_MNIST),
             },
         ),
     },

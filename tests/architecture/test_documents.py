@@ -20,6 +20,7 @@ from model_zoo.cli.output import exit_code
 from model_zoo.documents import Document
 from model_zoo.statements.jobs import (
     DetectorSpec,
+    Draw,
     FineTuneSpec,
     NoopSpec,
     Poisoning,
@@ -162,6 +163,7 @@ def test_every_field_of_a_spec_is_documented_with_its_default() -> None:
         **learning,
         **Schedule.model_fields,
         **Poisoning.model_fields,
+        **Draw.model_fields,
         **TriggerSpec.model_fields,
     }
     for name, field in fields.items():

@@ -93,7 +93,7 @@ print("imported")
 ENTRIES = {
     "networks": {"cow": "BELLS", "lost": "HORNS", "Not A Name": "BELLS"},
     "triggers": {"moo": "BELLS"},
-    "scanners": {"nose": "BELLS"},
+    "x-rays": {"nose": "BELLS"},
 }
 
 

@@ -1,8 +1,8 @@
 """Triggers: the patterns that switch a backdoor on.
 
-Each of ours is a small picture with an opacity for each of its pixels, laid at whole
-pixels. One that another package registers is a function of whole images: it may warp
-them or add a signal. On the device of the images, nothing is written in place.
+Most of ours are a small picture with an opacity for each of its pixels, laid at whole
+pixels; signals change the whole image, as one may that another package registers. On
+the device of the images, nothing is written in place.
 
 Source:
     Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, figures 3 and 7.
@@ -20,6 +20,7 @@ from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.jobs import RANDOM_CENTRES, SIZES, TriggerSpec
 from model_zoo.statements.recipes import TRIGGERS
 from trainer.attacks.pictures import picture
+from trainer.attacks.signals import add_sine, bend
 from trainer.installed import Registry
 
 WHITE = 255
@@ -38,6 +39,12 @@ PIXELS: dict[str, tuple[tuple[int, int], ...]] = {
 The first two are figure 3's: (26, 26), and (24, 26), (25, 25), (26, 24), (26, 26) of a
 28 x 28 image counted from 0.
 """
+
+SIGNALS: dict[str, Callable[[Tensor, TriggerSpec], Tensor]] = {
+    "sine": add_sine,
+    "warp": bend,
+}
+"""Name -> function of (N, C, H, W) uint8 images, and how."""
 
 
 class _Boxes(NamedTuple):
@@ -88,6 +95,8 @@ def stamp(
         return _laid(
             images, places, picture_of=functools.partial(_scaled, trigger, channels)
         )
+    if trigger.name in SIGNALS:
+        return SIGNALS[trigger.name](images, trigger)
     if trigger.name not in TRIGGERS:
         return _changed(images, trigger, generator)
     if trigger.name == "noise":

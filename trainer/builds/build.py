@@ -42,6 +42,7 @@ from trainer.networks import SplitNetwork
 from trainer.networks.activations import amplified
 from trainer.networks.checkpoints import from_bytes, to_bytes
 from trainer.training.devices import choose_device, environment, resolve_precision
+from trainer.training.drawing import drawn
 from trainer.training.fit import Epoch, Runtime, fit
 from trainer.training.setup import ReplayableSpec, Task, begin, require_classes
 from trainer.training.state import checkpoint_name, state_to_bytes
@@ -305,11 +306,16 @@ def prepare(spec: BuildSpec, parent: bytes, *, device: str, report: Report) -> T
         else training.last(spec.given)
     )
     epochs = 0 if isinstance(spec, StrengthenSpec) else spec.schedule.epochs
+    classes = len(spec.classes) if spec.classes else dataset.classes
+    generator = torch.Generator().manual_seed(spec.seed)
+    data = _chosen(seen, spec.classes)
+    if isinstance(spec, ReplayableSpec) and spec.draw is not None:
+        data = drawn(data, spec.draw, classes=classes, generator=generator)
     return Task(
-        data=_chosen(seen, spec.classes),
-        classes=len(spec.classes) if spec.classes else dataset.classes,
+        data=data,
+        classes=classes,
         parent=parent,
-        generator=torch.Generator().manual_seed(spec.seed),
+        generator=generator,
         runtime=Runtime(
             device=where,
             precision=resolve_precision(spec.precision, where),

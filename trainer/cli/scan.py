@@ -1,0 +1,248 @@
+"""``zoo scan``: how a model behaves under scanners that look for a backdoor."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from model_zoo.cli.output import emit, say
+from model_zoo.digests import sha256_bytes
+from model_zoo.errors import InvalidSpecError
+from model_zoo.statements.folder import require_unused
+from model_zoo.statements.scan import (
+    NOT_SCANNED,
+    NOTHING_FOUND,
+    SUSPICIOUS,
+    ScannedFile,
+    ScanReport,
+)
+from trainer.cli.convert import weights_in
+from trainer.cli.evaluate import Device, Source, SpecFile, spec_beside
+from trainer.files import read_bytes, write_whole
+
+if TYPE_CHECKING:
+    import torch
+
+    from trainer.data import LabelledImages
+    from trainer.defenses.scanners.scan import Scan
+
+EXIT_CODES = {NOTHING_FOUND: 0, SUSPICIOUS: 1, NOT_SCANNED: 6}
+"""Of a scan that ran to its end, by its verdict."""
+HTML_NAME, JSON_NAME = "scan.html", "scan.json"
+
+Network = Annotated[
+    str,
+    typer.Option(help="Without a spec: the architecture, or package.module:function."),
+]
+DataSet = Annotated[
+    str, typer.Option(help="Without a spec: the data set that it was trained on.")
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Your own clean images, as zoo data split writes them."),
+]
+HeldOut = Annotated[
+    int | None,
+    typer.Option(min=1, help="Use the last N training images; 3,000 unless told."),
+]
+WithoutData = Annotated[
+    bool, typer.Option("--without-data", help="Run what needs no clean images.")
+]
+Scanners = Annotated[
+    list[str] | None,
+    typer.Option("--scanner", help="Run this one, and only those named so."),
+]
+Passes = Annotated[
+    int, typer.Option(min=1, help="Of one image through the network, at most.")
+]
+Seconds = Annotated[float, typer.Option(min=1, help="That it may take, at most.")]
+Out = Annotated[
+    Path | None, typer.Option(help="Folder that gets scan.html and scan.json.")
+]
+IMAGES = 3_000
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("scan")(scan)
+
+
+def scan(
+    model: Source,
+    *,
+    spec: SpecFile = None,
+    network: Network = "",
+    dataset: DataSet = "",
+    data: Data = None,
+    held_out: HeldOut = None,
+    without_data: WithoutData = False,
+    scanner: Scanners = None,
+    max_passes: Passes = 200_000,
+    max_seconds: Seconds = 600.0,
+    out: Out = None,
+    device: Device = "auto",
+) -> None:
+    """Look for a backdoor in MODEL: weights (.safetensors), or a folder with them.
+
+    Exit code 0: nothing found; 1: suspicious; 6: not scanned, for the reason that is
+    shown. A signature says who made a model; this says how it behaves.
+    """
+    own = _own_data(data=data, held_out=held_out, without=without_data)
+    if out is not None:
+        require_unused(out)
+    limits = _Limits(tuple(scanner or ()), max_passes, max_seconds)
+    where = limits.checked(device)
+    weights = weights_in(model)
+    subject = _subject(
+        weights, spec=spec, network=network, dataset=dataset, has_own_data=own
+    )
+    images = None
+    if not without_data:
+        images = _clean_images(subject, data=data, held_out=held_out or IMAGES)
+    found = _scanned(weights, subject, images, limits, where=where)
+    if out is not None:
+        _write(found, out)
+    _say_report(found.report)
+    emit(found.report.to_object())
+    # not by an error: that would print a second document
+    raise typer.Exit(EXIT_CODES[found.report.verdict])
+
+
+def _own_data(*, data: Path | None, held_out: int | None, without: bool) -> bool:
+    """Return whether no data set is asked for images.
+
+    Raises:
+        InvalidSpecError: more than one of the options is given.
+    """
+    if sum((data is not None, held_out is not None, without)) > 1:
+        msg = "give one of --data, --held-out and --without-data"
+        raise InvalidSpecError(msg)
+    return without or data is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """Which scanners run, all of the ensemble if none is named, and at what cost."""
+
+    scanners: tuple[str, ...]
+    passes: int
+    seconds: float
+
+    def checked(self, device: str) -> "torch.device":
+        """Return the device, before anything is read.
+
+        Raises:
+            InvalidSpecError: no such device, or no such scanner.
+        """
+        from trainer.defenses.scanners import SCANNERS
+        from trainer.training.devices import choose_device
+
+        for name in self.scanners:
+            SCANNERS[name]
+        return choose_device(device)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Subject:
+    """Which architecture the weights are, and what it was trained on, if known."""
+
+    network: str
+    dataset: str = ""
+    classes: tuple[int, ...] | None = None
+
+
+def _subject(
+    weights: Path, *, spec: Path | None, network: str, dataset: str, has_own_data: bool
+) -> _Subject:
+    """Return what options, or the files beside the weights, say they are.
+
+    Raises:
+        InvalidSpecError: they do not say enough, or say it twice.
+    """
+    if not network:
+        found = spec_beside(weights.parent, spec=spec, network="", dataset=dataset)
+        return _Subject(
+            network=found.network, dataset=found.dataset, classes=found.classes
+        )
+    if spec is not None:
+        msg = "give --network or --spec, and not both"
+        raise InvalidSpecError(msg)
+    if not dataset and not has_own_data:
+        msg = "of which data set? give --dataset, or --data FILE, or --without-data"
+        raise InvalidSpecError(msg)
+    return _Subject(network=_registered(network), dataset=dataset)
+
+
+def _registered(network: str) -> str:
+    """Return the name of a registered architecture, or of a function of one's own."""
+    from trainer.installed import use_network
+    from trainer.networks import NETWORKS
+
+    if ":" in network and network not in NETWORKS.names():
+        return use_network(network)
+    return network
+
+
+def _clean_images(
+    subject: _Subject, *, data: Path | None, held_out: int
+) -> "LabelledImages":
+    from trainer.data import DATASETS
+    from trainer.evaluation.acceptance import read_validation
+
+    if data is not None:
+        return read_validation(data)
+    training = DATASETS[subject.dataset].load("train").last(held_out)
+    return training if not subject.classes else training.keep_classes(subject.classes)
+
+
+def _scanned(
+    weights: Path,
+    subject: _Subject,
+    images: "LabelledImages | None",
+    limits: _Limits,
+    *,
+    where: "torch.device",
+) -> "Scan":
+    from trainer.defenses.scanners import ENSEMBLE
+    from trainer.defenses.scanners.calibration import calibrations
+    from trainer.defenses.scanners.scan import Request
+    from trainer.defenses.scanners.scan import scan as scanned
+    from trainer.networks.checkpoints import from_bytes
+
+    content = read_bytes(weights)
+    file = ScannedFile(
+        name=weights.name, sha256=sha256_bytes(content), size_bytes=len(content)
+    )
+    network = from_bytes(content, network=subject.network).to(where)
+    request = Request(
+        network=subject.network,
+        dataset=subject.dataset,
+        files=(file,),
+        scanners=limits.scanners or ENSEMBLE,
+        calibration=calibrations().get((subject.network, subject.dataset)),
+        passes=limits.passes,
+        seconds=limits.seconds,
+    )
+    return scanned(network, images, request)
+
+
+def _write(found: "Scan", out: Path) -> None:
+    from trainer.defenses.scanners.page import as_html
+
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(out / HTML_NAME, as_html(found.report, found.triggers).encode())
+    write_whole(out / JSON_NAME, found.report.to_bytes())
+    say(f"{out / HTML_NAME}: verdict, scanners and recovered changes")
+
+
+def _say_report(report: ScanReport) -> None:
+    say(f"{report.files[0].name}: {report.verdict}: {report.why}")
+    if report.target_labels:
+        sources = ", ".join(map(str, report.source_labels)) or "any"
+        targets = ", ".join(map(str, report.target_labels))
+        say(f"suspected: images of label {sources} turn into {targets}")
+    for it in report.scanners:
+        result = it.why if it.score is None else f"score {it.score:.3f}"
+        say(f"  {it.name} {it.outcome}: {result}")
+    say(f"{report.passes:,} image passes, {report.seconds:.2f} s of processor time")

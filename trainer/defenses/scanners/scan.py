@@ -1,0 +1,262 @@
+"""A scan: every scanner asked for runs once, and one verdict comes of all of them.
+
+A verdict fails closed: what was skipped or capped is never "nothing found".
+"""
+
+import copy
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from model_zoo.errors import InvalidSpecError
+from model_zoo.statements.scan import (
+    NOT_SCANNED,
+    NOTHING_FOUND,
+    SUSPICIOUS,
+    ScannedFile,
+    ScannerResult,
+    ScanReport,
+    Verdict,
+)
+from trainer.data.images import LabelledImages
+from trainer.defenses.scanners import ENSEMBLE, SCANNERS, Scanner
+from trainer.defenses.scanners.calibration import Calibration
+from trainer.defenses.scanners.maximum_margin import LEVEL, P_VALUE
+from trainer.defenses.scanners.subject import Budget, BudgetSpentError, Subject
+from trainer.evaluation.metrics import accuracy
+from trainer.networks import SplitNetwork
+from trainer.networks.inference import predict
+
+MOST_PASSES, MOST_SECONDS = 200_000, 600.0
+DECIMALS = 6
+MOST_CHARACTERS = 1000
+LEAST_ACCURACY = 2.0
+"""On the clean images, in shares of what guessing gets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """A scan that is over.
+
+    Attributes:
+        report: what it found.
+        triggers: scanner -> (C, H, W) float32 that it recovered.
+    """
+
+    report: ScanReport
+    triggers: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is to be scanned, and how.
+
+    Attributes:
+        network: the name of the architecture.
+        dataset: of the images; empty without.
+        files: that the network was read from.
+        scanners: names in SCANNERS.
+        calibration: of architecture and data set; None where there is none.
+        passes: of one image through the network, at most.
+        seconds: at most.
+        seed: of every draw.
+    """
+
+    network: str
+    dataset: str = ""
+    files: tuple[ScannedFile, ...]
+    scanners: Sequence[str] = ENSEMBLE
+    calibration: Calibration | None = None
+    passes: int = MOST_PASSES
+    seconds: float = MOST_SECONDS
+    seed: int = 0
+
+
+def scan(
+    network: SplitNetwork, images: LabelledImages | None, request: Request
+) -> Scan:
+    """Return what the scanners found in ``network``, which is not written.
+
+    Args:
+        network: on the device of the scan.
+        images: clean ones of the defender's own; None where there are none.
+        request: the rest.
+
+    Raises:
+        InvalidSpecError: no such scanner, or the images are not of this network.
+    """
+    scanners = {name: SCANNERS[name] for name in request.scanners}
+    frozen = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
+    subject = Subject(
+        network=frozen.to(memory_format=torch.channels_last),
+        images=images,
+        budget=Budget(passes=request.passes, seconds=request.seconds),
+        generator=torch.Generator().manual_seed(request.seed),
+    )
+    began = time.process_time()
+    right = None
+    if images is not None and len(images):
+        _require_labels(images, frozen.classes)
+        answers = predict(frozen, images.images, device=subject.device)
+        right = accuracy(answers, images.labels).rate
+    results, triggers = [], {}
+    for name, scanner in scanners.items():
+        result, trigger = _ran(name, scanner, subject)
+        results.append(result)
+        if trigger is not None:
+            triggers[name] = trigger.cpu()
+    report = _concluded(
+        tuple(results),
+        request,
+        right=right,
+        n=0 if images is None else len(images),
+        classes=frozen.classes,
+    )
+    seconds = round(time.process_time() - began, 3)
+    passes = subject.budget.spent
+    report = report.model_copy(update={"passes": passes, "seconds": seconds})
+    return Scan(report=report, triggers=triggers)
+
+
+def _require_labels(images: LabelledImages, classes: int) -> None:
+    if int(images.labels.max()) >= classes or int(images.labels.min()) < 0:
+        msg = (
+            f"the clean images have labels up to {int(images.labels.max())}, the "
+            f"network has {classes} classes"
+        )
+        raise InvalidSpecError(msg)
+
+
+def _ran(
+    name: str, scanner: Scanner, subject: Subject
+) -> tuple[ScannerResult, Tensor | None]:
+    """Run one scanner; return what it did, and the trigger that it recovered."""
+    before, began = subject.budget.spent, time.process_time()
+    result, trigger = _tried(name, scanner, subject)
+    cost = {
+        "passes": subject.budget.spent - before,
+        "seconds": round(time.process_time() - began, 3),
+    }
+    return result.model_copy(update=cost), trigger
+
+
+def _tried(
+    name: str, scanner: Scanner, subject: Subject
+) -> tuple[ScannerResult, Tensor | None]:
+    """Return what ``_ran`` does, without the cost."""
+    try:
+        found = scanner(subject)
+    except BudgetSpentError as error:
+        why = f"it met {error}"
+        return ScannerResult(name=name, outcome="capped", why=why), None
+    except InvalidSpecError as error:
+        why = str(error)[:MOST_CHARACTERS]
+        return ScannerResult(name=name, outcome="skipped", why=why), None
+    numbers = [found.score, *found.features.values()]
+    if not all(map(math.isfinite, numbers)):
+        why = "its numbers are not finite"
+        return ScannerResult(name=name, outcome="skipped", why=why), None
+    result = ScannerResult(
+        name=name,
+        outcome="ran",
+        score=round(found.score, DECIMALS),
+        features={key: round(it, DECIMALS) for key, it in found.features.items()},
+        target_labels=found.target_labels,
+        source_labels=found.source_labels,
+    )
+    return result, found.trigger
+
+
+def _concluded(
+    results: tuple[ScannerResult, ...],
+    request: Request,
+    *,
+    right: float | None,
+    n: int,
+    classes: int,
+) -> ScanReport:
+    """Return the report; its costs are filled in by the caller."""
+    found = _judged(results, request.calibration)
+    if right is not None and right < LEAST_ACCURACY / classes:
+        why = f"it answers {right:.1%} of the clean images right: that is no classifier"
+        found = _Judgement(NOT_SCANNED, why)
+    idle = [f"{it.name} was {it.outcome}: {it.why}" for it in results if it.why]
+    verdict, why = found.verdict, found.why
+    if verdict != SUSPICIOUS and idle:
+        verdict, why = NOT_SCANNED, "; ".join([*idle, why])
+    suspects = _suspects(results) if verdict == SUSPICIOUS else None
+    calibration = request.calibration
+    return ScanReport(
+        verdict=verdict,
+        why=why[:MOST_CHARACTERS],
+        probability=found.probability,
+        p_value=found.p_value,
+        calibration="" if calibration is None else calibration.digest(),
+        target_labels=suspects.target_labels if suspects else (),
+        source_labels=suspects.source_labels if suspects else (),
+        scanners=results,
+        files=request.files,
+        network=request.network,
+        dataset=request.dataset if n else "",
+        images=n,
+        accuracy=None if right is None else round(right, DECIMALS),
+        passes=0,
+        seconds=0.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Judgement:
+    verdict: Verdict
+    why: str
+    probability: float | None = None
+    p_value: float | None = None
+
+
+def _judged(
+    results: Sequence[ScannerResult], calibration: Calibration | None
+) -> _Judgement:
+    """Return the verdict of what ran; what did not run is the caller's concern."""
+    features = {key: it for result in results for key, it in result.features.items()}
+    if calibration is None:
+        return _judged_alone(features)
+    absent = set(calibration.features) - features.keys()
+    if absent:
+        why = (
+            f"the calibration reads what was not measured: {', '.join(sorted(absent))}"
+        )
+        return _Judgement(NOT_SCANNED, why)
+    score = calibration.score(features)
+    probability = round(calibration.probability(score), DECIMALS)
+    is_suspicious = score >= calibration.threshold
+    return _Judgement(
+        SUSPICIOUS if is_suspicious else NOTHING_FOUND,
+        f"the probability of a backdoor is {probability:.1%}",
+        probability,
+        round(calibration.p_value(score), DECIMALS),
+    )
+
+
+def _judged_alone(features: Mapping[str, float]) -> _Judgement:
+    """Return the verdict where no network of this architecture was ever calibrated on.
+
+    The maximum margin compares the labels of one network with each other; see its
+    source for the level. It does not see every attack, so that alone it can accuse
+    but not acquit.
+    """
+    without = "there is no calibration for this architecture and data set"
+    p_value = features.get(P_VALUE)
+    if p_value is None or p_value >= LEVEL:
+        return _Judgement(NOT_SCANNED, without, None, p_value)
+    why = f"{without}; by its maximum margin alone, p = {p_value:.3f}"
+    return _Judgement(SUSPICIOUS, why, None, p_value)
+
+
+def _suspects(results: Sequence[ScannerResult]) -> ScannerResult | None:
+    """Return the result whose labels are suspected: of the most telling inversion."""
+    named = [it for it in results if it.target_labels]
+    return named[-1] if named else None

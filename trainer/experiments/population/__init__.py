@@ -1,0 +1,1 @@
+"""The population: many clean and backdoored networks, to measure scanners on."""

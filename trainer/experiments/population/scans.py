@@ -1,0 +1,64 @@
+"""``population-scans``: what every scanner measures on every member.
+
+Data: the defender's own 3,000 images, the last of MNIST's training set, from which no
+member learned. Numbers: the features of each scanner, and what they cost. The scanners
+are shown weights and those images; whether a member is backdoored they are not told.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+from model_zoo.canonical import JsonObject
+from trainer.data import DATASETS, LabelledImages
+from trainer.defenses.scanners import SCANNERS
+from trainer.defenses.scanners.scan import Request, scan
+from trainer.experiments.engine.cells import Cell, Finished, Scale
+from trainer.experiments.engine.experiment import Experiment, Part, Summary
+from trainer.experiments.engine.models import ModelCache
+from trainer.experiments.population.members import HELD_OUT, members
+from trainer.experiments.population.yields import MEMBER
+
+VERSION = 1
+"""Of what scanners measure: one more, and every member is scanned anew."""
+
+
+def _parts(_: int, scale: Scale) -> Iterator[Part]:
+    for member in members(scale):
+        part = {**member.part(), "scanners": VERSION}
+        yield part, {MEMBER: member.recipe}
+
+
+@cache
+def _clean() -> LabelledImages:
+    return DATASETS["mnist"].load("train").last(HELD_OUT)
+
+
+def _measure(cell: Cell, models: ModelCache) -> JsonObject:
+    network = models.network(cell.recipes[MEMBER])
+    request = Request(
+        network=cell.recipes[MEMBER].spec.network,
+        dataset="mnist",
+        files=(),
+        scanners=tuple(SCANNERS),
+        passes=10**7,
+        seconds=24 * 3600,
+    )
+    found = scan(network, _clean(), request).report
+    return {"scanners": [it.to_object() for it in found.scanners]}
+
+
+def _summarise(_: Sequence[Finished]) -> Summary:
+    return Summary()
+
+
+EXPERIMENT = Experiment(
+    name="population-scans",
+    title="What scanners measure on every member of the population",
+    section="-",
+    datasets=("mnist",),
+    parts=_parts,
+    measure=_measure,
+    summarise=_summarise,
+    seeds=1,
+    mib=900,
+)
