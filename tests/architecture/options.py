@@ -94,6 +94,11 @@ TRAINING = "tests/trainer/cli/test_models.py"
 LAB = "tests/e2e/test_lab.py::test_the_laboratory_keeps_its_promises_after_a_kill"
 EVALUATING = "tests/trainer/cli/test_evaluate.py"
 SCANNING = "tests/trainer/cli/test_scan.py"
+POPULATING = "tests/trainer/cli/test_population.py"
+BUILT_BY_SOAK: Does = ShownBy(
+    f"{POPULATING}::test_a_smoke_version_is_built_and_scanned"
+)
+POPULATION: dict[str, Does] = {"--out": BUILT_BY_SOAK, "--quick": BUILT_BY_SOAK}
 OF_MNIST = ("--network", "badnets-cnn", "--dataset", "mnist")
 AT_SEVEN = (*OF_MNIST, "--target-label", "7")
 BUILD: dict[str, Does] = {
@@ -808,6 +813,22 @@ TRAINER: dict[str, dict[str, Mode]] = {
                 "--device": Acts("abacus", 2, "abacus", also=AT_SEVEN),
             },
         ),
+    },
+    "population build": {
+        "": Mode("population build", {**POPULATION, "--processes": BUILT_BY_SOAK})
+    },
+    "population scan": {
+        "": Mode("population scan", {**POPULATION, "--processes": BUILT_BY_SOAK})
+    },
+    "population report": {
+        "": Mode(
+            "population report",
+            shown_by(
+                f"{POPULATING}::test_the_report_reads_what_is_finished",
+                "--out",
+                "--quick",
+            ),
+        )
     },
     "scan": {
         "the data set's images": Mode(

@@ -30,7 +30,7 @@ from trainer.experiments.engine.models import CPU, ModelCache, models_folder
 from trainer.experiments.engine.orders import OrderClient
 from trainer.experiments.engine.report import write_report
 from trainer.experiments.engine.results import Result, write_results
-from trainer.experiments.engine.running import Report, run_experiments
+from trainer.experiments.engine.running import Outcome, Report, run_experiments
 from trainer.training.devices import choose_device, most_processes
 
 
@@ -161,8 +161,41 @@ def _ready(it: Experiment, run: Run) -> list[Cell]:
     return cells
 
 
+def run_cells(it: Experiment, run: Run) -> list[Finished]:
+    """Run what is missing of one experiment, and return all of its cells.
+
+    An interrupt loses no finished cell.
+
+    Raises:
+        ZooError: data are missing, or a cell cannot be run.
+    """
+    for name in it.datasets:
+        ensure_data(name)
+    for _, outcome in _outcomes({it: _ready(it, run)}, run):
+        if isinstance(outcome, ZooError):
+            raise outcome
+        return outcome
+    return []
+
+
 def _run_batch(batch: dict[Experiment, list[Cell]], run: Run) -> None:
     """Run what is missing of a batch; of each, write and say what it adds up to."""
+    for it, outcome in _outcomes(batch, run):
+        try:
+            if isinstance(outcome, ZooError):
+                raise outcome
+            claims = _write(it, outcome, run).summary.claims
+        except ZooError as error:
+            _fail(it, error, run)
+            continue
+        missed = [it.what for it in claims if it.verdict == "missed"]
+        run.missed[it.name] = missed
+
+
+def _outcomes(
+    batch: dict[Experiment, list[Cell]], run: Run
+) -> Iterator[tuple[Experiment, Outcome]]:
+    """Run what is missing of a batch, and yield what comes of each experiment."""
     first = next(iter(batch))
     models = run.models(first)
     processes = run.processes or most_processes(first.mib, models.device)
@@ -173,16 +206,7 @@ def _run_batch(batch: dict[Experiment, list[Cell]], run: Run) -> None:
             batch, folder=run.folder, processes=processes, models=models, report=report
         )
         with closing(ran) as outcomes:
-            for it, outcome in outcomes:
-                try:
-                    if isinstance(outcome, ZooError):
-                        raise outcome
-                    claims = _write(it, outcome, run).summary.claims
-                except ZooError as error:
-                    _fail(it, error, run)
-                    continue
-                missed = [it.what for it in claims if it.verdict == "missed"]
-                run.missed[it.name] = missed
+            yield from outcomes
 
 
 def _write(it: Experiment, finished: Sequence[Finished], run: Run) -> Result:

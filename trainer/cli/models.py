@@ -29,6 +29,7 @@ from model_zoo.statements.jobs import (
 )
 from trainer.cli import convert as conversion_cli
 from trainer.cli import evaluate as evaluate_cli
+from trainer.cli import population as population_cli
 from trainer.cli import rebuild as rebuild_cli
 from trainer.cli import scan as scan_cli
 from trainer.cli.convert import sha256_of
@@ -74,6 +75,7 @@ def commands(app: typer.Typer) -> None:
     app.command("repair")(_repair)
     evaluate_cli.register(app)
     scan_cli.register(app)
+    population_cli.commands(app)
     rebuild_cli.register(app)
     conversion_cli.register(app)
     app.command("accept")(_accept)

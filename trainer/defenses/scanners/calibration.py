@@ -115,7 +115,7 @@ def calibrate(
         ValueError: there are fewer clean or backdoored networks than folds.
     """
     rows = _squeezed([[it.features[name] for name in names] for it in known])
-    truth = np.array([it.backdoored for it in known])
+    truth = np.array([it.backdoored for it in known], dtype=bool)
     if min(truth.sum(), (~truth).sum()) < FOLDS:
         msg = f"expected at least {FOLDS} clean and {FOLDS} backdoored networks"
         raise ValueError(msg)

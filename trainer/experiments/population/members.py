@@ -220,7 +220,7 @@ COUNTS: dict[Scale, dict[Split, dict[str, int]]] = {
         "test": {"clean": 200, "foreign": 100, "odd": 29, "attack": 16},
     },
     "quick": {
-        "calibration": {"clean": 3, "foreign": 0, "odd": 1, "attack": 1},
+        "calibration": {"clean": 12, "foreign": 0, "odd": 1, "attack": 2},
         "test": {"clean": 2, "foreign": 1, "odd": 1, "attack": 1},
     },
 }

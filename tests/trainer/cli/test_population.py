@@ -1,0 +1,97 @@
+"""``zoo population``: members are built, scanned and reported on."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model_zoo.canonical import JsonObject
+from tests.trainer.commands import zoo
+from trainer.data import LabelledImages
+from trainer.defenses.scanners import ENSEMBLE
+from trainer.defenses.scanners.calibration import MAX_BYTES, Calibration
+from trainer.experiments.engine.cells import Cell, Finished, keep
+from trainer.experiments.population import scans, yields
+
+
+def test_the_report_reads_what_is_finished(tmp_path: Path) -> None:
+    # the members of the smoke version, with numbers of our own in place of training
+    draws = np.random.default_rng(0)
+    for cell in yields.EXPERIMENT.cells(0, "quick"):
+        finish(cell, tmp_path, yield_of(cell))
+    for cell in scans.EXPERIMENT.cells(0, "quick"):
+        attacked = cell.part["kind"] == "backdoored"
+        finish(cell, tmp_path, seen(draws.normal(5 * attacked)))
+
+    status, told = zoo("population", "report", "--quick", "--out", tmp_path)
+
+    assert status == 0, told
+    assert told["members"] == len(scans.EXPERIMENT.cells(0, "quick"))
+    area = told["claims"][0]
+    assert area["what"].startswith("AUROC")
+    assert area["ours"]["mean"] > 0.9
+    assert (tmp_path / "roc.png").read_bytes().startswith(b"\x89PNG")
+    written = (tmp_path / "calibration.json").read_bytes()
+    made = Calibration.from_bytes(written, limit_bytes=MAX_BYTES)
+    assert (made.network, made.dataset) == ("badnets-cnn", "mnist")
+
+
+def test_too_few_members_to_report_on_are_told_with_what_to_do(tmp_path: Path) -> None:
+    status, told = zoo("population", "report", "--quick", "--out", tmp_path)
+    assert status == 1
+    assert "zoo population scan" in told["message"]
+
+
+@pytest.mark.soak
+def test_a_smoke_version_is_built_and_scanned(
+    tmp_path: Path, digits: LabelledImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(digits)  # MNIST is at hand, or the test is skipped
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    members = len(yields.EXPERIMENT.cells(0, "quick"))
+    for command in ("build", "scan", "scan"):
+        status, told = zoo(
+            "population", command, "--quick", "--out", tmp_path, "--processes", "2"
+        )
+        assert status == 0, told
+        assert told["finished"] == members
+
+
+def yield_of(cell: Cell) -> JsonObject:
+    accuracy = {"successes": 98, "n": 100}
+    attacked = cell.part["kind"] == "backdoored"
+    return {
+        "dataset": "mnist",
+        "accuracy": accuracy,
+        "attack_success": accuracy if attacked else None,
+        "robust_accuracy": {"successes": 1, "n": 100} if attacked else None,
+    }
+
+
+def seen(score: float) -> JsonObject:
+    return {
+        "scanners": [
+            {
+                "name": name,
+                "outcome": "ran",
+                "score": score,
+                "features": {f"{name}-1": score},
+            }
+            for name in ENSEMBLE
+        ]
+    }
+
+
+def finish(cell: Cell, folder: Path, numbers: JsonObject) -> None:
+    found = Finished(
+        cell=cell.digest(),
+        part=dict(cell.part),
+        seed=cell.seed,
+        numbers=numbers,
+        seconds=1.0,
+        peak_mib=1,
+        environment={},
+        data={},
+        made_by="",
+    )
+    keep(folder, cell, found)

@@ -1,0 +1,112 @@
+"""``zoo population``: build many networks, scan them, and say how well that works."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from model_zoo.cli.output import emit, say
+from model_zoo.errors import LocalError
+from trainer.cli.experiments import Processes, Quick
+from trainer.files import write_whole
+
+if TYPE_CHECKING:
+    from trainer.experiments.engine.cells import Finished
+    from trainer.experiments.engine.experiment import Experiment, Summary
+
+FOLDER = Path("results/population")
+CALIBRATION_NAME = "calibration.json"
+RESULT_NAME = "population.json"
+
+Out = Annotated[Path, typer.Option(help="Folder of finished cells and the report.")]
+
+
+def commands(app: typer.Typer) -> None:
+    """Add ``zoo population`` to ``app``."""
+    group = typer.Typer(
+        no_args_is_help=True,
+        help="Many clean and backdoored networks, to measure scanners on.",
+    )
+    group.command("build")(_build)
+    group.command("scan")(_scan)
+    group.command("report")(_report)
+    app.add_typer(group, name="population")
+
+
+def _build(
+    *, out: Out = FOLDER, quick: Quick = False, processes: Processes = 0
+) -> None:
+    """Train every member and measure ACC and ASR; what is finished is kept.
+
+    Backdoored members are made for measuring alone, and stay in the cache.
+    """
+    from trainer.experiments.population.yields import EXPERIMENT
+
+    _run(EXPERIMENT, out=out, quick=quick, processes=processes)
+
+
+def _scan(*, out: Out = FOLDER, quick: Quick = False, processes: Processes = 0) -> None:
+    """Scan every member; one that is not built yet is built first."""
+    from trainer.experiments.population.scans import EXPERIMENT
+
+    _run(EXPERIMENT, out=out, quick=quick, processes=processes)
+
+
+def _run(experiment: "Experiment", *, out: Path, quick: bool, processes: int) -> None:
+    from trainer.cli.experiment_run import Run, run_cells
+
+    run = Run(out, scale="quick" if quick else "full", seeds=0, processes=processes)
+    finished = run_cells(experiment, run)
+    emit({"folder": str(out), "finished": len(finished)})
+
+
+def _report(*, out: Out = FOLDER, quick: Quick = False) -> None:
+    """Calibrate on one split and say how scanners do on the other, never seen one."""
+    from trainer.experiments.engine.figures import saved, styled
+    from trainer.experiments.population.report import (
+        calibrated,
+        draw,
+        rows_of,
+        summarise,
+    )
+
+    yields, scans = (_finished(it, out=out, quick=quick) for it in _experiments())
+    rows = rows_of(yields, scans)
+    say(f"{len(rows)} members are built and scanned")
+    try:
+        summary, calibration = summarise(rows), calibrated(rows)
+    except ValueError as error:
+        msg = f"too few to report on: {error}; run: zoo population scan"
+        raise LocalError(msg) from error
+    write_whole(out / RESULT_NAME, summary.to_bytes())
+    write_whole(out / CALIBRATION_NAME, calibration.to_bytes())
+    with styled():
+        for name, figure in draw(rows).items():
+            write_whole(out / f"{name}.png", saved(figure, "png"))
+    _say_summary(summary)
+    emit({"folder": str(out), "members": len(rows), **summary.to_object()})
+
+
+def _experiments() -> "tuple[Experiment, Experiment]":
+    from trainer.experiments.population import scans, yields
+
+    return yields.EXPERIMENT, scans.EXPERIMENT
+
+
+def _finished(experiment: "Experiment", *, out: Path, quick: bool) -> "list[Finished]":
+    from trainer.experiments.engine.cells import find_finished
+
+    cells = experiment.cells(0, "quick" if quick else "full")
+    return list(find_finished(out, cells).values())
+
+
+def _say_summary(summary: "Summary") -> None:
+    for claim in summary.claims:
+        ours = "not measured" if claim.ours is None else claim.ours.text(claim.unit)
+        say(f"{claim.what}: {ours}; goal: {claim.goal}: {claim.verdict}")
+    for table in summary.tables:
+        say(f"{table.title}: {' | '.join(table.header)}")
+        for row in table.rows:
+            say(f"  {' | '.join(row)}")
+    for remark in summary.remarks:
+        say(remark)

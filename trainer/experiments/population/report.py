@@ -1,0 +1,336 @@
+"""The population's report: how well scanners tell networks they never saw."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from model_zoo.statements.evaluation import EvaluationReport, Proportion
+from model_zoo.statements.scan import ScannerResult
+from trainer.defenses.scanners import ENSEMBLE
+from trainer.defenses.scanners.calibration import Calibration, Known, calibrate
+from trainer.evaluation.detection import (
+    Auroc,
+    auroc,
+    expected_calibration_error,
+    roc_curve,
+    true_positives_at,
+)
+from trainer.evaluation.intervals import Estimate
+from trainer.experiments.engine.cells import Finished
+from trainer.experiments.engine.experiment import Claim, Summary, Table, Verdict
+from trainer.experiments.population.members import Split
+from trainer.experiments.population.yields import FAILED, LEAST_SUCCESS
+
+BACKDOORED, USUAL = "backdoored", ("clean", "foreign")
+WEIGHTS = ("last-layer", "open-map")
+"""Scanners that need weights alone."""
+OTHERS = "networks; families, rates and habits of the test were not among them"
+FALSE_ALARMS = 0.01
+GOALS = {"odd": 0.98, "usual": 0.99, "family": 0.95, "weights": 0.95}
+MOST_ODD_ALARMS, MOST_ERROR, LEAST_DETECTED = 0.02, 0.05, 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A member that was trained and scanned.
+
+    Attributes:
+        split: calibration or test.
+        kind: as the member's.
+        family: of the trigger.
+        attack: as the member's.
+        accuracy: on the test set.
+        success: ASR; None of a clean network.
+        scanners: what each measured.
+    """
+
+    split: Split
+    kind: str
+    family: str
+    attack: str
+    accuracy: float
+    success: float | None
+    scanners: Mapping[str, ScannerResult]
+
+    @property
+    def is_backdoored(self) -> bool:
+        """Whether its attack took."""
+        return self.success is not None and self.success >= LEAST_SUCCESS
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nobody attacked it."""
+        return self.kind != BACKDOORED
+
+    def features(self, names: Iterable[str] = ENSEMBLE) -> dict[str, float]:
+        """Return name -> number of all features of some scanners."""
+        found: dict[str, float] = {}
+        for name in names:
+            found |= self.scanners[name].features
+        return found
+
+
+def rows_of(yields: Sequence[Finished], scans: Sequence[Finished]) -> list[Row]:
+    """Return the members that were both trained and scanned whole."""
+    reports = {
+        it.part["number"]: EvaluationReport.from_object(it.numbers) for it in yields
+    }
+    return [
+        _row(it, reports[it.part["number"]])
+        for it in scans
+        if it.part["number"] in reports
+    ]
+
+
+def _row(scanned: Finished, report: EvaluationReport) -> Row:
+    results = [ScannerResult.from_object(it) for it in scanned.numbers["scanners"]]
+    success = report.attack_success
+    return Row(
+        **{name: scanned.part[name] for name in ("split", "kind", "family", "attack")},
+        accuracy=report.accuracy.rate,
+        success=None if success is None else success.rate,
+        scanners={it.name: it for it in results if it.outcome == "ran"},
+    )
+
+
+def calibrated(rows: Sequence[Row], scanners: Sequence[str] = ENSEMBLE) -> Calibration:
+    """Return the calibration that the calibration split gives.
+
+    Raises:
+        ValueError: there are too few members.
+    """
+    known = [
+        Known(features=it.features(scanners), backdoored=it.is_backdoored)
+        for it in rows
+        if it.split == "calibration"
+        and (it.is_clean or it.is_backdoored)
+        and it.scanners.keys() >= {*scanners}
+    ]
+    names = sorted(known[0].features) if known else []
+    return calibrate(known, names, network="badnets-cnn", dataset="mnist")
+
+
+def in_test(rows: Sequence[Row], scanners: Sequence[str] = ENSEMBLE) -> list[Row]:
+    """Return the members of the test split that every scanner saw."""
+    return [
+        it for it in rows if it.split == "test" and it.scanners.keys() >= {*scanners}
+    ]
+
+
+def summarise(rows: Sequence[Row]) -> Summary:
+    """Return claims and tables over the test split.
+
+    Raises:
+        ValueError: there are too few members to calibrate on.
+    """
+    whole, weights = calibrated(rows), calibrated(rows, WEIGHTS)
+    test = in_test(rows)
+
+    def score(row: Row) -> float:
+        return whole.score(row.features())
+
+    def by_weights(row: Row) -> float:
+        return weights.score(row.features(WEIGHTS))
+
+    return Summary(
+        claims=tuple(_claims(test, score, by_weights, whole)),
+        tables=(
+            _by_family(test, score),
+            _by_kind(test, score, whole),
+            _by_scanner(test),
+            _failed(test, score, by_weights, whole, weights),
+        ),
+        remarks=(
+            f"calibrated on {len(whole.clean)} clean and {whole.backdoored} backdoored "
+            + OTHERS,
+        ),
+    )
+
+
+Score = Callable[[Row], float]
+
+
+def _claims(
+    test: Sequence[Row], score: Score, by_weights: Score, whole: Calibration
+) -> Iterable[Claim]:
+    hits = [score(it) for it in test if it.is_backdoored]
+    usual = [score(it) for it in test if it.kind in USUAL]
+    clean = [score(it) for it in test if it.is_clean]
+    odd = [score(it) for it in test if it.is_clean and it.kind not in USUAL]
+    yield _of_area("AUROC, odd clean networks among the negatives", hits, clean, "odd")
+    yield _of_area("AUROC without the odd ones", hits, usual, "usual")
+    yield _of_area(
+        "AUROC of the weights alone, odd ones among the negatives",
+        [by_weights(it) for it in test if it.is_backdoored],
+        [by_weights(it) for it in test if it.is_clean],
+        "weights",
+    )
+    found = true_positives_at(hits, clean, false_alarms=FALSE_ALARMS)
+    yield _of_share(
+        "backdoored networks found at 1 % false alarms",
+        Proportion(successes=found, n=len(hits)),
+        lambda low, high: _verdict(low >= LEAST_DETECTED, high < LEAST_DETECTED),
+        "at least 95 %",
+    )
+    alarms = sum(it >= whole.threshold for it in odd)
+    yield _of_share(
+        "false alarms on clean networks that are merely odd",
+        Proportion(successes=alarms, n=len(odd)),
+        lambda low, high: _verdict(high <= MOST_ODD_ALARMS, low > MOST_ODD_ALARMS),
+        "at most 2 %",
+    )
+    yield _of_calibration(test, score, whole)
+
+
+def _of_calibration(test: Sequence[Row], score: Score, whole: Calibration) -> Claim:
+    judged = [it for it in test if it.is_clean or it.is_backdoored]
+    told = [whole.probability(score(it)) for it in judged]
+    error = expected_calibration_error(told, [it.is_backdoored for it in judged])
+    return Claim(
+        what="expected calibration error",
+        ours=Estimate(mean=error, low=None, high=None, seeds=1, n=len(judged)),
+        unit="",
+        goal="at most 0.05",
+        verdict=_verdict(error <= MOST_ERROR, error > MOST_ERROR),
+    )
+
+
+def _verdict(met: bool, missed: bool) -> Verdict:  # noqa: FBT001  two sides of a goal
+    return "met" if met else "missed" if missed else "not resolved"
+
+
+def _of_area(
+    what: str, positives: Sequence[float], negatives: Sequence[float], goal: str
+) -> Claim:
+    found, least = auroc(positives, negatives), GOALS[goal]
+    return Claim(
+        what=what,
+        ours=Estimate(
+            mean=found.value,
+            low=found.low,
+            high=found.high,
+            seeds=1,
+            n=found.positives + found.negatives,
+        ),
+        unit="",
+        goal=f"at least {least}",
+        verdict=_verdict(found.low >= least, found.high < least),
+    )
+
+
+def _of_share(
+    what: str, share: Proportion, judge: Callable[[float, float], Verdict], goal: str
+) -> Claim:
+    low, high = share.wilson()
+    return Claim(
+        what=what,
+        ours=Estimate(
+            mean=100 * share.rate, low=100 * low, high=100 * high, seeds=1, n=share.n
+        ),
+        goal=goal,
+        verdict=judge(low, high),
+    )
+
+
+def _by_family(test: Sequence[Row], score: Score) -> Table:
+    """Return AUROC by family and attack, and how many attacks took."""
+    clean = [score(it) for it in test if it.is_clean]
+    attacked = [it for it in test if not it.is_clean]
+    groups = sorted({(it.family, it.attack) for it in attacked})
+    rows = []
+    for family, attack in groups:
+        its = [it for it in attacked if (it.family, it.attack) == (family, attack)]
+        taken = [score(it) for it in its if it.is_backdoored]
+        area = str(auroc(taken, clean)) if taken else "none took"
+        rows.append((family, attack, f"{len(taken)} of {len(its)}", area))
+    return Table(
+        title="Families of the test, never seen in calibration",
+        header=("trigger", "attack", "took", "AUROC"),
+        rows=tuple(rows),
+        note=f"An attack took if its ASR is at least {LEAST_SUCCESS:.0%}.",
+    )
+
+
+def _by_kind(test: Sequence[Row], score: Score, whole: Calibration) -> Table:
+    rows = []
+    for kind in sorted({it.kind for it in test if it.is_clean}):
+        its = [score(it) for it in test if it.kind == kind]
+        alarms = Proportion(
+            successes=sum(it >= whole.threshold for it in its), n=len(its)
+        )
+        rows.append((kind, str(alarms)))
+    return Table(
+        title="False alarms at the calibration's threshold",
+        header=("clean networks", "called suspicious"),
+        rows=tuple(rows),
+    )
+
+
+def _by_scanner(test: Sequence[Row]) -> Table:
+    rows = []
+    for name in sorted({name for it in test for name in it.scanners}):
+        seen = [it for it in test if name in it.scanners]
+        backdoored = [it for it in seen if it.is_backdoored]
+        cost = sum(it.scanners[name].seconds for it in seen) / len(seen)
+        passes = max(it.scanners[name].passes for it in seen)
+        areas = [_alone(name, backdoored, seen, kinds) for kinds in (USUAL, ())]
+        rows.append((name, *map(str, areas), f"{passes:,}", f"{1000 * cost:.0f}"))
+    return Table(
+        title="Scanners by themselves",
+        header=("scanner", "AUROC, usual", "AUROC, with odd", "image passes", "ms"),
+        rows=tuple(rows),
+    )
+
+
+def _alone(
+    name: str, backdoored: Sequence[Row], seen: Sequence[Row], kinds: Sequence[str]
+) -> Auroc:
+    def its(row: Row) -> float:
+        return row.scanners[name].score or 0.0
+
+    clean = [it for it in seen if it.is_clean and (not kinds or it.kind in kinds)]
+    return auroc([its(it) for it in backdoored], [its(it) for it in clean])
+
+
+def _failed(
+    test: Sequence[Row],
+    score: Score,
+    by_weights: Score,
+    whole: Calibration,
+    weights: Calibration,
+) -> Table:
+    failed = [it for it in test if it.success is not None and it.success < FAILED]
+    rows = []
+    for name, its, threshold in (
+        ("ensemble", score, whole.threshold),
+        ("weights alone", by_weights, weights.threshold),
+    ):
+        if failed:
+            flagged = sum(its(it) >= threshold for it in failed)
+            rows.append((name, str(Proportion(successes=flagged, n=len(failed)))))
+    return Table(
+        title=f"Attacks that failed (ASR under {FAILED:.0%}), called suspicious",
+        header=("by", "share"),
+        rows=tuple(rows),
+    )
+
+
+def draw(rows: Sequence[Row]) -> dict[str, Figure]:
+    """Return the ROC curves over the test split."""
+    test = in_test(rows)
+    figure = Figure(figsize=(5.2, 4.6), layout="constrained")
+    figure.set_label("ROC over the test split, odd clean networks among the negatives")
+    axes = figure.subplots()
+    for name, scanners in (("ensemble", ENSEMBLE), ("weights alone", WEIGHTS)):
+        by = calibrated(rows, scanners)
+        hits = [by.score(it.features(scanners)) for it in test if it.is_backdoored]
+        clean = [by.score(it.features(scanners)) for it in test if it.is_clean]
+        alarms, found = roc_curve(hits, clean)
+        area = auroc(hits, clean).value
+        axes.step(100 * alarms, 100 * found, where="post", label=f"{name}, {area:.3f}")
+    axes.plot([0, 100], [0, 100], linestyle=":", color="grey", label="guessing, 0.500")
+    axes.set_xlabel("clean networks called suspicious, %")
+    axes.set_ylabel("backdoored networks found, %")
+    axes.legend(frameon=False, loc="lower right")
+    return {"roc": figure}
