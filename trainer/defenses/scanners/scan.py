@@ -257,6 +257,13 @@ def _judged_alone(features: Mapping[str, float]) -> _Judgement:
 
 
 def _suspects(results: Sequence[ScannerResult]) -> ScannerResult | None:
-    """Return the result whose labels are suspected: of the most telling inversion."""
-    named = [it for it in results if it.target_labels]
-    return named[-1] if named else None
+    """Return the result whose labels are suspected: of the most telling scanner.
+
+    One perturbation that turns images of every class into a label outweighs what the
+    later scanners say of single classes.
+    """
+    named = {it.name: it for it in results if it.target_labels}
+    whole = named.get("universal")
+    if whole is not None and whole.score is not None and whole.score > 0:
+        return whole
+    return next(reversed(named.values()), None)

@@ -328,9 +328,22 @@ def draw(rows: Sequence[Row]) -> dict[str, Figure]:
         clean = [by.score(it.features(scanners)) for it in test if it.is_clean]
         alarms, found = roc_curve(hits, clean)
         area = auroc(hits, clean).value
-        axes.step(100 * alarms, 100 * found, where="post", label=f"{name}, {area:.3f}")
-    axes.plot([0, 100], [0, 100], linestyle=":", color="grey", label="guessing, 0.500")
+        axes.step(
+            100 * alarms,
+            100 * found,
+            where="post",
+            marker="",
+            label=f"{name}, {area:.3f}",
+        )
+    axes.plot(
+        [0, 100],
+        [0, 100],
+        linestyle=":",
+        marker="",
+        color="grey",
+        label="guessing, 0.500",
+    )
     axes.set_xlabel("clean networks called suspicious, %")
     axes.set_ylabel("backdoored networks found, %")
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="center right")
     return {"roc": figure}
