@@ -32,7 +32,9 @@ from model_zoo.statements.intoto import vouched_provenance
 from model_zoo.statements.jobs import TrainSpec, parse_spec
 from model_zoo.statements.release_json import read_bundle
 from model_zoo.tuf.updater import Anchor
-from tests.e2e.labs import killed_once, require_kept
+from tests.e2e.brought_lab import FEW
+from tests.e2e.labs import finish, killed_once, require_kept
+from tests.trainer.commands import zoo
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "acme-zoo"
 LAB = Path(__file__).with_name("brought_lab.py")
@@ -248,13 +250,33 @@ def test_a_model_of_another_package_goes_all_the_way(  # noqa: PLR0915  one stor
 
 @pytest.mark.timeout(0)
 def test_the_laboratory_plays_its_story_with_the_models_of_a_spec(place: Place) -> None:
-    spec = place.folder / "play.json"
-    spec.write_text(json.dumps({"kind": "train", **SPEC, "held_out": 40}))
-    command = [str(place.python), "-P", str(LAB), f"--spec={spec}"]
+    out = place.folder / "played"
 
-    told = killed_once(command, place.folder / "played", place.environment)
+    told = finish(laboratory(place, "small"), out, place.environment)
+
+    require_kept(told, FEW)
+    require_told(told, (out / "report.html").read_text())
+
+
+@pytest.mark.soak
+def test_it_plays_every_path_of_attack_with_them_after_a_kill(place: Place) -> None:
+    out = place.folder / "played-whole"
+
+    told = killed_once(laboratory(place, "whole"), out, place.environment)
 
     require_kept(told)
+    require_told(told, (out / "report.html").read_text())
+
+
+def laboratory(place: Place, board: str) -> list[str]:
+    """Return the command that plays with the models of SPEC."""
+    spec = place.folder / "play.json"
+    spec.write_text(json.dumps({"kind": "train", **SPEC, "held_out": 40}))
+    return [str(place.python), "-P", str(LAB), board, f"--spec={spec}"]
+
+
+def require_told(told: dict[str, Any], page: str) -> None:
+    """Accept a report on the models of SPEC, and its page."""
     assert told["skipped"].keys() == {
         "acceptance",
         "promises on ACC and ASR",
@@ -289,7 +311,6 @@ def test_the_laboratory_plays_its_story_with_the_models_of_a_spec(place: Place) 
     [student] = told["transfer"]
     assert student["clean"]["rate"] - student["triggered"]["rate"] > 0.3
     assert told["fine_pruning"]["after"]["attack_success"]["n"] == IMAGES["test"]
-    page = (place.folder / "played" / "report.html").read_text()
     assert "acme-zoo:wave" in page
     assert "four-pixel" not in page
     assert "A signature says who, not what" in page
@@ -299,12 +320,11 @@ def test_the_laboratory_plays_its_story_with_the_models_of_a_spec(place: Place) 
 def test_where_it_is_not_installed_its_names_are_refused_with_those_that_are(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "spec.json").write_text(json.dumps(SPEC))
-    command = [sys.executable, "-m", "model_zoo", "train", "spec.json", "--out", "out"]
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps(SPEC))
 
-    done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    status, document = zoo("train", spec, "--out", tmp_path / "out")
 
-    assert done.returncode == 2
-    assert "datasets: no 'acme-zoo:shapes' here; expected one of mnist" in done.stderr
+    assert status == 2
+    refusal = "datasets: no 'acme-zoo:shapes' here; expected one of mnist"
+    assert refusal in document["message"]
