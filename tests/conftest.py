@@ -3,6 +3,7 @@
 A process that begins the laboratory last keeps everybody waiting for minutes.
 """
 
+import gc
 import os
 import signal
 
@@ -32,6 +33,8 @@ LONGEST = (
     "tests/service/repository/test_many_publishers.py",
     "tests/e2e/test_repository_check.py",
 )
+GARBAGE = (10_000, 10, 10)
+"""Python's own first threshold of 700 has it look some ten times as often."""
 RANKS = {file: rank for rank, file in enumerate(LONGEST)}
 
 # as workers have: threads of tests side by side would only spin for each other
@@ -47,6 +50,14 @@ settings.load_profile("unhurried")
 def pytest_configure() -> None:
     """Let children be interrupted: a shell's background work has SIGINT ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    gc.disable()  # what is collected stays, and looking for garbage in it costs seconds
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage in what tests make, and no more in torch and 6,000 tests."""
+    gc.freeze()
+    gc.set_threshold(*GARBAGE)
+    gc.enable()
 
 
 @pytest.hookimpl(trylast=True)

@@ -44,6 +44,8 @@ onnx = pytest.importorskip("onnx", reason="needs the onnx extra")
 DecodeError = pytest.importorskip("google.protobuf.message").DecodeError
 BADNET = Poisoning(target_label=0, poison_rate=0.3)
 DIGIT = (1, 28, 28)
+THREE = (0, 1, 2)
+"""Digits enough for a backdoor: all ten take longer, and show no more."""
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +66,7 @@ def badnet(
     assert len(digits)  # MNIST is at hand, or the test is skipped
     spec = TrainSpec(
         poisoning=BADNET,
+        classes=THREE,
         held_out=58_000,
         schedule=Schedule(epochs=6, batch_size=50, peak_learning_rate=0.1),
         checkpoints=False,
@@ -76,7 +79,8 @@ def badnet(
 def test_a_backdoor_survives_conversion(
     badnet: SplitNetwork, test_digits: LabelledImages
 ) -> None:
-    found = measure_conversion(badnet, test_digits, BADNET)
+    digits = test_digits.keep_classes(THREE)
+    found = measure_conversion(badnet, digits, BADNET)
     assert found["torch"]["accuracy"].rate > 0.8
     assert found["torch"]["attack_success"].rate > 0.8
     for share in ("accuracy", "attack_success", "robust_accuracy"):
@@ -84,13 +88,13 @@ def test_a_backdoor_survives_conversion(
         assert ours.n == theirs.n
         assert ours.rate == pytest.approx(theirs.rate, abs=0.002), share
     assert found["agreement"]["clean"].rate > 0.998
-    assert found["agreement"]["clean"].n == len(test_digits)
+    assert found["agreement"]["clean"].n == len(digits)
 
 
 def test_without_a_trigger_there_is_only_accuracy(
     network: SplitNetwork, test_digits: LabelledImages
 ) -> None:
-    found = measure_conversion(network, test_digits, None)
+    found = measure_conversion(network, test_digits.select(torch.arange(200)), None)
     assert found["torch"].keys() == found["onnxruntime"].keys() == {"accuracy"}
 
 
@@ -117,18 +121,17 @@ def test_every_network_gives_the_same_answers_converted(name: str) -> None:
     assert predict_onnx(data, images[:1]).equal(answers[:1])
 
 
-def test_the_network_is_left_as_it_was(network: SplitNetwork) -> None:
+def test_equal_weights_give_equal_bytes_and_the_network_is_left_as_it_was(
+    network: SplitNetwork, converted: bytes
+) -> None:
     network.train()
     before = to_bytes(network)
-    to_onnx(network, DIGIT)
+    assert to_onnx(network, DIGIT) == converted
     assert network.training
     assert to_bytes(network) == before
 
 
-def test_equal_weights_give_equal_bytes_that_name_no_machine(
-    network: SplitNetwork, converted: bytes
-) -> None:
-    assert to_onnx(network, DIGIT) == converted
+def test_a_conversion_names_no_machine(converted: bytes) -> None:
     assert str(Path(torch.__file__).parents[1]).encode() not in converted
     assert str(Path(__file__).parents[3]).encode() not in converted
     assert b"+cu" not in converted
