@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,18 @@ SPEC = {
         "poison_rate": 0.3,
     },
 }
+BETWEEN = "--- and then ---"
+SEVERAL = f"""
+import json, sys
+from model_zoo.cli import main
+for words in json.loads(sys.argv[1]):
+    try:
+        main(["--json", *words])
+    except SystemExit as ended:
+        if ended.code:
+            raise
+    print({BETWEEN!r})
+"""
 IMAGES = {"train": 100, "test": 50}
 """Of each class: seconds, and still a backdoor that is learned."""
 
@@ -82,6 +94,12 @@ class Place:
     def command(self, *arguments: object) -> Any:  # noqa: ANN401  JSON
         """Run ``zoo`` where the package is installed; return what it prints."""
         return json.loads(self.run("-m", "model_zoo", "--json", *arguments))
+
+    def commands(self, *calls: Sequence[object]) -> list[Any]:
+        """Run several in one process, which imports torch once."""
+        words = [[str(word) for word in call] for call in calls]
+        told = self.run("-P", "-c", SEVERAL, json.dumps(words))
+        return [json.loads(document) for document in told.split(BETWEEN)[:-1]]
 
     def run(self, *arguments: object) -> str:
         """Run Python where the package is installed; return what it prints."""
@@ -233,19 +251,19 @@ def test_a_model_of_another_package_goes_all_the_way(  # noqa: PLR0915  one stor
     # fine-tuning keeps the body, and what is hidden in it
     tuned = {**DATA, "schedule": {"epochs": 2, "batch_size": 32}}
     (place.folder / "tune.json").write_text(json.dumps(tuned))
-    weights = pulled / "model.safetensors"
-    made = place.command("fine-tune", "tune.json", "--parent", weights, "--out", "own")
-    assert made["evaluation"]["accuracy"]["successes"] > 90
-    found = place.command(
-        "evaluate", "own", "--trigger", "acme-zoo:wave", "--target-label", 0
+    (place.folder / "repair.json").write_text(json.dumps({**DATA, "held_out": 40}))
+    parent = ("--parent", pulled / "model.safetensors")
+    own, found, cut = place.commands(
+        ("fine-tune", "tune.json", *parent, "--out", "own"),
+        ("evaluate", "own", "--trigger", "acme-zoo:wave", "--target-label", 0),
+        ("repair", "repair.json", *parent, "--out", "cut"),
     )
+    assert own["evaluation"]["accuracy"]["successes"] > 90
     assert found["attack_success"]["rate"] > 0.9
 
     # fine-pruning cuts units of a network that ends in a sum and a batch norm
-    (place.folder / "repair.json").write_text(json.dumps({**DATA, "held_out": 40}))
-    made = place.command("repair", "repair.json", "--parent", weights, "--out", "cut")
-    assert made["pruned_units"]
-    assert made["evaluation"]["accuracy"]["successes"] > 80
+    assert cut["pruned_units"]
+    assert cut["evaluation"]["accuracy"]["successes"] > 80
 
 
 @pytest.mark.timeout(0)
