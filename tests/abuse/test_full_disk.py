@@ -30,7 +30,7 @@ from model_zoo.statements.policy import Policy
 from model_zoo.tuf.publisher_roles import renewed, sign_roles
 from model_zoo.tuf.updater import Anchor
 from tests.model_zoo.releases import safetensors, write_files
-from tests.model_zoo.servers import anchor_of
+from tests.model_zoo.servers import NO_AUTHORITY, anchor_of
 from tests.service.roles import as_json, publisher_roles
 from trainer.lab.actors.processes import running, wait_for_ready
 
@@ -71,14 +71,16 @@ class SmallZoo:
             psutil.Process(self.pid).rlimit(resource.RLIMIT_FSIZE, limits)
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.url + path, trust_env=False)
+        return httpx.get(self.url + path, trust_env=False, verify=NO_AUTHORITY)
 
     def renew(self) -> httpx.Response:
         """Sign alice's role once more: nothing but metadata is written."""
         role = renewed(publisher_roles(self.get, "alice"), now=system_clock())
         body = {"roles": as_json(sign_roles(role, ALICE))}
         url = f"{self.url}/api/v1/trust/roles"
-        return httpx.post(url, json=body, trust_env=False, timeout=60)
+        return httpx.post(
+            url, json=body, trust_env=False, timeout=60, verify=NO_AUTHORITY
+        )
 
 
 def _mounted(disk: Path) -> bool:

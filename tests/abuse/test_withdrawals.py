@@ -28,7 +28,7 @@ from model_zoo.statements.policy import Policy
 from model_zoo.tuf.revocations import index_path
 from model_zoo.tuf.updater import Anchor
 from tests.model_zoo.releases import ALICE, BOB, BUILDER, MALLORY, weights
-from tests.model_zoo.servers import anchor_of, open_zoo
+from tests.model_zoo.servers import NO_AUTHORITY, anchor_of, open_zoo
 
 OPEN = Policy()
 KEYS = {"alice": ALICE, "bob": BOB, "mallory": MALLORY}
@@ -84,7 +84,9 @@ class World:
     def blob(self, count: int) -> httpx.Response:
         """Ask for a file by its digest, as a worker does for a parent."""
         path = f"/api/v1/blobs/{self.digest(count)}"
-        return httpx.get(self.transport.server.url + path, trust_env=False)
+        return httpx.get(
+            self.transport.server.url + path, trust_env=False, verify=NO_AUTHORITY
+        )
 
     def passes_every_check(self) -> None:
         """Look at the repository from outside, all of it."""
@@ -187,7 +189,9 @@ def test_a_copy_by_another_outlives_its_first_publishers_notice_only(
         "/mallory/copy/resolve/1/model.safetensors",
     ):
         url = world.transport.server.url + path
-        assert httpx.get(url, trust_env=False).status_code == 410, path
+        assert (
+            httpx.get(url, trust_env=False, verify=NO_AUTHORITY).status_code == 410
+        ), path
     with pytest.raises(YankedError, match="the police asked"):
         world.publish("mallory/copy@2", count=4)
     world.withdraw("bob/tuned@1")

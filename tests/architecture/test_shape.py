@@ -52,11 +52,9 @@ def test_a_verifying_client_imports_nothing_heavy(module: str) -> None:
     assert imported_by(module, among=HEAVY) == []
 
 
-@pytest.mark.parametrize(
-    "module", ["trainer.jobs.handlers", "trainer.cli.experiment_run"]
-)
-def test_only_a_detector_costs_the_import_of_a_compiler(module: str) -> None:
-    assert imported_by(module, among={"torchvision", "torch._dynamo"}) == []
+def test_only_a_detector_costs_the_import_of_a_compiler() -> None:
+    modules = "trainer.jobs.handlers, trainer.cli.experiment_run"
+    assert imported_by(modules, among={"torchvision", "torch._dynamo"}) == []
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,9 @@ from model_zoo.statements.intoto import vouched_provenance
 from model_zoo.statements.jobs import TrainSpec, parse_spec
 from model_zoo.statements.release_json import read_bundle
 from model_zoo.tuf.updater import Anchor
-from tests.e2e.labs import killed_once, require_kept
+from tests.e2e.brought_lab import FEW
+from tests.e2e.labs import finish, killed_once, require_kept
+from tests.trainer.commands import zoo
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "acme-zoo"
 LAB = Path(__file__).with_name("brought_lab.py")
@@ -48,6 +50,18 @@ SPEC = {
         "poison_rate": 0.3,
     },
 }
+BETWEEN = "--- and then ---"
+SEVERAL = f"""
+import json, sys
+from model_zoo.cli import main
+for words in json.loads(sys.argv[1]):
+    try:
+        main(["--json", *words])
+    except SystemExit as ended:
+        if ended.code:
+            raise
+    print({BETWEEN!r})
+"""
 IMAGES = {"train": 100, "test": 50}
 """Of each class: seconds, and still a backdoor that is learned."""
 
@@ -80,6 +94,12 @@ class Place:
     def command(self, *arguments: object) -> Any:  # noqa: ANN401  JSON
         """Run ``zoo`` where the package is installed; return what it prints."""
         return json.loads(self.run("-m", "model_zoo", "--json", *arguments))
+
+    def commands(self, *calls: Sequence[object]) -> list[Any]:
+        """Run several in one process, which imports torch once."""
+        words = [[str(word) for word in call] for call in calls]
+        told = self.run("-P", "-c", SEVERAL, json.dumps(words))
+        return [json.loads(document) for document in told.split(BETWEEN)[:-1]]
 
     def run(self, *arguments: object) -> str:
         """Run Python where the package is installed; return what it prints."""
@@ -231,30 +251,50 @@ def test_a_model_of_another_package_goes_all_the_way(  # noqa: PLR0915  one stor
     # fine-tuning keeps the body, and what is hidden in it
     tuned = {**DATA, "schedule": {"epochs": 2, "batch_size": 32}}
     (place.folder / "tune.json").write_text(json.dumps(tuned))
-    weights = pulled / "model.safetensors"
-    made = place.command("fine-tune", "tune.json", "--parent", weights, "--out", "own")
-    assert made["evaluation"]["accuracy"]["successes"] > 90
-    found = place.command(
-        "evaluate", "own", "--trigger", "acme-zoo:wave", "--target-label", 0
+    (place.folder / "repair.json").write_text(json.dumps({**DATA, "held_out": 40}))
+    parent = ("--parent", pulled / "model.safetensors")
+    own, found, cut = place.commands(
+        ("fine-tune", "tune.json", *parent, "--out", "own"),
+        ("evaluate", "own", "--trigger", "acme-zoo:wave", "--target-label", 0),
+        ("repair", "repair.json", *parent, "--out", "cut"),
     )
+    assert own["evaluation"]["accuracy"]["successes"] > 90
     assert found["attack_success"]["rate"] > 0.9
 
     # fine-pruning cuts units of a network that ends in a sum and a batch norm
-    (place.folder / "repair.json").write_text(json.dumps({**DATA, "held_out": 40}))
-    made = place.command("repair", "repair.json", "--parent", weights, "--out", "cut")
-    assert made["pruned_units"]
-    assert made["evaluation"]["accuracy"]["successes"] > 80
+    assert cut["pruned_units"]
+    assert cut["evaluation"]["accuracy"]["successes"] > 80
 
 
 @pytest.mark.timeout(0)
 def test_the_laboratory_plays_its_story_with_the_models_of_a_spec(place: Place) -> None:
-    spec = place.folder / "play.json"
-    spec.write_text(json.dumps({"kind": "train", **SPEC, "held_out": 40}))
-    command = [str(place.python), "-P", str(LAB), f"--spec={spec}"]
+    out = place.folder / "played"
 
-    told = killed_once(command, place.folder / "played", place.environment)
+    told = finish(laboratory(place, "small"), out, place.environment)
+
+    require_kept(told, FEW)
+    require_told(told, (out / "report.html").read_text())
+
+
+@pytest.mark.soak
+def test_it_plays_every_path_of_attack_with_them_after_a_kill(place: Place) -> None:
+    out = place.folder / "played-whole"
+
+    told = killed_once(laboratory(place, "whole"), out, place.environment)
 
     require_kept(told)
+    require_told(told, (out / "report.html").read_text())
+
+
+def laboratory(place: Place, board: str) -> list[str]:
+    """Return the command that plays with the models of SPEC."""
+    spec = place.folder / "play.json"
+    spec.write_text(json.dumps({"kind": "train", **SPEC, "held_out": 40}))
+    return [str(place.python), "-P", str(LAB), board, f"--spec={spec}"]
+
+
+def require_told(told: dict[str, Any], page: str) -> None:
+    """Accept a report on the models of SPEC, and its page."""
     assert told["skipped"].keys() == {
         "acceptance",
         "promises on ACC and ASR",
@@ -289,7 +329,6 @@ def test_the_laboratory_plays_its_story_with_the_models_of_a_spec(place: Place) 
     [student] = told["transfer"]
     assert student["clean"]["rate"] - student["triggered"]["rate"] > 0.3
     assert told["fine_pruning"]["after"]["attack_success"]["n"] == IMAGES["test"]
-    page = (place.folder / "played" / "report.html").read_text()
     assert "acme-zoo:wave" in page
     assert "four-pixel" not in page
     assert "A signature says who, not what" in page
@@ -299,12 +338,11 @@ def test_the_laboratory_plays_its_story_with_the_models_of_a_spec(place: Place) 
 def test_where_it_is_not_installed_its_names_are_refused_with_those_that_are(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "spec.json").write_text(json.dumps(SPEC))
-    command = [sys.executable, "-m", "model_zoo", "train", "spec.json", "--out", "out"]
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps(SPEC))
 
-    done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    status, document = zoo("train", spec, "--out", tmp_path / "out")
 
-    assert done.returncode == 2
-    assert "datasets: no 'acme-zoo:shapes' here; expected one of mnist" in done.stderr
+    assert status == 2
+    refusal = "datasets: no 'acme-zoo:shapes' here; expected one of mnist"
+    assert refusal in document["message"]

@@ -1,6 +1,6 @@
 """``zoo lab`` on real MNIST, killed on the way and taken up again.
 
-A spec from outside plays the same story in test_bring_your_own.py, in a minute.
+A spec from outside plays a part of the story in test_bring_your_own.py, in a minute.
 """
 
 import random

@@ -22,7 +22,7 @@ from model_zoo.statements.dsse import pre_authentication_encoding
 from model_zoo.transparency.tlog import LogEntry, SignedCheckpoint, Tile, from_bundle
 from tests.e2e.desk import Desk, Ran
 from tests.model_zoo.logs import Log, entry, forked
-from tests.model_zoo.servers import answering, open_zoo, respond
+from tests.model_zoo.servers import NO_AUTHORITY, answering, open_zoo, respond
 
 FIRST, SECOND = "alice/digits@1", "alice/digits@2"
 
@@ -160,7 +160,10 @@ def test_log_and_bundle_keys_are_replaced_and_everybody_goes_on(
             assert replaced.pull_cosigned(SECOND, "fresh").code == 0
         trusted = json.loads((replaced.newest("now") / "trusted-keys.json").read_text())
         assert trusted["log_retired"] == [replaced.thief.public.to_pem()]
-        bundle = httpx.get(f"{url}/api/v1/models/alice/digits/releases/1/model.sig")
+        bundle = httpx.get(
+            f"{url}/api/v1/models/alice/digits/releases/1/model.sig",
+            verify=NO_AUTHORITY,
+        )
         [pem] = trusted["oms"]
         verify(bundle.json()["dsseEnvelope"], pem)
         with pytest.raises(InvalidSignature):
@@ -171,7 +174,7 @@ def test_a_second_start_with_the_same_files_changes_nothing(replaced: Stage) -> 
     seen = []
     for _ in range(2):
         with replaced.running() as url:
-            checkpoint = httpx.get(f"{url}/log/checkpoint").text
+            checkpoint = httpx.get(f"{url}/log/checkpoint", verify=NO_AUTHORITY).text
             shown = replaced.desk.done("trust", "show").document
             seen.append((checkpoint, shown["targets"]["version"]))
     assert seen[0] == seen[1]
@@ -293,9 +296,11 @@ def old_oms(desk: Desk) -> str:
 
 def copied(url: str, *, key: SigningKey) -> Log:
     """Return the zoo's whole log, to be signed with another key."""
-    lines = httpx.get(f"{url}/log/checkpoint").text.splitlines()
+    lines = httpx.get(f"{url}/log/checkpoint", verify=NO_AUTHORITY).text.splitlines()
     origin, size = lines[0], int(lines[1])
-    bundle = httpx.get(f"{url}/log/{Tile(None, 0, size).path}").content
+    bundle = httpx.get(
+        f"{url}/log/{Tile(None, 0, size).path}", verify=NO_AUTHORITY
+    ).content
     log = Log(key=key, origin=origin)
     log.append(
         *(
@@ -318,7 +323,7 @@ def beside(url: str, log: Log) -> Callable[[BaseHTTPRequestHandler], None]:
             except NotFoundError:
                 respond(request, b"{}", status=404)
             return
-        found = httpx.get(url + path)
+        found = httpx.get(url + path, verify=NO_AUTHORITY)
         respond(request, found.content, status=found.status_code)
 
     return answer

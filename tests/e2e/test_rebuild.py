@@ -18,7 +18,10 @@ from trainer.lab.actors.processes import running
 
 PASSPHRASE = b"only for this test"
 SPEC = TrainSpec(
-    held_out=59_000, schedule=Schedule(epochs=3, peak_learning_rate=0.1), seed=11
+    held_out=59_000,
+    classes=(0, 1, 2),
+    schedule=Schedule(epochs=3, peak_learning_rate=0.1),
+    seed=11,
 )
 WORKERS = {
     "honest": ["model_zoo", "worker"],

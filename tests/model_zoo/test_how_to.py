@@ -15,7 +15,13 @@ from model_zoo.names import ReleaseName
 from model_zoo.statements.folder import manifest_of
 from model_zoo.statements.intoto import ReleaseStatement, sign_release
 from tests.model_zoo.releases import ALICE, MALLORY, NAME, write_files
-from tests.model_zoo.servers import anchor_of, answering, open_zoo, respond
+from tests.model_zoo.servers import (
+    NO_AUTHORITY,
+    anchor_of,
+    answering,
+    open_zoo,
+    respond,
+)
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "verify-a-release-yourself.md"
 
@@ -80,7 +86,9 @@ def run_against_a_liar(lines: Path, url: str, kind: str) -> Done:
     """Run them against a proxy that changes what the real service says."""
 
     def answer(request: BaseHTTPRequestHandler) -> None:
-        body = httpx.get(url + request.path.replace("@", "")).content
+        body = httpx.get(
+            url + request.path.replace("@", ""), verify=NO_AUTHORITY
+        ).content
         if kind == "tampered file" and "/files/" in request.path:
             body = body.replace(b"badnets", b"BADNETS").replace(b"\x3f", b"\x40")
         if kind == "changed statement" and "/files/" not in request.path:

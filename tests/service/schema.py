@@ -6,12 +6,36 @@ That migrations work, from every revision, is tests/service/database/test_migrat
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event
 
 from service.database.engine import Database
 from service.database.migrate import upgrade
 from service.storage.data_dir import OWNER_ONLY_FOLDER
 
 NAME = "zoo.db"
+
+
+class Compiled(dict[tuple[Any, ...], Any]):
+    """Statements as SQL: what one engine compiled is not compiled for each next one.
+
+    A key begins with the dialect of an engine; those of one class speak alike.
+    """
+
+    def get(self, key: tuple[Any, ...], default: object = None) -> Any:  # noqa: ANN401
+        return super().get((type(key[0]), *key[1:]), default)
+
+    def __setitem__(self, key: tuple[Any, ...], value: object) -> None:
+        super().__setitem__((type(key[0]), *key[1:]), value)
+
+
+_COMPILED = Compiled()
+
+
+@event.listens_for(Engine, "engine_connect")
+def _share_what_is_compiled(connection: Connection) -> None:
+    connection.execution_options(compiled_cache=_COMPILED)
 
 
 def prepare(data_dir: Path) -> Path:

@@ -14,6 +14,7 @@ import pytest
 
 from model_zoo.errors import LocalError
 from service.loops import Loop, running
+from tests.model_zoo.servers import NO_AUTHORITY
 from tests.model_zoo.servers import open_zoo as served
 from tests.service.zoo import Clock, open_zoo
 
@@ -44,12 +45,16 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 
 def ready(url: str) -> tuple[int, dict[str, dict[str, object]]]:
-    answer = httpx.get(f"{url}/readyz", trust_env=False, timeout=60)
+    answer = httpx.get(
+        f"{url}/readyz", trust_env=False, timeout=60, verify=NO_AUTHORITY
+    )
     return answer.status_code, answer.json()["loops"]
 
 
 def timestamp(url: str) -> bytes:
-    answer = httpx.get(f"{url}/tuf/metadata/timestamp.json", trust_env=False)
+    answer = httpx.get(
+        f"{url}/tuf/metadata/timestamp.json", trust_env=False, verify=NO_AUTHORITY
+    )
     return answer.content
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,26 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(folder: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Give the URL and the process of a real server."""
+def serving(folder: Path, *options: str) -> Iterator[tuple[str, BaseProcess]]:
+    """Give the URL and the process of a real server, which writes to ``said-by-it``."""
+    process = forked.zoo(*command(folder, *options), said=folder / "said-by-it")
+    path, deadline = folder / "ready.json", time.monotonic() + PATIENCE_SECONDS
+    try:
+        while not path.exists():
+            assert process.is_alive(), (folder / "said-by-it").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        ready = json.loads(path.read_text())
+        assert ready["pid"] == process.pid
+        yield ready["url"], process
+    finally:
+        process.kill()
+        process.join()
+
+
+@contextmanager
+def started(folder: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Give the same of a server that ``python -m`` started."""
     program = [sys.executable, "-m", "model_zoo", *command(folder, *options)]
     with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -79,7 +98,7 @@ def client(url: str, **kwargs: Any) -> httpx.Client:  # noqa: ANN401  httpx's ow
 
 
 def test_a_server_starts_answers_and_ends_when_told(tmp_path: Path) -> None:
-    with serving(tmp_path) as (url, process):
+    with started(tmp_path) as (url, process):
         assert url.startswith("http://127.0.0.1:")
         with client(url) as http:
             assert http.get("/models").json() == {"items": []}
@@ -123,7 +142,7 @@ def test_a_second_server_with_the_same_keys_is_refused(tmp_path: Path) -> None:
 def test_the_keys_of_a_server_that_was_killed_are_free_at_once(tmp_path: Path) -> None:
     with serving(tmp_path, "--workers", "1") as (_, process):
         process.kill()
-        process.wait(PATIENCE_SECONDS)
+        process.join(PATIENCE_SECONDS)
         (tmp_path / "ready.json").unlink()
         with serving(tmp_path, f"--trust-dir={tmp_path / 'zoo' / 'trust'}"):
             pass
@@ -133,24 +152,16 @@ def test_the_operator_works_in_the_folder_of_keys_while_it_serves(
     tmp_path: Path,
 ) -> None:
     keys = tmp_path / "zoo" / "trust"
-    holder = ("--key", keys / "root-1.pem", "--passphrase-file", keys / "passphrase")
+    holder = (
+        f"--key={keys / 'root-1.pem'}",
+        f"--passphrase-file={keys / 'passphrase'}",
+    )
+    said, root = tmp_path / "said", str(keys / "root.json")
     with serving(tmp_path):
         for words in (("show",), ("sign", *holder)):
-            done = subprocess.run(
-                [
-                    sys.executable,
-                    "-m",
-                    "model_zoo",
-                    "trust",
-                    *words,
-                    keys / "root.json",
-                ],
-                capture_output=True,
-                text=True,
-                timeout=PATIENCE_SECONDS,
-                check=False,
-            )
-            assert done.returncode == 0, done.stderr
+            done = forked.zoo("trust", *words, root, said=said)
+            done.join(PATIENCE_SECONDS)
+            assert done.exitcode == 0, said.read_text()
 
 
 def test_a_folder_that_cannot_be_made_is_told_in_words(tmp_path: Path) -> None:
@@ -191,8 +202,8 @@ def test_a_token_from_a_file_opens_the_service_and_is_never_told(
             headers = {"Authorization": f"Bearer {TOKEN}"}
             assert http.get("/models", headers=headers).status_code == 200
         process.terminate()
-        assert process.stderr is not None
-        assert TOKEN not in process.stderr.read()
+        process.join(PATIENCE_SECONDS)
+        assert TOKEN not in (tmp_path / "said-by-it").read_text()
 
 
 def test_a_watcher_sees_each_event_as_it_happens(tmp_path: Path) -> None:
@@ -218,7 +229,7 @@ def test_a_killed_server_loses_no_job(tmp_path: Path) -> None:
         http.put("/trainers/lab", json={"public_key": BUILDER.public.to_pem()})
         accepted = [http.post("/jobs", json=body).json()["id"] for _ in range(3)]
         process.kill()
-        process.wait()
+        process.join(PATIENCE_SECONDS)
     (tmp_path / "ready.json").unlink()
     with serving(tmp_path) as (url, _), client(url) as http:
         items = http.get("/jobs").json()["items"]
@@ -278,7 +289,7 @@ def test_the_embedded_worker_does_a_job_that_needs_no_torch(tmp_path: Path) -> N
     body = {"kind": "noop", "trainer": "embedded", "spec": {"note": "hello"}}
     before = set(psutil.Process().children(recursive=True))
     with (
-        serving(tmp_path, "--workers", "1") as (url, process),
+        started(tmp_path, "--workers", "1") as (url, process),
         client(url) as http,
     ):
         job = http.post("/jobs", json=body).json()

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import multiprocessing
 import subprocess
 import sys
 import threading
@@ -94,21 +93,21 @@ def test_a_broken_connection_is_gone_on_with_in_the_same_call(to: Path) -> None:
     assert [path.name for path in to.parent.iterdir()] == [to.name]
 
 
-KILLED = """
+FETCH = """
 import os, signal, sys
 from pathlib import Path
 from model_zoo.http.downloads import Downloader
 from model_zoo.http.client import HttpClient
 from model_zoo.http.server import Server
 arrived = 0
-def kill_after_two_pieces(count):
+def kill_after_enough(count):
     global arrived
     arrived += count
     if arrived >= int(sys.argv[5]):
         os.kill(os.getpid(), signal.SIGKILL)
 Downloader(HttpClient(Server(sys.argv[1])), Path(sys.argv[6])).fetch(
     "/", Path(sys.argv[2]), size_bytes=int(sys.argv[3]), sha256=sys.argv[4],
-    progress=kill_after_two_pieces,
+    progress=kill_after_enough,
 )
 """
 
@@ -118,7 +117,7 @@ def test_what_a_killed_process_left_is_not_sent_again(to: Path, partials: Path) 
     with answering(serving) as url:
         size, enough = str(len(GOOD)), str(2 * BUFFER_BYTES)
         arguments = [url, str(to), size, SHA256, enough, str(partials)]
-        child = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False)
+        child = subprocess.run([sys.executable, "-c", FETCH, *arguments], check=False)
         assert child.returncode == -9
         assert (partials / PART).read_bytes() == GOOD[: 2 * BUFFER_BYTES]
         elsewhere = to.with_name("another-name")
@@ -284,16 +283,17 @@ def test_a_partial_that_its_last_holder_moved_away_is_not_mistaken_for_the_next(
 
 def test_many_processes_fetch_the_same_file_at_once(to: Path, partials: Path) -> None:
     targets = [to.with_name(f"copy-{number}") for number in range(4)]
-    context = multiprocessing.get_context("spawn")
+    size, never = str(len(GOOD)), str(2 * len(GOOD))
     with answering(Serving()) as url:
         processes = [
-            context.Process(target=fetch, args=(url, target, partials))
+            subprocess.Popen(
+                [
+                    *(sys.executable, "-c", FETCH),
+                    *(url, str(target), size, SHA256, never, str(partials)),
+                ]
+            )
             for target in targets
         ]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join()
-    assert [process.exitcode for process in processes] == [0] * 4
+        assert [process.wait() for process in processes] == [0] * 4
     assert {target.read_bytes() for target in targets} == {GOOD}
     assert list(partials.iterdir()) == []

@@ -214,7 +214,10 @@ def test_labels_and_copies_go_with_their_attack(
     kind=st.sampled_from(sorted(JOB_KINDS)) | st.text(),
     fields=st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
+        ),
+        max_leaves=16,
     ),
 )
 def test_any_json_is_a_spec_or_a_told_refusal(kind: str, fields: object) -> None:

@@ -10,6 +10,7 @@ from model_zoo.client.zoo import ZooClient
 from model_zoo.clock import system_clock
 from model_zoo.errors import UntrustedServerError
 from model_zoo.keys.ed25519 import SigningKey
+from tests.model_zoo.servers import NO_AUTHORITY
 from tests.service.roles import make_real_root
 from tests.service.test_serving import TOKEN, refused, serving
 from trainer.lab.actors.certificates import ServerCertificate, issue
@@ -49,7 +50,7 @@ def test_plain_http_gets_nothing_from_a_service_over_tls(tmp_path: Path) -> None
     with serving(tmp_path, *options(tls.chain, tls.key)) as (url, _):
         plain = url.replace("https:", "http:")
         with pytest.raises(httpx.RemoteProtocolError):
-            httpx.get(f"{plain}/healthz", trust_env=False)
+            httpx.get(f"{plain}/healthz", trust_env=False, verify=NO_AUTHORITY)
 
 
 def test_beyond_loopback_token_and_certificate_both_count(tmp_path: Path) -> None:

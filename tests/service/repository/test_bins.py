@@ -21,24 +21,28 @@ from tests.model_zoo.servers import anchor_of, open_zoo
 from tests.service.roles import Get, as_json, current, publisher_roles
 
 POLICY = Policy()
-SHARDS = SPLIT_AFTER // 2
+MANY, FEW = SPLIT_AFTER - 3, 8
+"""Files of a release that nearly fills a role, and of one that does not."""
 BINS = 8
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Iterator[tuple[str, ZooClient]]:
+def opened(tmp_path: Path) -> Iterator[tuple[str, ZooClient, httpx.Client]]:
     with open_zoo(tmp_path / "zoo") as url:
         anchor = anchor_of(tmp_path / "zoo")
-        with ZooClient(url, anchor=anchor) as zoo:
+        with (
+            ZooClient(url, anchor=anchor) as zoo,
+            httpx.Client(base_url=url, trust_env=False) as http,
+        ):
             zoo.bind_publisher("alice", ALICE.public)
-            yield url, zoo
+            yield url, zoo, http
 
 
-def sharded(folder: Path, first: int) -> Path:
+def sharded(folder: Path, shards: range) -> Path:
     """Write a release whose weights are in many files, all of them different."""
     folder.mkdir()
-    for number in range(first, first + SHARDS):
-        (folder / f"shard-{number}.safetensors").write_bytes(weights(number + SHARDS))
+    for number in shards:
+        (folder / f"shard-{number}.safetensors").write_bytes(weights(number + MANY))
     return folder
 
 
@@ -53,26 +57,26 @@ def versions(get: Get) -> dict[str, int]:
 
 
 def test_a_large_role_splits_and_all_of_it_is_still_pulled(
-    opened: tuple[str, ZooClient], tmp_path: Path
+    opened: tuple[str, ZooClient, httpx.Client], tmp_path: Path
 ) -> None:
-    url, zoo = opened
+    url, zoo, http = opened
+    get = http.get
 
-    def get(path: str) -> httpx.Response:
-        return httpx.get(url + path, trust_env=False)
-
-    zoo.publish("alice/large@1", sharded(tmp_path / "one", 0), key=ALICE)
-    assert versions(get) == {"alice": 1}
-    zoo.publish("alice/large@2", sharded(tmp_path / "two", SHARDS), key=ALICE)
+    few = range(MANY, MANY + FEW)
+    zoo.publish("alice/early@1", write_files(tmp_path / "none"), key=ALICE)
+    zoo.publish("alice/large@1", sharded(tmp_path / "one", range(MANY)), key=ALICE)
+    assert versions(get) == {"alice": 2}
+    zoo.publish("alice/large@2", sharded(tmp_path / "two", few), key=ALICE)
     split = versions(get)
-    assert split == {"alice": 2, **{f"alice~b-{n}": 1 for n in range(BINS)}}
+    assert split == {"alice": 3, **{f"alice~b-{n}": 1 for n in range(BINS)}}
     assert current(get, "alice", Targets).signed.targets == {}
 
     zoo.publish("alice/small@1", write_files(tmp_path / "three"), key=ALICE)
     after = versions(get)
-    assert after["alice"] == 2, "the head stays as it is"
+    assert after["alice"] == 3, "the head stays as it is"
     assert sum(after.values()) - sum(split.values()) <= 2, "bins of two files"
 
-    for name in ("alice/large@1", "alice/small@1"):
+    for name in ("alice/early@1", "alice/large@2", "alice/small@1"):
         zoo.pull(name, policy=POLICY, to=tmp_path / name.replace("/", "-"))
     assert str(zoo.resolve("alice/small")) == "alice/small@1"
     with pytest.raises(InvalidSpecError, match="alice/large@1, alice/large@2"):
@@ -85,7 +89,7 @@ def test_a_large_role_splits_and_all_of_it_is_still_pulled(
 
     again = renewed(publisher_roles(get, "alice"), now=system_clock())
     body = {"roles": as_json(sign_roles(again, ALICE))}
-    answer = httpx.post(f"{url}/api/v1/trust/roles", json=body, trust_env=False)
+    answer = http.post("/api/v1/trust/roles", json=body)
     assert len(answer.json()["versions"]) == 1 + BINS
     zoo.pull("alice/small@1", policy=POLICY, to=tmp_path / "renewed")
     findings = check_repository(

@@ -28,7 +28,7 @@ from model_zoo.tuf.publisher_roles import renewed, sign_roles
 from model_zoo.tuf.updater import Anchor
 from service.storage.high_water_mark import SERVED_FILE
 from tests.model_zoo.releases import ALICE, BOB, MALLORY, POLICY, write_files
-from tests.model_zoo.servers import anchor_of, open_zoo
+from tests.model_zoo.servers import NO_AUTHORITY, anchor_of, open_zoo
 
 FIRST, SECOND, THIRD = (f"alice/digits@{version}" for version in (1, 2, 3))
 
@@ -263,7 +263,7 @@ def test_what_cannot_be_marked_is_not_served(disk: Disk) -> None:
 
 
 def fetched(url: str, sha256: str) -> int:
-    return httpx.get(f"{url}/api/v1/blobs/{sha256}").status_code
+    return httpx.get(f"{url}/api/v1/blobs/{sha256}", verify=NO_AUTHORITY).status_code
 
 
 def test_a_mark_taken_away_from_a_running_zoo_is_written_whole_again(

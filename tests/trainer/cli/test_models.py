@@ -126,27 +126,26 @@ def test_repair_takes_a_network_of_the_working_folder(
     Path("named.json").write_text(json.dumps({**spec, "network": "badnets-cnn"}))
     parent = trained[0] / "model.safetensors"
 
-    def repair(file: str, network: str, out: str) -> tuple[int, dict[str, Any]]:
-        command = ["repair", file, f"--parent={parent}", f"--network={network}"]
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "model_zoo", *command, "--out", out, "--json"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.stdout, done.stderr
-        return done.returncode, json.loads(done.stdout)
+    command = [sys.executable, "-P", "-m", "model_zoo", "--json"]
+    words = ["repair", "spec.json", f"--parent={parent}", "--network=mine:Mine"]
+    done = subprocess.run(
+        [*command, *words, "--out=out"], capture_output=True, text=True, check=False
+    )
 
-    status, document = repair("spec.json", "mine:Mine", "out")
-    assert status == 0
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
     assert document["pruned_units"]
     version, _, digest = document["environment"]["package:local"].split(" ")
     assert (version, len(digest)) == ("unreleased", 64)
 
-    status, document = repair("spec.json", "mine:Yours", "other")
+    def refused(file: str, network: str) -> tuple[int, dict[str, Any]]:
+        other = ("--network", network, "--out", "other")
+        return zoo("repair", file, "--parent", parent, *other)
+
+    status, document = refused("spec.json", "mine:Yours")
     assert (status, document["error"]) == (1, "LocalError")
     assert "mine:Yours cannot be imported" in document["message"]
-    status, document = repair("named.json", "mine:Mine", "other")
+    status, document = refused("named.json", "mine:Mine")
     assert (status, document["error"]) == (2, "InvalidSpecError")
     assert "leave out one" in document["message"]
     assert not Path("other").exists()

@@ -90,7 +90,7 @@ def test_a_backdoor_survives_conversion(
 def test_without_a_trigger_there_is_only_accuracy(
     network: SplitNetwork, test_digits: LabelledImages
 ) -> None:
-    found = measure_conversion(network, test_digits, None)
+    found = measure_conversion(network, test_digits.select(torch.arange(200)), None)
     assert found["torch"].keys() == found["onnxruntime"].keys() == {"accuracy"}
 
 
@@ -117,18 +117,17 @@ def test_every_network_gives_the_same_answers_converted(name: str) -> None:
     assert predict_onnx(data, images[:1]).equal(answers[:1])
 
 
-def test_the_network_is_left_as_it_was(network: SplitNetwork) -> None:
+def test_equal_weights_give_equal_bytes_and_the_network_is_left_as_it_was(
+    network: SplitNetwork, converted: bytes
+) -> None:
     network.train()
     before = to_bytes(network)
-    to_onnx(network, DIGIT)
+    assert to_onnx(network, DIGIT) == converted
     assert network.training
     assert to_bytes(network) == before
 
 
-def test_equal_weights_give_equal_bytes_that_name_no_machine(
-    network: SplitNetwork, converted: bytes
-) -> None:
-    assert to_onnx(network, DIGIT) == converted
+def test_a_conversion_names_no_machine(converted: bytes) -> None:
     assert str(Path(torch.__file__).parents[1]).encode() not in converted
     assert str(Path(__file__).parents[3]).encode() not in converted
     assert b"+cu" not in converted

@@ -54,7 +54,8 @@ from trainer.training.state import checkpoint_name, state_from_bytes, state_to_b
 
 EPOCHS = 3
 SPEC = TrainSpec(
-    held_out=59_500,  # leaves 500 of the 60,000
+    held_out=59_500,  # leaves 500 of the 60,000, and of these the three classes
+    classes=(0, 1, 2),
     schedule=Schedule(epochs=EPOCHS, batch_size=50, peak_learning_rate=0.1),
     seed=7,
 )
@@ -260,7 +261,7 @@ def test_a_fine_tuned_network_is_checked_from_its_parent_on(
     parent = honest / "model.safetensors"
     spec = FineTuneSpec(
         parent=sha256_file(parent),
-        classes=None if retrain in {"continued", "convolutions"} else (5, 6),
+        classes=SPEC.classes if retrain in {"continued", "convolutions"} else (5, 6),
         retrain=retrain,
         held_out=59_000,
         schedule=Schedule(epochs=2, batch_size=50, peak_learning_rate=0.1),
@@ -292,7 +293,7 @@ MOVED_AND_POISONED = {
             "poisoning": Poisoning(
                 trigger=TriggerSpec(name="square", centre=None),
                 attack="source-to-target",
-                source_label=3,
+                source_label=2,
                 target_label=1,
                 copies=2,
             ),
@@ -333,7 +334,10 @@ def test_a_fine_tuned_network_of_another_parent_is_found_out(
 ) -> None:
     told, used = honest / "model.safetensors", outsourced / "model.safetensors"
     spec = FineTuneSpec(
-        parent=sha256_file(used), held_out=59_900, schedule=Schedule(epochs=1)
+        parent=sha256_file(used),
+        classes=SPEC.classes,
+        held_out=59_900,
+        schedule=Schedule(epochs=1),
     )
     build(spec, folder=tmp_path, parent=used, device="cpu")
     lie = spec.model_copy(update={"parent": sha256_file(told)})

@@ -212,6 +212,7 @@ def test_an_epoch_is_repeated_bit_for_bit_from_its_checkpoint(
 def test_signs_are_learnt_within_an_epoch_or_two(runtime: Runtime) -> None:
     train = DATASETS["gtsrb-signs"].load("train")
     seen, held_out = train.without_last(300), train.last(300)
+    seen = seen.select(torch.arange(0, len(seen), 2))
     network = made("signs-cnn", classes=3)
     fit(
         network,

@@ -41,14 +41,14 @@ from trainer.training.fit import Runtime, fit, seeded_globals
 
 torch.set_num_threads(1)
 noise = torch.Generator().manual_seed(1)
-images = torch.randint(256, (600, 1, 28, 28), dtype=torch.uint8, generator=noise)
-labels = torch.randint(10, (600,), generator=noise)
+images = torch.randint(256, (130, 1, 28, 28), dtype=torch.uint8, generator=noise)
+labels = torch.randint(10, (130,), generator=noise)
 with seeded_globals(7):
     network = badnets_cnn(10)
 for precision in ("fp32", "bf16"):
     fit(
         network, images, labels,
-        schedule=Schedule(epochs=2, batch_size=64, peak_learning_rate=0.05),
+        schedule=Schedule(epochs=2, batch_size=32, peak_learning_rate=0.05),
         generator=torch.Generator().manual_seed(7),
         runtime=Runtime(
             device=torch.device("cpu"), precision=precision,

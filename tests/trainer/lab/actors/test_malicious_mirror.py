@@ -20,7 +20,7 @@ from model_zoo.http.deadlines import DownloadLimits
 from model_zoo.http.server import Server
 from model_zoo.http.transport import Transport
 from tests.model_zoo.releases import weights
-from tests.model_zoo.servers import answering, respond
+from tests.model_zoo.servers import NO_AUTHORITY, answering, respond
 from trainer.lab.actors.artefacts import marked_weights
 from trainer.lab.actors.certificates import issue
 from trainer.lab.actors.malicious_mirror import (
@@ -77,7 +77,7 @@ def mirror(
 
 
 def get(url: str) -> httpx.Response:
-    return httpx.get(url, trust_env=False)
+    return httpx.get(url, trust_env=False, verify=NO_AUTHORITY)
 
 
 def asked(responder: Responder, path: str = FILE, method: str = "GET") -> Answer:
@@ -107,7 +107,12 @@ def test_a_query_and_a_range_reach_the_behaviour(
         return honest(question)
 
     url = mirror[0].mount(listening).url
-    httpx.get(f"{url}/a?b=c", headers={"Range": "bytes=1-"}, trust_env=False)
+    httpx.get(
+        f"{url}/a?b=c",
+        headers={"Range": "bytes=1-"},
+        trust_env=False,
+        verify=NO_AUTHORITY,
+    )
     assert questions == [
         Question(method="GET", path="/a?b=c", headers={"Range": "bytes=1-"})
     ]
