@@ -25,6 +25,8 @@ class Peak:
         layer: of the unit.
         number: in the layer.
         image: (C, H, W) float32 in [0, 1].
+        slope: (H, W) float32, how much each pixel of it matters: the size of the slope
+            of what the ReLU is given, over the colours.
         answers: (...) the unit's own at each place of it, at least 0.
         label: what the network says to it.
         label_without: what it says if the unit answers 0.
@@ -34,6 +36,7 @@ class Peak:
     layer: str
     number: int
     image: Tensor
+    slope: Tensor
     answers: Tensor
     label: int
     label_without: int
@@ -70,19 +73,21 @@ def _peaks_in(
 ) -> list[Peak]:
     each = units.repeat_interleave(STARTS)
     ends = _climbed(network, layer, each, starts.repeat(len(units), 1, 1, 1))
-    with torch.inference_mode():
+    rows = torch.arange(len(units), device=ends.device)
+    with torch.no_grad():
         given, logits = _own(network, layer, each, ends)
         reached = given.reshape(len(units), STARTS, -1).amax(2)
-        rows = torch.arange(len(units), device=ends.device)
         best = rows * STARTS + reached.argmax(1)
         images, logits, answers = ends[best], logits[best], given[best].relu()
         without = replaced(network, images, layer=layer, at=(rows, units))
-        moved = (logits - without).abs().amax(1)
+    moved = (logits - without).abs().amax(1)
+    slopes = _slope(network, layer, units, images).abs().sum(1).cpu()
     return [
         Peak(
             layer=layer,
             number=int(number),
             image=images[row].cpu(),
+            slope=slopes[row],
             answers=answers[row],
             label=int(logits[row].argmax()),
             label_without=int(without[row].argmax()),
@@ -97,17 +102,25 @@ def _climbed(
 ) -> Tensor:
     """Return where gradient ascent gets from ``images`` ((B, C, H, W)), a unit each.
 
-    It climbs what the unit's ReLU is given, at the place where that is most: behind
-    the ReLU there is no slope while the unit sleeps. Steps are of equal size in every
-    pixel that matters, so that the unit's scale does not.
+    Steps are of equal size in every pixel that matters, so that the unit's scale does
+    not.
     """
     for size in torch.linspace(FIRST_STEP, LAST_STEP, STEPS).tolist():
-        images = images.detach().requires_grad_()
-        given, _ = _own(network, layer, units, images)
-        heights = given.reshape(len(units), -1).amax(1)
-        (slope,) = torch.autograd.grad(heights.sum(), images)
-        images = (images.detach() + size * slope.sign()).clamp(0, 1)
+        slope = _slope(network, layer, units, images)
+        images = (images + size * slope.sign()).clamp(0, 1)
     return images
+
+
+def _slope(network: SplitNetwork, layer: str, units: Tensor, images: Tensor) -> Tensor:
+    """Return how what a unit's ReLU is given rises with each pixel of its image.
+
+    That is at the place where it is given most; behind the ReLU there is no slope while
+    the unit sleeps.
+    """
+    shown = images.detach().requires_grad_()
+    given, _ = _own(network, layer, units, shown)
+    (slope,) = torch.autograd.grad(given.reshape(len(units), -1).amax(1).sum(), shown)
+    return slope
 
 
 def _own(

@@ -160,7 +160,7 @@ def inspect_units(
         least_awake=least,
         furthest=furthest,
         forward_passes=len(clean) * (1 + changes) + len(chosen) * (STARTS + 1),
-        gradient_passes=len(chosen) * STARTS * STEPS,
+        gradient_passes=len(chosen) * (STARTS * STEPS + 1),
     )
 
 
