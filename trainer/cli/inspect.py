@@ -8,6 +8,7 @@ import typer
 from model_zoo.canonical import JsonObject
 from model_zoo.cli.options import refuse_options
 from model_zoo.cli.output import emit, say
+from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.folder import require_unused
 from model_zoo.statements.jobs import MeasuredSpec, TrainSpec
 from trainer.cli.convert import sha256_of, weights_in
@@ -124,7 +125,11 @@ def _made_by(
     name = _registered(network)
     if data is None or spec is not None or not name:
         return spec_behind(folder, spec=spec, network=name, dataset=dataset)
-    return TrainSpec.from_object({"network": name})
+    try:
+        return TrainSpec.from_object({"network": name})
+    except ValueError as error:
+        msg = f"--{error}"
+        raise InvalidSpecError(msg) from error
 
 
 def _registered(network: str) -> str:

@@ -23,7 +23,7 @@ JSON_NAME = "inspect.json"
 RED, BLUE = "#c53030", "#2b6cb0"
 TINY = 1e-12
 """So that where nothing matters all is black."""
-MOST_BARS = 20
+MOST_BARS = 16
 """Logits in one picture: of more, those that move most."""
 
 

@@ -97,7 +97,7 @@ class Inspection:
         least_awake: the first of all units in this order: never awake, and some input
             wakes it, by what it moves then; never awake, and nothing found wakes it;
             then by how seldom it is awake.
-        furthest: of the others, those with most ``beyond``.
+        furthest: of the others, those with most ``beyond``, if they have any.
         forward_passes: of one image each.
         gradient_passes: of one image each, forward and backward.
     """
@@ -250,8 +250,11 @@ def _lists(
             return 2, int(its.awake[number]), float(its.mean[number])
         return 0 if peak.level else 1, -peak.moved, number
 
+    def beyond(peak: Peak) -> float:
+        return _beyond(peak, activity[peak.layer])
+
     order = sorted(peaks, key=sleep)
-    others = sorted(order[n:], key=lambda it: -_beyond(it, activity[it.layer]))
+    others = sorted(filter(beyond, order[n:]), key=beyond, reverse=True)
     return order[:n], others[:n]
 
 
