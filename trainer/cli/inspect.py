@@ -79,8 +79,7 @@ def inspect(
     it does not show.
     """
     if data is not None:
-        why = "the clean images are those of --data"
-        refuse_options(context, "dataset", "held_out", why=why)
+        refuse_options(context, "dataset", "held_out", why="the images are of --data")
     require_unused(out)
     import torch
 
@@ -94,13 +93,9 @@ def inspect(
         weights.parent, spec=spec, network=network, dataset=dataset, data=data
     )
     loaded, clean, told = _opened(weights, made_by, data=data, held_out=held_out)
+    draws = torch.Generator().manual_seed(SEED)
     found = inspect_units(
-        loaded,
-        clean,
-        layer=layer,
-        units=units,
-        generator=torch.Generator().manual_seed(SEED),
-        device=where,
+        loaded, clean, layer=layer, units=units, generator=draws, device=where
     )
     subject = {
         "model": str(weights),
@@ -108,10 +103,7 @@ def inspect(
         "network": network or made_by.network,
         "clean": told,
     }
-    document = write_pages(found, subject, folder=out)
-    _say(document)
-    say(f"{out / HTML_NAME}: with the inputs that maximise them")
-    emit({"folder": str(out), **document})
+    _tell(write_pages(found, subject, folder=out), out / HTML_NAME)
 
 
 def _made_by(
@@ -156,13 +148,13 @@ def _opened(
     from trainer.networks.checkpoints import from_bytes
     from trainer.training.setup import require_classes
 
-    network = from_bytes(read_bytes(weights), network=made_by.network)
     if data is not None:
         clean, told = read_validation(data), data.name
+        network = from_bytes(read_bytes(weights), network=made_by.network)
     else:
-        dataset = DATASETS[made_by.dataset]
-        chosen = made_by.classes
-        require_classes(network, len(chosen) if chosen else dataset.classes)
+        dataset, classes = DATASETS[made_by.dataset], made_by.classes
+        network = from_bytes(read_bytes(weights), network=made_by.network)
+        require_classes(network, len(classes) if classes else dataset.classes)
         clean = dataset.load("train").last(held_out)
         told = f"the last {held_out:,} training images of {made_by.dataset}"
     if made_by.classes:
@@ -171,8 +163,8 @@ def _opened(
     return network, clean, told
 
 
-def _say(document: JsonObject) -> None:
-    """Tell a person which units never wake, and which go furthest."""
+def _tell(document: JsonObject, page: Path) -> None:
+    """Tell which units never wake, and which go furthest."""
     say(f"{document['model']}: {document['network']}, on {document['clean']}")
     for name, layer in document["layers"].items():
         say(f"{name}: {len(layer['never_awake'])} of {layer['units']} never awake")
@@ -189,3 +181,5 @@ def _say(document: JsonObject) -> None:
         f"{document['forward_passes']:,} forward and {document['gradient_passes']:,} "
         "gradient passes, of one image each"
     )
+    say(f"{page}: with the inputs that maximise them")
+    emit({"folder": str(page.parent), **document})

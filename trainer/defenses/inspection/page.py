@@ -83,7 +83,6 @@ def as_json(found: Inspection) -> JsonObject:
 def as_html(found: Inspection, document: JsonObject) -> str:
     """Return one self-contained page: style and pictures are inside it."""
     lists = {"least_awake": found.least_awake, "furthest": found.furthest}
-    height = _most_moved([*found.least_awake, *found.furthest])
     page = templates("trainer.defenses.inspection").get_template("inspect.html.j2")
     return page.render(
         document=document,
@@ -95,19 +94,22 @@ def as_html(found: Inspection, document: JsonObject) -> str:
         most_bars=MOST_BARS,
         classes=len(found.least_awake[0].ablated.logits),
         rates=_png(_rates(found.activity, found.accuracy.n)),
-        lists={
-            name: [
-                _Card(
-                    told=told,
-                    image=_pixels(it.peak.image),
-                    matters=_pixels(_bright(it.peak.slope)),
-                    bars=_png(_moves(it, height=height)),
-                )
-                for told, it in zip(document[name], units, strict=True)
-            ]
-            for name, units in lists.items()
-        },
+        lists={name: _cards(units, document[name]) for name, units in lists.items()},
     )
+
+
+def _cards(units: Sequence[Unit], told: Sequence[JsonObject]) -> list[_Card]:
+    """Return what is shown of a list of units, all bars of it on one scale."""
+    height = max((float(np.abs(_changes(it)).max()) for it in units), default=0.0)
+    return [
+        _Card(
+            told=its,
+            image=_pixels(it.peak.image),
+            matters=_pixels(_bright(it.peak.slope)),
+            bars=_png(_moves(it, height=height)),
+        )
+        for its, it in zip(told, units, strict=True)
+    ]
 
 
 def _every_unit(activity: Activity) -> JsonObject:
@@ -171,11 +173,6 @@ def _changes(unit: Unit) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """Return (2, classes), the mean change of each logit, forced on and ablated."""
     forced = unit.forced.logits if unit.forced else [0.0] * len(unit.ablated.logits)
     return np.array([forced, unit.ablated.logits])
-
-
-def _most_moved(units: Sequence[Unit]) -> float:
-    """Return the largest change that a picture shows: one scale for all."""
-    return max(float(np.abs(_changes(it)).max()) for it in units)
 
 
 def _moves(unit: Unit, *, height: float) -> Figure:
