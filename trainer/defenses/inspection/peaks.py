@@ -63,7 +63,7 @@ def find_peaks(
         numbers = torch.tensor([it for name, it in units if name == layer])
         all_of_them = starts[:1].expand(len(numbers) * STARTS, -1, -1, -1)
         fitting = max(1, len(batches(all_of_them)[0]) // STARTS)
-        for part in numbers.to(device).split(fitting):
+        for part in torch.split(numbers.to(device), fitting):
             found += _peaks_in(network, layer, part, starts)
     return found
 

@@ -14,8 +14,8 @@ def four_units(classes: int = 4) -> SplitNetwork:
     """Unit FIRST answers pixel 0, for label 0; SECOND answers pixel 1, for label 1.
 
     DEAD answers no image at all. SLEEPER answers one, pixels 0 and 3 white and the
-    others black, with 0.5; it alone moves label 3, by 20 times its answer. Label 2 is
-    what a black image gets.
+    others black, with 1/64; it alone moves label 3, by 640 times its answer. Label 2
+    is what a black image gets.
     """
     body = nn.Sequential()
     body.add_module("flatten", nn.Flatten())
@@ -27,18 +27,18 @@ def four_units(classes: int = 4) -> SplitNetwork:
             [
                 [1.0, 0.0, 0.0, 0.0],
                 [0.1, 0.1, 0.1, 0.1],
-                [1.0, -1.0, -1.0, 1.0],
+                [1 / 32, -1 / 32, -1 / 32, 1 / 32],
                 [0.0, 1.0, 0.0, 0.0],
             ]
         ),
-        "convolutions.fc1.bias": torch.tensor([0.0, -10.0, -1.5, 0.0]),
+        "convolutions.fc1.bias": torch.tensor([0.0, -10.0, -1.5 / 32, 0.0]),
         "fully_connected.weight": torch.zeros(classes, 4),
         "fully_connected.bias": torch.zeros(classes),
     }
     if classes == 4:  # to look at its output layer, it is made of one class
         weights["fully_connected.weight"][0, FIRST] = 1
         weights["fully_connected.weight"][1, SECOND] = 1
-        weights["fully_connected.weight"][3, SLEEPER] = 20
+        weights["fully_connected.weight"][3, SLEEPER] = 640
         weights["fully_connected.bias"][2] = 0.1
     network.load_state_dict(weights)
     return network

@@ -84,8 +84,8 @@ def test_the_input_that_maximises_a_linear_unit_has_the_signs_of_its_weights() -
     sleeper = of_four(SLEEPER).peak
 
     assert sleeper.image.tolist() == [[[1, 0], [0, 1]]]
-    assert sleeper.level == 0.5
-    assert sleeper.slope.tolist() == [[1, 1], [1, 1]]
+    assert sleeper.level == 1 / 64
+    assert sleeper.slope.tolist() == [[1 / 32, 1 / 32], [1 / 32, 1 / 32]]
     first = of_four(FIRST).peak
     assert first.image[0, 0, 0] == 1
     assert first.slope.tolist() == [[1, 0], [0, 0]]
@@ -95,12 +95,12 @@ def test_a_unit_that_alone_moves_label_3_is_found_to_move_it_and_no_other() -> N
     unit = of_four(SLEEPER)
 
     assert (unit.peak.label, unit.peak.label_without) == (3, 0)
-    assert unit.peak.moved == unit.beyond == 10  # 20 times 0.5, all of it unseen
+    assert unit.peak.moved == unit.beyond == 10  # 640 / 64, all of it unseen
     assert unit.forced is not None
-    assert unit.forced.logits == (0, 0, 0, 10)
+    assert list(unit.forced.logits) == [0, 0, 0, 10]
     assert unit.forced.changed == Proportion(successes=10, n=10)
     assert (unit.forced.label, unit.forced.to_label) == (3, 10)
-    assert unit.ablated.logits == (0, 0, 0, 0)
+    assert list(unit.ablated.logits) == [0, 0, 0, 0]
     assert (unit.ablated.changed.successes, unit.ablated.label) == (0, None)
 
 
