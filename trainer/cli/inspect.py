@@ -48,8 +48,8 @@ Units = Annotated[
     int,
     typer.Option(
         min=1,
-        help="How many to look at closely of the least awake, and how many of those "
-        "that go furthest beyond clean images.",
+        help="How many to look at closely of the least activated, and how many of "
+        "those that go furthest beyond clean images.",
     ),
 ]
 
@@ -167,7 +167,8 @@ def _tell(document: JsonObject, page: Path) -> None:
     """Tell which units never wake, and which go furthest."""
     say(f"{document['model']}: {document['network']}, on {document['clean']}")
     for name, layer in document["layers"].items():
-        say(f"{name}: {len(layer['never_awake'])} of {layer['units']} never awake")
+        never = len(layer["never_activated"])
+        say(f"{name}: {never} of {layer['units']} never activated")
     if document["is_constant"]:
         say("all clean images get the very same logits: nothing depends on a picture")
     for it in document["furthest"][:SAID]:

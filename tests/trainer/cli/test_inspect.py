@@ -51,8 +51,8 @@ def test_it_tells_which_units_never_wake_and_which_label_one_of_them_moves(
     assert told["clean"] == "clean.safetensors"
     assert told["accuracy"]["successes"] == told["accuracy"]["n"] == 10
     never = [known.DEAD, known.SLEEPER]
-    assert told["layers"] == {"fc1": {"units": 4, "never_awake": never}}
-    first, second = told["least_awake"][:2]
+    assert told["layers"] == {"fc1": {"units": 4, "never_activated": never}}
+    first, second = told["least_activated"][:2]
     assert (first["layer"], first["unit"]) == ("fc1", known.SLEEPER)
     assert first["maximising_input"] == {
         "activation": 1 / 64,
@@ -80,16 +80,16 @@ def test_the_page_stands_alone_and_the_file_has_the_numbers_of_every_unit(
     document = json.loads((here / "out" / "inspect.json").read_bytes())
     every = document.pop("every_unit")
     assert {**document, "folder": str(here / "out")} == told
-    assert every["fc1"]["awake"] == [4, 0, 0, 1]
+    assert every["fc1"]["activated"] == [4, 0, 0, 1]
     page = (here / "out" / "inspect.html").read_text()
     assert "default-src 'none'; img-src data:" in page
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
     assert len(sources) == 1 + 3  # rates; of one unit input, what matters, bars
     assert all(it.startswith("data:image/png;base64,") for it in sources)
-    assert "fc1, unit 2 <em>never awake</em>" in page
+    assert "fc1, unit 2 <em>never activated</em>" in page
     assert "10 of 10 labels change, most to 3 (10)" in page
     assert "What this does not show" in page
-    assert "2 of 4 units are never awake" in page
+    assert "2 of 4 units are never activated" in page
     assert "<p>None does.</p>" in page  # others that go beyond clean images
 
 
@@ -111,7 +111,7 @@ def test_a_registered_network_is_looked_at_on_the_last_images_of_its_data(
     assert told["accuracy"]["n"] == 40
     assert told["layers"].keys() == {"conv1"}
     assert told["layers"]["conv1"]["units"] == told["maximised"] == 16
-    assert [len(told[name]) for name in ("least_awake", "furthest")] == [1, 1]
+    assert [len(told[name]) for name in ("least_activated", "furthest")] == [1, 1]
 
 
 @pytest.mark.parametrize(

@@ -67,12 +67,12 @@ def as_json(found: Inspection) -> JsonObject:
         "is_constant": found.is_constant,
         "layers": {
             layer: {
-                "units": len(it.awake),
-                "never_awake": (it.awake == 0).nonzero()[:, 0].tolist(),
+                "units": len(it.activated),
+                "never_activated": (it.activated == 0).nonzero()[:, 0].tolist(),
             }
             for layer, it in found.activity.items()
         },
-        "least_awake": [_unit(it) for it in found.least_awake],
+        "least_activated": [_unit(it) for it in found.least_activated],
         "furthest": [_unit(it) for it in found.furthest],
         "maximised": found.maximised,
         "forward_passes": found.forward_passes,
@@ -82,17 +82,17 @@ def as_json(found: Inspection) -> JsonObject:
 
 def as_html(found: Inspection, document: JsonObject) -> str:
     """Return one self-contained page: style and pictures are inside it."""
-    lists = {"least_awake": found.least_awake, "furthest": found.furthest}
+    lists = {"least_activated": found.least_activated, "furthest": found.furthest}
     page = templates("trainer.defenses.inspection").get_template("inspect.html.j2")
     return page.render(
         document=document,
-        total=sum(len(it.awake) for it in found.activity.values()),
-        never=sum(int((it.awake == 0).sum()) for it in found.activity.values()),
+        total=sum(len(it.activated) for it in found.activity.values()),
+        never=sum(int((it.activated == 0).sum()) for it in found.activity.values()),
         rarest=int(1 / Proportion(successes=0, n=found.accuracy.n).wilson()[1]),
         starts=STARTS,
         steps=STEPS,
         most_bars=MOST_BARS,
-        classes=len(found.least_awake[0].ablated.logits),
+        classes=len(found.least_activated[0].ablated.logits),
         rates=_png(_rates(found.activity, found.accuracy.n)),
         lists={name: _cards(units, document[name]) for name, units in lists.items()},
     )
@@ -114,7 +114,7 @@ def _cards(units: Sequence[Unit], told: Sequence[JsonObject]) -> list[_Card]:
 
 def _every_unit(activity: Activity) -> JsonObject:
     return {
-        "awake": activity.awake.tolist(),
+        "activated": activity.activated.tolist(),
         "mean": activity.mean.tolist(),
         "largest": activity.largest.tolist(),
     }
@@ -124,7 +124,7 @@ def _unit(it: Unit) -> JsonObject:
     return {
         "layer": it.peak.layer,
         "unit": it.peak.number,
-        "activation_rate": _share(it.awake),
+        "activation_rate": _share(it.activated),
         "mean_activation": it.mean,
         "largest_activation": it.largest,
         "maximising_input": {
@@ -158,10 +158,10 @@ def _rates(activity: Mapping[str, Activity], n: int) -> Figure:
     figure = Figure(figsize=(7, 2.8), layout="tight")
     axes = figure.subplots()
     for layer, it in activity.items():
-        rates = 100 * it.awake.double().sort().values / n
+        rates = 100 * it.activated.double().sort().values / n
         places = np.linspace(0, 100, len(rates))
         axes.plot(places, rates, label=layer, drawstyle="steps-mid")
-    axes.set_xlabel("units of the layer, from least to most awake, %")
+    axes.set_xlabel("units of the layer, from least to most activated, %")
     axes.set_ylabel("clean images that wake it, %")
     axes.set_ylim(-3, 103)
     axes.spines[["top", "right"]].set_visible(False)

@@ -25,7 +25,7 @@ from trainer.networks.arithmetic import reproducible
 from trainer.networks.inference import as_floats, batches
 
 MOST_MAXIMISED = 2048
-"""Units, so that a network of more costs no more; the least awake go first."""
+"""Units, so that a network of more costs no more; the least activated go first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +33,12 @@ class Activity:
     """How the units of a layer answer clean images, on the CPU.
 
     Attributes:
-        awake: (units,) int64, on how many images a unit answers above 0, somewhere.
+        activated: (units,) int64, on how many images a unit answers above 0, somewhere.
         mean: (units,) float64, over images and, in a convolution, over places.
         largest: (units,) float32, on any image, at any place.
     """
 
-    awake: Tensor
+    activated: Tensor
     mean: Tensor
     largest: Tensor
 
@@ -66,7 +66,7 @@ class Unit:
 
     Attributes:
         peak: what maximises it.
-        awake: the clean images on which it answers above 0, somewhere.
+        activated: the clean images on which it answers above 0, somewhere.
         mean: over clean images and places.
         largest: on any clean image.
         beyond: of the largest change of a logit that the unit makes on its maximising
@@ -77,7 +77,7 @@ class Unit:
     """
 
     peak: Peak
-    awake: Proportion
+    activated: Proportion
     mean: float
     largest: float
     beyond: float
@@ -94,9 +94,9 @@ class Inspection:
         is_constant: all clean images get the very same logits.
         activity: layer -> of all its units.
         maximised: for how many units an input was sought.
-        least_awake: the first of all units in this order: never awake, and some input
-            wakes it, by what it moves then; never awake, and nothing found wakes it;
-            then by how seldom it is awake.
+        least_activated: the first of all units in this order: never activated, and
+            some input wakes it, by what it moves then; never activated, and nothing
+            found wakes it; then by how seldom it is activated.
         furthest: of the others, those with most ``beyond``, if they have any.
         forward_passes: of one image each.
         gradient_passes: of one image each, forward and backward.
@@ -106,7 +106,7 @@ class Inspection:
     is_constant: bool
     activity: Mapping[str, Activity]
     maximised: int
-    least_awake: tuple[Unit, ...]
+    least_activated: tuple[Unit, ...]
     furthest: tuple[Unit, ...]
     forward_passes: int
     gradient_passes: int
@@ -140,7 +140,7 @@ def inspect_units(
     with torch.inference_mode(), reproducible(device):
         activity, logits = _activity(network, clean.images, device=device)
     activity = _of_layers(activity, layer)
-    chosen = _least_awake(activity)[:MOST_MAXIMISED]
+    chosen = _least_activated(activity)[:MOST_MAXIMISED]
     with reproducible(device):
         peaks = find_peaks(network, chosen, generator=generator, device=device)
         least, furthest = (
@@ -151,13 +151,15 @@ def inspect_units(
             for some in _lists(peaks, activity, units)
         )
     shown = [*least, *furthest]
-    changes = sum((it.awake.successes > 0) + (it.forced is not None) for it in shown)
+    changes = sum(
+        (it.activated.successes > 0) + (it.forced is not None) for it in shown
+    )
     return Inspection(
         accuracy=accuracy(logits.argmax(1).cpu(), clean.labels),
         is_constant=torch.equal(logits, logits[:1].expand_as(logits)),
         activity=activity,
         maximised=len(chosen),
-        least_awake=least,
+        least_activated=least,
         furthest=furthest,
         forward_passes=len(clean) * (1 + changes) + len(chosen) * (STARTS + 1),
         gradient_passes=len(chosen) * (STARTS * STEPS + 1),
@@ -190,7 +192,7 @@ def _activity(
             answers = given.reshape(*given.shape[:2], -1).relu()
             largest = answers.amax(2)
             found[layer] = Activity(
-                awake=(largest > 0).sum(0).cpu(),
+                activated=(largest > 0).sum(0).cpu(),
                 mean=answers.mean(2).sum(0).double().cpu(),
                 largest=largest.amax(0).cpu(),
             )
@@ -206,7 +208,7 @@ def _activity(
 def _joined(parts: Sequence[Activity], n: int) -> Activity:
     """Return the activity on all ``n`` images of batches whose means are sums yet."""
     return Activity(
-        awake=torch.stack([it.awake for it in parts]).sum(0),
+        activated=torch.stack([it.activated for it in parts]).sum(0),
         mean=torch.stack([it.mean for it in parts]).sum(0) / n,
         largest=torch.stack([it.largest for it in parts]).amax(0),
     )
@@ -227,13 +229,13 @@ def _of_layers(activity: dict[str, Activity], layer: str | None) -> dict[str, Ac
     return {layer: activity[layer]}
 
 
-def _least_awake(activity: Mapping[str, Activity]) -> list[tuple[str, int]]:
-    """Return all units, the least awake first; in a tie no layer goes before others."""
+def _least_activated(activity: Mapping[str, Activity]) -> list[tuple[str, int]]:
+    """Return all units, the least activated first; in a tie no layer is preferred."""
     order = [
-        (awake, mean, number, layer)
+        (activated, mean, number, layer)
         for layer, it in activity.items()
-        for number, (awake, mean) in enumerate(
-            zip(it.awake.tolist(), it.mean.tolist(), strict=True)
+        for number, (activated, mean) in enumerate(
+            zip(it.activated.tolist(), it.mean.tolist(), strict=True)
         )
     ]
     return [(layer, number) for _, _, number, layer in sorted(order)]
@@ -242,12 +244,12 @@ def _least_awake(activity: Mapping[str, Activity]) -> list[tuple[str, int]]:
 def _lists(
     peaks: Sequence[Peak], activity: Mapping[str, Activity], n: int
 ) -> tuple[list[Peak], list[Peak]]:
-    """Return up to ``n`` of the least awake, and of the others that go furthest."""
+    """Return up to ``n`` of the least activated, and of the others that go furthest."""
 
     def sleep(peak: Peak) -> tuple[float, ...]:
         its, number = activity[peak.layer], peak.number
-        if its.awake[number]:
-            return 2, int(its.awake[number]), float(its.mean[number])
+        if its.activated[number]:
+            return 2, int(its.activated[number]), float(its.mean[number])
         return 0 if peak.level else 1, -peak.moved, number
 
     def beyond(peak: Peak) -> float:
@@ -285,15 +287,17 @@ def _looked_at(
         ]
         return _effect(before, torch.cat(after))
 
-    awake = Proportion(successes=int(activity.awake[peak.number]), n=len(images))
+    activated = Proportion(
+        successes=int(activity.activated[peak.number]), n=len(images)
+    )
     return Unit(
         peak=peak,
-        awake=awake,
+        activated=activated,
         mean=float(activity.mean[peak.number]),
         largest=float(activity.largest[peak.number]),
         beyond=_beyond(peak, activity),
         # what never answers above 0 is not missed
-        ablated=effect(0.0) if awake.successes else _effect(before, before),
+        ablated=effect(0.0) if activated.successes else _effect(before, before),
         forced=effect(peak.answers) if peak.level else None,
     )
 

@@ -47,7 +47,7 @@ def inspected(
 
 def of_four(number: int) -> Unit:
     found = inspected(four_units(), clean())
-    return next(it for it in found.least_awake if it.peak.number == number)
+    return next(it for it in found.least_activated if it.peak.number == number)
 
 
 def test_a_rate_is_the_share_of_images_that_wake_the_unit() -> None:
@@ -56,7 +56,7 @@ def test_a_rate_is_the_share_of_images_that_wake_the_unit() -> None:
     assert found.accuracy == Proportion(successes=10, n=10)
     assert list(found.activity) == ["fc1"]
     activity = found.activity["fc1"]
-    assert activity.awake.tolist() == [4, 0, 0, 1]
+    assert activity.activated.tolist() == [4, 0, 0, 1]
     assert activity.mean.tolist() == pytest.approx([0.4, 0, 0, 0.1])
     assert activity.largest.tolist() == [1, 0, 0, 1]
 
@@ -66,7 +66,7 @@ def test_rates_are_of_all_images_whatever_the_batch() -> None:
 
     found = inspected(four_units(), data)
 
-    assert found.activity["fc1"].awake.tolist() == [700, 0, 0, 300]
+    assert found.activity["fc1"].activated.tolist() == [700, 0, 0, 300]
     assert found.activity["fc1"].mean.tolist() == pytest.approx([0.28, 0, 0, 0.12])
 
 
@@ -75,7 +75,7 @@ def test_sleepers_that_something_wakes_come_first_then_the_dead_then_the_seldom(
 ):
     found = inspected(four_units(), clean())
 
-    order = [it.peak.number for it in found.least_awake]
+    order = [it.peak.number for it in found.least_activated]
     assert order == [SLEEPER, DEAD, SECOND, FIRST]
     assert found.furthest == ()
 
@@ -133,7 +133,7 @@ def test_of_the_others_those_that_go_furthest_beyond_clean_images_are_looked_at(
 
     found = inspected(four_units(), grey, units=2)
 
-    assert [it.peak.number for it in found.least_awake] == [SLEEPER, DEAD]
+    assert [it.peak.number for it in found.least_activated] == [SLEEPER, DEAD]
     # clean images wake FIRST up to a fifth, SECOND up to three
     assert [it.peak.number for it in found.furthest] == [FIRST, SECOND]
     assert [it.beyond for it in found.furthest] == pytest.approx([0.8, 0.4])
@@ -155,7 +155,7 @@ def test_a_channel_is_forced_place_by_place_behind_norm_and_branch() -> None:
         first = body.first(images.float() / 255)
         second = body.relu(body.norm(body.second(first)))
         before = network.fully_connected(first + second)
-        for unit in found.least_awake:
+        for unit in found.least_activated:
             for effect, answers in (
                 (unit.forced, unit.peak.answers),
                 (unit.ablated, torch.zeros(6, 6)),
@@ -197,16 +197,18 @@ def test_the_same_seed_finds_the_same() -> None:
 
     one, two = (inspected(network, data) for _ in range(2))
 
-    assert len(one.least_awake) == 4
+    assert len(one.least_activated) == 4
     assert len(one.furthest) == 4
     for a, b in zip(
-        one.least_awake + one.furthest, two.least_awake + two.furthest, strict=True
+        one.least_activated + one.furthest,
+        two.least_activated + two.furthest,
+        strict=True,
     ):
         assert torch.equal(a.peak.image, b.peak.image)
         assert a.forced == b.forced
 
 
-def test_of_a_wide_network_the_least_awake_are_maximised(
+def test_of_a_wide_network_the_least_activated_are_maximised(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(inspection, "MOST_MAXIMISED", 3)
@@ -214,9 +216,9 @@ def test_of_a_wide_network_the_least_awake_are_maximised(
     found = inspected(four_units(), clean())
 
     assert found.maximised == 3
-    order = [it.peak.number for it in found.least_awake + found.furthest]
+    order = [it.peak.number for it in found.least_activated + found.furthest]
     assert order == [SLEEPER, DEAD, SECOND]
-    assert len(found.activity["fc1"].awake) == 4
+    assert len(found.activity["fc1"].activated) == 4
 
 
 def test_a_network_that_answers_all_images_alike_is_called_constant() -> None:
@@ -227,7 +229,7 @@ def test_a_network_that_answers_all_images_alike_is_called_constant() -> None:
     found = inspected(network, clean())
 
     assert found.is_constant
-    assert {it.peak.moved for it in found.least_awake} == {0}
+    assert {it.peak.moved for it in found.least_activated} == {0}
 
 
 @pytest.mark.parametrize(
