@@ -93,6 +93,7 @@ SERVING = "tests/service/test_serving.py"
 TRAINING = "tests/trainer/cli/test_models.py"
 LAB = "tests/e2e/test_lab.py::test_the_laboratory_keeps_its_promises_after_a_kill"
 EVALUATING = "tests/trainer/cli/test_evaluate.py"
+INSPECTING = "tests/trainer/cli/test_inspect.py"
 SCANNING = "tests/trainer/cli/test_scan.py"
 POPULATING = "tests/trainer/cli/test_population.py"
 BUILT_BY_SOAK: Does = ShownBy(
@@ -850,6 +851,45 @@ TRAINER: dict[str, dict[str, Mode]] = {
                 ),
                 "--out": Acts("held", 5, "held", also=OF_MNIST),
                 "--device": Acts("abacus", 2, "abacus", also=OF_MNIST),
+            },
+        ),
+    },
+    "inspect": {
+        "a data set": Mode(
+            "inspect files/model.safetensors --out new",
+            {
+                "--out": Acts("held", 5, "held"),
+                "--spec": missing(),
+                "--network": Acts("abacus", 2, "--dataset"),
+                "--dataset": Acts("abacus", 2, "--network"),
+                "--data": Acts(NONE, 1, NONE, also=("--network", "badnets-cnn")),
+                **shown_by(
+                    f"{INSPECTING}::test_a_registered_network_is_looked_at_on_the_last_images_of_its_data",
+                    "--held-out",
+                    "--layer",
+                    "--units",
+                ),
+                "--device": Acts("abacus", 2, "abacus"),
+            },
+        ),
+        "images of one's own": Mode(
+            "inspect files/model.safetensors --out new --data list.json",
+            {
+                "--out": Acts("held", 5, "held"),
+                "--spec": missing(),
+                "--network": Acts("abacus", 2, "badnets-cnn"),
+                "--data": Chooses(),
+                **refused("--dataset"),
+                "--held-out": Refused("3"),
+                **shown_by(
+                    f"{INSPECTING}::test_what_cannot_be_done_is_refused_with_code_2",
+                    "--layer",
+                ),
+                **shown_by(
+                    f"{INSPECTING}::test_the_page_stands_alone_and_the_file_has_the_numbers_of_every_unit",
+                    "--units",
+                ),
+                "--device": Acts("abacus", 2, "abacus"),
             },
         ),
     },

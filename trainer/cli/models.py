@@ -29,6 +29,7 @@ from model_zoo.statements.jobs import (
 )
 from trainer.cli import convert as conversion_cli
 from trainer.cli import evaluate as evaluate_cli
+from trainer.cli import inspect as inspect_cli
 from trainer.cli import population as population_cli
 from trainer.cli import rebuild as rebuild_cli
 from trainer.cli import scan as scan_cli
@@ -75,6 +76,7 @@ def commands(app: typer.Typer) -> None:
     app.command("repair")(_repair)
     evaluate_cli.register(app)
     scan_cli.register(app)
+    inspect_cli.register(app)
     population_cli.commands(app)
     rebuild_cli.register(app)
     conversion_cli.register(app)

@@ -6,7 +6,8 @@ half they are in: ``conv5``, ``fc1`` or, deeper down, ``block1.conv2``.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -17,6 +18,7 @@ from trainer.networks.arithmetic import reproducible
 from trainer.networks.inference import as_floats, batches
 
 Layer = nn.Conv2d | nn.Linear
+Visit = Callable[[str, Tensor], Tensor | None]
 
 
 def mean_activations(
@@ -102,6 +104,43 @@ def layers(network: SplitNetwork) -> dict[str, Layer]:
     return found
 
 
+@contextmanager
+def before_relus(network: SplitNetwork, visit: Visit) -> Iterator[None]:
+    """Have ``visit`` see, and change, what a layer gives to the ReLU behind it.
+
+    That is the first ReLU that is called after the layer and before the next one. It
+    has to be a module.
+
+    Args:
+        network: called in the block.
+        visit: gets the layer's name and what the ReLU is given, (N, units, ...); what
+            it returns is given in its place, unless that is None.
+    """
+    last = [""]
+
+    def note(name: str, *_: object) -> None:
+        last[0] = name
+
+    def meet(_: nn.Module, given: tuple[Tensor, ...]) -> Tensor | None:
+        layer, last[0] = last[0], ""
+        return visit(layer, given[0]) if layer else None
+
+    hooks = [
+        layer.register_forward_hook(partial(note, name))
+        for name, layer in layers(network).items()
+    ]
+    hooks += [
+        module.register_forward_pre_hook(meet)
+        for module in network.modules()
+        if isinstance(module, nn.ReLU)
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def _scale_of(network: SplitNetwork, layer: Layer) -> Layer | nn.BatchNorm2d:
     """Return what last scales the units of ``layer``: its batch norm, if it has one.
 
@@ -116,34 +155,12 @@ def _scale_of(network: SplitNetwork, layer: Layer) -> Layer | nn.BatchNorm2d:
 
 
 def _activations(network: SplitNetwork, inputs: Tensor) -> dict[str, Tensor]:
-    """Return (N, units, places) of every layer with a ReLU behind it.
-
-    That is the first ReLU that is called after it and before the next layer.
-    """
+    """Return (N, units, places) of every layer with a ReLU behind it."""
     found: dict[str, Tensor] = {}
-    last = [""]
 
-    def note_layer(name: str, *_: object) -> None:
-        last[0] = name
+    def note(layer: str, given: Tensor) -> None:
+        found[layer] = given.reshape(*given.shape[:2], -1).relu()
 
-    def note_answer(_: nn.Module, __: object, answers: Tensor) -> None:
-        if last[0]:
-            # a later ReLU in place would write over it
-            found[last[0]] = answers.reshape(*answers.shape[:2], -1).clone()
-            last[0] = ""
-
-    hooks = [
-        layer.register_forward_hook(partial(note_layer, name))
-        for name, layer in layers(network).items()
-    ]
-    hooks += [
-        module.register_forward_hook(note_answer)
-        for module in network.modules()
-        if isinstance(module, nn.ReLU)
-    ]
-    try:
+    with before_relus(network, note):
         network(inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
     return found
