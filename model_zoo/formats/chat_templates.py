@@ -142,10 +142,10 @@ def difference(
     old, new = ("" if it is None else it.text for it in (parent, template))
     if old == new:
         return None
-    sides = [it.replace("%}", "%}\n").splitlines() for it in (old, new)]
-    if any(len(side) > MAX_DIFF_LINES for side in sides):
+    before, after = (it.replace("%}", "%}\n").splitlines() for it in (old, new))
+    if max(len(before), len(after)) > MAX_DIFF_LINES:
         return ()
-    return tuple(difflib.unified_diff(*sides, "parent", "this", lineterm=""))
+    return tuple(difflib.unified_diff(before, after, "parent", "this", lineterm=""))
 
 
 def conditions(text: str) -> Iterator[Condition]:
@@ -220,13 +220,13 @@ def _tokens(text: str, position: int, *, closing: str) -> tuple[tuple[str, ...],
 
 def _tag(tokens: tuple[str, ...], *, line: int, text: str) -> _Tag:
     tokens = tokens[1:] if tokens[:1] in {("-",), ("+",)} else tokens
-    word, rest = tokens[:1], tokens[1:]
-    joint = {("set",): "=", ("with",): "=", ("for",): "in"}.get(word)
+    word, rest = next(iter(tokens), ""), tokens[1:]
+    joint = {"set": "=", "with": "=", "for": "in"}.get(word)
     if joint in rest:
         split = rest.index(joint)
         given = _given(rest[:split])
         return _Tag(line, text, _parts(rest[split + 1 :]), given, is_opaque=False)
-    if word in {("set",), ("macro",), ("call",)}:
+    if word in {"set", "macro", "call"}:
         return _Tag(line, text, (), _given(rest), is_opaque=True)
     return _Tag(line, text, _parts(tokens), (), is_opaque=False)
 

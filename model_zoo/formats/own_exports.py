@@ -121,7 +121,8 @@ def _with_labels(kind: object, labels: object) -> object:
     match kind:
         case [type_, list(shape)]:
             return [type_, [labels if it == CLASSES else it for it in shape]]
-    return kind
+        case _:
+            return kind
 
 
 def _told(value: object) -> str:

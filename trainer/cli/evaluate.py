@@ -88,7 +88,7 @@ def evaluate(
     """
     weights = weights_in(model)
     sha256 = sha256_of(weights)
-    made_by = _made_by(weights.parent, spec=spec, network=network, dataset=dataset)
+    made_by = measured_spec(weights.parent, spec=spec, network=network, dataset=dataset)
     attack = attack_of(made_by, trigger=trigger, target_label=target_label)
     if picture is not None:
         if attack is None:
@@ -168,7 +168,7 @@ def _measured(
     return report
 
 
-def _made_by(
+def measured_spec(
     folder: Path, *, spec: Path | None, network: str, dataset: str
 ) -> MeasuredSpec:
     """Return the spec that says which network the weights are and of which data set.

@@ -28,6 +28,7 @@ from model_zoo.statements.jobs import (
     kind_of,
 )
 from trainer.cli import convert as conversion_cli
+from trainer.cli import diff as diff_cli
 from trainer.cli import evaluate as evaluate_cli
 from trainer.cli import rebuild as rebuild_cli
 from trainer.cli.convert import sha256_of
@@ -72,6 +73,7 @@ def commands(app: typer.Typer) -> None:
     app.command("fine-tune")(_fine_tune)
     app.command("repair")(_repair)
     evaluate_cli.register(app)
+    diff_cli.register(app)
     rebuild_cli.register(app)
     conversion_cli.register(app)
     app.command("accept")(_accept)
