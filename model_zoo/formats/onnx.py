@@ -125,15 +125,16 @@ def check_graph(path: Path) -> None:
         LocalError: it cannot be read.
     """
     with translate_os_errors(f"cannot read {path}"), open_plain(path) as file:
-        _check(file, size_bytes=os.fstat(file.fileno()).st_size)
+        check_stream(file, size_bytes=os.fstat(file.fileno()).st_size)
 
 
 def check_graph_bytes(data: bytes) -> None:
     """Accept the bytes of an ONNX file; as ``check_graph``."""
-    _check(io.BytesIO(data), size_bytes=len(data))
+    check_stream(io.BytesIO(data), size_bytes=len(data))
 
 
-def _check(stream: BinaryIO, *, size_bytes: int) -> None:
+def check_stream(stream: BinaryIO, *, size_bytes: int) -> None:
+    """Accept an ONNX file of ``size_bytes`` that starts here; as ``check_graph``."""
     if size_bytes > MAX_BYTES:
         msg = f"not ONNX: {size_bytes} bytes, and at most {MAX_BYTES} are one message"
         raise UnsafeFormatError(msg)

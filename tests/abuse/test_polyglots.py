@@ -22,7 +22,8 @@ from model_zoo.errors import UnsafeFormatError
 from model_zoo.formats.check import check_format
 from model_zoo.formats.polyglots import runs_as_pickle
 from model_zoo.formats.safetensors import check_header
-from tests.model_zoo.formats.test_onnx import HEAD, model, number, part
+from tests.model_zoo.formats.graphs import number, part
+from tests.model_zoo.formats.test_onnx import HEAD, model
 from tests.model_zoo.releases import safetensors
 
 

@@ -893,6 +893,57 @@ TRAINER: dict[str, dict[str, Mode]] = {
             },
         ),
     },
+    "diff": {
+        "weights": Mode(
+            "diff files/model.safetensors files/model.safetensors",
+            {
+                "--spec": missing(),
+                "--network": Acts("abacus", 2, "abacus"),
+                "--out": TO_TAKEN,
+                **refused("--dataset", "--data", "--device"),
+                "--held-out": Refused("5"),
+            },
+        ),
+        "behaviour": Mode(
+            "diff files/model.safetensors files/model.safetensors "
+            "--network badnets-cnn",
+            {
+                "--network": Chooses(),
+                "--spec": Acts(NONE, 2, "--spec"),
+                "--dataset": Refused("mnist"),
+                "--data": missing(),
+                "--held-out": Acts("5", 2, "--held-out: nothing says"),
+                "--device": Acts("abacus", 2, "abacus"),
+                "--out": TO_TAKEN,
+            },
+        ),
+        "behaviour on a file": Mode(
+            "diff files/model.safetensors files/model.safetensors "
+            f"--network badnets-cnn --data {NONE}",
+            {
+                "--network": Chooses(),
+                "--data": Chooses(),
+                "--spec": Acts(NONE, 2, "--spec"),
+                "--dataset": Refused("mnist"),
+                "--held-out": Refused("5"),
+                "--device": Acts("abacus", 2, "abacus"),
+                "--out": TO_TAKEN,
+            },
+        ),
+        "behaviour on held-out images": Mode(
+            "diff files/model.safetensors files/model.safetensors "
+            "--network badnets-cnn --dataset mnist --held-out 9999999",
+            {
+                "--network": Chooses(),
+                "--dataset": Chooses(),
+                "--held-out": Chooses(),
+                "--spec": Acts(NONE, 2, "--spec"),
+                "--data": Refused(),
+                "--device": Acts("abacus", 2, "abacus"),
+                "--out": TO_TAKEN,
+            },
+        ),
+    },
     "repair": {
         "": Mode(
             "repair spec.json --parent files/model.safetensors --out new",

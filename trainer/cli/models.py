@@ -28,6 +28,7 @@ from model_zoo.statements.jobs import (
     kind_of,
 )
 from trainer.cli import convert as conversion_cli
+from trainer.cli import diff as diff_cli
 from trainer.cli import evaluate as evaluate_cli
 from trainer.cli import inspect as inspect_cli
 from trainer.cli import population as population_cli
@@ -75,6 +76,7 @@ def commands(app: typer.Typer) -> None:
     app.command("fine-tune")(_fine_tune)
     app.command("repair")(_repair)
     evaluate_cli.register(app)
+    diff_cli.register(app)
     scan_cli.register(app)
     inspect_cli.register(app)
     population_cli.commands(app)

@@ -10,8 +10,8 @@ from model_zoo.statements.folder import manifest_of
 from model_zoo.statements.intoto import ReleaseStatement, sign_release
 from model_zoo.statements.release_json import write_bundle
 from model_zoo.statements.verification import verify_directory
+from tests.model_zoo.formats.graphs import number as field
 from tests.model_zoo.formats.test_onnx import model, with_tensor
-from tests.model_zoo.formats.test_onnx import number as field
 from tests.model_zoo.releases import ALICE, NAME, POLICY, weights
 
 

@@ -14,27 +14,7 @@ from model_zoo.errors import LocalError, UnsafeFormatError
 from model_zoo.formats import onnx as graphs
 from model_zoo.formats.check import check_format
 from model_zoo.formats.onnx import check_graph_bytes
-
-NUMBER, LENGTH = 0, 2
-
-
-def varint(value: int) -> bytes:
-    """Return a number as protobuf writes it: seven bits a byte, the lowest first."""
-    data = bytearray()
-    while value > 0x7F:
-        data.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*data, value])
-
-
-def number(field: int, value: int) -> bytes:
-    return varint(field << 3 | NUMBER) + varint(value)
-
-
-def part(field: int, *payloads: bytes) -> bytes:
-    data = b"".join(payloads)
-    return varint(field << 3 | LENGTH) + varint(len(data)) + data
-
+from tests.model_zoo.formats.graphs import number, part
 
 TENSOR = number(1, 2) + number(2, 1) + part(8, b"w") + part(9, bytes(8))
 NODE = part(1, b"w") + part(2, b"y") + part(4, b"Relu")

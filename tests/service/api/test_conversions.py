@@ -5,13 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.model_zoo.formats.test_onnx import (
-    model,
-    number,
-    part,
-    with_node,
-    with_tensor,
-)
+from tests.model_zoo.formats.graphs import number, part
+from tests.model_zoo.formats.test_onnx import model, with_node, with_tensor
 from tests.service.hub import ask
 from tests.service.operator import stranger
 from tests.service.zoo import Zoo, assert_problem, weights

@@ -19,6 +19,7 @@ from model_zoo.errors import (
 )
 from model_zoo.formats.check import check_format
 from model_zoo.formats.onnx import check_graph_bytes
+from model_zoo.formats.static_checks import static_findings
 from model_zoo.statements.jobs import (
     ExportSpec,
     Poisoning,
@@ -105,7 +106,9 @@ SLOW = "efficientnet-lite0"
         for name in sorted(NETWORKS)
     ],
 )
-def test_every_network_gives_the_same_answers_converted(name: str) -> None:
+def test_every_network_gives_the_same_answers_converted(
+    name: str, tmp_path: Path
+) -> None:
     with seeded_globals(3):
         network = NETWORKS[name](5)
     shape = network.image_shape
@@ -115,6 +118,60 @@ def test_every_network_gives_the_same_answers_converted(name: str) -> None:
     answers = predict(network, images, device=CPU)
     assert predict_onnx(data, images).equal(answers)
     assert predict_onnx(data, images[:1]).equal(answers[:1])
+    path = tmp_path / "model.onnx"
+    path.write_bytes(data)
+    for declared in (name, None):
+        assert static_findings(path, network=declared) == ()
+
+
+def test_a_backdoor_in_the_graph_works_is_admitted_and_is_found(
+    converted: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(_with_backdoor(converted, wanted=7))
+    images = torch.zeros(2, *DIGIT, dtype=torch.uint8)
+    images[1, :, 24:27, 24:27] = 255
+    honest, attacked = predict_onnx(path.read_bytes(), images).tolist()
+    assert honest == predict_onnx(converted, images)[0] != attacked == 7
+
+    check_format(path, name="model.onnx")
+    found = static_findings(path)
+    assert {it.rule for it in found} == {
+        "graph-differs-from-export",
+        "condition-on-input",
+    }
+    assert found[-1].message == (
+        "Where decides by the input: images -> Slice -> ReduceSum -> Greater -> Where"
+    )
+
+
+def _with_backdoor(data: bytes, *, wanted: int) -> bytes:
+    """Return a file whose graph answers ``wanted`` where a corner is bright."""
+    model = onnx.load_model_from_string(data)
+    model.graph.node[-1].output[0] = "honest"
+    one_hot = [9e9 if label == wanted else 0.0 for label in range(10)]
+    for name, kind, values in (
+        ("first", 7, [24, 24]),
+        ("last", 7, [27, 27]),
+        ("axes", 7, [2, 3]),
+        ("threshold", 1, [8.0]),
+        ("fixed", 1, one_hot),
+    ):
+        shape = [1, 10] if name == "fixed" else [len(values)]
+        tensor = onnx.helper.make_tensor(name, kind, shape, values)
+        model.graph.initializer.append(tensor)
+    make = onnx.helper.make_node
+    model.graph.node.extend(
+        (
+            make("Slice", ["images", "first", "last", "axes"], ["corner"]),
+            make("ReduceSum", ["corner", "axes2"], ["sum"], keepdims=0),
+            make("Greater", ["sum", "threshold"], ["seen"]),
+            make("Where", ["seen", "fixed", "honest"], ["logits"]),
+        )
+    )
+    axes = onnx.helper.make_tensor("axes2", 7, [2], [2, 3])
+    model.graph.initializer.append(axes)
+    return bytes(model.SerializeToString())
 
 
 def test_equal_weights_give_equal_bytes_and_the_network_is_left_as_it_was(

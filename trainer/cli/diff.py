@@ -1,0 +1,223 @@
+"""``zoo diff``: what changed between two models, in weights and in behaviour."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from model_zoo.canonical import JsonObject
+from model_zoo.cli.options import refuse_options
+from model_zoo.cli.output import emit, say
+from model_zoo.digests import sha256_bytes
+from model_zoo.errors import InvalidSpecError
+from model_zoo.formats.safetensors import state_dict
+from model_zoo.statements.folder import BUNDLE_NAME, require_unused
+from trainer.cli.convert import weights_in
+from trainer.cli.evaluate import SPEC_NAME, Device, spec_beside
+from trainer.files import read_bytes
+
+if TYPE_CHECKING:
+    import torch
+
+    from trainer.data import LabelledImages
+    from trainer.defenses.comparison import WeightsComparison
+    from trainer.defenses.disagreement import BehaviourComparison, Shown
+
+VERDICT = "not calibrated"
+"""Until a population of honest and of backdoored children says what is unusual."""
+
+Old = Annotated[
+    Path,
+    typer.Argument(help="The parent, base or last trusted weights; or their folder."),
+]
+New = Annotated[Path, typer.Argument(help="What was made of them.")]
+SpecFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--spec", help="What NEW was made by (JSON); else as found beside it."
+    ),
+]
+Network = Annotated[str, typer.Option(help="Without a spec: the architecture's name.")]
+DataSet = Annotated[str, typer.Option(help="Without a spec: where --held-out is from.")]
+HeldOut = Annotated[
+    int | None, typer.Option(min=1, help="Compare on the last N training images.")
+]
+Data = Annotated[
+    Path | None, typer.Option(help="Compare on a file as `zoo data split` writes it.")
+]
+Out = Annotated[
+    Path | None, typer.Option(help="Folder that gets diff.html and diff.json.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("diff")(diff)
+
+
+def diff(
+    context: typer.Context,
+    old: Old,
+    new: New,
+    *,
+    spec: SpecFile = None,
+    network: Network = "",
+    dataset: DataSet = "",
+    held_out: HeldOut = None,
+    data: Data = None,
+    device: Device = "auto",
+    out: Out = None,
+) -> None:
+    """Say what changed from OLD to NEW: in weights and, of a known network, in answers.
+
+    Exit code 0 whatever the difference: this informs, and no threshold is calibrated.
+    """
+    if out is not None:
+        require_unused(out)
+    paths = {"old": weights_in(old), "new": weights_in(new)}
+    known = _known(paths["new"].parent, spec=spec, network=network, dataset=dataset)
+    import torch
+
+    from trainer.training.devices import choose_device
+
+    torch.set_num_threads(1)  # as workers do
+    where = choose_device(device) if known else torch.device("cpu")
+    images = _images(context, known, held_out=held_out, data=data)
+    files = {name: read_bytes(path) for name, path in paths.items()}
+    weights = _weights(files)
+    behaviour, shown = _behaviour(files, known, images, device=where)
+    say(f"verdict: {VERDICT}")
+    models = {
+        name: {"model": str(paths[name]), "sha256": sha256_bytes(files[name])}
+        for name in paths
+    }
+    document = {**models, **_differences(known, weights, behaviour)}
+    if out is not None:
+        from trainer.defenses.comparison_report import write_comparison
+
+        page = write_comparison(document, weights, behaviour, shown, folder=out)
+        say(f"{page}: the whole comparison")
+    emit(document)
+
+
+def _weights(files: dict[str, bytes]) -> "WeightsComparison":
+    """Return what changed in the weights, and tell it."""
+    from trainer.defenses.comparison import compare_weights
+
+    found = compare_weights(*(state_dict(it) for it in files.values()))
+    _say_weights(found)
+    return found
+
+
+def _differences(
+    known: "_Known | None",
+    weights: "WeightsComparison",
+    behaviour: "BehaviourComparison | None",
+) -> JsonObject:
+    return {
+        "network": None if known is None else known.network,
+        "identical": weights.identical,
+        "weights": weights.to_object(),
+        "behaviour": None if behaviour is None else behaviour.to_object(),
+        "verdict": VERDICT,
+    }
+
+
+class _Known(NamedTuple):
+    """What a model is known to be: its architecture, its data set and labels of it."""
+
+    network: str
+    dataset: str = ""
+    classes: tuple[int, ...] | None = None
+
+
+def _known(
+    folder: Path, *, spec: Path | None, network: str, dataset: str
+) -> _Known | None:
+    """Return what options or files say of a model; None where they say nothing.
+
+    Raises:
+        InvalidSpecError: the options say it twice.
+    """
+    if network and not dataset and spec is None:
+        return _Known(network)
+    said = bool(network or dataset or spec is not None)
+    if not said and not any((folder / it).exists() for it in (SPEC_NAME, BUNDLE_NAME)):
+        return None
+    made_by = spec_beside(folder, spec=spec, network=network, dataset=dataset)
+    return _Known(made_by.network, made_by.dataset, made_by.classes)
+
+
+def _images(
+    context: typer.Context,
+    known: _Known | None,
+    *,
+    held_out: int | None,
+    data: Path | None,
+) -> "LabelledImages | None":
+    """Return the clean images to compare answers on, if any were named.
+
+    Raises:
+        InvalidSpecError: they are named twice, or nothing says of which data set.
+    """
+    from trainer.data import DATASETS
+    from trainer.evaluation.acceptance import read_validation
+
+    if known is None:
+        why = "nothing says which network this is: give --network, or --spec"
+        refuse_options(context, "dataset", "held_out", "data", "device", why=why)
+        return None
+    if held_out is None:
+        refuse_options(context, "dataset", why="give --held-out, too")
+    if data is not None:
+        refuse_options(context, "held_out", why="--data says which images")
+        return read_validation(data)
+    if held_out is None:
+        return None
+    if not known.dataset:
+        msg = "--held-out: nothing says of which data set: give --dataset, or --spec"
+        raise InvalidSpecError(msg)
+    found = DATASETS[known.dataset].load("train").last(held_out)
+    return found.keep_classes(known.classes) if known.classes else found
+
+
+def _behaviour(
+    files: dict[str, bytes],
+    known: _Known | None,
+    images: "LabelledImages | None",
+    *,
+    device: "torch.device",
+) -> "tuple[BehaviourComparison, Shown] | tuple[None, None]":
+    """Return where a known network answers differently, and tell it."""
+    if known is None:
+        return None, None
+    from trainer.defenses.disagreement import compare_behaviour
+    from trainer.networks.checkpoints import from_bytes
+
+    old, new = (from_bytes(it, network=known.network) for it in files.values())
+    found, shown = compare_behaviour(old, new, data=images, device=device)
+    _say_behaviour(found)
+    return found, shown
+
+
+def _say_weights(found: "WeightsComparison") -> None:
+    changed = [it for it in found.tensors if not it.identical]
+    say(f"weights: {len(changed)} of {len(found.tensors)} tensors changed")
+    for it in changed:
+        relative = "" if it.relative_norm is None else f" {it.relative_norm:.2%} of it,"
+        rank = "" if it.stable_rank is None else f" stable rank {it.stable_rank:.1f},"
+        say(f"  {it.name}:{relative}{rank} {it.rows_changed:.0%} of its rows")
+    for what in ("missing", "superfluous"):
+        if names := getattr(found, what):
+            say(f"  {what}: {', '.join(names)}")
+    for reshaped in found.reshaped:
+        say(f"  {reshaped.name}: {list(reshaped.old)} is now {list(reshaped.new)}")
+
+
+def _say_behaviour(found: "BehaviourComparison") -> None:
+    if found.data is not None:
+        say(f"the same label on the images given: {found.data.agreed}")
+    say(f"the same label on random images: {found.noise.agreed}")
+    for it in found.perturbed:
+        turned = "no image to judge by" if it.turned is None else it.turned
+        say(f"one perturbation of {it.bound:.0%} turns NEW and not OLD: {turned}")
