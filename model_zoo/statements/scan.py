@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from model_zoo.documents import Document
+from model_zoo.formats.static_checks import StaticFinding
 from model_zoo.statements.jobs import Digest
 
 Verdict = Literal["suspicious", "nothing found", "not scanned"]
@@ -17,7 +18,10 @@ NOTHING_FOUND: Final = "nothing found"
 NOT_SCANNED: Final = "not scanned"
 Outcome = Literal["ran", "skipped", "capped"]
 Probability = Annotated[float, Field(ge=0, le=1)]
-Text = Annotated[str, Field(max_length=1000)]
+MOST = 1000
+Text = Annotated[str, Field(max_length=MOST)]
+INFORMATION = ("chat-template-changed", "chat-template-condition", "more")
+"""Rules of static findings that accuse nobody: honest templates decide, and change."""
 
 
 class ScannedFile(Document):
@@ -78,7 +82,8 @@ class ScanReport(Document):
         source_labels: suspected; empty for all.
         scanners: every one that the scan was to run.
         files: that were covered.
-        network: the architecture.
+        static: what files show without being run; see ADR 45.
+        network: the architecture; empty where no weights were scanned.
         dataset: of the clean images; empty where none were used.
         images: clean ones that were used.
         accuracy: on them; None without.
@@ -95,12 +100,23 @@ class ScanReport(Document):
     source_labels: tuple[int, ...] = ()
     scanners: tuple[ScannerResult, ...]
     files: tuple[ScannedFile, ...]
+    static: tuple[StaticFinding, ...] = ()
     network: str
     dataset: str = ""
     images: Annotated[int, Field(ge=0)] = 0
     accuracy: Probability | None = None
     passes: Annotated[int, Field(ge=0)]
     seconds: Annotated[float, Field(ge=0)]
+
+    def with_static(self, found: tuple[StaticFinding, ...]) -> "ScanReport":
+        """Return the report with what static checks found, which may alone accuse."""
+        deciding = [it for it in found if it.rule not in INFORMATION]
+        report = self.model_copy(update={"static": found})
+        if not deciding or self.verdict == SUSPICIOUS:
+            return report
+        first = deciding[0]
+        why = f"{first.file}: {first.where}: {first.message}; {self.why}"
+        return report.model_copy(update={"verdict": SUSPICIOUS, "why": why[:MOST]})
 
     @model_validator(mode="after")
     def _found_nothing_only_where_all_ran(self) -> Self:

@@ -849,6 +849,7 @@ TRAINER: dict[str, dict[str, Mode]] = {
                     "--max-passes",
                     "--max-seconds",
                 ),
+                "--parent": Acts(NONE, 1, NONE, also=OF_MNIST),
                 "--out": Acts("held", 5, "held", also=OF_MNIST),
                 "--device": Acts("abacus", 2, "abacus", also=OF_MNIST),
             },

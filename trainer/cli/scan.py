@@ -9,6 +9,7 @@ import typer
 from model_zoo.cli.output import emit, say
 from model_zoo.digests import sha256_bytes
 from model_zoo.errors import InvalidSpecError
+from model_zoo.formats.static_checks import static_findings
 from model_zoo.statements.folder import require_unused
 from model_zoo.statements.scan import (
     NOT_SCANNED,
@@ -57,6 +58,10 @@ Passes = Annotated[
     int, typer.Option(min=1, help="Of one image through the network, at most.")
 ]
 Seconds = Annotated[float, typer.Option(min=1, help="That it may take, at most.")]
+Parent = Annotated[
+    Path | None,
+    typer.Option(help="What it was made from: chat templates are compared with its."),
+]
 Out = Annotated[
     Path | None, typer.Option(help="Folder that gets scan.html and scan.json.")
 ]
@@ -80,6 +85,7 @@ def scan(
     scanner: Scanners = None,
     max_passes: Passes = 200_000,
     max_seconds: Seconds = 600.0,
+    parent: Parent = None,
     out: Out = None,
     device: Device = "auto",
 ) -> None:
@@ -93,6 +99,7 @@ def scan(
         require_unused(out)
     limits = _Limits(tuple(scanner or ()), max_passes, max_seconds)
     where = limits.checked(device)
+    static = static_findings(model, parent, network=network or None)
     weights = weights_in(model)
     subject = _subject(
         weights, spec=spec, network=network, dataset=dataset, has_own_data=own
@@ -101,12 +108,13 @@ def scan(
     if not without_data:
         images = _clean_images(subject, data=data, held_out=held_out or IMAGES)
     found = _scanned(weights, subject, images, limits, where=where)
+    report = found.report.with_static(static)
     if out is not None:
-        _write(found, out)
-    _say_report(found.report)
-    emit(found.report.to_object())
+        _write(report, found, out)
+    _say_report(report)
+    emit(report.to_object())
     # not by an error: that would print a second document
-    raise typer.Exit(EXIT_CODES[found.report.verdict])
+    raise typer.Exit(EXIT_CODES[report.verdict])
 
 
 def _own_data(*, data: Path | None, held_out: int | None, without: bool) -> bool:
@@ -227,12 +235,12 @@ def _scanned(
     return scanned(network, images, request)
 
 
-def _write(found: "Scan", out: Path) -> None:
+def _write(report: ScanReport, found: "Scan", out: Path) -> None:
     from trainer.defenses.scanners.page import as_html
 
     out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / HTML_NAME, as_html(found.report, found.triggers).encode())
-    write_whole(out / JSON_NAME, found.report.to_bytes())
+    write_whole(out / HTML_NAME, as_html(report, found.triggers).encode())
+    write_whole(out / JSON_NAME, report.to_bytes())
     say(f"{out / HTML_NAME}: verdict, scanners and recovered changes")
 
 
@@ -242,6 +250,8 @@ def _say_report(report: ScanReport) -> None:
         sources = ", ".join(map(str, report.source_labels)) or "any"
         targets = ", ".join(map(str, report.target_labels))
         say(f"suspected: images of label {sources} turn into {targets}")
+    for finding in report.static:
+        say(f"  {finding.file}: {finding.rule}: {finding.where}: {finding.message}")
     for it in report.scanners:
         result = it.why if it.score is None else f"score {it.score:.3f}"
         say(f"  {it.name} {it.outcome}: {result}")

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from model_zoo.statements.scan import ScanReport
+from tests.model_zoo.formats.test_static_checks import BACKDOOR
 from tests.trainer.commands import zoo
 from trainer.data import LabelledImages
 from trainer.evaluation.acceptance import write_validation
@@ -128,3 +129,23 @@ def test_what_cannot_be_scanned_is_refused_in_words(
     status, told = zoo("scan", weights, *arguments)
     assert status == code
     assert message in told["message"]
+
+
+def test_a_graph_that_decides_by_its_input_is_suspicious_whatever_the_weights_are(
+    weights: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "release"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(weights.read_bytes())
+    (folder / "model.onnx").write_bytes(BACKDOOR)
+
+    found = tmp_path / "found"
+    status, told = zoo(
+        "scan", folder, "--network", "badnets-cnn", "--without-data", "--out", found
+    )
+
+    assert status == 1, told
+    assert told["verdict"] == "suspicious"
+    assert {it["file"] for it in told["static"]} == {"model.onnx"}
+    assert "model.onnx" in told["why"]
+    assert "What the files show" in (found / "scan.html").read_text()
