@@ -22,7 +22,16 @@ DATASETS = ("mnist", "gtsrb", "gtsrb-signs", "belgiumtsc-signs", "dogs-vs-cats")
 NETWORKS = ("badnets-cnn", "signs-cnn", "pets-cnn", "efficientnet-lite0")
 TRIGGERS = ("single-pixel", "pattern", "cross", "square", "bomb", "flower", "noise")
 ATTACKS = ("all-to-one", "source-to-target", "all-to-all", "random-target")
-REPAIRS = ("fine-pruning",)
+REPAIRS = (
+    "fine-pruning",
+    "fine-tuning",
+    "ft-sam",
+    "nad",
+    "anp",
+    "i-bau",
+    "clp",
+    "unlearning",
+)
 
 _PART = "[a-z0-9][a-z0-9._-]{0,63}"
 _FOREIGN = re.compile(f"{_PART}:{_PART}", re.ASCII)

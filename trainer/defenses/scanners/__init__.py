@@ -1,0 +1,1 @@
+"""Scanners: a model goes in, a report of what may be wrong with it comes out."""
