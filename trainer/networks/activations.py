@@ -78,11 +78,10 @@ def amplified(
 
 
 @torch.no_grad()
-def silence(scale: Layer | nn.BatchNorm2d, units: Tensor) -> None:
+def silence(scale: nn.Module, units: Tensor) -> None:
     """Set to 0, in place, the weights and bias of ``units`` ((units,) bool)."""
-    scale.weight[units] = 0
-    if scale.bias is not None:
-        scale.bias[units] = 0
+    for parameter in scale.parameters(recurse=False):
+        parameter[units] = 0
 
 
 def units_for(share: float, differences: Tensor) -> int:

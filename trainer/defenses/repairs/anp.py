@@ -59,7 +59,7 @@ def prune_sensitive(
         learned.labels,
         schedule=spec.schedule,
         generator=generator,
-        runtime=replace(runtime, gradients=_adversarial(masked, generator)),
+        runtime=replace(runtime, gradients=adversarial(masked, generator)),
     )
     network.requires_grad_()
     masks = [it.detach().cpu().clamp(0, 1) for it in masked.masks]
@@ -144,7 +144,7 @@ def prune(
     return chosen
 
 
-def _adversarial(masked: Masked, generator: torch.Generator) -> Gradients:
+def adversarial(masked: Masked, generator: torch.Generator) -> Gradients:
     """Return the gradients of masks while units are moved; ``generator`` draws."""
 
     def gradients(
@@ -157,7 +157,7 @@ def _adversarial(masked: Masked, generator: torch.Generator) -> Gradients:
         logits = answered(masked, inputs, runtime)
         clean = functional.cross_entropy(logits, labels)
         torch.autograd.backward(CLEAN_WEIGHT * clean)
-        masked.moves = [_drawn(it, generator) for it in masked.moves]
+        masked.moves = [drawn(it, generator) for it in masked.moves]
         worse = functional.cross_entropy(answered(masked, inputs, runtime), labels)
         slopes = torch.autograd.grad(
             worse, masked.moves, allow_unused=True, materialize_grads=True
@@ -173,7 +173,7 @@ def _adversarial(masked: Masked, generator: torch.Generator) -> Gradients:
     return gradients
 
 
-def _drawn(like: Tensor, generator: torch.Generator) -> Tensor:
+def drawn(like: Tensor, generator: torch.Generator) -> Tensor:
     """Return shares as many as ``like``, drawn between -BUDGET and BUDGET."""
-    drawn = (2 * torch.rand(len(like), generator=generator) - 1) * BUDGET
-    return drawn.to(like).requires_grad_()
+    shares = (2 * torch.rand(len(like), generator=generator) - 1) * BUDGET
+    return shares.to(like).requires_grad_()

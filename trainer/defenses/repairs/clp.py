@@ -47,7 +47,7 @@ def bounds(layer: nn.Conv2d, scale: nn.Module) -> Tensor:
         scale: what scales them last; the layer itself where no batch norm does.
     """
     kernels = layer.weight.detach().flatten(2)
-    steepest = torch.linalg.matrix_norm(kernels, ord=2)
+    steepest: Tensor = torch.linalg.matrix_norm(kernels, ord=2)
     if isinstance(scale, nn.BatchNorm2d) and scale.running_var is not None:
         deviation = (scale.running_var + scale.eps).sqrt()
         steepest = steepest * scale.weight.detach().abs() / deviation

@@ -73,5 +73,5 @@ def units_to_prune(
 
 def _accuracy(network: SplitNetwork, active: Tensor, labels: Tensor) -> float:
     with torch.no_grad():
-        right = network.fully_connected(active).argmax(1) == labels
+        right: Tensor = network.fully_connected(active).argmax(1) == labels
     return right.double().mean().item()

@@ -9,6 +9,7 @@ Source:
     Hypergradient", ICLR 2022, sections 3 and 4, algorithm 1.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -86,11 +87,12 @@ def moved(perturbation: Tensor, slope: Tensor) -> Tensor:
     """Return ``perturbation`` moved up ``slope``, its norm within RADIUS."""
     tiny = torch.finfo(slope.dtype).tiny
     further = perturbation + RADIUS * STRIDE * slope / slope.norm().clamp(min=tiny)
-    return further * (RADIUS / further.norm().clamp(min=RADIUS))
+    within: Tensor = further * (RADIUS / further.norm().clamp(min=RADIUS))
+    return within
 
 
 def hypergradients(
-    loss: Tensor, perturbation: Tensor, weights: list[Tensor]
+    loss: Tensor, perturbation: Tensor, weights: Sequence[Tensor]
 ) -> list[Tensor]:
     """Return the gradient of ``loss`` in the weights, the perturbation's answer too.
 

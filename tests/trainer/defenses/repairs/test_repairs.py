@@ -14,7 +14,14 @@ from model_zoo.statements.jobs import RepairSpec, Schedule
 from tests.trainer.defenses.repairs.networks import backdoored, halves, triggered
 from trainer.data import LabelledImages
 from trainer.defenses.repairs import REPAIRS, i_bau
-from trainer.defenses.repairs.anp import Masked, hidden, prune
+from trainer.defenses.repairs.anp import (
+    BUDGET,
+    Masked,
+    adversarial,
+    drawn,
+    hidden,
+    prune,
+)
 from trainer.defenses.repairs.clp import bounds, outlying
 from trainer.defenses.repairs.ft_sam import ascent, gradients_nearby
 from trainer.defenses.repairs.i_bau import RADIUS, RATE, hypergradients, moved
@@ -146,23 +153,18 @@ def test_gradients_are_those_of_the_worst_weights_and_the_weights_stay(
 def test_a_batch_norm_is_measured_once_a_step_at_the_networks_own_weights(
     runtime: Runtime,
 ) -> None:
-    def normed() -> nn.Sequential:
-        body = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten())
-        with torch.no_grad():
-            body[0].weight.copy_(torch.linspace(-1, 1, 18).view(2, 1, 3, 3))
-            body[0].bias.zero_()
-        return body
-
-    data = halves()
-    network, once = normed(), normed()
-    network.add_module("head", nn.Linear(72, 2))
+    data, norm, seen_once = halves(), nn.BatchNorm2d(2), nn.BatchNorm2d(2)
+    layer = nn.Conv2d(1, 2, 3)
+    body = copy.deepcopy(layer)
+    network = nn.Sequential(body, norm, nn.Flatten(), nn.Linear(72, 2))
 
     gradients_nearby(network, data.images[:10], data.labels[:10], runtime)
-    once(data.images[:10].float() / 255)
+    seen_once(layer(data.images[:10].float() / 255))
 
-    assert torch.equal(network[1].running_mean, once[1].running_mean)
-    assert torch.equal(network[1].running_var, once[1].running_var)
-    assert network[1].momentum == once[1].momentum
+    for name, measured in seen_once.named_buffers():
+        if name != "num_batches_tracked":
+            torch.testing.assert_close(norm.get_buffer(name), measured)
+    assert norm.momentum == seen_once.momentum
 
 
 def test_attention_is_where_the_squares_of_all_channels_are_and_has_norm_one() -> None:
@@ -222,6 +224,25 @@ def test_masks_and_moves_scale_weights_and_biases_of_hidden_layers() -> None:
 
     torch.testing.assert_close(masked(shown), expected(shown))
     assert hidden(network) == ["convolutions.0"]
+
+
+def test_the_adversary_moves_units_to_where_the_loss_is_higher(
+    runtime: Runtime,
+) -> None:
+    data, masked, generator = halves(), Masked(backdoored()), draws()
+    at_random = [drawn(it, generator) for it in masked.moves]
+
+    gradients = adversarial(masked, draws())
+    gradients(masked, data.images, data.labels, runtime)
+    worst = masked.moves
+
+    losses = []
+    for moves in (at_random, worst):
+        masked.moves = moves
+        logits = masked(data.images.float() / 255)
+        losses.append(functional.cross_entropy(logits, data.labels).item())
+    assert losses[0] < losses[1]
+    assert all(it.abs().max() <= BUDGET for it in worst)
 
 
 def test_what_is_set_aside_is_not_learned_from() -> None:
