@@ -9,6 +9,7 @@ Source:
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,12 +50,49 @@ def grow(
     for radius in radii:
         for _ in range(steps):
             found.requires_grad_()
-            shown = (images + found[:, None]).clamp(0, 1)
+            shown = in_range(images + found[:, None])
             raised = objective(subject.logits(shown)).clamp(max=MOST_MARGIN)
             (slope,) = torch.autograd.grad(raised.mean(1).sum(), found)
             found = _within(found.detach() + radius * STRIDE * _unit(slope), radius)
         at[radius] = found
     return at
+
+
+def in_range(images: Tensor) -> Tensor:
+    """Return ``images`` cut to [0, 1], with a slope for whoever climbs.
+
+    ``clamp`` has none at 0 and at 1, where most pixels of a digit are: a black pixel
+    would never be found to matter. Here it has one as long as it leads inwards.
+    """
+    cut: Tensor = _InRange.apply(images)
+    return cut
+
+
+class _InRange(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, images: Tensor) -> Tensor:  # noqa: ANN401  torch's
+        context.save_for_backward(images)
+        return images.clamp(0, 1)
+
+    @staticmethod
+    def backward(context: Any, slope: Tensor) -> Tensor:  # noqa: ANN401  torch's
+        (images,) = context.saved_tensors
+        leads_out = ((images <= 0) & (slope < 0)) | ((images >= 1) & (slope > 0))
+        return slope.masked_fill(leads_out, 0)
+
+
+def promise(
+    subject: Subject, images: Tensor, objective: Objective, *, radius: float
+) -> Tensor:
+    """Return (K,) what ``objective`` would be at ``radius``, were it linear.
+
+    Arguments as for ``grow``; one pass an image.
+    """
+    none = torch.zeros_like(images[:, 0]).requires_grad_()
+    raised = objective(subject.logits(images + none[:, None])).mean(1)
+    (slope,) = torch.autograd.grad(raised.sum(), none)
+    promised: Tensor = raised.detach() + radius * slope.flatten(1).norm(dim=1)
+    return promised
 
 
 @torch.no_grad()
@@ -88,19 +126,21 @@ def towards(targets: Tensor) -> Objective:
 
     def raised(logits: Tensor) -> Tensor:
         wanted = targets[:, None, None].expand(*logits.shape[:2], 1)
-        own = logits.gather(2, wanted)
-        return (own - logits.scatter(2, wanted, -torch.inf).amax(2, keepdim=True))[
-            ..., 0
-        ]
+        own = logits.gather(2, wanted)[..., 0]
+        return own - logits.scatter(2, wanted, -torch.inf).amax(2)
 
     return raised
 
 
 def _unit(slopes: Tensor) -> Tensor:
     norms = slopes.flatten(1).norm(dim=1).clamp(min=torch.finfo(slopes.dtype).tiny)
-    return slopes / norms[:, None, None, None]
+    unit: Tensor = slopes / norms[:, None, None, None]
+    return unit
 
 
 def _within(perturbations: Tensor, radius: float) -> Tensor:
     norms = perturbations.flatten(1).norm(dim=1)
-    return perturbations * (radius / norms.clamp(min=radius))[:, None, None, None]
+    held: Tensor = (
+        perturbations * (radius / norms.clamp(min=radius))[:, None, None, None]
+    )
+    return held

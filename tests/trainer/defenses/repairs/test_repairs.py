@@ -23,6 +23,7 @@ from trainer.defenses.repairs.anp import (
     prune,
 )
 from trainer.defenses.repairs.clp import bounds, outlying
+from trainer.defenses.repairs.ft_sam import RADIUS as RADIUS_OF_WEIGHTS
 from trainer.defenses.repairs.ft_sam import ascent, gradients_nearby
 from trainer.defenses.repairs.i_bau import RADIUS, RATE, hypergradients, moved
 from trainer.defenses.repairs.nad import attention
@@ -142,7 +143,7 @@ def test_gradients_are_those_of_the_worst_weights_and_the_weights_stay(
     shown = data.images[:10].float() / 255
     slopes = torch.autograd.grad(error(own(shown)), [*own.parameters()])
     with torch.no_grad():
-        moves = ascent([*own.parameters()], slopes, radius=2.0)
+        moves = ascent([*own.parameters()], slopes, radius=RADIUS_OF_WEIGHTS)
         for weight, move in zip(own.parameters(), moves, strict=True):
             weight.add_(move)
     worst = torch.autograd.grad(error(own(shown)), [*own.parameters()])
