@@ -18,6 +18,7 @@ from model_zoo.documents import Document
 from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.recipes import (
     RANDOM_CENTRES,
+    REPAIRS,
     SIZES,
     DatasetName,
     Draw,
@@ -184,10 +185,11 @@ class RepairSpec(_Learning):
     ``fine-pruning`` cuts units that are silent on them, then fine-tunes; it stops
     cutting before accuracy on them falls by more than ``max_accuracy_loss``. The
     defaults were chosen on BadNets of six seeds (0 to 5) with the pattern trigger;
-    smaller losses left the backdoor in one of the six.
+    smaller losses left the backdoor in one of the six. ``clp`` is given no image.
 
     Source:
-        Liu, Dolan-Gavitt, Garg, "Fine-Pruning", RAID 2018, sections 3 and 4.
+        Liu, Dolan-Gavitt, Garg, "Fine-Pruning", RAID 2018, sections 3 and 4; of the
+        others, the modules of ``trainer.defenses.repairs``.
     """
 
     network: NetworkName = "badnets-cnn"
@@ -196,10 +198,34 @@ class RepairSpec(_Learning):
     max_accuracy_loss: Annotated[float, Field(ge=0, le=1)] = 0.2
     schedule: Schedule = Schedule(epochs=8, peak_learning_rate=0.1)
 
+    @model_validator(mode="after")
+    def _asks_for_nothing_without_effect(self) -> Self:
+        told = {name for name, value in self if value != _REPAIR[name].default}
+        unused = told & _WITHOUT_EFFECT.get(self.defense, set())
+        if unused:
+            msg = f"{', '.join(sorted(unused))}: without effect on {self.defense}"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def looks_at_images(self) -> bool:
+        """Whether the repair is given the clean images at all."""
+        return self.defense != "clp"
+
     @property
     def given(self) -> int:
         """How many of the last training images the defender has."""
         return self.held_out
+
+
+_REPAIR = RepairSpec.model_fields
+_WITHOUT_EFFECT = {
+    **{name: {"max_accuracy_loss"} for name in REPAIRS},
+    "fine-pruning": set[str](),
+    "clp": {"max_accuracy_loss", "held_out", "augmentation", "schedule", "seed"}
+    | {"precision"},
+}
+"""Of ours, what there is no use in telling them; another package's says it itself."""
 
 
 class StrengthenSpec(_OnImages):

@@ -32,7 +32,16 @@ TRIGGERS = (
     "warp",
 )
 ATTACKS = ("all-to-one", "source-to-target", "all-to-all", "random-target")
-REPAIRS = ("fine-pruning",)
+REPAIRS = (
+    "fine-pruning",
+    "fine-tuning",
+    "ft-sam",
+    "nad",
+    "anp",
+    "i-bau",
+    "clp",
+    "unlearning",
+)
 SCANNERS = (
     "last-layer",
     "open-map",

@@ -41,6 +41,7 @@ from trainer.installed import packages_of
 from trainer.networks import SplitNetwork
 from trainer.networks.activations import amplified
 from trainer.networks.checkpoints import from_bytes, to_bytes
+from trainer.training.augmentation import augmentation
 from trainer.training.devices import choose_device, environment, resolve_precision
 from trainer.training.drawing import drawn
 from trainer.training.fit import Epoch, Runtime, fit
@@ -261,7 +262,10 @@ def _learn(spec: ReplayableSpec, task: Task, scratch: Path) -> _Learned:
 def _repair(spec: RepairSpec, task: Task, _: Path) -> _Learned:
     network = from_bytes(task.parent, network=spec.network)
     require_classes(network, task.classes)
-    made = REPAIRS[spec.defense](network, task.data, spec, task.generator, task.runtime)
+    move, runtime = augmentation(spec.augmentation), task.runtime
+    if move is not None:
+        runtime = replace(runtime, augment=lambda batch, _, draws: move(batch, draws))
+    made = REPAIRS[spec.defense](network, task.data, spec, task.generator, runtime)
     require_classes(made.network, task.classes)
     return _Learned(
         network=made.network,
@@ -299,16 +303,10 @@ def prepare(spec: BuildSpec, parent: bytes, *, device: str, report: Report) -> T
     """Return data, generator and runtime for ``spec``; arguments as for ``build``."""
     where = choose_device(device)
     dataset = DATASETS[spec.dataset]
-    training = dataset.load("train")
-    seen = (
-        training.without_last(spec.withheld)
-        if isinstance(spec, ReplayableSpec)
-        else training.last(spec.given)
-    )
     epochs = 0 if isinstance(spec, StrengthenSpec) else spec.schedule.epochs
     classes = len(spec.classes) if spec.classes else dataset.classes
     generator = torch.Generator().manual_seed(spec.seed)
-    data = _chosen(seen, spec.classes)
+    data = _seen(spec, dataset.load("train"))
     if isinstance(spec, ReplayableSpec) and spec.draw is not None:
         data = drawn(data, spec.draw, classes=classes, generator=generator)
     return Task(
@@ -330,6 +328,15 @@ def prepare(spec: BuildSpec, parent: bytes, *, device: str, report: Report) -> T
             ),
         ),
     )
+
+
+def _seen(spec: BuildSpec, training: LabelledImages) -> LabelledImages:
+    """Return the training images that ``spec`` may look at, of its classes."""
+    if isinstance(spec, ReplayableSpec):
+        return _chosen(training.without_last(spec.withheld), spec.classes)
+    if isinstance(spec, RepairSpec) and not spec.looks_at_images:
+        return training.select(torch.arange(0))
+    return _chosen(training.last(spec.given), spec.classes)
 
 
 def parent_bytes(spec: BuildSpec | DetectorSpec, path: Path | None) -> bytes:

@@ -121,7 +121,9 @@ def _repair(
     device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
-    """Fine-prune a downloaded network with clean images, as SPEC (a JSON file) says.
+    """Take a backdoor out of a downloaded network, as SPEC (a JSON file) says.
+
+    SPEC names the repair, and how many clean images it is given.
 
     With --trigger and --target-label, ACC and ASR are shown before and after. --network
     runs code of yours, on this machine; a job cannot.

@@ -71,12 +71,19 @@ def amplified(
         Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, section 5.3.2.
     """
     changed = copy.deepcopy(network)
-    module = _scale_of(changed, layers(changed)[layer])
+    module = scale_of(changed, layers(changed)[layer])
     with torch.no_grad():
         module.weight[list(units)] *= factor
         if module.bias is not None:
             module.bias[list(units)] *= factor
     return changed
+
+
+@torch.no_grad()
+def silence(scale: nn.Module, units: Tensor) -> None:
+    """Set to 0, in place, the weights and bias of ``units`` ((units,) bool)."""
+    for parameter in scale.parameters(recurse=False):
+        parameter[units] = 0
 
 
 def units_for(share: float, differences: Tensor) -> int:
@@ -141,7 +148,7 @@ def before_relus(network: SplitNetwork, visit: Visit) -> Iterator[None]:
             hook.remove()
 
 
-def _scale_of(network: SplitNetwork, layer: Layer) -> Layer | nn.BatchNorm2d:
+def scale_of(network: SplitNetwork, layer: Layer) -> Layer | nn.BatchNorm2d:
     """Return what last scales the units of ``layer``: its batch norm, if it has one.
 
     That is the next module with weights, if it is a batch norm of as many channels.

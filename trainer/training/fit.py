@@ -67,6 +67,36 @@ def _as_it_is(batch: Tensor, _: Tensor, __: torch.Generator) -> Tensor:
     return batch
 
 
+Gradients = Callable[[nn.Module, Tensor, Tensor, "Runtime"], Tensor]
+"""Leaves the gradients of one batch in the parameters of a network, given its (B, ...)
+inputs as this epoch shows them and its (B,) labels; returns ``totals`` of the batch."""
+
+
+def gradients_of_the_error(
+    network: nn.Module, inputs: Tensor, labels: Tensor, runtime: "Runtime"
+) -> Tensor:
+    """Leave the gradients of the cross-entropy, and return the batch's ``totals``."""
+    logits = answered(network, inputs, runtime)
+    loss = functional.cross_entropy(logits, labels)
+    torch.autograd.backward(loss)
+    return totals(loss, logits, labels)
+
+
+def answered(network: nn.Module, inputs: Tensor, runtime: "Runtime") -> Tensor:
+    """Return (B, classes) float32 logits, computed as precisely as ``runtime`` says."""
+    with torch.autocast(
+        runtime.device.type, torch.bfloat16, enabled=runtime.precision == "bf16"
+    ):
+        logits: Tensor = network(as_floats(inputs)).float()
+    return logits
+
+
+def totals(loss: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+    """Return (2,) float32: the summed loss of a batch, and how many it got right."""
+    right = (logits.detach().argmax(1) == labels).sum()
+    return torch.stack([loss.detach() * len(labels), right])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
     """Where a fit runs, until when, and what is called meanwhile.
@@ -80,6 +110,7 @@ class Runtime:
         on_state: called at the start and after each epoch, while the weights in the
             network go with the momenta; it writes neither.
         augment: how a batch looks in this epoch.
+        gradients: of what is to become less.
     """
 
     device: torch.device
@@ -88,6 +119,7 @@ class Runtime:
     on_epoch: Callable[[Epoch], None]
     on_state: OnState = _ignore_state
     augment: Augment = _as_it_is
+    gradients: Gradients = gradients_of_the_error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,35 +288,21 @@ def _learn(
     batches = torch.split(shown.order.to(runtime.device), schedule.batch_size)
     done, steps = (segment.number - 1) * len(batches), schedule.epochs * len(batches)
     parameters = [p for p in network.parameters() if p.requires_grad]
-    totals = torch.zeros(2, device=runtime.device)
+    summed = torch.zeros(2, device=runtime.device)
     for step, batch in enumerate(batches, start=done):
+        _require_time(runtime)
         inputs = runtime.augment(shown.inputs[batch], batch, shown.draws)
-        totals += _gradients(network, inputs, labels[batch], runtime)
+        summed += runtime.gradients(network, inputs, labels[batch], runtime)
         rate = schedule.peak_learning_rate * one_cycle(step / steps)
         _descend(parameters, segment.momenta, rate=rate, schedule=schedule)
-    loss, accuracy = (totals / len(labels)).tolist()
+    loss, accuracy = (summed / len(labels)).tolist()
     return Epoch(number=segment.number, loss=loss, accuracy=accuracy)
 
 
-def _gradients(
-    network: nn.Module, inputs: Tensor, labels: Tensor, runtime: Runtime
-) -> Tensor:
-    """Leave the gradients of one batch in the parameters of ``network``.
-
-    Returns:
-        (2,) float32, the batch's summed loss and right answers.
-    """
+def _require_time(runtime: Runtime) -> None:
     if time.monotonic() > runtime.deadline:
         msg = "training did not end within max_seconds; allow more, or fewer epochs"
         raise InvalidSpecError(msg)
-    with torch.autocast(
-        runtime.device.type, torch.bfloat16, enabled=runtime.precision == "bf16"
-    ):
-        logits = network(as_floats(inputs)).float()
-    loss = functional.cross_entropy(logits, labels)
-    torch.autograd.backward(loss)
-    right = (logits.detach().argmax(1) == labels).sum()
-    return torch.stack([loss.detach() * len(labels), right])
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ import pytest
 
 from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.jobs import foreign_names, parse_spec
+from model_zoo.statements.recipes import REPAIRS
 
 PARENT = "0" * 64
 WAVE = {"name": "acme:wave"}
@@ -89,6 +90,36 @@ def test_clean_labels_are_part_of_the_spec_and_of_its_digest() -> None:
     assert "relabels" not in dirty.to_object()["poisoning"]
     assert clean.digest() != dirty.digest()
     assert parse_spec("train", clean.to_object()) == clean
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"defense": "anp", "max_accuracy_loss": 0.1}, "max_accuracy_loss: .* on anp"),
+        ({"defense": "clp", "max_accuracy_loss": 0.1}, "max_accuracy_loss: .* on clp"),
+        ({"defense": "clp", "held_out": 600}, "held_out: .* on clp"),
+        ({"defense": "clp", "schedule": {"epochs": 2}}, "schedule: .* on clp"),
+        (
+            {"defense": "clp", "seed": 3, "augmentation": "digits"},
+            "augmentation, seed: without effect on clp",
+        ),
+    ],
+)
+def test_what_a_repair_does_not_use_it_is_not_told(
+    fields: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(InvalidSpecError, match=told):
+        parse_spec("repair", {"parent": PARENT, **fields})
+
+
+@pytest.mark.parametrize("name", [*REPAIRS, "acme:wash"])
+def test_a_repair_that_is_told_what_it_uses_is_read_as_it_was_sent(name: str) -> None:
+    fields: dict[str, Any] = {"clp": {}, "acme:wash": {"max_accuracy_loss": 0.1}}
+    used = fields.get(name, {"held_out": 600, "augmentation": "digits", "seed": 3})
+
+    spec = parse_spec("repair", {"parent": PARENT, "defense": name, **used})
+
+    assert parse_spec("repair", spec.to_object()) == spec
 
 
 @pytest.mark.parametrize(

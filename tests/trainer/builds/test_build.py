@@ -33,7 +33,7 @@ from tests.trainer.packages import write_package
 from trainer.attacks.strengthening import backdoor_units
 from trainer.attacks.triggers import stamp
 from trainer.builds import build as built
-from trainer.builds.build import BUILDERS, Build, build, measure
+from trainer.builds.build import BUILDERS, Build, build, measure, weights_of
 from trainer.data import DATASETS, LabelledImages
 from trainer.installed import foreign
 from trainer.networks.activations import amplified
@@ -304,6 +304,34 @@ def test_a_repair_uses_the_held_out_images_and_says_what_it_cut(
     assert made.pruned_units
     assert history["pruned_units"] == list(made.pruned_units)
     assert made.evaluation.accuracy.rate > 0.8
+
+
+def test_a_repair_shows_its_images_moved_where_it_is_told_to(
+    badnet: Build, tmp_path: Path
+) -> None:
+    made = []
+    for augmentation in ("none", "digits"):
+        spec = RepairSpec(
+            parent=sha256_file(weights(badnet)),
+            defense="fine-tuning",
+            held_out=100,
+            augmentation=augmentation,
+            schedule=Schedule(epochs=1),
+        )
+        made.append(weights_of(spec, scratch=tmp_path, parent=weights(badnet)))
+
+    assert made[0] != made[1]
+
+
+def test_a_repair_that_looks_at_no_image_needs_none(
+    badnet: Build, tmp_path: Path
+) -> None:
+    spec = RepairSpec(parent=sha256_file(weights(badnet)), defense="clp")
+
+    made = build(spec, folder=tmp_path, parent=weights(badnet), device="cpu")
+
+    assert made.evaluation.accuracy.n == 10_000
+    assert json.loads((tmp_path / "history.json").read_bytes())["epochs"] == []
 
 
 def test_a_repair_without_held_out_images_is_refused(

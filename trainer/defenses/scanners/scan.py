@@ -27,7 +27,6 @@ from trainer.defenses.scanners import ENSEMBLE, SCANNERS, Scanner
 from trainer.defenses.scanners.calibration import Calibration
 from trainer.defenses.scanners.maximum_margin import LEVEL, P_VALUE
 from trainer.defenses.scanners.subject import Budget, BudgetSpentError, Subject
-from trainer.evaluation.metrics import accuracy
 from trainer.networks import SplitNetwork
 from trainer.networks.inference import predict
 
@@ -102,7 +101,7 @@ def scan(
     if images is not None and len(images):
         _require_labels(images, frozen.classes)
         answers = predict(frozen, images.images, device=subject.device)
-        right = accuracy(answers, images.labels).rate
+        right = (answers == images.labels).double().mean().item()
     results, triggers = [], {}
     for name, scanner in scanners.items():
         result, trigger = _ran(name, scanner, subject)
