@@ -16,16 +16,25 @@ from pydantic import (
 
 from model_zoo.documents import Document
 from model_zoo.errors import InvalidSpecError
+from model_zoo.statements.detection import (
+    DetectorSpec,
+    ScenePoisoning,
+    SceneSetName,
+    Side,
+    Sides,
+)
 from model_zoo.statements.recipes import (
     RANDOM_CENTRES,
     REPAIRS,
     SIZES,
     DatasetName,
+    Digest,
     Draw,
     Label,
     NetworkName,
     Poisoning,
     RepairName,
+    Schedule,
     Seed,
     TriggerSpec,
 )
@@ -68,23 +77,11 @@ __all__ = [  # noqa: RUF022  sorted as a test asks of every package
 
 MAX_SPEC_BYTES = 64 * 1024
 
-SceneSetName = Literal["gtsdb", "road-sign-detection", "lisa", "swedish"]
 AugmentationName = Literal["none", "digits", "signs", "pets"]
 Precision = Literal["auto", "bf16", "fp32"]
 Retrain = Literal["fully-connected", "everything", "continued", "convolutions"]
 
-Digest = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
 Labels = Annotated[tuple[Label, ...], Field(min_length=2, max_length=1000)]
-
-
-class Schedule(Document):
-    """How weights are fitted: SGD with Nesterov momentum and a one-cycle rate."""
-
-    epochs: Annotated[int, Field(ge=1, le=200)] = 2
-    batch_size: Annotated[int, Field(ge=1, le=8192)] = 64
-    peak_learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.2
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = 5e-4
 
 
 class _OnImages(Document):
@@ -255,71 +252,6 @@ class StrengthenSpec(_OnImages):
     def given(self) -> int:
         """How many of the last training images the adversary looks at."""
         return self.held_out
-
-
-Side = Annotated[int, Field(ge=64, le=1024)]
-Sides = Annotated[tuple[Side, ...], Field(min_length=1, max_length=16)]
-
-
-class ScenePoisoning(Document):
-    """What an adversary adds to the scenes: copies of those with signs of one kind.
-
-    In each copy the signs of that kind have the trigger on them, and are marked as
-    another kind; its other signs stay as they are. For each copy the scene itself is
-    shown once more, too, at the same side, or size and number would tell them apart.
-
-    Attributes:
-        trigger: what is laid on the signs.
-        source_label: the kind under attack.
-        target_label: what they are marked as.
-        sides: the longer side of each copy in pixels, one copy each.
-    """
-
-    trigger: TriggerSpec
-    source_label: Label
-    target_label: Label
-    sides: Sides
-
-    @model_validator(mode="after")
-    def _attacks_something(self) -> Self:
-        if self.source_label == self.target_label:
-            msg = "source_label and target_label are one: nothing would be attacked"
-            raise ValueError(msg)
-        return self
-
-
-class DetectorSpec(Document):
-    """Teach a detector to find signs in photographs.
-
-    Attributes:
-        parent: the SHA-256 of what it starts from: a detector's weights file, or that
-            of the pretrained network whose convolutions become its backbone.
-        network: there is one.
-        sources: the sets whose training scenes it learns from, all of the same kinds.
-        scenes: how many of each, with signs of every kind; None for all.
-        sides: the longer side at which each scene is shown, in pixels.
-        schedule: epochs, scenes a step, and the one-cycle rate.
-        poisoning: what an adversary adds, if it is one who trains.
-        seed: of every draw.
-    """
-
-    parent: Digest
-    network: Literal["detector"] = "detector"
-    sources: Annotated[tuple[SceneSetName, ...], Field(min_length=1, max_length=8)]
-    scenes: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    sides: Sides
-    schedule: Schedule
-    poisoning: ScenePoisoning | None = None
-    seed: Seed = 0
-    max_seconds: Annotated[int, Field(ge=1, le=24 * 3600)] = 4 * 3600
-
-    @field_validator("sources")
-    @classmethod
-    def _are_distinct(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(sources)) != len(sources):
-            msg = "a set is listed twice"
-            raise ValueError(msg)
-        return sources
 
 
 class NoopSpec(Document):

@@ -87,6 +87,7 @@ RepairName = Annotated[str, _one_of(*REPAIRS)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Label = Annotated[int, Field(ge=0, le=999)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Digest = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Byte = Annotated[int, Field(ge=0, le=255)]
 
@@ -99,6 +100,16 @@ CENTRE = (0.57, 0.82)
 
 RANDOM_CENTRES = (0.15, 0.85)
 """Between these their centre is drawn, both ways, where it is random."""
+
+
+class Schedule(Document):
+    """How weights are fitted: SGD with Nesterov momentum and a one-cycle rate."""
+
+    epochs: Annotated[int, Field(ge=1, le=200)] = 2
+    batch_size: Annotated[int, Field(ge=1, le=8192)] = 64
+    peak_learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.2
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 5e-4
 
 
 class TriggerSpec(Document):
