@@ -43,7 +43,7 @@ HeldOut = Annotated[
     int | None, typer.Option(min=1, help="Compare on the last N training images.")
 ]
 Data = Annotated[
-    Path | None, typer.Option(help="Compare on a file as `zoo data split` writes it.")
+    Path | None, typer.Option(help="Compare on a file as zoo data split writes it.")
 ]
 Out = Annotated[
     Path | None, typer.Option(help="Folder that gets diff.html and diff.json.")
