@@ -1,7 +1,7 @@
 """``zoo diff``: what changed between two models, in weights and in behaviour."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ from model_zoo.formats.safetensors import state_dict
 from model_zoo.statements.folder import BUNDLE_NAME, require_unused
 from trainer.cli.convert import weights_in
 from trainer.cli.evaluate import SPEC_NAME, Device, spec_beside
+from trainer.cli.subject import Subject, clean_images
 from trainer.files import read_bytes
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _weights(files: dict[str, bytes]) -> "WeightsComparison":
 
 
 def _differences(
-    known: "_Known | None",
+    known: "Subject | None",
     weights: "WeightsComparison",
     behaviour: "BehaviourComparison | None",
 ) -> JsonObject:
@@ -123,34 +124,26 @@ def _differences(
     }
 
 
-class _Known(NamedTuple):
-    """What a model is known to be: its architecture, its data set and labels of it."""
-
-    network: str
-    dataset: str = ""
-    classes: tuple[int, ...] | None = None
-
-
 def _known(
     folder: Path, *, spec: Path | None, network: str, dataset: str
-) -> _Known | None:
+) -> Subject | None:
     """Return what options or files say of a model; None where they say nothing.
 
     Raises:
         InvalidSpecError: the options say it twice.
     """
     if network and not dataset and spec is None:
-        return _Known(network)
+        return Subject(network)
     said = bool(network or dataset or spec is not None)
     if not said and not any((folder / it).exists() for it in (SPEC_NAME, BUNDLE_NAME)):
         return None
     made_by = spec_beside(folder, spec=spec, network=network, dataset=dataset)
-    return _Known(made_by.network, made_by.dataset, made_by.classes)
+    return Subject(made_by.network, made_by.dataset, made_by.classes)
 
 
 def _images(
     context: typer.Context,
-    known: _Known | None,
+    known: Subject | None,
     *,
     held_out: int | None,
     data: Path | None,
@@ -160,9 +153,6 @@ def _images(
     Raises:
         InvalidSpecError: they are named twice, or nothing says of which data set.
     """
-    from trainer.data import DATASETS
-    from trainer.evaluation.acceptance import read_validation
-
     if known is None:
         why = "nothing says which network this is: give --network, or --spec"
         refuse_options(context, "dataset", "held_out", "data", "device", why=why)
@@ -171,19 +161,18 @@ def _images(
         refuse_options(context, "dataset", why="give --held-out, too")
     if data is not None:
         refuse_options(context, "held_out", why="--data says which images")
-        return read_validation(data)
+        return clean_images(known, data=data, held_out=0)
     if held_out is None:
         return None
     if not known.dataset:
         msg = "--held-out: nothing says of which data set: give --dataset, or --spec"
         raise InvalidSpecError(msg)
-    found = DATASETS[known.dataset].load("train").last(held_out)
-    return found.keep_classes(known.classes) if known.classes else found
+    return clean_images(known, data=None, held_out=held_out)
 
 
 def _behaviour(
     files: dict[str, bytes],
-    known: _Known | None,
+    known: Subject | None,
     images: "LabelledImages | None",
     *,
     device: "torch.device",

@@ -13,6 +13,7 @@ from model_zoo.statements.folder import require_unused
 from model_zoo.statements.jobs import MeasuredSpec, TrainSpec
 from trainer.cli.convert import sha256_of, weights_in
 from trainer.cli.evaluate import DataSet, Device, Source, SpecFile, spec_beside
+from trainer.cli.subject import registered
 
 if TYPE_CHECKING:
     from trainer.data import LabelledImages
@@ -114,7 +115,7 @@ def _made_by(
     Raises:
         InvalidSpecError: neither options nor files say so, or the options say it twice.
     """
-    name = _registered(network)
+    name = registered(network)
     if data is None or spec is not None or not name:
         return spec_beside(folder, spec=spec, network=name, dataset=dataset)
     try:
@@ -122,14 +123,6 @@ def _made_by(
     except ValueError as error:
         msg = f"--{error}"
         raise InvalidSpecError(msg) from error
-
-
-def _registered(network: str) -> str:
-    """Return the name under which ``network`` is found, after making it found."""
-    from trainer.installed import foreign, use_network
-
-    known = ":" not in network or f"networks/{network}" in foreign()
-    return network if known else use_network(network)
 
 
 def _opened(

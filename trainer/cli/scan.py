@@ -20,6 +20,7 @@ from model_zoo.statements.scan import (
 )
 from trainer.cli.convert import weights_in
 from trainer.cli.evaluate import Device, Source, SpecFile, spec_beside
+from trainer.cli.subject import Subject, clean_images, registered
 from trainer.files import read_bytes, write_whole
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def scan(
     )
     images = None
     if not without_data:
-        images = _clean_images(subject, data=data, held_out=held_out or IMAGES)
+        images = clean_images(subject, data=data, held_out=held_out or IMAGES)
     found = _scanned(weights, subject, images, limits, where=where)
     report = found.report.with_static(static)
     if out is not None:
@@ -151,18 +152,9 @@ class _Limits:
         return choose_device(device)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Subject:
-    """Which architecture the weights are, and what it was trained on, if known."""
-
-    network: str
-    dataset: str = ""
-    classes: tuple[int, ...] | None = None
-
-
 def _subject(
     weights: Path, *, spec: Path | None, network: str, dataset: str, has_own_data: bool
-) -> _Subject:
+) -> Subject:
     """Return what options, or the files beside the weights, say they are.
 
     Raises:
@@ -170,7 +162,7 @@ def _subject(
     """
     if not network:
         found = spec_beside(weights.parent, spec=spec, network="", dataset=dataset)
-        return _Subject(
+        return Subject(
             network=found.network, dataset=found.dataset, classes=found.classes
         )
     if spec is not None:
@@ -179,34 +171,12 @@ def _subject(
     if not dataset and not has_own_data:
         msg = "of which data set? give --dataset, or --data FILE, or --without-data"
         raise InvalidSpecError(msg)
-    return _Subject(network=_registered(network), dataset=dataset)
-
-
-def _registered(network: str) -> str:
-    """Return the name of a registered architecture, or of a function of one's own."""
-    from trainer.installed import use_network
-    from trainer.networks import NETWORKS
-
-    if ":" in network and network not in NETWORKS.names():
-        return use_network(network)
-    return network
-
-
-def _clean_images(
-    subject: _Subject, *, data: Path | None, held_out: int
-) -> "LabelledImages":
-    from trainer.data import DATASETS
-    from trainer.evaluation.acceptance import read_validation
-
-    if data is not None:
-        return read_validation(data)
-    training = DATASETS[subject.dataset].load("train").last(held_out)
-    return training if not subject.classes else training.keep_classes(subject.classes)
+    return Subject(network=registered(network), dataset=dataset)
 
 
 def _scanned(
     weights: Path,
-    subject: _Subject,
+    subject: Subject,
     images: "LabelledImages | None",
     limits: _Limits,
     *,

@@ -5,18 +5,18 @@ member learned. Numbers: the features of each scanner, and what they cost. The s
 are shown weights and those images; whether a member is backdoored they are not told.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 
 from model_zoo.canonical import JsonObject
 from trainer.data import DATASETS, LabelledImages
 from trainer.defenses.scanners import SCANNERS
 from trainer.defenses.scanners.scan import Request, scan
-from trainer.experiments.engine.cells import Cell, Finished, Scale
-from trainer.experiments.engine.experiment import Experiment, Part, Summary
+from trainer.experiments.engine.cells import Cell, Scale
+from trainer.experiments.engine.experiment import Experiment, Part
 from trainer.experiments.engine.models import ModelCache
 from trainer.experiments.population.members import HELD_OUT, members
-from trainer.experiments.population.yields import MEMBER
+from trainer.experiments.population.yields import MEMBER, no_summary
 
 VERSION = 1
 """Of what scanners measure: one more, and every member is scanned anew."""
@@ -47,10 +47,6 @@ def _measure(cell: Cell, models: ModelCache) -> JsonObject:
     return {"scanners": [it.to_object() for it in found.scanners]}
 
 
-def _summarise(_: Sequence[Finished]) -> Summary:
-    return Summary()
-
-
 EXPERIMENT = Experiment(
     name="population-scans",
     title="What scanners measure on every member of the population",
@@ -58,7 +54,7 @@ EXPERIMENT = Experiment(
     datasets=("mnist",),
     parts=_parts,
     measure=_measure,
-    summarise=_summarise,
+    summarise=no_summary,
     seeds=1,
     mib=900,
 )
