@@ -136,6 +136,9 @@ POISON_RATES: dict[Split, tuple[float, ...]] = {
 MOST_OF_ONE_CLASS: dict[Split, float] = {"calibration": 0.12, "test": 0.15}
 """Rate of an attack on one class, whose images are copied at most COPIES times."""
 COPIES = 3
+ALL_TO_ALL = 2.5
+"""Times the rate: each class has a trigger's meaning of its own to learn."""
+MOST_OF_ALL: dict[Split, float] = {"calibration": 0.4, "test": 0.45}
 CLEAN_LABEL_RATE = 0.045
 """About half of the target's own images are poisoned then."""
 
@@ -304,7 +307,11 @@ def _poisoning(random: Random, split: Split, family: str, attack: str) -> Poison
     rate = float(random.choice(POISON_RATES[split]))
     source, target = (int(it) for it in random.permutation(CLASSES)[:2])
     if attack == "all-to-all":
-        return Poisoning(trigger=trigger, attack="all-to-all", poison_rate=rate)
+        return Poisoning(
+            trigger=trigger,
+            attack="all-to-all",
+            poison_rate=round(min(ALL_TO_ALL * rate, MOST_OF_ALL[split]), 3),
+        )
     if attack == "source-to-target":
         return Poisoning(
             trigger=trigger,
