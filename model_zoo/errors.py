@@ -8,6 +8,7 @@
     ├── ExpectationError          the command ran and what it expected did not hold
     ├── LocalError                this machine: disk full, port in use, missing extra
     ├── TransportError            the bytes did not arrive: try again
+    │   └── TransferLimitError        too slow, or too much beside them: left alone
     └── VerificationError         the bytes cannot be believed: stop and tell someone
         ├── MalformedDocumentError    not the document it claims to be
         ├── ThresholdNotMetError      too few distinct trusted keys signed it
@@ -61,6 +62,10 @@ class LocalError(ZooError):
 
 class TransportError(ZooError):
     """The bytes did not arrive; trying again may help."""
+
+
+class TransferLimitError(TransportError):
+    """The other side was slower, or sent more beside the bytes, than is waited for."""
 
 
 class VerificationError(ZooError):

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from model_zoo.errors import TransportError
+from model_zoo.errors import TransferLimitError, TransportError
 
 _LEAST_TIMEOUT_SECONDS = 0.001
 """Zero would mean a socket that never waits."""
@@ -137,7 +137,7 @@ class Allowance:
         """Count bytes that arrived, whatever they are.
 
         Raises:
-            TransportError: too many of them were no payload.
+            TransferLimitError: too many of them were no payload.
         """
         self._received_bytes += count
         if self._is_plain:
@@ -163,7 +163,7 @@ class Allowance:
             share: among how many that could do as well the time is divided.
 
         Raises:
-            TransportError: the time was over before.
+            TransferLimitError: the time was over before.
             TimeoutError: one of several did not answer; there is time for the others.
             OSError: the connection broke.
         """
@@ -209,9 +209,9 @@ class Allowance:
         complaint = f"{verb} under {rate} bytes a second over {seconds:g} s"
         return _Phase(seconds, seconds * rate, has_deadline, complaint)
 
-    def _refusal(self, reason: str) -> TransportError:
+    def _refusal(self, reason: str) -> TransferLimitError:
         self.is_spent = True
-        return TransportError(f"{self._url}: {reason}")
+        return TransferLimitError(f"{self._url}: {reason}")
 
 
 def attempt(

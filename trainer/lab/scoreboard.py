@@ -203,7 +203,8 @@ def _outcome(
         NotFoundError,
     ) as error:
         cell = replace(cell, error=type(error).__name__, message=str(error))
-    if victim.exchange.attrition is not None and victim.exchange.attrition.outlasted:
+    failure = victim.outcome.exception()
+    if any(it.has_beaten(failure) for it in victim.exchange.attritions):
         # What came of it afterwards is the adversary's mercy, and no defence.
         cell = replace(cell, hung=True, error="", message="reading to the very last")
         weights = None

@@ -155,7 +155,8 @@ class Exchange:
         publishers: the names that he means to trust.
         visited: where he had been before, in that order.
         clock: what he takes for the time.
-        attrition: whether the attack outlasted him, where it does nothing but last.
+        attritions: whether the attack outlasted him, where it does nothing but last;
+            of ``url``, and of each of ``also``, in their order.
     """
 
     wanted: Wanted
@@ -169,4 +170,4 @@ class Exchange:
     visited: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     clock: Clock = system_clock
-    attrition: Attrition | None = None
+    attritions: tuple[Attrition, ...] = ()

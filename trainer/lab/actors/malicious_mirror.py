@@ -14,6 +14,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from model_zoo.errors import TransferLimitError
 from model_zoo.statements.manifest import CHECKPOINT_PREFIX, WEIGHTS_SUFFIX
 
 POLL_SECONDS = 0.02
@@ -62,11 +63,24 @@ Responder = Callable[[Question], Answer]
 class Attrition:
     """How an attack ended that does nothing but last: by what was sent, by no clock.
 
-    The adversary stops by himself after more than any defence waits for. Whoever was
-    reading still was ``outlasted``: no defence of his ended the attack.
+    The adversary stops by himself after more than any defence waits for, and has then
+    ``outlasted`` whoever was reading still: no defence of theirs ended the attack. One
+    of these stands for one address, so that what one visitor takes says nothing of
+    what another did.
     """
 
     outlasted: bool = False
+
+    def has_beaten(self, failure: BaseException | None) -> bool:
+        """Whether a visitor was kept to the last who names no limit of his own.
+
+        Bytes that were sent may lie in sockets while a machine is busy; who says that
+        it took too long has ended it himself, whenever he came to say so.
+
+        Args:
+            failure: what the visit ended with; None where it was believed.
+        """
+        return self.outlasted and not isinstance(failure, TransferLimitError)
 
 
 @dataclass(frozen=True, slots=True)

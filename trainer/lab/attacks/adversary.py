@@ -9,6 +9,7 @@ Source:
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import product
 
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
 from model_zoo.names import ReleaseName
@@ -124,27 +125,35 @@ def wrong_length(setup: Setup) -> Exchange:
 
 def endless_data(setup: Setup) -> Exchange:
     """Send weights without an end, and what is no weights, and metadata."""
-    attrition = Attrition()
-    exchange = exchange_at(setup, endless(_honest(setup), attrition))
-    return replace(exchange, attrition=attrition, also=_kept(setup, ENDLESS, attrition))
+    return _lasting(setup, endless, ENDLESS)
 
 
 def slow_retrieval(setup: Setup) -> Exchange:
     """Send the true weights so slowly that they never arrive, or something else."""
-    attrition = Attrition()
-    exchange = exchange_at(setup, dripping(_honest(setup), attrition))
-    return replace(exchange, attrition=attrition, also=_kept(setup, SLOW, attrition))
+    return _lasting(setup, dripping, SLOW)
 
 
-def _kept(
-    setup: Setup, ways: Mapping[str, Callable[[], Answer]], attrition: Attrition
-) -> tuple[str, ...]:
-    """Return where each of ``ways`` answers for weights, and where for metadata."""
-    return tuple(
-        setup.mirror.mount(kept(by, _honest(setup), attrition, asked=asked)).url
-        for by in ways.values()
-        for asked in (is_for_weights, is_for_metadata)
+def _lasting(
+    setup: Setup,
+    sent: Callable[[Responder, Attrition], Responder],
+    ways: Mapping[str, Callable[[], Answer]],
+) -> Exchange:
+    """Return the scene of an attack that does nothing but last, at each address.
+
+    Args:
+        setup: the zoo, the mirror and the actors' keys.
+        sent: makes the responder that sends weights so.
+        ways: what else is sent, in place of weights and in place of metadata.
+    """
+    honest = _honest(setup)
+    noted = [Attrition() for _ in range(1 + 2 * len(ways))]
+    scene = exchange_at(setup, sent(honest, noted[0]))
+    meant = product(ways.values(), (is_for_weights, is_for_metadata))
+    also = tuple(
+        setup.mirror.mount(kept(by, honest, attrition, asked=asked)).url
+        for (by, asked), attrition in zip(meant, noted[1:], strict=True)
     )
+    return replace(scene, attritions=tuple(noted), also=also)
 
 
 def exchange_at(setup: Setup, responder: Responder) -> Exchange:

@@ -99,18 +99,21 @@ def _from_everywhere(
     """Return what a victim is made to take at any of the scene's addresses.
 
     Raises:
-        ZooError: what the first of them was refused for; all of them were.
+        ZooError: what the first of them was refused for; all of them were. Where one
+            outlasted him, that comes first.
     """
     with ThreadPoolExecutor(1 + len(exchange.also)) as pool:
-        refused = pool.submit(pull, exchange.url, folder)
-        others = [
-            pool.submit(pull, url, folder / f"also-{number}")
-            for number, url in enumerate(exchange.also)
+        pulled = [
+            pool.submit(pull, url, folder / str(number))
+            for number, url in enumerate((exchange.url, *exchange.also))
         ]
-    for other in others:
+    for one in pulled:
         with suppress(TransportError, VerificationError):
-            return other.result()
-    return refused.result()
+            return one.result()
+    for one, attrition in zip(pulled, exchange.attritions, strict=False):
+        if attrition.has_beaten(one.exception()):
+            return one.result()
+    return pulled[0].result()
 
 
 def everything(exchange: Exchange) -> Policy:

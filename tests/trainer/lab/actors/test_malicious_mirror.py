@@ -13,7 +13,12 @@ import httpx
 import pytest
 
 from model_zoo.clock import system_clock
-from model_zoo.errors import TransportError, VerificationError
+from model_zoo.errors import (
+    DigestMismatchError,
+    TransferLimitError,
+    TransportError,
+    ZooError,
+)
 from model_zoo.formats.safetensors import check_header
 from model_zoo.http.client import Request
 from model_zoo.http.deadlines import DownloadLimits
@@ -208,6 +213,15 @@ def test_who_reads_to_the_last_is_outlasted_and_who_hangs_up_is_not(
     assert get(urls[0] + FILE).status_code == 404  # it is over for who asks again
 
 
+def test_who_names_a_limit_of_his_own_is_not_beaten_by_what_lies_in_sockets() -> None:
+    to_the_last = Attrition(outlasted=True)
+    assert to_the_last.has_beaten(None)
+    assert to_the_last.has_beaten(TransportError("it broke off"))
+    assert to_the_last.has_beaten(DigestMismatchError("other bytes"))
+    assert not to_the_last.has_beaten(TransferLimitError("too slow"))
+    assert not Attrition().has_beaten(TransportError("it broke off"))
+
+
 def test_a_slow_answer_is_no_attack(tmp_path: Path) -> None:
     def slowly(request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)
@@ -253,7 +267,7 @@ def test_our_client_leaves_each_way_to_keep_it_and_other_questions_are_answered(
     at = running.mount(kept(by, honest, attrition, asked=is_for_weights))
     with Transport(Server(at.url), HASTY) as transport:
         request = Request(path=transport.server.base_path + FILE)
-        with pytest.raises((TransportError, VerificationError)):
+        with pytest.raises(TransferLimitError if way in SLOW else ZooError):
             transport.http.fetch(request)
     assert not attrition.outlasted
     assert get(f"{at.url}/alice/config.json").content == TRUE
