@@ -23,7 +23,7 @@ from model_zoo.errors import (
     RollbackError,
     SplitViewError,
     ThresholdNotMetError,
-    TransportError,
+    TransferLimitError,
     YankedError,
     ZooError,
 )
@@ -71,7 +71,7 @@ REFUSALS: dict[str, tuple[type[ZooError] | None, type[ZooError] | None]] = {
     "malicious mirror": (ThresholdNotMetError, ThresholdNotMetError),
     "wrong length": (MalformedDocumentError, MalformedDocumentError),
     "endless data": (MalformedDocumentError, MalformedDocumentError),
-    "slow retrieval": (TransportError, TransportError),
+    "slow retrieval": (TransferLimitError, TransferLimitError),
     "look-alike letters": (InvalidSpecError, InvalidSpecError),
     "look-alike case": (InvalidSpecError, InvalidSpecError),
     "typosquat": (ACCEPTED, PolicyNotMetError),
@@ -191,7 +191,7 @@ def test_slow_retrieval_ends_with_our_clients_patience(
     weights = setup.clean / "model.safetensors"
     to = tmp_path / "model.safetensors"
     server = Server(scenes["slow retrieval"].url)
-    with pytest.raises(TransportError, match="too slow"):
+    with pytest.raises(TransferLimitError, match="too slow"):
         Downloader(HttpClient(server, IMPATIENT)).fetch(
             "/api/v1/models/alice/digits/releases/1/files/model.safetensors",
             to,

@@ -102,11 +102,10 @@ def _from_everywhere(
         ZooError: what the first of them was refused for; all of them were. Where one
             outlasted him, that comes first.
     """
-    with ThreadPoolExecutor(1 + len(exchange.also)) as pool:
-        pulled = [
-            pool.submit(pull, url, folder / str(number))
-            for number, url in enumerate((exchange.url, *exchange.also))
-        ]
+    folders = [folder, *(folder / f"also-{n}" for n in range(len(exchange.also)))]
+    with ThreadPoolExecutor(len(folders)) as pool:
+        urls = (exchange.url, *exchange.also)
+        pulled = list(map(partial(pool.submit, pull), urls, folders))
     for one in pulled:
         with suppress(TransportError, VerificationError):
             return one.result()
