@@ -104,8 +104,10 @@ def _from_everywhere(
     """
     folders = [folder, *(folder / f"also-{n}" for n in range(len(exchange.also)))]
     with ThreadPoolExecutor(len(folders)) as pool:
-        urls = (exchange.url, *exchange.also)
-        pulled = list(map(partial(pool.submit, pull), urls, folders))
+        pulled = [
+            pool.submit(pull, url, to)
+            for url, to in zip((exchange.url, *exchange.also), folders, strict=True)
+        ]
     for one in pulled:
         with suppress(TransportError, VerificationError):
             return one.result()
