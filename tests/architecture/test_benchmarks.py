@@ -12,7 +12,12 @@ from benchmarks.__main__ import NAMES
 from benchmarks.measuring import ratio, summary, take_turns
 
 ROOT = Path(__file__).resolve().parents[2]
-OFFLINE = (("training", "--threads=1"), ("jobs",), ("experiments", "--parts=mnist"))
+OFFLINE = (
+    ("training", "--threads=1"),
+    ("jobs",),
+    ("experiments", "--parts=mnist"),
+    ("scanning",),
+)
 """The others make an environment for a peer, which needs the package registry."""
 
 
