@@ -96,7 +96,8 @@ def _attack(network: SplitNetwork) -> SimpleNamespace:
 
     def add_mark(shown: torch.Tensor) -> torch.Tensor:
         pattern, mask = mark.mark[:-1], mark.mark[-1]
-        return shown * (1 - mask) + pattern * mask
+        marked: torch.Tensor = shown * (1 - mask) + pattern * mask
+        return marked
 
     return SimpleNamespace(mark=mark, add_mark=add_mark, target_class=0)
 
