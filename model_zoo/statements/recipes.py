@@ -47,6 +47,7 @@ SCANNERS = (
     "open-map",
     "reference-map",
     "maximum-margin",
+    "dormant-units",
     "universal",
     "by-class",
     "pairs",
