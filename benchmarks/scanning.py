@@ -39,7 +39,7 @@ PEERS = {
     ),
     "trojanzoo": (
         "TROJANZOO",
-        ("tqdm", "pyyaml"),
+        ("pandas", "tqdm", "pyyaml"),
         {"epochs": 10, "batch_size": 100},
     ),
 }
