@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from matplotlib.figure import Figure
 
 from model_zoo.canonical import JsonObject
@@ -30,6 +31,7 @@ from model_zoo.statements.jobs import (
 )
 from model_zoo.statements.recipes import REPAIRS
 from trainer.data import DATASETS
+from trainer.defenses.scanners import ENSEMBLE
 from trainer.defenses.scanners.calibration import calibrations
 from trainer.defenses.scanners.scan import Request, scan
 from trainer.evaluation.metrics import evaluate
@@ -145,23 +147,28 @@ DEFENCES = (UNDEFENDED, *REPAIRS, SCAN)
 
 
 def _parts(seed: int, scale: Scale) -> Iterator[Part]:
-    for dataset, board in BOARDS.items():
-        if scale == "quick" and dataset != "mnist":
-            continue
-        for attack, poisoning in attacks(board).items():
-            attacked = _attacked(dataset, board, poisoning, seed, scale)
-            for defence in DEFENCES:
-                part = {"dataset": dataset, "attack": attack, "defence": defence}
-                if defence in REPAIRS:
-                    made = _repaired(dataset, board, attacked, defence, seed, scale)
-                    yield part, {NETWORK: made}
-                elif defence == SCAN:
-                    yield (
-                        {**part, "calibration": _calibration(dataset)},
-                        {NETWORK: attacked},
-                    )
-                else:
-                    yield part, {NETWORK: attacked}
+    for dataset, attack in _places(scale):
+        board = BOARDS[dataset]
+        poisoning = attacks(board)[attack]
+        attacked = _attacked(dataset, board, poisoning, seed, scale)
+        for defence in DEFENCES:
+            part = {"dataset": dataset, "attack": attack, "defence": defence}
+            if defence in REPAIRS:
+                made = _repaired(dataset, board, attacked, defence, seed, scale)
+                yield part, {NETWORK: made}
+            elif defence == SCAN:
+                yield (
+                    {**part, "calibration": _calibration(dataset)},
+                    {NETWORK: attacked},
+                )
+            else:
+                yield part, {NETWORK: attacked}
+
+
+def _places(scale: Scale) -> list[tuple[str, str]]:
+    """Return data set and attack; of a smoke version one of each."""
+    places = [(name, it) for name, board in BOARDS.items() for it in attacks(board)]
+    return places[:1] if scale == "quick" else places
 
 
 def _attacked(
@@ -184,8 +191,9 @@ def _attacked(
 
 QUICK_HELD_OUT = 58_500
 """A smoke version trains on the first 1,500 digits; its defender has all others."""
-QUICK_IMAGES = 300
-"""… of which it repairs with so many."""
+QUICK_IMAGES, QUICK_TEST = 300, 1_000
+"""… of which it repairs with so many, and so many test images are looked at."""
+QUICK_SCANNERS = ("last-layer", "open-map")
 
 
 def _repaired(
@@ -229,6 +237,7 @@ def _measure(cell: Cell, models: ModelCache) -> JsonObject:
             dataset=dataset,
             files=(),
             calibration=calibrations().get((board.network, dataset)),
+            scanners=ENSEMBLE if cell.scale == "full" else QUICK_SCANNERS,
         )
         report = scan(network, clean, request).report
         return {
@@ -238,9 +247,12 @@ def _measure(cell: Cell, models: ModelCache) -> JsonObject:
             "target_labels": list(report.target_labels),
             "passes": report.passes,
         }
+    test = DATASETS[dataset].load("test")
+    if cell.scale == "quick":
+        test = test.select(torch.arange(QUICK_TEST))
     return evaluate(
         network,
-        DATASETS[dataset].load("test"),
+        test,
         dataset=dataset,
         classes=DATASETS[dataset].classes,
         poisoning=attacks(board)[cell.part["attack"]],
