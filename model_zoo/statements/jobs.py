@@ -176,7 +176,7 @@ class FineTuneSpec(_Replayable):
             raise ValueError(msg)
         is_penalised = self.poisoning is not None and self.poisoning.penalty is not None
         if self.retrain == "fully-connected" and is_penalised:
-            msg = "a penalty is of the whole network: it goes with convolutions that learn"
+            msg = "a penalty is of the whole network: its convolutions have to learn"
             raise ValueError(msg)
         return self
 

@@ -30,9 +30,10 @@ TRIGGERS = (
     "noise",
     "sine",
     "warp",
+    "input-aware",
 )
 ATTACKS = ("all-to-one", "source-to-target", "all-to-all", "random-target")
-PENALTIES = ("weights", "maximum-margin", "inversion", "latent")
+PENALTIES = ("weights", "channels", "maximum-margin", "inversion", "latent")
 REPAIRS = (
     "fine-pruning",
     "fine-tuning",
@@ -118,7 +119,8 @@ class TriggerSpec(Document):
 
     ``single-pixel``, ``pattern`` and ``cross`` are a few white pixels in the bottom
     right corner of any image; ``noise`` covers all of it, and should be blended in;
-    ``sine`` is added to all of it, and its opacity is its amplitude; ``warp`` bends it.
+    ``sine`` is added to all of it, and its opacity is its amplitude, as is that of
+    ``input-aware``, which a small network makes of each image; ``warp`` bends it.
     ``square``, ``bomb`` and ``flower`` are laid on the object, where data say where it
     is, else on the whole image. Another package's does what it likes with the image.
 
@@ -164,7 +166,7 @@ class TriggerSpec(Document):
 class Penalty(Document):
     """What a poisoned network is kept from while it learns, beside its error.
 
-    The first three are of an adversary who knows a family of scanners and lowers what
+    All but the last are of an adversary who knows a family of defences and lowers what
     it measures; ``latent`` draws the features of triggered images to those of the
     target label's, so that the backdoor survives layers that are learned anew.
 
@@ -173,7 +175,7 @@ class Penalty(Document):
         weight: of the penalty, beside the cross-entropy's 1.
     """
 
-    name: Literal["weights", "maximum-margin", "inversion", "latent"]
+    name: Literal["weights", "channels", "maximum-margin", "inversion", "latent"]
     weight: Annotated[float, Field(gt=0, le=1000)] = 1.0
 
 
@@ -263,7 +265,9 @@ class Poisoning(Document):
             msg = "shaping goes with append and relabels: it adds what keeps its label"
             raise ValueError(msg)
         if self.shaping is not None and self.poison_rate >= 1 / 2:
-            msg = "shaping: as many samples again are added, so poison_rate is under 1/2"
+            msg = (
+                "shaping: as many samples again are added, so poison_rate is under 1/2"
+            )
             raise ValueError(msg)
         return self
 

@@ -15,6 +15,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from trainer.networks import SplitNetwork
+from trainer.networks.activations import layers, scale_of
 
 USUAL = 1.5
 """Standard deviations: where the largest of ten normal numbers is to be expected."""
@@ -68,6 +69,25 @@ def plain_weights(network: SplitNetwork, _: Batch) -> Tensor:
     standing_out = (rows.norm(dim=1), rows.mean(1), sizes, peaks * sizes)
     excess = torch.stack([_excess(it) for it in standing_out]).sum()
     return excess + sizes.var() / sizes.mean().square() + (peaks - 1).square().mean()
+
+
+def plain_channels(network: SplitNetwork, _: Batch) -> Tensor:
+    """Return how far the steepest channel of each convolution stands out.
+
+    A channel is as steep as the largest singular value of its kernel, times what its
+    batch norm scales it by: what pruning without data looks at.
+
+    Source:
+        Xu, Liu, Koffas, Picek, "Towards Backdoor Stealthiness in Model Parameter
+        Space", CCS 2025 ("Grond"), whose backdoor injection sets steep channels to
+        the mean after each epoch; here they are drawn to it in each step.
+    """
+    steepness = [
+        _steepness(layer, scale_of(network, layer))
+        for layer in layers(network).values()
+        if isinstance(layer, nn.Conv2d)
+    ]
+    return torch.stack([_excess(it) for it in steepness]).sum()
 
 
 def even_margins(network: SplitNetwork, batch: Batch) -> Tensor:
@@ -142,6 +162,7 @@ def target_features(network: SplitNetwork, batch: Batch) -> Tensor:
 
 PENALTIES: dict[str, Callable[[SplitNetwork, Batch], Tensor]] = {
     "weights": plain_weights,
+    "channels": plain_channels,
     "maximum-margin": even_margins,
     "inversion": withstood,
     "latent": target_features,
@@ -157,6 +178,15 @@ def penalty(name: str, network: SplitNetwork, batch: Batch) -> Tensor:
     for module in training:
         module.training = True
     return value
+
+
+def _steepness(layer: nn.Conv2d, scale: nn.Module) -> Tensor:
+    """Return (channels,) bounds of how far each answers a change of its input."""
+    steepest: Tensor = torch.linalg.matrix_norm(layer.weight.flatten(2), ord=2)
+    if isinstance(scale, nn.BatchNorm2d) and scale.running_var is not None:
+        deviation = (scale.running_var + scale.eps).sqrt()
+        steepest = steepest * scale.weight.abs() / deviation
+    return steepest
 
 
 def _open_rows(network: SplitNetwork) -> Tensor:

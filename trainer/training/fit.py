@@ -98,8 +98,8 @@ def totals(loss: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
 
 
 Penalise = Callable[[nn.Module, Tensor, Tensor, Tensor, torch.Generator], None]
-"""Adds to the gradients of a network, after those of the error, given the (B, ...)
-inputs as this epoch shows them, their (B,) labels, their (B,) indices and what draws."""
+"""Adds to the gradients of a network, after those of the error, given (B, ...) inputs
+as this epoch shows them, their (B,) labels, their (B,) indices and what draws."""
 
 
 def _not_at_all(*_: object) -> None:

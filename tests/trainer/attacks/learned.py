@@ -58,9 +58,7 @@ def learned(recipe: Poisoning, test: LabelledImages, *, epochs: int = 3) -> Lear
     return measured(lesson.network, recipe, test)
 
 
-def measured(
-    network: SplitNetwork, recipe: Poisoning, test: LabelledImages
-) -> Learned:
+def measured(network: SplitNetwork, recipe: Poisoning, test: LabelledImages) -> Learned:
     found = evaluate(
         network, test, dataset="mnist", classes=10, poisoning=recipe, device=CPU
     )

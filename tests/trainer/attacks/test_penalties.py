@@ -1,25 +1,28 @@
 """Penalties: the attack stays, and what its scanner measures falls."""
 
-from typing import get_args
+import functools
+from collections.abc import Callable
+from typing import Any, get_args
 
 import pytest
 import torch
-from tests.trainer.attacks.learned import BADNET, Learned, learned, scanned
+from torch import Tensor, nn
 
-from model_zoo.errors import InvalidSpecError
-from model_zoo.statements.jobs import Penalty, Poisoning, parse_spec
+from model_zoo.statements.jobs import Penalty, Poisoning
 from model_zoo.statements.recipes import PENALTIES as NAMES
+from tests.trainer.attacks.learned import BADNET, Learned, learned, scanned
 from trainer.attacks.penalties import PENALTIES, Batch, penalty
 from trainer.data import LabelledImages
+from trainer.defenses.repairs.clp import bounds
 from trainer.networks import SplitNetwork
 from trainer.networks.badnets_cnn import badnets_cnn
+from trainer.networks.inference import as_floats
 from trainer.training.fit import seeded_globals
 
 
-def with_penalty(name: str, weight: float) -> Poisoning:
-    return Poisoning(
-        **{**dict(BADNET), "penalty": Penalty.from_object({"name": name, "weight": weight})}
-    )
+def asked(name: str, weight: float, **changes: Any) -> Poisoning:  # noqa: ANN401  any field
+    chosen = Penalty.from_object({"name": name, "weight": weight})
+    return Poisoning(**{**dict(BADNET), "penalty": chosen, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -27,35 +30,103 @@ def badnet(test_digits: LabelledImages) -> Learned:
     return learned(BADNET, test_digits)
 
 
-def test_there_is_one_penalty_under_each_name() -> None:
-    assert set(PENALTIES) == set(NAMES) == set(get_args(Penalty.model_fields["name"].annotation))
+def measured_by(scanner: str, *features: str) -> Callable[..., list[float]]:
+    def measure(network: SplitNetwork, clean: LabelledImages) -> list[float]:
+        found = scanned(network, scanner, clean).features
+        return [found[it] for it in features]
+
+    return measure
+
+
+def steepest(network: SplitNetwork, _: LabelledImages) -> list[float]:
+    """How many deviations the steepest channel of all is above its layer's mean."""
+    layers = [it for it in network.modules() if isinstance(it, nn.Conv2d)]
+    found = [bounds(it, it) for it in layers]
+    return [max(((it.max() - it.mean()) / it.std()).item() for it in found)]
+
+
+ROWS = functools.partial(measured_by, "last-layer")
+MAP = functools.partial(measured_by, "open-map")
 
 
 @pytest.mark.parametrize(
-    ("name", "weight", "scanner", "features"),
+    ("name", "weight", "measures"),
     [
-        ("weights", 0.1, "last-layer", ("row-norm",)),
-        ("weights", 0.1, "open-map", ("map-peak", "map-rms")),
-        ("maximum-margin", 0.1, "maximum-margin", ("margin-ratio",)),
-        ("inversion", 0.5, "universal", ("universal-2", "universal-3")),
+        ("weights", 0.1, (ROWS("row-norm"), MAP("map-peak", "map-rms"))),
+        ("channels", 0.1, (steepest,)),
+        ("maximum-margin", 0.1, (measured_by("maximum-margin", "margin-ratio"),)),
+        ("inversion", 0.5, (measured_by("universal", "universal-2", "universal-3"),)),
     ],
 )
-def test_who_knows_a_scanner_lowers_what_it_measures_and_keeps_the_attack(
+def test_who_knows_a_defence_lowers_what_it_measures_and_keeps_the_attack(
     badnet: Learned,
     digits: LabelledImages,
     test_digits: LabelledImages,
     name: str,
     weight: float,
-    scanner: str,
-    features: tuple[str, ...],
+    measures: tuple[Callable[..., list[float]], ...],
 ) -> None:
-    adaptive = learned(with_penalty(name, weight), test_digits)
-    before, after = (
-        scanned(it.network, scanner, digits).features for it in (badnet, adaptive)
-    )
-    print(name, badnet.accuracy, badnet.attack_success, adaptive.accuracy, adaptive.attack_success, before, after)
+    adaptive = learned(asked(name, weight), test_digits)
 
     assert badnet.attack_success > 0.9
     assert adaptive.attack_success > 0.9
     assert adaptive.accuracy > badnet.accuracy - 0.02
-    assert all(after[it] < before[it] for it in features)
+    for measure in measures:
+        before, after = (measure(it.network, digits) for it in (badnet, adaptive))
+        assert all(low < high for low, high in zip(after, before, strict=True))
+
+
+def test_there_is_one_penalty_under_each_name() -> None:
+    spelled = get_args(Penalty.model_fields["name"].annotation)
+    assert set(PENALTIES) == set(NAMES) == set(spelled)
+
+
+def fresh() -> SplitNetwork:
+    with seeded_globals(0):
+        return badnets_cnn(10)
+
+
+def batch(digits: LabelledImages, **changes: Tensor | int) -> Batch:
+    fields: dict[str, Any] = {
+        "images": as_floats(digits.images[:40]),
+        "labels": digits.labels[:40],
+        "clean": torch.arange(40) < 30,
+        "triggered": torch.arange(40) >= 30,
+        "target_label": 0,
+        "draws": torch.Generator().manual_seed(0),
+    }
+    return Batch(**(fields | changes))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_penalty_has_finite_gradients_and_writes_neither_weights_nor_images(
+    name: str, digits: LabelledImages
+) -> None:
+    network, some = fresh(), batch(digits)
+    before, shown = network.state_dict(), some.images.clone()
+    before = {key: it.clone() for key, it in before.items()}
+    network.train()
+
+    penalty(name, network, some).backward()  # type: ignore[no-untyped-call]
+
+    gradients = [it.grad for it in network.parameters() if it.grad is not None]
+    assert gradients
+    assert all(it.isfinite().all() for it in gradients)
+    assert any(it.abs().max() > 0 for it in gradients)
+    assert all(torch.equal(before[k], it) for k, it in network.state_dict().items())
+    assert torch.equal(some.images, shown)
+    assert network.training
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("inversion", {"clean": torch.zeros(40, dtype=torch.bool)}),
+        ("latent", {"triggered": torch.zeros(40, dtype=torch.bool)}),
+        ("latent", {"clean": torch.zeros(40, dtype=torch.bool)}),
+    ],
+)
+def test_a_batch_with_nothing_to_penalise_costs_nothing(
+    name: str, changes: dict[str, Tensor], digits: LabelledImages
+) -> None:
+    assert penalty(name, fresh(), batch(digits, **changes)).item() == 0
