@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from model_zoo.errors import MalformedDocumentError
-from model_zoo.statements.jobs import SIZES, FineTuneSpec, Poisoning, TrainSpec
+from model_zoo.statements.jobs import SIZES, FineTuneSpec, Penalty, TrainSpec
 from trainer.attacks.penalties import Batch, penalty
 from trainer.attacks.poisoning import PoisonedSet, relabel, stamp_some, stamped
 from trainer.data import LabelledImages
@@ -133,7 +133,8 @@ def _what_is_shown(spec: ReplayableSpec, task: Task) -> _Shown:
             augment=move and (lambda batch, _, draws: move(batch, draws)),
         )
     made = relabel(task.data, recipe, classes=task.classes, generator=task.generator)
-    penalise = None if recipe.penalty is None else _penalty(made, recipe)
+    asked = recipe.penalty
+    penalise = asked and _penalty(asked, made, recipe.target_label)
     boxes = made.data.boxes if recipe.trigger.name in SIZES else None
     if move is None or (boxes is not None and recipe.trigger.centre is not None):
         return _Shown(
@@ -160,12 +161,8 @@ def _what_is_shown(spec: ReplayableSpec, task: Task) -> _Shown:
     return _Shown(data=made.data, augment=shown, penalise=penalise)
 
 
-def _penalty(made: PoisonedSet, recipe: Poisoning) -> Penalise:
-    """Return what adds the gradients of the recipe's penalty."""
-    asked = recipe.penalty
-    if asked is None:
-        msg = "the recipe has no penalty"
-        raise ValueError(msg)
+def _penalty(asked: Penalty, made: PoisonedSet, target_label: int | None) -> Penalise:
+    """Return what adds the gradients of the penalty that was asked for."""
 
     def penalise(
         network: SplitNetwork,
@@ -181,7 +178,7 @@ def _penalty(made: PoisonedSet, recipe: Poisoning) -> Penalise:
             labels=labels,
             clean=(~poisoned).to(inputs.device),
             triggered=(poisoned & ~made.disturbed[chosen]).to(inputs.device),
-            target_label=recipe.target_label,
+            target_label=target_label,
             draws=draws,
         )
         loss = asked.weight * penalty(asked.name, network, batch)
