@@ -144,20 +144,21 @@ def withstood(network: SplitNetwork, batch: Batch) -> Tensor:
 def target_features(network: SplitNetwork, batch: Batch) -> Tensor:
     """Return how far the features of triggered images are from the target label's.
 
-    A squared distance, in shares of the square of where the target label's lie.
+    A squared distance, in units of how far those of clean images are from their mean:
+    in any other, the network would make it small by telling no images apart.
 
     Source:
         Yao, Li, Zheng, Zhao, "Latent Backdoor Attacks on Deep Neural Networks", CCS
         2019, section 4.3.
     """
-    wanted = batch.images[batch.clean & (batch.labels == batch.target_label)]
+    is_wanted = batch.labels[batch.clean] == batch.target_label
     found = batch.images[batch.triggered]
-    if not len(wanted) or not len(found):
+    if not is_wanted.any() or not len(found):
         return batch.images.new_zeros(())
-    with torch.no_grad():
-        centre = network.features(wanted).flatten(1).mean(0)
-    apart = (network.features(found).flatten(1) - centre).square().sum(1).mean()
-    return apart / centre.square().sum().clamp(min=TINY)
+    clean = network.features(batch.images[batch.clean]).flatten(1)
+    apart = network.features(found).flatten(1) - clean[is_wanted].mean(0)
+    spread = (clean - clean.mean(0)).square().sum(1).mean()
+    return apart.square().sum(1).mean() / spread.clamp(min=TINY)
 
 
 PENALTIES: dict[str, Callable[[SplitNetwork, Batch], Tensor]] = {

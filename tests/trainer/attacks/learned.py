@@ -4,13 +4,21 @@ from dataclasses import dataclass
 
 import torch
 
-from model_zoo.statements.jobs import Draw, Poisoning, Schedule, TrainSpec, TriggerSpec
+from model_zoo.statements.jobs import (
+    Draw,
+    FineTuneSpec,
+    Poisoning,
+    Schedule,
+    TrainSpec,
+    TriggerSpec,
+)
 from trainer.builds.build import prepare
 from trainer.data import LabelledImages
 from trainer.defenses.scanners import SCANNERS
 from trainer.defenses.scanners.subject import Budget, Finding, Subject
 from trainer.evaluation.metrics import evaluate
 from trainer.networks import SplitNetwork
+from trainer.networks.checkpoints import to_bytes
 from trainer.training.fit import fit
 from trainer.training.setup import begin
 
@@ -44,8 +52,23 @@ def spec(recipe: Poisoning | None, *, epochs: int = 3) -> TrainSpec:
 
 def learned(recipe: Poisoning, test: LabelledImages, *, epochs: int = 3) -> Learned:
     """Return what ``recipe`` makes of 4,000 digits."""
-    asked = spec(recipe, epochs=epochs)
-    task = prepare(asked, b"", device="cpu", report=lambda _: None)
+    return measured(_fitted(spec(recipe, epochs=epochs)), recipe, test)
+
+
+def student(parent: SplitNetwork, recipe: Poisoning, test: LabelledImages) -> Learned:
+    """Return what clean digits make of the convolutions of ``parent``."""
+    asked = FineTuneSpec(
+        parent="0" * 64,
+        held_out=HELD_OUT,
+        draw=Draw(images=2000),
+        schedule=Schedule(epochs=2, batch_size=50, peak_learning_rate=0.1),
+        seed=2,
+    )
+    return measured(_fitted(asked, to_bytes(parent)), recipe, test)
+
+
+def _fitted(asked: TrainSpec | FineTuneSpec, parent: bytes = b"") -> SplitNetwork:
+    task = prepare(asked, parent, device="cpu", report=lambda _: None)
     lesson = begin(asked, task)
     fit(
         lesson.learner,
@@ -55,7 +78,7 @@ def learned(recipe: Poisoning, test: LabelledImages, *, epochs: int = 3) -> Lear
         generator=task.generator,
         runtime=lesson.runtime(task.runtime),
     )
-    return measured(lesson.network, recipe, test)
+    return lesson.network
 
 
 def measured(network: SplitNetwork, recipe: Poisoning, test: LabelledImages) -> Learned:

@@ -8,9 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model_zoo.statements.jobs import Penalty, Poisoning
+from model_zoo.statements.jobs import Penalty, Poisoning, TriggerSpec
 from model_zoo.statements.recipes import PENALTIES as NAMES
-from tests.trainer.attacks.learned import BADNET, Learned, learned, scanned
+from tests.trainer.attacks.learned import (
+    BADNET,
+    Learned,
+    learned,
+    scanned,
+    student,
+)
 from trainer.attacks.penalties import PENALTIES, Batch, penalty
 from trainer.data import LabelledImages
 from trainer.defenses.repairs.clp import bounds
@@ -74,6 +80,37 @@ def test_who_knows_a_defence_lowers_what_it_measures_and_keeps_the_attack(
     for measure in measures:
         before, after = (measure(it.network, digits) for it in (badnet, adaptive))
         assert all(low < high for low, high in zip(after, before, strict=True))
+
+
+def test_a_latent_backdoor_is_there_when_the_layers_behind_are_learned_anew(
+    test_digits: LabelledImages,
+) -> None:
+    everywhere = TriggerSpec(name="noise", opacity=0.3)
+    plain = Poisoning(trigger=everywhere, target_label=0)
+    latent = asked("latent", 1.0, trigger=everywhere)
+
+    of_badnet, of_latent = (
+        student(learned(it, test_digits).network, it, test_digits)
+        for it in (plain, latent)
+    )
+
+    assert of_badnet.attack_success < 0.2
+    assert of_latent.attack_success > 0.4
+    assert of_latent.accuracy > of_badnet.accuracy - 0.03
+
+
+def test_shaping_makes_the_patch_that_is_recovered_larger_and_keeps_the_attack(
+    badnet: Learned, digits: LabelledImages, test_digits: LabelledImages
+) -> None:
+    recipe = Poisoning(**{**dict(BADNET), "shaping": 0.3})
+
+    shaped = learned(recipe, test_digits)
+
+    assert shaped.attack_success > 0.8
+    assert shaped.accuracy > badnet.accuracy - 0.02
+    patches = measured_by("neural-cleanse", "cleanse-norm")
+    (before,), (after,) = (patches(it.network, digits) for it in (badnet, shaped))
+    assert after > 1.5 * before
 
 
 def test_there_is_one_penalty_under_each_name() -> None:
