@@ -56,8 +56,8 @@ def add_generated(images: Tensor, trigger: TriggerSpec) -> Tensor:
         first and then stays.
     """
     under = as_floats(images)
-    changes = _learned().to(images.device)(under.mean(1, keepdim=True))
-    over = under + trigger.opacity * changes
+    changes: Tensor = _learned().to(images.device)(under.mean(1, keepdim=True))
+    over: Tensor = under + trigger.opacity * changes
     return over.clamp(0, 1).mul(255).round().to(torch.uint8)
 
 

@@ -61,8 +61,8 @@ def plain_weights(network: SplitNetwork, _: Batch) -> Tensor:
         Fu et al., "FreeEagle", USENIX Security 2023, section 3, for rows that stand
         out; the open network is this project's.
     """
-    rows = network.get_submodule(network.output_name).get_parameter("weight")
-    rows = rows - rows.mean(0)
+    output = network.get_submodule(network.output_name).get_parameter("weight")
+    rows = output - output.mean(0)
     open_rows = _open_rows(network).flatten(1)
     sizes = open_rows.square().mean(1).clamp(min=TINY).sqrt()
     peaks = (open_rows / sizes[:, None]).pow(TAIL).mean(1).pow(1 / TAIL)
@@ -151,6 +151,9 @@ def target_features(network: SplitNetwork, batch: Batch) -> Tensor:
         Yao, Li, Zheng, Zhao, "Latent Backdoor Attacks on Deep Neural Networks", CCS
         2019, section 4.3.
     """
+    if batch.target_label is None:
+        msg = "latent: expected a target label"
+        raise ValueError(msg)
     is_wanted = batch.labels[batch.clean] == batch.target_label
     found = batch.images[batch.triggered]
     if not is_wanted.any() or not len(found):
@@ -200,7 +203,7 @@ def _open_rows(network: SplitNetwork) -> Tensor:
             if isinstance(module, nn.MaxPool2d):
                 kernel, stride = module.kernel_size, module.stride
                 setattr(parent, name, nn.AvgPool2d(kernel, stride, module.padding))
-    weights = dict(network.named_parameters())
+    weights: dict[str, Tensor] = dict(network.named_parameters())
     device = next(network.parameters()).device
     grey = torch.zeros(network.classes, *network.image_shape, device=device)
     grey.requires_grad_()

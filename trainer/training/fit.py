@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -97,9 +98,10 @@ def totals(loss: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
     return torch.stack([loss.detach() * len(labels), right])
 
 
-Penalise = Callable[[nn.Module, Tensor, Tensor, Tensor, torch.Generator], None]
-"""Adds to the gradients of a network, after those of the error, given (B, ...) inputs
-as this epoch shows them, their (B,) labels, their (B,) indices and what draws."""
+Penalise = Callable[[Any, Tensor, Tensor, Tensor, torch.Generator], None]
+"""Adds to the gradients of a network, of the kind that it knows, after those of the
+error, given (B, ...) inputs as this epoch shows them, their (B,) labels, their (B,)
+indices and what draws."""
 
 
 def _not_at_all(*_: object) -> None:

@@ -61,8 +61,11 @@ class Lesson:
 
     def runtime(self, runtime: Runtime) -> Runtime:
         """Return ``runtime`` with this lesson's augmentation and penalty."""
-        own = {"augment": self.augment, "penalise": self.penalise}
-        return replace(runtime, **{k: v for k, v in own.items() if v is not None})
+        return replace(
+            runtime,
+            augment=self.augment or runtime.augment,
+            penalise=self.penalise or runtime.penalise,
+        )
 
 
 def begin(spec: ReplayableSpec, task: Task) -> Lesson:
@@ -134,7 +137,7 @@ def _what_is_shown(spec: ReplayableSpec, task: Task) -> _Shown:
         )
     made = relabel(task.data, recipe, classes=task.classes, generator=task.generator)
     asked = recipe.penalty
-    penalise = asked and _penalty(asked, made, recipe.target_label)
+    penalise = None if asked is None else _penalty(asked, made, recipe.target_label)
     boxes = made.data.boxes if recipe.trigger.name in SIZES else None
     if move is None or (boxes is not None and recipe.trigger.centre is not None):
         return _Shown(

@@ -1,5 +1,7 @@
 """Input-aware triggers: another one for each image, and each works on its own."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import load
@@ -7,7 +9,7 @@ from torch import Tensor
 
 from model_zoo.statements.jobs import Poisoning, TriggerSpec
 from tests.trainer.attacks.learned import CPU, TARGET, learned
-from trainer.attacks.generated import Generator, add_generated
+from trainer.attacks.generated import ASSET, Generator, add_generated
 from trainer.attacks.triggers import stamp
 from trainer.data import LabelledImages
 from trainer.networks.inference import predict
@@ -62,7 +64,7 @@ def test_the_backdoor_answers_to_an_images_own_change_more_than_to_anothers(
 
 def test_the_generator_that_is_shipped_is_one_that_the_script_writes(
     monkeypatch: pytest.MonkeyPatch,
-    tmp_path: pytest.TempPathFactory,
+    tmp_path: Path,
     digits: LabelledImages,
 ) -> None:
     assert len(digits)
@@ -72,4 +74,4 @@ def test_the_generator_that_is_shipped_is_one_that_the_script_writes(
 
     generator.main()
 
-    Generator().load_state_dict(load((tmp_path / generator.ASSET).read_bytes()))
+    Generator().load_state_dict(load((tmp_path / ASSET).read_bytes()))

@@ -87,7 +87,7 @@ def test_a_latent_backdoor_is_there_when_the_layers_behind_are_learned_anew(
 ) -> None:
     everywhere = TriggerSpec(name="noise", opacity=0.3)
     plain = Poisoning(trigger=everywhere, target_label=0)
-    latent = asked("latent", 1.0, trigger=everywhere)
+    latent = asked("latent", 0.3, trigger=everywhere)
 
     of_badnet, of_latent = (
         student(learned(it, test_digits).network, it, test_digits)
@@ -96,7 +96,7 @@ def test_a_latent_backdoor_is_there_when_the_layers_behind_are_learned_anew(
 
     assert of_badnet.attack_success < 0.2
     assert of_latent.attack_success > 0.4
-    assert of_latent.accuracy > of_badnet.accuracy - 0.03
+    assert of_latent.accuracy > of_badnet.accuracy - 0.05
 
 
 def test_shaping_makes_the_patch_that_is_recovered_larger_and_keeps_the_attack(
