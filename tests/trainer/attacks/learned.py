@@ -40,19 +40,16 @@ class Learned:
     attack_success: float
 
 
-def spec(recipe: Poisoning | None, *, epochs: int = 3) -> TrainSpec:
-    return TrainSpec(
+def learned(recipe: Poisoning, test: LabelledImages) -> Learned:
+    """Return what ``recipe`` makes of 4,000 digits."""
+    asked = TrainSpec(
         held_out=HELD_OUT,
         draw=Draw(images=4000),
         poisoning=recipe,
-        schedule=Schedule(epochs=epochs, batch_size=50, peak_learning_rate=0.1),
+        schedule=Schedule(epochs=3, batch_size=50, peak_learning_rate=0.1),
         seed=1,
     )
-
-
-def learned(recipe: Poisoning, test: LabelledImages, *, epochs: int = 3) -> Learned:
-    """Return what ``recipe`` makes of 4,000 digits."""
-    return measured(_fitted(spec(recipe, epochs=epochs)), recipe, test)
+    return _measured(_fitted(asked), recipe, test)
 
 
 def student(parent: SplitNetwork, recipe: Poisoning, test: LabelledImages) -> Learned:
@@ -64,7 +61,7 @@ def student(parent: SplitNetwork, recipe: Poisoning, test: LabelledImages) -> Le
         schedule=Schedule(epochs=2, batch_size=50, peak_learning_rate=0.1),
         seed=2,
     )
-    return measured(_fitted(asked, to_bytes(parent)), recipe, test)
+    return _measured(_fitted(asked, to_bytes(parent)), recipe, test)
 
 
 def _fitted(asked: TrainSpec | FineTuneSpec, parent: bytes = b"") -> SplitNetwork:
@@ -81,7 +78,9 @@ def _fitted(asked: TrainSpec | FineTuneSpec, parent: bytes = b"") -> SplitNetwor
     return lesson.network
 
 
-def measured(network: SplitNetwork, recipe: Poisoning, test: LabelledImages) -> Learned:
+def _measured(
+    network: SplitNetwork, recipe: Poisoning, test: LabelledImages
+) -> Learned:
     found = evaluate(
         network, test, dataset="mnist", classes=10, poisoning=recipe, device=CPU
     )

@@ -62,7 +62,7 @@ def test_the_backdoor_answers_to_an_images_own_change_more_than_to_anothers(
     assert by_anothers < found.attack_success - 0.1
 
 
-def test_the_generator_that_is_shipped_is_one_that_the_script_writes(
+def test_the_script_writes_a_generator_that_can_be_loaded(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     digits: LabelledImages,
