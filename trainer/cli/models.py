@@ -44,6 +44,8 @@ from trainer.cli.evaluate import (
     in_json,
     say_report,
 )
+from trainer.cli.samples import filter as filter_cli
+from trainer.cli.samples import guard as guard_cli
 from trainer.files import write_whole
 
 if TYPE_CHECKING:
@@ -79,6 +81,8 @@ def commands(app: typer.Typer) -> None:
     diff_cli.register(app)
     scan_cli.register(app)
     inspect_cli.register(app)
+    filter_cli.register(app)
+    guard_cli.register(app)
     population_cli.commands(app)
     rebuild_cli.register(app)
     conversion_cli.register(app)
