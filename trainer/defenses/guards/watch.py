@@ -15,7 +15,8 @@ from trainer.networks.inference import as_floats, batches
 
 Scores = Callable[[Tensor], Tensor]
 """Returns (N,) float64, larger is more suspicious, of (N, C, H, W) float32 images in
-[0, 1] on the device of the network; those of one image depend on no other."""
+[0, 1] on the device of the network; those of one image depend on no other. Called in
+``torch.inference_mode``."""
 
 Guard = Callable[[SplitNetwork, LabelledImages, torch.Generator], Scores]
 """Makes ready on clean images of the defender's own, at least one; writes nothing."""
