@@ -64,8 +64,10 @@ def watch(
 ) -> Watch:
     """Return ``guard``, ready to look at what ``network`` is shown.
 
-    Half of the clean images, drawn, make the guard ready. The others set the threshold:
-    a clean image like them is above it with a probability of at most ``false_alarms``.
+    Of each label the first half of the clean images makes the guard ready, and the
+    other sets the threshold: a clean image like those is above it with a probability of
+    at most ``false_alarms``. Halves are not drawn: neighbours in a data set may be of
+    one hand or one drive, and would make the threshold too low for others.
 
     Args:
         guard: an entry of GUARDS.
@@ -94,15 +96,23 @@ def watch(
         raise InvalidSpecError(msg)
     _require_labels(network, clean)
     network.eval()
-    order = torch.randperm(len(clean), generator=generator)
-    half = len(clean) // 2
-    scores = guard(network, clean.select(order[:half]), generator)
-    _, found = _looked(network, scores, clean.images[order[half:]])
+    is_first = _first_halves(clean.labels)
+    scores = guard(network, clean.select(is_first.nonzero()[:, 0]), generator)
+    _, found = _looked(network, scores, clean.images[~is_first])
     allowed = int(false_alarms * (len(found) + 1))
     threshold = found.sort(descending=True).values[allowed - 1]
     return Watch(
         network=network, scores=scores, threshold=float(threshold), clean=len(found)
     )
+
+
+def _first_halves(labels: Tensor) -> Tensor:
+    """Return (N,) bool: of each label the first half, rounded down."""
+    first = torch.zeros(len(labels), dtype=torch.bool)
+    for label in labels.unique():
+        its = (labels == label).nonzero()[:, 0]
+        first[its[: len(its) // 2]] = True
+    return first
 
 
 def _require_labels(network: SplitNetwork, clean: LabelledImages) -> None:
