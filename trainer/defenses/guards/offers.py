@@ -1,7 +1,8 @@
 """Offers: which guard was measured to work on which data set.
 
 A guard is offered for a data set if on the attack that it sees worst its AUROC is over
-LEAST_AUROC. ``measured.json`` is written by ``python -m benchmarks samples``.
+LEAST_AUROC. ``measured.json`` has the rows that ``python -m benchmarks samples`` prints
+as ``measured``.
 """
 
 import functools

@@ -75,6 +75,24 @@ def test_nothing_of_a_label_whose_images_are_alike_is_suspected(name: str) -> No
     assert [it.suspects for it in found.classes] == [0, PLANTED, 0]
 
 
+def test_two_clusters_that_are_not_apart_are_no_reason_to_suspect() -> None:
+    draws = torch.Generator().manual_seed(0)
+    shape = (200, 1, 4, 4)
+    images = torch.randint(100, 140, shape, generator=draws, dtype=torch.uint8)
+    data = LabelledImages(images=images, labels=torch.zeros(200).long())
+    head = nn.Sequential(nn.Flatten(), nn.Linear(16, CLASSES))
+    network = SplitNetwork(nn.Identity(), head, image_shape=(1, 4, 4))
+
+    found = filtered("activation-clustering", data, network, share=0.499)
+
+    (label,) = found.classes
+    assert label.strength is not None
+    assert 0 < label.strength < 0.15
+    assert label.suspects == 0
+    # the smaller cluster is within the share, and would be taken if it were apart
+    assert 0 < int((found.scores > 0).sum()) < 0.499 * 200
+
+
 def test_spectral_signatures_take_the_same_share_of_every_label() -> None:
     found = filtered("spectral-signatures", planted(), share=0.1)
 

@@ -63,7 +63,7 @@ def test_strip_is_minus_the_mean_entropy_under_the_overlays() -> None:
 
 
 def test_scale_up_is_the_share_of_factors_that_leave_the_label() -> None:
-    shown = torch.tensor([0.8, 0.08, 0.3])[:, None, None, None]
+    shown = torch.tensor([0.8, 0.08, 0.2])[:, None, None, None]
 
     # 0.08 is dark at 0.24 and 0.40, and bright at 0.56, 0.72 and 0.88
     found = scale_up(BRIGHT, shades(), draws())(shown)
