@@ -97,13 +97,7 @@ def filter_images(
         refuse_options(context, "network", why="the spec names it, unless --data")
     if out is not None:
         require_unused(out)
-    from trainer.defenses.filters import FILTERS
-    from trainer.training.devices import choose_device
-
-    if name not in FILTERS:
-        msg = f"--filter {name[:80]!a}: expected one of {', '.join(FILTERS)}"
-        raise InvalidSpecError(msg)
-    choose_device(device)
+    _require(name, device)
     weights = weights_in(model)
     if data is not None:
         learned = _given(weights.parent, data, spec=spec, network=network)
@@ -122,11 +116,23 @@ def filter_images(
     }
     _tell(document)
     if out is not None:
-        scores = [None if math.isnan(it) else it for it in found.scores.tolist()]
-        kept = json.dumps({**document, "scores": scores}, indent=1, sort_keys=True)
-        write_whole(out, f"{kept}\n".encode())
-        say(f"{out}: with the score of every image")
+        _write(document, found, out)
     emit(document)
+
+
+def _require(name: str, device: str) -> None:
+    """Accept options before anything is read.
+
+    Raises:
+        InvalidSpecError: no such filter, or no such device.
+    """
+    from trainer.defenses.filters import FILTERS
+    from trainer.training.devices import choose_device
+
+    if name not in FILTERS:
+        msg = f"--filter {name[:80]!a}: expected one of {', '.join(FILTERS)}"
+        raise InvalidSpecError(msg)
+    choose_device(device)
 
 
 def _given(
@@ -221,6 +227,14 @@ def _evaluated(found: "Filtered", learned: _TrainingSet) -> JsonObject | None:
     n = len(found.suspects)
     precision = Proportion(successes=hits, n=n) if n else None
     return {"recall": share_in_json(caught), "precision": share_in_json(precision)}
+
+
+def _write(document: JsonObject, found: "Filtered", out: Path) -> None:
+    """Write what is told, and the score of every image; null where it has none."""
+    scores = [None if math.isnan(it) else it for it in found.scores.tolist()]
+    kept = json.dumps({**document, "scores": scores}, indent=1, sort_keys=True)
+    write_whole(out, f"{kept}\n".encode())
+    say(f"{out}: with the score of every image")
 
 
 def _tell(document: JsonObject) -> None:

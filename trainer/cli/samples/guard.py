@@ -67,14 +67,9 @@ def guard(
     """
     if data is not None:
         refuse_options(context, "held_out", why="the clean images are of --data")
-    from trainer.defenses.guards import GUARDS
     from trainer.defenses.guards.offers import require_offer
-    from trainer.training.devices import choose_device
 
-    if name not in GUARDS:
-        msg = f"--guard {name[:80]!a}: expected one of {', '.join(GUARDS)}"
-        raise InvalidSpecError(msg)
-    choose_device(device)
+    _require(name, device)
     weights = weights_in(model)
     made_by = spec_beside(weights.parent, spec=spec, network=network, dataset=dataset)
     offer = require_offer(name, made_by.dataset)
@@ -89,7 +84,6 @@ def guard(
         false_alarms=false_alarms,
         device=device,
     )
-    labels, scores = ready.look(shown)
     document = {
         "model": str(weights),
         "sha256": sha256_of(weights),
@@ -98,15 +92,25 @@ def guard(
         "guard": name,
         "measured": offer.to_object(),
         "false_alarms": false_alarms,
-        "threshold": ready.threshold,
-        "clean": ready.clean,
-        "images": [
-            {"label": label, "score": score, "suspicious": score > ready.threshold}
-            for label, score in zip(labels.tolist(), scores.tolist(), strict=True)
-        ],
+        **_looked(ready, shown),
     }
     _tell(document)
     emit(document)
+
+
+def _require(name: str, device: str) -> None:
+    """Accept options before anything is read.
+
+    Raises:
+        InvalidSpecError: no such guard, or no such device.
+    """
+    from trainer.defenses.guards import GUARDS
+    from trainer.training.devices import choose_device
+
+    if name not in GUARDS:
+        msg = f"--guard {name[:80]!a}: expected one of {', '.join(GUARDS)}"
+        raise InvalidSpecError(msg)
+    choose_device(device)
 
 
 def _images_in(path: Path) -> "Tensor":
@@ -121,7 +125,7 @@ def _images_in(path: Path) -> "Tensor":
 
     from model_zoo.formats.safetensors import state_dict
 
-    found = state_dict(read_bytes(path)).get("images")
+    found: "Tensor | None" = state_dict(read_bytes(path)).get("images")
     if found is None or found.ndim != len("NCHW") or found.dtype != torch.uint8:
         msg = f"{path}: expected a tensor called images, (N, C, H, W) uint8"
         raise InvalidSpecError(msg)
@@ -156,6 +160,19 @@ def _ready(
         false_alarms=false_alarms,
         generator=torch.Generator().manual_seed(SEED),
     )
+
+
+def _looked(ready: "Watch", images: "Tensor") -> JsonObject:
+    """Return the threshold, and what is said of each image."""
+    labels, scores = ready.look(images)
+    return {
+        "threshold": ready.threshold,
+        "clean": ready.clean,
+        "images": [
+            {"label": label, "score": score, "suspicious": score > ready.threshold}
+            for label, score in zip(labels.tolist(), scores.tolist(), strict=True)
+        ],
+    }
 
 
 def _tell(document: JsonObject) -> None:

@@ -6,12 +6,12 @@ import torch
 
 from trainer.data.images import LabelledImages
 from trainer.defenses.filters.activation_clustering import activation_clustering
-from trainer.defenses.filters.classes import ClassFinding, Filtered
+from trainer.defenses.filters.classes import Filtered
 from trainer.defenses.filters.spectral_signatures import spectral_signatures
 from trainer.defenses.filters.spectre import spectre
 from trainer.networks import SplitNetwork
 
-__all__ = ["FILTERS", "ClassFinding", "Filter", "Filtered"]
+__all__ = ["FILTERS", "Filter", "Filtered"]
 
 
 class Filter(Protocol):

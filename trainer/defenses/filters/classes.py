@@ -100,7 +100,7 @@ def by_class(network: SplitNetwork, training: LabelledImages, judge: Judge) -> F
     scores = torch.full((len(training),), torch.nan, dtype=torch.float64)
     suspected = torch.zeros(len(training), dtype=torch.bool)
     findings = []
-    for label in training.labels.unique().tolist():
+    for label in sorted(set(training.labels.tolist())):
         its = (training.labels == label).nonzero()[:, 0]
         why = _why_skipped(found[its])
         if why:
@@ -189,7 +189,8 @@ def principal(found: Tensor, components: int, *, whitened: bool = False) -> Tens
     some = min(components, int((values > values[-1] * SMALLEST).sum()))
     values, vectors = values[-some:].flip(0), vectors[:, -some:].flip(1)
     scale = values.sqrt() if whitened else torch.ones_like(values)
-    return centred @ vectors / scale
+    points: Tensor = centred @ vectors / scale
+    return points
 
 
 def _why_skipped(found: Tensor) -> str:

@@ -39,7 +39,7 @@ LEAST_KEPT = 0.5
 """Of a label's images: a covariance of fewer may be that of the poisoned ones."""
 LEAST_PER_DIMENSION = 10
 """Images: a covariance of fewer is mostly chance."""
-STEPS = 20
+STEPS = 19
 """Of the robust covariance; it settles in fewer."""
 LEAST_SEPARATION = 5.6
 """Standard deviations between two heaps. Of 90 unpoisoned labels of six networks of
@@ -133,7 +133,8 @@ def que(white: Tensor) -> Tensor:
     if beyond <= 0:  # nothing stands out in any direction
         return white.square().mean(1)
     weights = torch.linalg.matrix_exp(ALPHA * (spread - one) / beyond)
-    return ((white @ weights) * white).sum(1) / weights.trace()
+    scores: Tensor = ((white @ weights) * white).sum(1) / weights.trace()
+    return scores
 
 
 def robust_covariance(points: Tensor, *, kept: float) -> tuple[Tensor, Tensor]:
@@ -148,19 +149,25 @@ def robust_covariance(points: Tensor, *, kept: float) -> tuple[Tensor, Tensor]:
     """
     count = max(points.shape[1] + 1, round(kept * len(points)))
     chosen = (points - points.median(0).values).norm(dim=1).argsort()[:count]
+    centre, covariance = _spread(points[chosen])
     for _ in range(STEPS):
-        centre = points[chosen].mean(0)
-        covariance = torch.cov(points[chosen].T).reshape(points.shape[1], -1)
         apart = _whitened(points - centre, covariance).square().sum(1)
         before, chosen = chosen, apart.argsort()[:count]
-        if bool((before.sort().values == chosen.sort().values).all()):
+        if torch.equal(before.sort().values, chosen.sort().values):
             break
+        centre, covariance = _spread(points[chosen])
     return centre, covariance
+
+
+def _spread(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and covariance of (n, k)."""
+    return points.mean(0), torch.cov(points.T).reshape(points.shape[1], -1)
 
 
 def _whitened(points: Tensor, covariance: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(covariance)
-    smallest = values[-1].clamp(min=torch.finfo(values.dtype).tiny)
+    largest = values[-1].clamp(min=torch.finfo(values.dtype).tiny)
     # a direction without any spread is rounding error
-    least = smallest * torch.finfo(values.dtype).eps * len(values)
-    return points @ vectors / values.clamp(min=least).sqrt()
+    least = largest * torch.finfo(values.dtype).eps * len(values)
+    white: Tensor = points @ vectors / values.clamp(min=least).sqrt()
+    return white

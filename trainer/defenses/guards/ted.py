@@ -47,7 +47,10 @@ def ted(
 
     def scores(images: Tensor) -> Tensor:
         return torch.cat(
-            [_summed(_layers(network, it), layers, labels) for it in images.split(SOME)]
+            [
+                _summed(_layers(network, it), layers, labels)
+                for it in torch.split(images, SOME)
+            ]
         )
 
     return scores
@@ -73,7 +76,7 @@ def _references(
     answers = torch.cat(
         [
             network(as_floats(it.to(device))).argmax(1).cpu()
-            for it in clean.images.split(SOME)
+            for it in torch.split(clean.images, SOME)
         ]
     )
     right = (answers == clean.labels).nonzero()[:, 0]

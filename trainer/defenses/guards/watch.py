@@ -109,7 +109,7 @@ def watch(
 def _first_halves(labels: Tensor) -> Tensor:
     """Return (N,) bool: of each label the first half, rounded down."""
     first = torch.zeros(len(labels), dtype=torch.bool)
-    for label in labels.unique():
+    for label in set(labels.tolist()):
         its = (labels == label).nonzero()[:, 0]
         first[its[: len(its) // 2]] = True
     return first
