@@ -65,19 +65,14 @@ def guard(
     A guard is offered for a data set only where it was measured to work. Its threshold
     is set on clean images, which the model must not have learned from.
     """
-    if data is not None:
-        refuse_options(context, "held_out", why="the clean images are of --data")
-    from trainer.defenses.guards.offers import require_offer
-
-    _require(name, device)
+    _require(context, name, device=device, is_own_data=data is not None)
     weights = weights_in(model)
     made_by = spec_beside(weights.parent, spec=spec, network=network, dataset=dataset)
-    offer = require_offer(name, made_by.dataset)
+    offer = _offered(name, made_by.dataset)
     shown = _images_in(images)
-    subject = Subject(made_by.network, made_by.dataset, made_by.classes)
     ready = _ready(
         weights,
-        subject,
+        Subject(made_by.network, made_by.dataset, made_by.classes),
         name=name,
         data=data,
         held_out=held_out,
@@ -90,7 +85,7 @@ def guard(
         "network": made_by.network,
         "dataset": made_by.dataset,
         "guard": name,
-        "measured": offer.to_object(),
+        "measured": offer,
         "false_alarms": false_alarms,
         **_looked(ready, shown),
     }
@@ -98,19 +93,34 @@ def guard(
     emit(document)
 
 
-def _require(name: str, device: str) -> None:
+def _require(
+    context: typer.Context, name: str, *, device: str, is_own_data: bool
+) -> None:
     """Accept options before anything is read.
 
     Raises:
-        InvalidSpecError: no such guard, or no such device.
+        InvalidSpecError: no such guard or device, or an option without effect.
     """
     from trainer.defenses.guards import GUARDS
     from trainer.training.devices import choose_device
 
+    if is_own_data:
+        refuse_options(context, "held_out", why="the clean images are of --data")
     if name not in GUARDS:
         msg = f"--guard {name[:80]!a}: expected one of {', '.join(GUARDS)}"
         raise InvalidSpecError(msg)
     choose_device(device)
+
+
+def _offered(name: str, dataset: str) -> JsonObject:
+    """Return what was measured of a guard.
+
+    Raises:
+        InvalidSpecError: it is not offered for the data set.
+    """
+    from trainer.defenses.guards.offers import require_offer
+
+    return require_offer(name, dataset).to_object()
 
 
 def _images_in(path: Path) -> "Tensor":
@@ -125,7 +135,7 @@ def _images_in(path: Path) -> "Tensor":
 
     from model_zoo.formats.safetensors import state_dict
 
-    found: "Tensor | None" = state_dict(read_bytes(path)).get("images")
+    found: Tensor | None = state_dict(read_bytes(path)).get("images")
     if found is None or found.ndim != len("NCHW") or found.dtype != torch.uint8:
         msg = f"{path}: expected a tensor called images, (N, C, H, W) uint8"
         raise InvalidSpecError(msg)
