@@ -42,8 +42,8 @@ LEAST_PER_DIMENSION = 10
 STEPS = 19
 """Of the robust covariance; it settles in fewer."""
 LEAST_SEPARATION = 5.6
-"""Standard deviations between two heaps. Of 90 unpoisoned labels of six networks of
-MNIST none came over 4.9; of 13 poisoned ones (9 to 30 %) none stayed under 5.6."""
+"""Standard deviations between two heaps. Of 64 unpoisoned labels of seven networks
+(MNIST, seeds 0 and 1) none came over 5.5."""
 
 
 def spectre(
