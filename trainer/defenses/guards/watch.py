@@ -97,6 +97,9 @@ def watch(
     _require_labels(network, clean)
     network.eval()
     is_first = _first_halves(clean.labels)
+    if not bool(is_first.any()):
+        msg = "clean images: no label has two, one to compare with and one to judge"
+        raise InvalidSpecError(msg)
     scores = guard(network, clean.select(is_first.nonzero()[:, 0]), generator)
     _, found = _looked(network, scores, clean.images[~is_first])
     allowed = int(false_alarms * (len(found) + 1))

@@ -182,6 +182,15 @@ def test_clean_images_that_set_no_threshold_are_refused(
             watch(guard, BRIGHT, clean, false_alarms=false_alarms, generator=draws())
 
 
+def test_one_clean_image_of_each_label_is_too_few() -> None:
+    of_forty = of_one_pixel([0.0] * 40, [0.0] * 40)
+    clean = LabelledImages(images=pixels(*range(40)), labels=torch.arange(40))
+
+    for guard in GUARDS.values():
+        with pytest.raises(InvalidSpecError, match="no label has two"):
+            watch(guard, of_forty, clean, false_alarms=0.1, generator=draws())
+
+
 def test_answers_that_are_not_finite_are_refused() -> None:
     overflowing = of_one_pixel([3e38, -3e38], [3e38, 0])
 
