@@ -194,7 +194,7 @@ def test_fewer_false_alarms_raise_the_threshold_and_the_clean_images_may_be_ones
     [
         (("--guard", "dog"), 2, "expected one of strip, scale-up, ted"),
         (("--guard", "strip"), 2, "strip is not offered for mnist: its AUROC was 0."),
-        (("--guard", "scale-up"), 2, "offered are ted"),
+        (("--guard", "scale-up"), 2, "offered there: ted"),
         (
             ("--network", "pets-cnn", "--dataset", "dogs-vs-cats"),
             2,

@@ -71,7 +71,7 @@ def require_offer(guard: str, dataset: str) -> Measured:
     if found is not None and found.is_offered:
         return found
     others = [it.guard for it in measured().values() if _is_for(it, dataset)]
-    instead = f"; offered are {', '.join(others)}" if others else ""
+    instead = f"; offered there: {', '.join(others)}" if others else ""
     if found is None:
         msg = f"{guard} was not measured on {dataset}, and is not offered{instead}"
     else:
