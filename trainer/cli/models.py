@@ -27,7 +27,6 @@ from model_zoo.statements.jobs import (
     TrainSpec,
     kind_of,
 )
-from model_zoo.statements.scan import SUSPICIOUS
 from trainer.cli import convert as conversion_cli
 from trainer.cli import diff as diff_cli
 from trainer.cli import evaluate as evaluate_cli
@@ -47,7 +46,7 @@ from trainer.cli.evaluate import (
 )
 from trainer.cli.samples import filter as filter_cli
 from trainer.cli.samples import guard as guard_cli
-from trainer.cli.scan import before_and_after
+from trainer.cli.scan import say_scans, scans_for
 from trainer.files import write_whole
 
 if TYPE_CHECKING:
@@ -68,8 +67,6 @@ OwnNetwork = Annotated[
 WithoutScan = Annotated[
     bool, typer.Option("--without-scan", help="Do not scan before and after.")
 ]
-FAILED = 1
-"""Exit code of a repair whose own scan finds the backdoor still there."""
 
 BuilderOfJob = Annotated[
     Path | None, typer.Option(help="For a job: the trainer's public key, pinned.")
@@ -147,35 +144,23 @@ def _repair(
     from trainer.evaluation.acceptance import WEIGHTS_NAME
 
     measured = partial(_measured, spec=found, attack=attack, device=device)
-    before = measured(parent)
+    reports = {"before": measured(parent)}
     made = _build(found, out=out, parent=parent, device=device, threads=threads)
-    after = measured(made.folder / WEIGHTS_NAME)
-    scans = {}
-    if not without_scan:
-        repaired = made.folder / WEIGHTS_NAME
-        scans = before_and_after(found, parent, repaired, device=device)
-    _tell(
-        made,
-        {
-            "before": in_json(before),
-            "after": in_json(after),
-            "scans": {when: report.to_object() for when, report in scans.items()},
-        },
-    )
-    for when, report in (("before", before), ("after", after)):
+    files = {"before": parent, "after": made.folder / WEIGHTS_NAME}
+    reports["after"] = measured(files["after"])
+    scans = {} if without_scan else scans_for(found, files, device=device)
+    more = {when: in_json(report) for when, report in reports.items()}
+    _tell(made, {**more, "scans": {when: it.to_object() for when, it in scans.items()}})
+    for when, report in reports.items():
         say(f"{when}:")
         say_report(report, attack)
-    for when, scan in scans.items():
-        say(f"scan {when}: {scan.verdict}: {scan.why}")
     if attack is None:
         say(
             "of a backdoor accuracy says nothing; try the trigger that you suspect: "
             f"zoo {'repair' if network else f'evaluate {out}'} --trigger NAME "
             "--target-label N"
         )
-    if scans and scans["after"].verdict == SUSPICIOUS:
-        # not by an error: that would print a second document
-        raise typer.Exit(FAILED)
+    say_scans(scans)
 
 
 def _own(network: str | None) -> str | None:

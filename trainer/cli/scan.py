@@ -1,5 +1,6 @@
 """``zoo scan``: how a model behaves under scanners that look for a backdoor."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -213,13 +214,18 @@ def scanned(
     return run_scan(network, images, request)
 
 
-def before_and_after(
-    spec: RepairSpec, parent: Path, repaired: Path, *, device: str
+def scans_for(
+    spec: RepairSpec, files: Mapping[str, Path], *, device: str
 ) -> dict[str, ScanReport]:
     """Return what scanners say of a network before and after its repair.
 
     They are shown what the repair was: the defender has no more. One that needs no
     image got none, and scanners that need some are skipped.
+
+    Args:
+        spec: of the repair.
+        files: ``before`` and ``after`` -> weights.
+        device: as every command takes it.
 
     Raises:
         ZooError: as ``scanned``.
@@ -233,8 +239,21 @@ def before_and_after(
     where = choose_device(device)
     return {
         when: scanned(weights, subject, images, Limits(), where=where).report
-        for when, weights in (("before", parent), ("after", repaired))
+        for when, weights in files.items()
     }
+
+
+def say_scans(scans: Mapping[str, ScanReport]) -> None:
+    """Say what scans around a repair found; ``scans`` is empty where none were made.
+
+    Raises:
+        Exit: what was repaired is still suspicious, with the code of that verdict.
+    """
+    for when, report in scans.items():
+        say(f"scan {when}: {report.verdict}: {report.why}")
+    if scans and scans["after"].verdict == SUSPICIOUS:
+        # not by an error: that would print a second document
+        raise typer.Exit(EXIT_CODES[SUSPICIOUS])
 
 
 def _write(report: ScanReport, found: "Scan", out: Path) -> None:
