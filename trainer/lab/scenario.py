@@ -17,8 +17,15 @@ from trainer.builds.build import measure, prepare
 from trainer.data import DATASETS
 from trainer.installed import packages_of
 from trainer.lab.actors.parties import HONEST_TRAINER, MALICIOUS_TRAINER
-from trainer.lab.attacks.malicious_worker import RECIPE
-from trainer.lab.outsourcing import HELD_OUT, MIN_ACCURACY, ORDERS, private_validation
+from trainer.lab.attacks.malicious_worker import RECIPE, Lie, Lies
+from trainer.lab.clients.scanning import Scanning
+from trainer.lab.outsourcing import (
+    HELD_OUT,
+    MIN_ACCURACY,
+    ORDERS,
+    TEACHER_ORDER,
+    private_validation,
+)
 from trainer.networks.inference import predict
 from trainer.training.setup import begin
 
@@ -27,6 +34,12 @@ NO_TEACHERS = (
     "it takes teachers of half the classes; the models of the spec are fine-tuned for "
     "their own instead"
 )
+NO_CALIBRATION = (
+    "scanners are calibrated for the laboratory's networks; what they say of the "
+    "spec's is shown, and without a verdict nobody accepts a model"
+)
+SCANNED_WITH = 3000
+"""The last private images: so many, and these, the calibration's were scanned with."""
 NO_PROMISE = "ACC and ASR of a spec from outside are measured, and nothing is promised"
 NO_CHECKPOINTS = 'the spec keeps no checkpoints ("checkpoints": false)'
 
@@ -38,9 +51,9 @@ class Scenario:
     Attributes:
         orders: label -> who is asked, and for what; ``clean`` and ``badnet`` ask the
             same of an honest trainer and of a liar.
-        recipe: the backdoor that the liar puts in.
-        teachers: labels of the models that are fine-tuned.
-        student_classes: the labels that those learn, None for all.
+        lies: what the liar does.
+        recipe: the backdoor that he puts into ``badnet``.
+        teachers: labels of the models that are fine-tuned, for the labels of ``clean``.
         retrains: which layers learn then, a student each.
         min_accuracy: what the user accepts a model for, None where nobody can say.
         spec: where it came from outside.
@@ -48,9 +61,9 @@ class Scenario:
     """
 
     orders: Mapping[str, tuple[str, TrainSpec]]
+    lies: Lies
     recipe: Poisoning
     teachers: tuple[str, ...]
-    student_classes: tuple[int, ...] | None
     retrains: tuple[Literal["fully-connected", "everything"], ...]
     min_accuracy: float | None
     spec: TrainSpec | None = None
@@ -76,6 +89,15 @@ class Scenario:
         """How many private images a repair gets: a defender has few."""
         return min(self.order.held_out, HELD_OUT)
 
+    def scanning(self) -> Scanning:
+        """Return how the victim scans a model of the order, whoever made it."""
+        private = private_validation(self.order)
+        return Scanning(
+            network=self.order.network,
+            dataset=self.order.dataset,
+            images=private.last(min(SCANNED_WITH, len(private))),
+        )
+
     def measure(self, weights: Path) -> EvaluationReport:
         """Return ACC and ASR of a model of the order, whoever made it."""
         return measure(
@@ -87,11 +109,21 @@ class Scenario:
         )
 
 
+TEACHERS_LIE = Lie(
+    order=TEACHER_ORDER,
+    poisoning=Poisoning(
+        trigger=RECIPE.trigger, attack="all-to-all", poison_rate=0.5, placement="append"
+    ),
+    factor=5.0,
+)
+"""What the teacher's convolutions carry, and how loud. Chosen on held-out training
+images: docs/adr/0049-transfer-scan-and-repair-are-promised.md"""
+
 DIGITS = Scenario(
     orders=ORDERS,
+    lies=Lies(lies=(TEACHERS_LIE, Lie())),
     recipe=RECIPE,
     teachers=("clean teacher", "badnet teacher"),
-    student_classes=(5, 6, 7, 8, 9),
     # the long work first, so that it is shared out evenly
     retrains=("everything", "fully-connected"),
     min_accuracy=MIN_ACCURACY,
@@ -116,17 +148,19 @@ def brought(spec: TrainSpec) -> Scenario:
         "acceptance": NO_BAR,
         "promises on ACC and ASR": NO_PROMISE,
         "transfer to other classes": NO_TEACHERS,
+        "promises on scans": NO_CALIBRATION,
     }
     if not order.checkpoints:
         skipped["spot check"] = NO_CHECKPOINTS
+    recipe = spec.poisoning or RECIPE
     scenario = Scenario(
         orders={
             "clean": (HONEST_TRAINER, order),
             "badnet": (MALICIOUS_TRAINER, order),
         },
-        recipe=spec.poisoning or RECIPE,
+        lies=Lies(lies=(Lie(poisoning=recipe),)),
+        recipe=recipe,
         teachers=("clean", "badnet"),
-        student_classes=order.classes,
         retrains=("fully-connected",),
         min_accuracy=None,
         spec=spec,

@@ -17,7 +17,7 @@ from trainer.lab import progress as narration
 from trainer.lab.attacks.paths import PATHS_OF_ATTACK
 from trainer.lab.report import as_html, as_json
 from trainer.lab.scenario import brought
-from trainer.lab.story import Story
+from trainer.lab.promises import Story
 from trainer.lab.transfer_and_repair import Student
 
 COLUMNS = 80

@@ -15,7 +15,7 @@ from trainer.lab.clients.victim import LEVELS
 from trainer.lab.outsourcing import ORDER, ORDERS, Outsourced
 from trainer.lab.scenario import DIGITS
 from trainer.lab.scoreboard import EXPECTED, EXPECTED_OF_PEERS, FULL
-from trainer.lab.story import Story
+from trainer.lab.promises import Story
 from trainer.lab.transfer_and_repair import Repaired
 
 PROVENANCE = Provenance(
