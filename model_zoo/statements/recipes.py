@@ -45,6 +45,7 @@ REPAIRS = (
 SCANNERS = (
     "last-layer",
     "open-map",
+    "reference-map",
     "maximum-margin",
     "universal",
     "by-class",

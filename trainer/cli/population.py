@@ -63,25 +63,22 @@ def _run(experiment: "Experiment", *, out: Path, quick: bool, processes: int) ->
 def _report(*, out: Out = FOLDER, quick: Quick = False) -> None:
     """Calibrate on one split and say how scanners do on the other, never seen one."""
     from trainer.experiments.engine.figures import saved, styled
-    from trainer.experiments.population.report import (
-        calibrated,
-        draw,
-        rows_of,
-        summarise,
-    )
+    from trainer.experiments.population.report import draw, summarise
+    from trainer.experiments.population.rows import calibrated, compared, rows_of
 
     yields, scans = (_finished(it, out=out, quick=quick) for it in _experiments())
     rows = rows_of(yields, scans)
     say(f"{len(rows)} members are built and scanned")
     try:
-        summary, calibration = summarise(rows), calibrated(rows)
+        them = compared(rows)
+        summary, calibration = summarise(them), calibrated(them)
     except ValueError as error:
         msg = f"too few to report on: {error}; run: zoo population scan"
         raise LocalError(msg) from error
     write_whole(out / RESULT_NAME, summary.to_bytes())
     write_whole(out / CALIBRATION_NAME, calibration.to_bytes())
     with styled():
-        for name, figure in draw(rows).items():
+        for name, figure in draw(them).items():
             write_whole(out / f"{name}.png", saved(figure, "png"))
     _say_summary(summary)
     emit({"folder": str(out), "members": len(rows), **summary.to_object()})

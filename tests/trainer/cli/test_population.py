@@ -13,6 +13,7 @@ from tests.trainer.commands import zoo
 from trainer.data import LabelledImages
 from trainer.defenses.scanners import ENSEMBLE
 from trainer.defenses.scanners.calibration import MAX_BYTES, Calibration
+from trainer.defenses.scanners.references import Numbers, packed
 from trainer.experiments.engine.cells import Cell, Finished, keep
 from trainer.experiments.population import scans, yields
 
@@ -24,7 +25,9 @@ def test_the_report_reads_what_is_finished(tmp_path: Path) -> None:
         finish(cell, tmp_path, yield_of(cell))
     for cell in scans.EXPERIMENT.cells(0, "quick"):
         attacked = cell.part["kind"] == "backdoored"
-        finish(cell, tmp_path, seen(draws.normal(5 * attacked)))
+        open_map = draws.normal(size=(10, 784))
+        open_map[3, :20] += 9 * attacked
+        finish(cell, tmp_path, seen(draws.normal(5 * attacked), open_map))
 
     status, told = zoo("population", "report", "--quick", "--out", tmp_path)
 
@@ -76,7 +79,7 @@ def yield_of(cell: Cell) -> JsonObject:
     }
 
 
-def seen(score: float) -> JsonObject:
+def seen(score: float, open_map: Numbers) -> JsonObject:
     return {
         "scanners": [
             {
@@ -86,7 +89,9 @@ def seen(score: float) -> JsonObject:
                 "features": {f"{name}-1": score},
             }
             for name in ENSEMBLE
-        ]
+            if name != scans.REFERENCE_MAP
+        ],
+        "open_map": packed(open_map),
     }
 
 

@@ -6,7 +6,7 @@ from trainer.defenses.scanners.inversion import by_class, pairs, universal
 from trainer.defenses.scanners.maximum_margin import maximum_margin
 from trainer.defenses.scanners.neural_cleanse import neural_cleanse
 from trainer.defenses.scanners.subject import Finding, Subject
-from trainer.defenses.scanners.weights import last_layer, open_map
+from trainer.defenses.scanners.weights import last_layer, open_map, reference_map
 from trainer.installed import Registry
 
 __all__ = ["ENSEMBLE", "SCANNERS", "Scanner"]
@@ -22,6 +22,7 @@ SCANNERS: Registry[Scanner] = Registry(
     {
         "last-layer": last_layer,
         "open-map": open_map,
+        "reference-map": reference_map,
         "maximum-margin": maximum_margin,
         "universal": universal,
         "by-class": by_class,
@@ -34,6 +35,7 @@ SCANNERS: Registry[Scanner] = Registry(
 ENSEMBLE = (
     "last-layer",
     "open-map",
+    "reference-map",
     "maximum-margin",
     "universal",
     "by-class",

@@ -18,6 +18,7 @@ from pydantic import model_validator
 from scipy import optimize
 
 from model_zoo.documents import Document
+from trainer.defenses.scanners.references import Numbers, References
 
 LOWEST, HIGHEST = -2.0, 8.0
 """Standardised features are cut there: one of them alone is not to decide."""
@@ -27,7 +28,6 @@ FALSE_ALARMS = 0.01
 """Share of the calibration's clean networks that may be called suspicious."""
 MAX_BYTES = 4 * 1024 * 1024
 
-Numbers = NDArray[np.float64]
 Truth = NDArray[np.bool_]
 
 
@@ -46,6 +46,7 @@ class Calibration(Document):
             that had not seen it.
         threshold: the score from which a network is suspicious.
         backdoored: how many backdoored networks it was made on.
+        references: its clean networks, which others' weights are compared to.
     """
 
     network: str
@@ -58,6 +59,7 @@ class Calibration(Document):
     clean: tuple[float, ...]
     threshold: float
     backdoored: int
+    references: References | None = None
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -104,7 +106,12 @@ FOLDS = 10
 
 
 def calibrate(
-    known: Sequence[Known], names: Sequence[str], *, network: str, dataset: str
+    known: Sequence[Known],
+    names: Sequence[str],
+    *,
+    network: str,
+    dataset: str,
+    references: References | None = None,
 ) -> Calibration:
     """Return the calibration that ``known`` networks give.
 
@@ -140,6 +147,7 @@ def calibrate(
         clean=_rounded(clean),
         threshold=round(float(clean[-1 - allowed]) + 1e-6, 6),
         backdoored=int(truth.sum()),
+        references=references,
     )
 
 

@@ -90,11 +90,13 @@ def scan(
     """
     scanners = {name: SCANNERS[name] for name in request.scanners}
     frozen = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
+    calibration = request.calibration
     subject = Subject(
         network=frozen.to(memory_format=torch.channels_last),
         images=images,
         budget=Budget(passes=request.passes, seconds=request.seconds),
         generator=torch.Generator().manual_seed(request.seed),
+        references=None if calibration is None else calibration.references,
     )
     began = time.process_time()
     right = None

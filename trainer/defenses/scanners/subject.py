@@ -13,6 +13,7 @@ from torch import Tensor
 
 from model_zoo.errors import InvalidSpecError
 from trainer.data.images import LabelledImages
+from trainer.defenses.scanners.references import References
 from trainer.networks import SplitNetwork
 from trainer.networks.inference import as_floats
 
@@ -63,12 +64,14 @@ class Subject:
         images: clean ones of the defender's own; None where there are none.
         budget: shared by all scanners of the scan.
         generator: on the CPU, draws.
+        references: clean networks of this architecture; None where there are none.
     """
 
     network: SplitNetwork
     images: LabelledImages | None
     budget: Budget
     generator: torch.Generator
+    references: References | None = None
 
     @property
     def classes(self) -> int:

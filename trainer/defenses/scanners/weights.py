@@ -9,6 +9,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from model_zoo.errors import InvalidSpecError
 from trainer.defenses.scanners.subject import Finding, Subject
 from trainer.networks import SplitNetwork
 
@@ -62,6 +63,25 @@ def open_map(subject: Subject) -> Finding:
         score=features["map-peak"],
         features=features,
         target_labels=(int(peak.argmax()),),
+    )
+
+
+def reference_map(subject: Subject) -> Finding:
+    """Compare that matrix with those of clean networks of the same architecture.
+
+    It sees any training that none of them had, and says nothing of what for.
+    """
+    known = subject.references
+    if known is None:
+        msg = "there are no reference networks of this architecture and data set"
+        raise InvalidSpecError(msg)
+    rows = open_rows(subject.network).flatten(1).double().cpu().numpy()
+    if rows.shape != known.shape:
+        msg = f"the references are of {known.shape}, labels by pixels, not {rows.shape}"
+        raise InvalidSpecError(msg)
+    features, label = known.strangeness(rows)
+    return Finding(
+        score=features["strange-peaks"], features=features, target_labels=(label,)
     )
 
 

@@ -1,14 +1,14 @@
 """The population's report: how well scanners tell networks they never saw."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 
 from matplotlib.figure import Figure
 
-from model_zoo.statements.evaluation import EvaluationReport, Proportion
-from model_zoo.statements.scan import ScannerResult
+from model_zoo.statements.evaluation import Proportion
 from trainer.defenses.scanners import ENSEMBLE
-from trainer.defenses.scanners.calibration import Calibration, Known, calibrate
+from trainer.defenses.scanners.calibration import (
+    Calibration,
+)
 from trainer.evaluation.detection import (
     Auroc,
     auroc,
@@ -17,98 +17,18 @@ from trainer.evaluation.detection import (
     true_positives_at,
 )
 from trainer.evaluation.intervals import Estimate
-from trainer.experiments.engine.cells import Finished
 from trainer.experiments.engine.experiment import Claim, Summary, Table, Verdict
-from trainer.experiments.population.members import Split
+from trainer.experiments.population.rows import Compared, Row, calibrated
+from trainer.experiments.population.scans import REFERENCE_MAP
 from trainer.experiments.population.yields import FAILED, LEAST_SUCCESS
 
-BACKDOORED, USUAL = "backdoored", ("clean", "foreign")
-WEIGHTS = ("last-layer", "open-map")
+USUAL = ("clean", "foreign")
+WEIGHTS = ("last-layer", "open-map", REFERENCE_MAP)
 """Scanners that need weights alone."""
 OTHERS = "networks; families, rates and habits of the test were not among them"
 FALSE_ALARMS = 0.01
 GOALS = {"odd": 0.98, "usual": 0.99, "family": 0.95, "weights": 0.95}
 MOST_ODD_ALARMS, MOST_ERROR, LEAST_DETECTED = 0.02, 0.05, 0.95
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """A member that was trained and scanned.
-
-    Attributes:
-        split: calibration or test.
-        kind: as the member's.
-        family: of the trigger.
-        attack: as the member's.
-        accuracy: on the test set.
-        success: ASR; None of a clean network.
-        scanners: what each measured.
-    """
-
-    split: Split
-    kind: str
-    family: str
-    attack: str
-    accuracy: float
-    success: float | None
-    scanners: Mapping[str, ScannerResult]
-
-    @property
-    def is_backdoored(self) -> bool:
-        """Whether its attack took."""
-        return self.success is not None and self.success >= LEAST_SUCCESS
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether nobody attacked it."""
-        return self.kind != BACKDOORED
-
-    def features(self, names: Iterable[str] = ENSEMBLE) -> dict[str, float]:
-        """Return name -> number of all features of some scanners."""
-        found: dict[str, float] = {}
-        for name in names:
-            found |= self.scanners[name].features
-        return found
-
-
-def rows_of(yields: Sequence[Finished], scans: Sequence[Finished]) -> list[Row]:
-    """Return the members that were both trained and scanned whole."""
-    reports = {
-        it.part["number"]: EvaluationReport.from_object(it.numbers) for it in yields
-    }
-    return [
-        _row(it, reports[it.part["number"]])
-        for it in scans
-        if it.part["number"] in reports
-    ]
-
-
-def _row(scanned: Finished, report: EvaluationReport) -> Row:
-    results = [ScannerResult.from_object(it) for it in scanned.numbers["scanners"]]
-    success = report.attack_success
-    return Row(
-        **{name: scanned.part[name] for name in ("split", "kind", "family", "attack")},
-        accuracy=report.accuracy.rate,
-        success=None if success is None else success.rate,
-        scanners={it.name: it for it in results if it.outcome == "ran"},
-    )
-
-
-def calibrated(rows: Sequence[Row], scanners: Sequence[str] = ENSEMBLE) -> Calibration:
-    """Return the calibration that the calibration split gives.
-
-    Raises:
-        ValueError: there are too few members.
-    """
-    known = [
-        Known(features=it.features(scanners), backdoored=it.is_backdoored)
-        for it in rows
-        if it.split == "calibration"
-        and (it.is_clean or it.is_backdoored)
-        and it.scanners.keys() >= {*scanners}
-    ]
-    names = sorted(known[0].features) if known else []
-    return calibrate(known, names, network="badnets-cnn", dataset="mnist")
 
 
 def in_test(rows: Sequence[Row], scanners: Sequence[str] = ENSEMBLE) -> list[Row]:
@@ -118,14 +38,14 @@ def in_test(rows: Sequence[Row], scanners: Sequence[str] = ENSEMBLE) -> list[Row
     ]
 
 
-def summarise(rows: Sequence[Row]) -> Summary:
+def summarise(them: Compared) -> Summary:
     """Return claims and tables over the test split.
 
     Raises:
         ValueError: there are too few members to calibrate on.
     """
-    whole, weights = calibrated(rows), calibrated(rows, WEIGHTS)
-    test = in_test(rows)
+    whole, weights = calibrated(them), calibrated(them, WEIGHTS)
+    test = in_test(them.rows)
 
     def score(row: Row) -> float:
         return whole.score(row.features())
@@ -316,14 +236,14 @@ def _failed(
     )
 
 
-def draw(rows: Sequence[Row]) -> dict[str, Figure]:
+def draw(them: Compared) -> dict[str, Figure]:
     """Return the ROC curves over the test split."""
-    test = in_test(rows)
+    test = in_test(them.rows)
     figure = Figure(figsize=(5.2, 4.6), layout="constrained")
     figure.set_label("ROC over the test split, odd clean networks among the negatives")
     axes = figure.subplots()
     for name, scanners in (("ensemble", ENSEMBLE), ("weights alone", WEIGHTS)):
-        by = calibrated(rows, scanners)
+        by = calibrated(them, scanners)
         hits = [by.score(it.features(scanners)) for it in test if it.is_backdoored]
         clean = [by.score(it.features(scanners)) for it in test if it.is_clean]
         alarms, found = roc_curve(hits, clean)

@@ -26,6 +26,7 @@ from trainer.defenses.scanners.perturbation import (
     judged,
     towards,
 )
+from trainer.defenses.scanners.references import References
 from trainer.defenses.scanners.subject import (
     Budget,
     BudgetSpentError,
@@ -42,12 +43,14 @@ def subject(
     *,
     shown: LabelledImages | None = None,
     passes: int = 10**6,
+    references: References | None = None,
 ) -> Subject:
     return Subject(
         network=network(attack),
         images=images() if shown is None else shown,
         budget=Budget(passes=passes, seconds=600),
         generator=torch.Generator().manual_seed(0),
+        references=references,
     )
 
 

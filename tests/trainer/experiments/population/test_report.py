@@ -5,7 +5,10 @@ import pytest
 
 from model_zoo.statements.scan import ScannerResult
 from trainer.defenses.scanners import ENSEMBLE
-from trainer.experiments.population.report import Row, calibrated, draw, summarise
+from trainer.defenses.scanners.references import Numbers
+from trainer.experiments.population.report import draw, summarise
+from trainer.experiments.population.rows import Compared, Row, calibrated, compared
+from trainer.experiments.population.scans import REFERENCE_MAP
 
 TELLING = "universal"
 
@@ -17,6 +20,7 @@ def row(
     *,
     success: float | None = None,
     family: str = "",
+    open_map: Numbers | None = None,
 ) -> Row:
     """Return a member that one scanner sees as suspicious as ``tells``, others not."""
     scanners = {
@@ -29,6 +33,7 @@ def row(
             seconds=0.5,
         )
         for name in ENSEMBLE
+        if name != REFERENCE_MAP
     }
     return Row(
         split=split,  # type: ignore[arg-type]
@@ -38,7 +43,13 @@ def row(
         accuracy=0.98,
         success=success,
         scanners=scanners,
+        open_map=np.ones((10, 16)) if open_map is None else open_map,
     )
+
+
+@pytest.fixture(scope="module")
+def them(rows: list[Row]) -> Compared:
+    return compared(rows)
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +68,8 @@ def rows() -> list[Row]:
     return made
 
 
-def test_what_can_be_told_apart_is_met_with_n(rows: list[Row]) -> None:
-    claims = {it.what: it for it in summarise(rows).claims}
+def test_what_can_be_told_apart_is_met_with_n(them: Compared) -> None:
+    claims = {it.what: it for it in summarise(them).claims}
     whole = claims["AUROC, odd clean networks among the negatives"]
     assert whole.ours is not None
     assert whole.ours.mean == pytest.approx(1.0, abs=0.002)
@@ -74,17 +85,17 @@ def test_what_can_be_told_apart_is_met_with_n(rows: list[Row]) -> None:
 
 
 def test_attacks_that_did_not_take_are_neither_backdoored_nor_clean(
-    rows: list[Row],
+    them: Compared,
 ) -> None:
-    families, _, _, failed = summarise(rows).tables
+    families, _, _, failed = summarise(them).tables
     took = {line[0]: line[2:] for line in families.rows}
     assert took["sine"][0] == "60 of 60"
     assert took["warp"] == ("0 of 10", "none took")
     assert failed.rows[0] == ("ensemble", "0.00% [0.00%, 43.45%] (n = 5)")
 
 
-def test_a_scanner_by_itself_is_told_with_its_cost(rows: list[Row]) -> None:
-    by = {line[0]: line[1:] for line in summarise(rows).tables[2].rows}
+def test_a_scanner_by_itself_is_told_with_its_cost(them: Compared) -> None:
+    by = {line[0]: line[1:] for line in summarise(them).tables[2].rows}
     assert by[TELLING][0].startswith("1.000")
     assert by["pairs"][0].startswith("0.500")
     assert by[TELLING][2:] == ("10", "500")
@@ -92,16 +103,32 @@ def test_a_scanner_by_itself_is_told_with_its_cost(rows: list[Row]) -> None:
 
 def test_the_test_split_has_no_part_in_the_calibration(rows: list[Row]) -> None:
     others = [it for it in rows if it.split == "calibration"]
-    assert calibrated(rows) == calibrated(others)
+    assert calibrated(compared(rows)) == calibrated(compared(others))
 
 
-def test_the_curves_are_drawn(rows: list[Row]) -> None:
-    (figure,) = draw(rows).values()
+def test_the_curves_are_drawn(them: Compared) -> None:
+    (figure,) = draw(them).values()
     _, labels = figure.axes[0].get_legend_handles_labels()
     assert labels[0].startswith("ensemble, 1.000")
     assert labels[1] == "weights alone, 0.500"
 
 
 def test_too_few_members_are_refused(rows: list[Row]) -> None:
-    with pytest.raises(ValueError, match="at least 10 clean"):
-        summarise(rows[:5])
+    for some, told in ((rows[:5], "at least 10 clean"), (rows[:1], "at least 2 clean")):
+        with pytest.raises(ValueError, match=told):
+            summarise(compared(some))
+
+
+def test_no_member_is_compared_to_itself() -> None:
+    draws = np.random.default_rng(0)
+    own = [draws.normal(size=(10, 16)) for _ in range(30)]
+    members = [row("calibration", "clean", 0.0, open_map=it) for it in own]
+    members += [row("test", "clean", 0.0, open_map=it) for it in own]
+    seen = compared(members).rows
+    known = [strange(it) for it in seen if it.split == "calibration"]
+    unknown = [strange(it) for it in seen if it.split == "test"]
+    assert min(known) > max(unknown)  # the same maps, beside references that have them
+
+
+def strange(row: Row) -> float:
+    return row.scanners[REFERENCE_MAP].features["strange-rms"]

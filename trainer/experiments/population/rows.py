@@ -1,0 +1,175 @@
+"""Rows: members trained and scanned, compared to clean ones, and calibrated on."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from model_zoo.statements.evaluation import EvaluationReport
+from model_zoo.statements.scan import ScannerResult
+from trainer.defenses.scanners import ENSEMBLE
+from trainer.defenses.scanners.calibration import (
+    FOLDS,
+    Calibration,
+    Known,
+    calibrate,
+)
+from trainer.defenses.scanners.references import (
+    Numbers,
+    References,
+    references_of,
+    unpacked,
+)
+from trainer.experiments.engine.cells import Finished
+from trainer.experiments.population.members import CLASSES, Split
+from trainer.experiments.population.scans import REFERENCE_MAP
+from trainer.experiments.population.yields import LEAST_SUCCESS
+
+BACKDOORED = "backdoored"
+LEAST_ACCURACY = 0.9
+"""Of a network that counts: training diverges now and then, and answers one label."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Row:
+    """A member that was trained and scanned.
+
+    Attributes:
+        split: calibration or test.
+        kind: as the member's.
+        family: of the trigger.
+        attack: as the member's.
+        accuracy: on the test set.
+        success: ASR; None of a clean network.
+        scanners: what each measured.
+        open_map: (labels, pixels), of its weights.
+    """
+
+    split: Split
+    kind: str
+    family: str
+    attack: str
+    accuracy: float
+    success: float | None
+    scanners: Mapping[str, ScannerResult]
+    open_map: Numbers
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether anybody would use it: training has not diverged."""
+        return self.accuracy >= LEAST_ACCURACY
+
+    @property
+    def is_backdoored(self) -> bool:
+        """Whether its attack took."""
+        return self.success is not None and self.success >= LEAST_SUCCESS
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nobody attacked it."""
+        return self.kind != BACKDOORED
+
+    @property
+    def is_known(self) -> bool:
+        """Whether scanners are calibrated on it."""
+        return self.split == "calibration" and (self.is_clean or self.is_backdoored)
+
+    def features(self, names: Iterable[str] = ENSEMBLE) -> dict[str, float]:
+        """Return name -> number of all features of some scanners."""
+        found: dict[str, float] = {}
+        for name in names:
+            found |= self.scanners[name].features
+        return found
+
+
+def rows_of(yields: Sequence[Finished], scans: Sequence[Finished]) -> list[Row]:
+    """Return the members that were both trained and scanned whole, and are usable."""
+    reports = {
+        it.part["number"]: EvaluationReport.from_object(it.numbers) for it in yields
+    }
+    rows = [
+        _row(it, reports[it.part["number"]])
+        for it in scans
+        if it.part["number"] in reports
+    ]
+    return [it for it in rows if it.is_usable]
+
+
+def _row(scanned: Finished, report: EvaluationReport) -> Row:
+    results = [ScannerResult.from_object(it) for it in scanned.numbers["scanners"]]
+    success = report.attack_success
+    return Row(
+        **{name: scanned.part[name] for name in ("split", "kind", "family", "attack")},
+        accuracy=report.accuracy.rate,
+        success=None if success is None else success.rate,
+        scanners={it.name: it for it in results if it.outcome == "ran"},
+        open_map=unpacked(scanned.numbers["open_map"], (CLASSES, -1)),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """Members beside the clean ones of the calibration split.
+
+    Attributes:
+        rows: each with what ``reference-map`` says of it. Members of the calibration
+            split were compared to references that they were not among.
+        references: all of them.
+    """
+
+    rows: tuple[Row, ...]
+    references: References
+
+
+def compared(rows: Sequence[Row]) -> Compared:
+    """Return ``rows`` compared to the clean members of the calibration split.
+
+    Raises:
+        ValueError: there are too few of these.
+    """
+    known = [it for it in rows if it.is_known]
+    folds = [known[number::FOLDS] for number in range(FOLDS)]
+    whole = _references(known)
+    seen = [_with_reference(it, whole) for it in rows if not it.is_known]
+    for fold in folds:
+        others = _references(it for other in folds if other is not fold for it in other)
+        seen += [_with_reference(it, others) for it in fold]
+    return Compared(rows=tuple(seen), references=whole)
+
+
+def _references(rows: Iterable[Row]) -> References:
+    return references_of([it.open_map for it in rows if it.is_clean])
+
+
+def _with_reference(row: Row, references: References) -> Row:
+    began = time.process_time()
+    features, label = references.strangeness(row.open_map)
+    result = ScannerResult(
+        name=REFERENCE_MAP,
+        outcome="ran",
+        score=features["strange-peaks"],
+        features=features,
+        target_labels=(label,),
+        seconds=time.process_time() - began,
+    )
+    return replace(row, scanners={**row.scanners, REFERENCE_MAP: result})
+
+
+def calibrated(them: Compared, scanners: Sequence[str] = ENSEMBLE) -> Calibration:
+    """Return the calibration that the calibration split gives.
+
+    Raises:
+        ValueError: there are too few members.
+    """
+    known = [
+        Known(features=it.features(scanners), backdoored=it.is_backdoored)
+        for it in them.rows
+        if it.is_known and it.scanners.keys() >= {*scanners}
+    ]
+    names = sorted(known[0].features) if known else []
+    return calibrate(
+        known,
+        names,
+        network="badnets-cnn",
+        dataset="mnist",
+        references=them.references,
+    )
