@@ -298,6 +298,7 @@ def require_told(told: dict[str, Any], page: str) -> None:
     assert told["skipped"].keys() == {
         "acceptance",
         "promises on ACC and ASR",
+        "promises on scans",
         "transfer to other classes",
     }
     assert told["order"]["network"] == "acme-zoo:resnet6"
@@ -328,7 +329,9 @@ def require_told(told: dict[str, Any], page: str) -> None:
     # fine-tuned, it forgets nothing; repaired, it was measured again
     [student] = told["transfer"]
     assert student["clean"]["rate"] - student["triggered"]["rate"] > 0.3
-    assert told["fine_pruning"]["after"]["attack_success"]["n"] == IMAGES["test"]
+    for repair in told["repairs"]:
+        assert repair["after"]["accuracy"]["n"] == 2 * IMAGES["test"]
+        assert repair["after"]["scan"]["verdict"] in {"suspicious", "not scanned"}
     assert "acme-zoo:wave" in page
     assert "four-pixel" not in page
     assert "A signature says who, not what" in page
