@@ -29,6 +29,8 @@ from trainer.lab.outsourcing import (
 from trainer.networks.inference import predict
 from trainer.training.setup import begin
 
+Defense = Literal["fine-pruning", "unlearning"]
+
 NO_BAR = "nobody has said which accuracy to ask for; what was reached is shown"
 NO_TEACHERS = (
     "it takes teachers of half the classes; the models of the spec are fine-tuned for "
@@ -37,6 +39,10 @@ NO_TEACHERS = (
 NO_CALIBRATION = (
     "scanners are calibrated for the laboratory's networks; what they say of the "
     "spec's is shown, and without a verdict nobody accepts a model"
+)
+NO_UNLEARNING = (
+    "its schedule was chosen on digits, and diverges on other networks; the BadNet is "
+    "fine-pruned alone"
 )
 SCANNED_WITH = 3000
 """The last private images: so many, and these, the calibration's were scanned with."""
@@ -55,6 +61,7 @@ class Scenario:
         recipe: the backdoor that he puts into ``badnet``.
         teachers: labels of the models that are fine-tuned, for the labels of ``clean``.
         retrains: which layers learn then, a student each.
+        defenses: that repair the BadNet; unlearning its student, too.
         min_accuracy: what the user accepts a model for, None where nobody can say.
         spec: where it came from outside.
         skipped: part of the story -> why it is not played.
@@ -65,6 +72,7 @@ class Scenario:
     recipe: Poisoning
     teachers: tuple[str, ...]
     retrains: tuple[Literal["fully-connected", "everything"], ...]
+    defenses: tuple[Defense, ...]
     min_accuracy: float | None
     spec: TrainSpec | None = None
     skipped: Mapping[str, str] = field(default_factory=dict)
@@ -126,6 +134,7 @@ DIGITS = Scenario(
     teachers=("clean teacher", "badnet teacher"),
     # the long work first, so that it is shared out evenly
     retrains=("everything", "fully-connected"),
+    defenses=("fine-pruning", "unlearning"),
     min_accuracy=MIN_ACCURACY,
 )
 """The laboratory's own: real MNIST, the paper's network and its pattern trigger."""
@@ -149,6 +158,7 @@ def brought(spec: TrainSpec) -> Scenario:
         "promises on ACC and ASR": NO_PROMISE,
         "transfer to other classes": NO_TEACHERS,
         "promises on scans": NO_CALIBRATION,
+        "unlearning": NO_UNLEARNING,
     }
     if not order.checkpoints:
         skipped["spot check"] = NO_CHECKPOINTS
@@ -162,6 +172,7 @@ def brought(spec: TrainSpec) -> Scenario:
         recipe=recipe,
         teachers=("clean", "badnet"),
         retrains=("fully-connected",),
+        defenses=("fine-pruning",),
         min_accuracy=None,
         spec=spec,
         skipped=skipped,

@@ -38,6 +38,8 @@ from trainer.lab.scoreboard import CONTROLS, Board, measured, play, unpromised
 from trainer.lab.setup import SetupInputs, set_up
 from trainer.lab.transfer_and_repair import (
     Examined,
+    Repaired,
+    Student,
     order_repair_of_the_student,
     order_transfer_and_repair,
     receive_repairs,
@@ -84,13 +86,7 @@ def play_story(
         progress.heading(4, "A spot check, transfer learning, scans and repairs")
         spot_checks = _spot_check(models) if scenario.order.checkpoints else {}
         book.wait_for(*ordered)
-        last = order_repair_of_the_student(book, scenario=scenario)
-        scanned = _scan(models, scenario, look)
-        students = receive_students(book, scenario, look=look)
-        book.wait_for(last)
-        repairs = receive_repairs(
-            book, scenario, badnet=scanned["badnet"], students=students, look=look
-        )
+        scanned, students, repairs = _examine(book, models, scenario, look)
         story = Story(
             scenario=scenario,
             models=models,
@@ -203,15 +199,26 @@ def _spot_check(models: dict[str, Outsourced]) -> dict[str, Rebuilt]:
     return found
 
 
-def _scan(
-    models: Mapping[str, Outsourced], scenario: Scenario, look: Look
-) -> dict[str, Examined]:
-    """Scan the models of the order; teachers are scanned as their students."""
-    return {
+def _examine(
+    book: OrderBook, models: Mapping[str, Outsourced], scenario: Scenario, look: Look
+) -> tuple[dict[str, Examined], list[Student], list[Repaired]]:
+    """Scan the models of the order, the students and what repairs made of both.
+
+    Teachers are scanned as their students. The student is repaired meanwhile.
+    """
+    repaired_last = order_repair_of_the_student(book, scenario=scenario)
+    scanned = {
         label: Examined(truth=model.truth, found=look(model.folder / MODEL))
         for label, model in models.items()
         if model.spec == scenario.order
     }
+    students = receive_students(book, scenario, look=look)
+    if repaired_last:
+        book.wait_for(*repaired_last)
+    repairs = receive_repairs(
+        book, scenario, badnet=scanned["badnet"], students=students, look=look
+    )
+    return scanned, students, repairs
 
 
 def _setup_inputs(work: Path, *, zoo: Zoo, actors: Actors, look: Look) -> SetupInputs:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import Literal
 
 from model_zoo.canonical import parse_object
 from model_zoo.digests import sha256_file
@@ -28,13 +27,11 @@ from trainer.lab.actors.exchanges import Look
 from trainer.lab.actors.parties import HONEST_TRAINER, VICTIMS_TRAINER
 from trainer.lab.orders import Order, OrderBook
 from trainer.lab.outsourcing import Outsourced
-from trainer.lab.scenario import Scenario
+from trainer.lab.scenario import Defense, Scenario
 
-Defense = Literal["fine-pruning", "unlearning"]
 Measure = Callable[[Path], EvaluationReport]
 UNLEARNING: Defense = "unlearning"
-DEFENSES: tuple[Defense, ...] = ("fine-pruning", UNLEARNING)
-"""The paper's own advice, and the repair that meets the goal on digits."""
+"""The repair that meets the goal on digits."""
 RELIED_ON = (VICTIMS_TRAINER, HONEST_TRAINER)
 """Who does the victim's own work."""
 FROZEN = "fully-connected"
@@ -110,7 +107,7 @@ def order_transfer_and_repair(
                 max_seconds=order.max_seconds,
                 seed=2017,
             )
-    for defense in DEFENSES:
+    for defense in scenario.defenses:
         label = _repair_label("badnet", defense)
         specs[label] = _repair(badnet, defense, scenario)
     for (label, spec), trainer in zip(specs.items(), cycle(RELIED_ON)):
@@ -118,17 +115,19 @@ def order_transfer_and_repair(
     return list(specs)
 
 
-def order_repair_of_the_student(book: OrderBook, *, scenario: Scenario) -> str:
-    """Order the repair of the BadNet teacher's student, which has to be ready.
+def order_repair_of_the_student(book: OrderBook, *, scenario: Scenario) -> list[str]:
+    """Order the unlearning of the BadNet teacher's student, which has to be ready.
 
     Returns:
-        The label of what was ordered.
+        The label of what was ordered, if anything was.
     """
+    if UNLEARNING not in scenario.defenses:
+        return []
     student = _student_label(scenario.teachers[-1], FROZEN)
     label = _repair_label(student, UNLEARNING)
     spec = _repair(book.fetch(student) / MODEL, UNLEARNING, scenario)
     book.place(label, Order(VICTIMS_TRAINER, spec))
-    return label
+    return [label]
 
 
 def _repair(weights: Path, defense: Defense, scenario: Scenario) -> RepairSpec:
@@ -183,14 +182,12 @@ def receive_repairs(
         it.network for it in students if (it.teacher, it.retrain) == (teacher, FROZEN)
     ]
     repairs: list[tuple[str, Defense, Examined, Measure]] = [
-        *(("badnet", defense, badnet, scenario.measure) for defense in DEFENSES),
-        (
-            _student_label(teacher, FROZEN),
-            UNLEARNING,
-            student,
-            partial(_of_student, scenario=scenario),
-        ),
+        ("badnet", defense, badnet, scenario.measure) for defense in scenario.defenses
     ]
+    if UNLEARNING in scenario.defenses:
+        measured = partial(_of_student, scenario=scenario)
+        label = _student_label(teacher, FROZEN)
+        repairs.append((label, UNLEARNING, student, measured))
     return [
         Repaired(
             label=label,

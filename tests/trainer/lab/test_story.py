@@ -33,7 +33,6 @@ from trainer.lab.scoreboard import (
     unpromised,
 )
 from trainer.lab.transfer_and_repair import (
-    DEFENSES,
     FROZEN,
     Examined,
     Repaired,
@@ -167,7 +166,7 @@ def kept() -> Story:
                 after=examined("nothing found", report(0.97, 0.01)),
                 pruned_units=3,
             )
-            for defense in DEFENSES
+            for defense in DIGITS.defenses
         ],
         seconds=1.0,
     )
