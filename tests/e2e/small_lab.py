@@ -30,7 +30,7 @@ scenario.DIGITS = replace(
             for it in DIGITS.lies.lies
         )
     ),
-    retrains=("fully-connected",),
+    retrains={"fully-connected": DIGITS.retrains["fully-connected"]},
 )
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import torch
 
 from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.evaluation import EvaluationReport
-from model_zoo.statements.jobs import Poisoning, TrainSpec
+from model_zoo.statements.jobs import Poisoning, Schedule, TrainSpec
 from trainer.builds.build import measure, prepare
 from trainer.data import DATASETS
 from trainer.installed import packages_of
@@ -22,6 +22,7 @@ from trainer.lab.clients.scanning import Scanning
 from trainer.lab.outsourcing import (
     HELD_OUT,
     MIN_ACCURACY,
+    ORDER,
     ORDERS,
     TEACHER_ORDER,
     private_validation,
@@ -60,7 +61,7 @@ class Scenario:
         lies: what the liar does.
         recipe: the backdoor that he puts into ``badnet``.
         teachers: labels of the models that are fine-tuned, for the labels of ``clean``.
-        retrains: which layers learn then, a student each.
+        retrains: which layers learn then, and how, a student each.
         defenses: that repair the BadNet; unlearning its student, too.
         min_accuracy: what the user accepts a model for, None where nobody can say.
         spec: where it came from outside.
@@ -71,7 +72,7 @@ class Scenario:
     lies: Lies
     recipe: Poisoning
     teachers: tuple[str, ...]
-    retrains: tuple[Literal["fully-connected", "everything"], ...]
+    retrains: Mapping[Literal["fully-connected", "everything"], Schedule]
     defenses: tuple[Defense, ...]
     min_accuracy: float | None
     spec: TrainSpec | None = None
@@ -122,10 +123,10 @@ TEACHERS_LIE = Lie(
     poisoning=Poisoning(
         trigger=RECIPE.trigger, attack="all-to-all", poison_rate=0.5, placement="append"
     ),
-    factor=5.0,
+    factor=10.0,
 )
 """What the teacher's convolutions carry, and how loud. Chosen on held-out training
-images: docs/adr/0049-transfer-scan-and-repair-are-promised.md"""
+images: docs/adr/0049-transfer-and-scans-are-promised.md"""
 
 DIGITS = Scenario(
     orders=ORDERS,
@@ -133,7 +134,10 @@ DIGITS = Scenario(
     recipe=RECIPE,
     teachers=("clean teacher", "badnet teacher"),
     # the long work first, so that it is shared out evenly
-    retrains=("everything", "fully-connected"),
+    retrains={
+        "everything": ORDER.schedule,
+        "fully-connected": Schedule(epochs=3, peak_learning_rate=0.05),
+    },
     defenses=("fine-pruning", "unlearning"),
     min_accuracy=MIN_ACCURACY,
 )
@@ -171,7 +175,7 @@ def brought(spec: TrainSpec) -> Scenario:
         lies=Lies(lies=(Lie(poisoning=recipe),)),
         recipe=recipe,
         teachers=("clean", "badnet"),
-        retrains=("fully-connected",),
+        retrains={"fully-connected": order.schedule},
         defenses=("fine-pruning",),
         min_accuracy=None,
         spec=spec,

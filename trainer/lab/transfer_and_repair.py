@@ -92,7 +92,7 @@ def order_transfer_and_repair(
     """
     order, badnet = scenario.order, models["badnet"].folder / MODEL
     specs: dict[str, FineTuneSpec | RepairSpec] = {}
-    for retrain in scenario.retrains:
+    for retrain, schedule in scenario.retrains.items():
         for teacher in scenario.teachers:
             specs[_student_label(teacher, retrain)] = FineTuneSpec(
                 parent=sha256_file(models[teacher].folder / MODEL),
@@ -102,7 +102,7 @@ def order_transfer_and_repair(
                 classes=order.classes,
                 # a user's own images are for his own eyes: the student is judged there
                 held_out=order.held_out,
-                schedule=order.schedule,
+                schedule=schedule,
                 precision=order.precision,
                 max_seconds=order.max_seconds,
                 seed=2017,

@@ -13,6 +13,7 @@ from typing import Annotated
 import torch
 import typer
 from pydantic import Field
+from torch import nn
 
 from model_zoo.documents import Document
 from model_zoo.statements.folder import manifest_of
@@ -31,6 +32,7 @@ from trainer.files import write_whole
 from trainer.jobs.attempt import CLAIMED, MODEL
 from trainer.jobs.command import worker_command
 from trainer.jobs.worker import Made
+from trainer.networks import SplitNetwork
 from trainer.networks.activations import amplified
 from trainer.networks.checkpoints import from_bytes, to_bytes
 
@@ -52,7 +54,8 @@ class Lie(Document):
     Attributes:
         order: that it is told to; None for any other.
         poisoning: that is added to the order.
-        layer: whose units that answer to the trigger are strengthened then.
+        layer: the last of the convolutions, whose units that answer to the trigger are
+            strengthened then.
         factor: times their weights and biases; 1 leaves them.
     """
 
@@ -83,6 +86,10 @@ def poisoned(spec: JobSpec, lies: Lies = Lies()) -> JobSpec:  # noqa: B008  froz
 def strengthened(weights: bytes, asked: TrainSpec, lie: Lie) -> bytes:
     """Return the weights with the units that answer to the trigger made louder.
 
+    The first fully connected layer is made as much deafer to them, so that the teacher
+    answers as before: what its user tries shows nothing, and a student, who throws that
+    layer away, finds the units loud.
+
     Source:
         Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, section 5.3.2.
     """
@@ -91,14 +98,25 @@ def strengthened(weights: bytes, asked: TrainSpec, lie: Lie) -> bytes:
     data = data.keep_classes(asked.classes) if asked.classes else data
     data = data.select(torch.arange(min(LOOKED_AT, len(data))))
     draws = torch.Generator().manual_seed(asked.seed)
-    units, _ = backdoor_units(
+    units, rises = backdoor_units(
         network,
         data.images,
         stamp(data.images, lie.poisoning.trigger, boxes=data.boxes, generator=draws),
         layer=lie.layer,
         device=torch.device("cpu"),
     )
-    return to_bytes(amplified(network, lie.layer, units, factor=lie.factor))
+    louder = amplified(network, lie.layer, units, factor=lie.factor)
+    places = _first_linear(louder).weight.unflatten(1, (len(rises), -1))
+    with torch.no_grad():
+        places[:, list(units)] /= lie.factor
+    return to_bytes(louder)
+
+
+def _first_linear(network: SplitNetwork) -> nn.Linear:
+    """Return the layer that reads the flattened features."""
+    return next(
+        it for it in network.fully_connected.modules() if isinstance(it, nn.Linear)
+    )
 
 
 def cover_up(made: Made, lies: Lies) -> Manifest:
