@@ -10,7 +10,7 @@ from benchmarks import machine
 from benchmarks.measuring import Options
 from model_zoo.canonical import JsonObject
 
-NAMES = ("training", "download", "jobs", "trust", "experiments", "gpu")
+NAMES = ("training", "download", "jobs", "trust", "experiments", "scanning", "gpu")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -19,7 +19,7 @@ class Options:
     Attributes:
         quick: seconds of work, to see that it runs; the figures mean nothing.
         rounds: how often each side has its turn; None takes the benchmark's own.
-        threads: of every side of ``training``; None takes one a core.
+        threads: of every side of ``training`` and ``scanning``; None takes one a core.
         jobs: how many jobs the ``jobs`` benchmark submits under kills.
         parts: of the benchmarks ``trust``, ``experiments`` and ``gpu``; none means all.
         releases: the sizes at which ``trust`` measures; none takes its own.

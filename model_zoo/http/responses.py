@@ -23,7 +23,7 @@ MAX_PART_BYTES = 64 * 1024 * 1024
 MAX_PARTS = 1 << 20
 MAX_QUOTED_CHARACTERS = 200
 
-JobId = Annotated[str, Field(pattern=r"\A[0-9a-f]{32}\z")]
+JobId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 FinalState = Literal["succeeded", "failed", "cancelled"]
 JobState = Literal["queued", "running"] | FinalState
 FINAL_STATES: frozenset[str] = frozenset(get_args(FinalState))

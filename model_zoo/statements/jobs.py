@@ -244,7 +244,7 @@ class StrengthenSpec(_OnImages):
     network: NetworkName = "badnets-cnn"
     parent: Digest
     trigger: TriggerSpec = TriggerSpec()
-    layer: Annotated[str, Field(pattern=r"\A[a-z][a-z0-9_.]{0,79}\z")]
+    layer: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.]{0,79}$")]
     factor: Annotated[float, Field(ge=0, le=1000)]
     held_out: Annotated[int, Field(ge=1, le=1_000_000)] = 500
 

@@ -24,7 +24,7 @@ class FileEntry(Document):
 
     name: str
     size_bytes: Annotated[int, Field(ge=0, le=MAX_FILE_BYTES)]
-    sha256: Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
     @field_validator("name")
     @classmethod

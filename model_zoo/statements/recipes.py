@@ -47,6 +47,7 @@ SCANNERS = (
     "open-map",
     "reference-map",
     "maximum-margin",
+    "dormant-units",
     "universal",
     "by-class",
     "pairs",
@@ -59,7 +60,7 @@ GROUPS = ("networks", "datasets", "triggers", "attacks", "scanners", "repairs")
 """Entry-point groups in which other packages register, without the common prefix."""
 OFFERED = f"({'|'.join(GROUPS)})/{_PART}:{_PART}"
 """How a worker spells what it offers, an entry-point group and a name: a pattern."""
-OfferedName = Annotated[str, Field(pattern=rf"\A{OFFERED}\z")]
+OfferedName = Annotated[str, Field(pattern=rf"^{OFFERED}$")]
 
 
 def is_foreign(name: str) -> bool:
@@ -88,7 +89,7 @@ RepairName = Annotated[str, _one_of(*REPAIRS)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Label = Annotated[int, Field(ge=0, le=999)]
 Share = Annotated[float, Field(gt=0, lt=1)]
-Digest = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Byte = Annotated[int, Field(ge=0, le=255)]
 

@@ -44,7 +44,7 @@ class LeaseIn(Incoming):
 class EventIn(Incoming):
     """Something a worker tells of its attempt."""
 
-    type: Annotated[str, Field(pattern=r"\A(progress|log)\z")]
+    type: Annotated[str, Field(pattern=r"^(progress|log)$")]
     data: dict[str, Any]
 
 

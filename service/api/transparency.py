@@ -24,7 +24,7 @@ files = APIRouter(prefix="/log", tags=["log"])
 router = APIRouter(prefix="/log", tags=["log"])
 """Mounted with the rest of the API."""
 
-LeafHash = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
+LeafHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 NOTE_TYPE = "text/plain; charset=utf-8"
 TILE_TYPE = "application/octet-stream"
 

@@ -1,6 +1,11 @@
 """The catalogue: every experiment by name, in the order of the paper."""
 
-from trainer.experiments import cats_and_dogs, conversion_survival, zoo_audit
+from trainer.experiments import (
+    cats_and_dogs,
+    conversion_survival,
+    leaderboard,
+    zoo_audit,
+)
 from trainer.experiments.engine.experiment import Experiment
 from trainer.experiments.mnist import (
     all_to_all,
@@ -35,6 +40,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         cats_and_dogs.EXPERIMENT,
         conversion_survival.EXPERIMENT,
         zoo_audit.EXPERIMENT,
+        leaderboard.EXPERIMENT,
     )
 }
 """In the order of the paper."""

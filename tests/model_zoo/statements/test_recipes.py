@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.jobs import foreign_names, parse_spec
-from model_zoo.statements.recipes import REPAIRS
+from model_zoo.statements.recipes import REPAIRS, Digest
 
 PARENT = "0" * 64
 WAVE = {"name": "acme:wave"}
@@ -135,3 +136,12 @@ def test_an_attack_that_has_to_change_labels_cannot_keep_them(
 ) -> None:
     with pytest.raises(InvalidSpecError, match="relabels false"):
         parse_spec("train", {"poisoning": {**recipe, "relabels": False}})
+
+
+@pytest.mark.parametrize("more", ["\n", "\r\n", "\n" + "0" * 64, " "])
+def test_a_digest_ends_where_it_ends(more: str) -> None:
+    digests = TypeAdapter(Digest)
+    assert digests.validate_python("0" * 64)
+    for text in ("0" * 64 + more, more + "0" * 64):
+        with pytest.raises(ValidationError):
+            digests.validate_python(text)

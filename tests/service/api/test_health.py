@@ -1,3 +1,4 @@
+import re
 import shutil
 
 from tests.service.zoo import Zoo
@@ -58,3 +59,14 @@ def test_the_api_describes_itself(zoo: Zoo) -> None:
     path = "/api/v1/models/{publisher}/{model}/releases/{version}"
     assert set(described["paths"][path]["put"]["responses"]) == {"201", "default"}
     assert "HTTPValidationError" not in described["components"]["schemas"]
+
+
+def test_its_patterns_are_those_of_json_schema(zoo: Zoo) -> None:
+    described = zoo.get("/openapi.json").text
+    patterns = set(re.findall(r'"pattern":"((?:[^"\\]|\\.)*)"', described))
+    assert len(patterns) >= 3
+    for pattern in patterns:
+        # ECMA-262, which JSON Schema names, has no \A, no \z and no (?P<name>)
+        assert re.search(r"\\\\[AzZ]|\(\?P", pattern) is None, pattern
+        assert pattern.startswith("^"), pattern
+        assert pattern.endswith("$"), pattern

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from trainer.defenses.scanners.dormant_units import dormant_units
 from trainer.defenses.scanners.inversion import by_class, pairs, universal
 from trainer.defenses.scanners.maximum_margin import maximum_margin
 from trainer.defenses.scanners.neural_cleanse import neural_cleanse
@@ -24,6 +25,7 @@ SCANNERS: Registry[Scanner] = Registry(
         "open-map": open_map,
         "reference-map": reference_map,
         "maximum-margin": maximum_margin,
+        "dormant-units": dormant_units,
         "universal": universal,
         "by-class": by_class,
         "pairs": pairs,
@@ -37,6 +39,7 @@ ENSEMBLE = (
     "open-map",
     "reference-map",
     "maximum-margin",
+    "dormant-units",
     "universal",
     "by-class",
     "pairs",

@@ -19,6 +19,7 @@ from model_zoo.errors import LocalError
 from model_zoo.statements.jobs import (
     DetectorSpec,
     FineTuneSpec,
+    RepairSpec,
     StrengthenSpec,
     TrainSpec,
     kind_of,
@@ -31,7 +32,7 @@ CELLS = "cells"
 MAX_CELL_BYTES = 4 * 1024 * 1024
 
 Scale = Literal["full", "quick"]
-RecipeSpec = TrainSpec | FineTuneSpec | StrengthenSpec | DetectorSpec
+RecipeSpec = TrainSpec | FineTuneSpec | StrengthenSpec | RepairSpec | DetectorSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
