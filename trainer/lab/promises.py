@@ -50,14 +50,6 @@ class Story:
     repairs: list[Repaired]
     seconds: float
 
-    def examined(self) -> dict[str, Examined]:
-        """Return label -> every network that was scanned, in the order of the story."""
-        students = {
-            f"{it.teacher}'s student, {it.retrain}": it.network for it in self.students
-        }
-        repaired = {f"{it.label}, after {it.defense}": it.after for it in self.repairs}
-        return self.scanned | students | repaired
-
     def broken_promises(self) -> list[str]:
         """Return what did not come out as this laboratory promises; empty is well."""
         promises = [*_of_the_cells(self), *_of_the_spot_checks(self)]

@@ -87,7 +87,7 @@ def play_story(
         spot_checks = _spot_check(models) if scenario.order.checkpoints else {}
         book.wait_for(*ordered)
         scanned, students, repairs = _examine(book, models, scenario, look)
-        story = Story(
+        return Story(
             scenario=scenario,
             models=models,
             spot_checks=spot_checks,
@@ -98,9 +98,6 @@ def play_story(
             repairs=repairs,
             seconds=time.monotonic() - began,
         )
-        for label, examined in story.examined().items():
-            say(f"{label}: {progress.scanned(examined.found.report)}")
-        return story
 
 
 def _order_book(work: Path, client: ZooClient, actors: Actors) -> OrderBook:
@@ -212,6 +209,8 @@ def _examine(
         for label, model in models.items()
         if model.spec == scenario.order
     }
+    for label, examined in scanned.items():
+        say(f"the scan of the {label}: {progress.scanned(examined.found.report)}")
     students = receive_students(book, scenario, look=look)
     if repaired_last:
         book.wait_for(*repaired_last)
