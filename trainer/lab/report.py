@@ -24,7 +24,7 @@ from trainer.lab.clients.victim import LEVELS
 from trainer.lab.outsourcing import Outsourced
 from trainer.lab.progress import outcome, verdict
 from trainer.lab.promises import Story, extra_drop, transferred
-from trainer.lab.transfer_and_repair import Examined
+from trainer.lab.transfer_and_repair import Examined, Repaired, Student
 
 HTML_NAME = "report.html"
 JSON_NAME = "report.json"
@@ -73,26 +73,8 @@ def as_json(story: Story, *, environment: JsonObject) -> JsonObject:
         "scoreboard": [_cell(cell) for cell in story.cells],
         "controls": [_cell(cell) for cell in story.controls],
         "scans": {label: _examined(it) for label, it in story.scanned.items()},
-        "transfer": [
-            {
-                "teacher": student.teacher,
-                "retrained": student.retrain,
-                "clean": _proportion(student.network.truth.accuracy),
-                "triggered": _proportion(student.network.truth.robust_accuracy),
-                "scan": student.network.found.report.to_object(),
-            }
-            for student in story.students
-        ],
-        "repairs": [
-            {
-                "network": repaired.label,
-                "defense": repaired.defense,
-                "pruned_units": repaired.pruned_units,
-                "before": _examined(repaired.before),
-                "after": _examined(repaired.after),
-            }
-            for repaired in story.repairs
-        ],
+        "transfer": [_student(student) for student in story.students],
+        "repairs": [_repaired(repaired) for repaired in story.repairs],
     }
 
 
@@ -277,6 +259,26 @@ def _cell(cell: Cell) -> JsonObject:
         "message": cell.message,
         "sha256": cell.sha256,
         "cost": _evaluation(cell.cost),
+    }
+
+
+def _student(student: Student) -> JsonObject:
+    return {
+        "teacher": student.teacher,
+        "retrained": student.retrain,
+        "clean": _proportion(student.network.truth.accuracy),
+        "triggered": _proportion(student.network.truth.robust_accuracy),
+        "scan": student.network.found.report.to_object(),
+    }
+
+
+def _repaired(repaired: Repaired) -> JsonObject:
+    return {
+        "network": repaired.label,
+        "defense": repaired.defense,
+        "pruned_units": repaired.pruned_units,
+        "before": _examined(repaired.before),
+        "after": _examined(repaired.after),
     }
 
 

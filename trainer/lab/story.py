@@ -78,15 +78,14 @@ def play_story(
         ordered = order_transfer_and_repair(book, models, scenario=scenario)
 
         progress.heading(3, "Paths of attack, levels of protection")
-        look = scenario.scanning()
-        inputs = _setup_inputs(work, zoo=zoo, actors=actors, look=look)
+        inputs = _setup_inputs(work, zoo=zoo, actors=actors, look=scenario.scanning())
         with set_up(work, inputs) as setup:
             cells, controls = _play_attacks(setup, board, scenario, work=work)
 
         progress.heading(4, "A spot check, transfer learning, scans and repairs")
         spot_checks = _spot_check(models) if scenario.order.checkpoints else {}
         book.wait_for(*ordered)
-        scanned, students, repairs = _examine(book, models, scenario, look)
+        scanned, students, repairs = _examine(book, models, scenario, inputs.look)
         return Story(
             scenario=scenario,
             models=models,
