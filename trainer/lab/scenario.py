@@ -98,6 +98,11 @@ class Scenario:
         """How many private images a repair gets: a defender has few."""
         return min(self.order.held_out, HELD_OUT)
 
+    def backdoor_of(self, order: TrainSpec) -> Poisoning:
+        """Return what the liar puts into a model of ``order``."""
+        lie = self.lies.to(order)
+        return self.recipe if lie is None else lie.poisoning
+
     def scanning(self) -> Scanning:
         """Return how the victim scans a model of the order, whoever made it."""
         private = private_validation(self.order)

@@ -143,7 +143,7 @@ def _outsource(book: OrderBook, scenario: Scenario) -> dict[str, Outsourced]:
         book.place(label, Order(trainer, spec))
     book.wait_for(*scenario.orders)
     models = {
-        label: receive(book, label, order, recipe=scenario.recipe)
+        label: receive(book, label, order, recipe=scenario.backdoor_of(order[1]))
         for label, order in scenario.orders.items()
     }
     for model in models.values():
