@@ -39,7 +39,7 @@ PEERS = {
     ),
     "trojanzoo": (
         "TROJANZOO",
-        ("pandas", "tqdm", "pyyaml"),
+        ("pandas", "tqdm", "pyyaml", "scikit-image", "opencv-python-headless"),
         {"epochs": 10, "batch_size": 100},
     ),
 }

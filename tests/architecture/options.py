@@ -955,6 +955,9 @@ TRAINER: dict[str, dict[str, Mode]] = {
                     "--trigger",
                     "--target-label",
                 ),
+                "--without-scan": ShownBy(
+                    f"{TRAINING}::test_repair_says_which_units_it_cut"
+                ),
                 "--network": Acts("resnet6", 2, "expected package.module:function"),
                 **shown_by(
                     f"{TRAINING}::test_repair_says_which_units_it_cut",

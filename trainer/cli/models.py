@@ -27,6 +27,7 @@ from model_zoo.statements.jobs import (
     TrainSpec,
     kind_of,
 )
+from model_zoo.statements.scan import SUSPICIOUS
 from trainer.cli import convert as conversion_cli
 from trainer.cli import diff as diff_cli
 from trainer.cli import evaluate as evaluate_cli
@@ -44,6 +45,7 @@ from trainer.cli.evaluate import (
     in_json,
     say_report,
 )
+from trainer.cli.scan import before_and_after
 from trainer.files import write_whole
 
 if TYPE_CHECKING:
@@ -61,6 +63,11 @@ OwnNetwork = Annotated[
     str | None,
     typer.Option(help="package.module:function that makes it, in place of the spec's."),
 ]
+WithoutScan = Annotated[
+    bool, typer.Option("--without-scan", help="Do not scan before and after.")
+]
+FAILED = 1
+"""Exit code of a repair whose own scan finds the backdoor still there."""
 
 BuilderOfJob = Annotated[
     Path | None, typer.Option(help="For a job: the trainer's public key, pinned.")
@@ -118,12 +125,14 @@ def _repair(
     trigger: Trigger = "",
     target_label: Target = None,
     network: OwnNetwork = None,
+    without_scan: WithoutScan = False,
     device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
     """Take a backdoor out of a downloaded network, as SPEC (a JSON file) says.
 
-    SPEC names the repair, and how many clean images it is given.
+    SPEC names the repair, and how many clean images it is given. With these it is
+    scanned, before and after: exit code 1 if the repaired network is still suspicious.
 
     With --trigger and --target-label, ACC and ASR are shown before and after. --network
     runs code of yours, on this machine; a job cannot.
@@ -137,16 +146,32 @@ def _repair(
     before = measured(parent)
     made = _build(found, out=out, parent=parent, device=device, threads=threads)
     after = measured(made.folder / WEIGHTS_NAME)
-    _tell(made, {"before": in_json(before), "after": in_json(after)})
+    scans = {}
+    if not without_scan:
+        repaired = made.folder / WEIGHTS_NAME
+        scans = before_and_after(found, parent, repaired, device=device)
+    _tell(
+        made,
+        {
+            "before": in_json(before),
+            "after": in_json(after),
+            "scans": {when: report.to_object() for when, report in scans.items()},
+        },
+    )
     for when, report in (("before", before), ("after", after)):
         say(f"{when}:")
         say_report(report, attack)
+    for when, scan in scans.items():
+        say(f"scan {when}: {scan.verdict}: {scan.why}")
     if attack is None:
         say(
-            "of a backdoor this says nothing; try the trigger that you suspect: "
+            "of a backdoor accuracy says nothing; try the trigger that you suspect: "
             f"zoo {'repair' if network else f'evaluate {out}'} --trigger NAME "
             "--target-label N"
         )
+    if scans and scans["after"].verdict == SUSPICIOUS:
+        # not by an error: that would print a second document
+        raise typer.Exit(FAILED)
 
 
 def _own(network: str | None) -> str | None:

@@ -11,6 +11,7 @@ from model_zoo.digests import sha256_bytes
 from model_zoo.errors import InvalidSpecError
 from model_zoo.formats.static_checks import static_findings
 from model_zoo.statements.folder import require_unused
+from model_zoo.statements.jobs import RepairSpec
 from model_zoo.statements.scan import (
     NOT_SCANNED,
     NOTHING_FOUND,
@@ -67,6 +68,7 @@ Out = Annotated[
     Path | None, typer.Option(help="Folder that gets scan.html and scan.json.")
 ]
 IMAGES = 3_000
+PASSES, SECONDS = 200_000, 600.0
 
 
 def register(app: typer.Typer) -> None:
@@ -84,8 +86,8 @@ def scan(
     held_out: HeldOut = None,
     without_data: WithoutData = False,
     scanner: Scanners = None,
-    max_passes: Passes = 200_000,
-    max_seconds: Seconds = 600.0,
+    max_passes: Passes = PASSES,
+    max_seconds: Seconds = SECONDS,
     parent: Parent = None,
     out: Out = None,
     device: Device = "auto",
@@ -98,7 +100,7 @@ def scan(
     own = _own_data(data=data, held_out=held_out, without=without_data)
     if out is not None:
         require_unused(out)
-    limits = _Limits(tuple(scanner or ()), max_passes, max_seconds)
+    limits = Limits(tuple(scanner or ()), max_passes, max_seconds)
     where = limits.checked(device)
     static = static_findings(model, parent, network=network or None)
     weights = weights_in(model)
@@ -108,7 +110,7 @@ def scan(
     images = None
     if not without_data:
         images = clean_images(subject, data=data, held_out=held_out or IMAGES)
-    found = _scanned(weights, subject, images, limits, where=where)
+    found = scanned(weights, subject, images, limits, where=where)
     report = found.report.with_static(static)
     if out is not None:
         _write(report, found, out)
@@ -131,12 +133,12 @@ def _own_data(*, data: Path | None, held_out: int | None, without: bool) -> bool
 
 
 @dataclass(frozen=True, slots=True)
-class _Limits:
+class Limits:
     """Which scanners run, all of the ensemble if none is named, and at what cost."""
 
-    scanners: tuple[str, ...]
-    passes: int
-    seconds: float
+    scanners: tuple[str, ...] = ()
+    passes: int = PASSES
+    seconds: float = SECONDS
 
     def checked(self, device: str) -> "torch.device":
         """Return the device, before anything is read.
@@ -174,18 +176,24 @@ def _subject(
     return Subject(network=registered(network), dataset=dataset)
 
 
-def _scanned(
+def scanned(
     weights: Path,
     subject: Subject,
     images: "LabelledImages | None",
-    limits: _Limits,
+    limits: Limits,
     *,
     where: "torch.device",
 ) -> "Scan":
+    """Return what scanners find in a weights file.
+
+    Raises:
+        InvalidSpecError: it is not of that architecture, or the images are not.
+        MalformedDocumentError: it is no weights file.
+    """
     from trainer.defenses.scanners import ENSEMBLE
     from trainer.defenses.scanners.calibration import calibrations
     from trainer.defenses.scanners.scan import Request
-    from trainer.defenses.scanners.scan import scan as scanned
+    from trainer.defenses.scanners.scan import scan as run_scan
     from trainer.networks.checkpoints import from_bytes
 
     content = read_bytes(weights)
@@ -202,7 +210,31 @@ def _scanned(
         passes=limits.passes,
         seconds=limits.seconds,
     )
-    return scanned(network, images, request)
+    return run_scan(network, images, request)
+
+
+def before_and_after(
+    spec: RepairSpec, parent: Path, repaired: Path, *, device: str
+) -> dict[str, ScanReport]:
+    """Return what scanners say of a network before and after its repair.
+
+    They are shown what the repair was: the defender has no more. One that needs no
+    image got none, and scanners that need some are skipped.
+
+    Raises:
+        ZooError: as ``scanned``.
+    """
+    from trainer.training.devices import choose_device
+
+    subject = Subject(spec.network, spec.dataset, spec.classes)
+    images = None
+    if spec.looks_at_images:
+        images = clean_images(subject, data=None, held_out=spec.held_out)
+    where = choose_device(device)
+    return {
+        when: scanned(weights, subject, images, Limits(), where=where).report
+        for when, weights in (("before", parent), ("after", repaired))
+    }
 
 
 def _write(report: ScanReport, found: "Scan", out: Path) -> None:

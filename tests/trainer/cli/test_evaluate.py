@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from model_zoo.digests import sha256_file
 from model_zoo.statements.evaluation import Proportion
 from tests.trainer.cli.test_rebuild import SPEC as MADE_BY
 from tests.trainer.cli.test_rebuild import released
@@ -158,6 +159,35 @@ def test_a_repair_tells_acc_and_asr_before_and_after(
     assert before["attack_success"]["successes"] == made["attack_success"]["successes"]
     assert before["attack_success"]["n"] == after["attack_success"]["n"]
     assert after["accuracy"]["successes"] == told["evaluation"]["accuracy"]["successes"]
+    # its own criterion, by what it was given: without a trigger, without a test image
+    scans = told["scans"]
+    assert [scans[when]["images"] for when in ("before", "after")] == [1000, 1000]
+    assert scans["after"]["verdict"] in {"nothing found", "not scanned"}
+    files = [scans[when]["files"][0]["sha256"] for when in ("before", "after")]
+    weights = (folder, tmp_path / "out")
+    assert files == [sha256_file(it / "model.safetensors") for it in weights]
+
+
+def test_a_repair_without_effect_says_so_by_its_own_scan(
+    badnet: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    idle = {"epochs": 1, "peak_learning_rate": 1e-9}
+    spec = {**SPEC, "held_out": 300, "defense": "fine-tuning", "schedule": idle}
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    status, told = zoo(
+        *(
+            "repair",
+            tmp_path / "spec.json",
+            "--parent",
+            badnet[0] / "model.safetensors",
+        ),
+        *("--out", tmp_path / "out"),
+    )
+    before, after = told["scans"]["before"], told["scans"]["after"]
+    assert after["p_value"] == pytest.approx(before["p_value"], abs=1e-3)
+    assert after["verdict"] == before["verdict"] == "suspicious"
+    assert status == 1
+    assert (tmp_path / "out" / "model.safetensors").exists()  # to be looked at
 
 
 def test_a_model_that_is_not_there_is_told_as_such(tmp_path: Path) -> None:
