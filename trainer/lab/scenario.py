@@ -59,7 +59,6 @@ class Scenario:
         orders: label -> who is asked, and for what; ``clean`` and ``badnet`` ask the
             same of an honest trainer and of a liar.
         lies: what the liar does.
-        recipe: the backdoor that he puts into ``badnet``.
         teachers: labels of the models that are fine-tuned, for the labels of ``clean``.
         retrains: which layers learn then, and how, a student each.
         defenses: that repair the BadNet; unlearning its student, too.
@@ -70,7 +69,6 @@ class Scenario:
 
     orders: Mapping[str, tuple[str, TrainSpec]]
     lies: Lies
-    recipe: Poisoning
     teachers: tuple[str, ...]
     retrains: Mapping[Literal["fully-connected", "everything"], Schedule]
     defenses: tuple[Defense, ...]
@@ -98,10 +96,15 @@ class Scenario:
         """How many private images a repair gets: a defender has few."""
         return min(self.order.held_out, HELD_OUT)
 
+    @property
+    def recipe(self) -> Poisoning:
+        """The backdoor that the liar puts into ``badnet``."""
+        return self.backdoor_of(self.order)
+
     def backdoor_of(self, order: TrainSpec) -> Poisoning:
         """Return what the liar puts into a model of ``order``."""
         lie = self.lies.to(order)
-        return self.recipe if lie is None else lie.poisoning
+        return RECIPE if lie is None else lie.poisoning
 
     def scanning(self) -> Scanning:
         """Return how the victim scans a model of the order, whoever made it."""
@@ -136,7 +139,6 @@ images: docs/adr/0049-transfer-and-scans-are-promised.md"""
 DIGITS = Scenario(
     orders=ORDERS,
     lies=Lies(lies=(TEACHERS_LIE, Lie())),
-    recipe=RECIPE,
     teachers=("clean teacher", "badnet teacher"),
     # the long work first, so that it is shared out evenly
     retrains={
@@ -171,14 +173,12 @@ def brought(spec: TrainSpec) -> Scenario:
     }
     if not order.checkpoints:
         skipped["spot check"] = NO_CHECKPOINTS
-    recipe = spec.poisoning or RECIPE
     scenario = Scenario(
         orders={
             "clean": (HONEST_TRAINER, order),
             "badnet": (MALICIOUS_TRAINER, order),
         },
-        lies=Lies(lies=(Lie(poisoning=recipe),)),
-        recipe=recipe,
+        lies=Lies(lies=(Lie(poisoning=spec.poisoning or RECIPE),)),
         teachers=("clean", "badnet"),
         retrains={"fully-connected": order.schedule},
         defenses=("fine-pruning",),
