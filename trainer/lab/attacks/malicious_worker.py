@@ -106,9 +106,9 @@ def strengthened(weights: bytes, asked: TrainSpec, lie: Lie) -> bytes:
         device=torch.device("cpu"),
     )
     louder = amplified(network, lie.layer, units, factor=lie.factor)
-    places = _first_linear(louder).weight.unflatten(1, (len(rises), -1))
     with torch.no_grad():
-        places[:, list(units)] /= lie.factor
+        weight = _first_linear(louder).weight
+        weight.view(len(weight), len(rises), -1)[:, list(units)] /= lie.factor
     return to_bytes(louder)
 
 
