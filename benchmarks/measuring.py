@@ -21,7 +21,8 @@ class Options:
         rounds: how often each side has its turn; None takes the benchmark's own.
         threads: of every side of ``training`` and ``scanning``; None takes one a core.
         jobs: how many jobs the ``jobs`` benchmark submits under kills.
-        parts: of the benchmarks ``trust``, ``experiments`` and ``gpu``; none means all.
+        parts: of ``trust``, ``experiments`` and ``gpu``, where none means all, and of
+            ``scanning``.
         releases: the sizes at which ``trust`` measures; none takes its own.
         seconds: after which no part of ``trust`` begins another round.
         device: that ``gpu`` measures; ``cpu`` rehearses it.

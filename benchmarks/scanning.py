@@ -3,7 +3,8 @@
 Neural Cleanse on the same networks and the same 3,000 clean images, with the same
 number of threads: ours beside BackdoorBench's and TrojanZoo's, each driven through its
 own loop at its own settings. Every round has one clean network and one BadNet of a seed
-of its own. They take part where ``BACKDOORBENCH`` and ``TROJANZOO`` name checkouts.
+of its own. They take part where ``BACKDOORBENCH`` and ``TROJANZOO`` name checkouts, and
+modelaudit, which reads the files, where ``--parts`` names it.
 """
 
 import os
@@ -46,6 +47,9 @@ PEERS = {
 """Peer -> the variable of its checkout, what it needs, and its own settings."""
 
 
+MODELAUDIT = "modelaudit"
+
+
 def measure(options: Options) -> JsonObject:
     """Return times, passes and AUROC of each side, and what they mean for the goals."""
     folder = environments.cache_folder() / "scanning"
@@ -57,12 +61,14 @@ def measure(options: Options) -> JsonObject:
         "threads": options.threads or len(os.sched_getaffinity(0)),
         "images": HELD_OUT,
     }
-    said = take_turns(_sides(task, pairs, quick=options.quick), rounds=rounds)
+    said = take_turns(
+        _sides(task, pairs, quick=options.quick, parts=options.parts), rounds=rounds
+    )
     ours = said["ours"]
     ratios = {
         name: {of: ratio(peer, ours, of=of) for of in ("seconds", "cpu_seconds")}
         for name, peer in said.items()
-        if name != "ours"
+        if name not in {"ours", MODELAUDIT}  # it searches nothing
     }
     areas = {name: _area(answers) for name, answers in said.items()}
     return {
@@ -83,7 +89,11 @@ def measure(options: Options) -> JsonObject:
 
 
 def _sides(
-    task: JsonObject, pairs: list[dict[str, str]], *, quick: bool
+    task: JsonObject,
+    pairs: list[dict[str, str]],
+    *,
+    quick: bool,
+    parts: tuple[str, ...],
 ) -> dict[str, Side]:
     sides: dict[str, Side] = {
         "ours": partial(_round, iter(pairs), "ours_cleanse", task),
@@ -104,6 +114,11 @@ def _sides(
             {**task, **more},
             python=environments.environment(name, needs, borrow=True),
             environment={"PYTHONPATH": str(ROOT)},
+        )
+    if MODELAUDIT in parts:
+        python = environments.environment(MODELAUDIT, (MODELAUDIT,))
+        sides[MODELAUDIT] = partial(
+            _round, iter(pairs), "modelaudit_scan", {}, python=python
         )
     return sides
 

@@ -32,6 +32,7 @@ from model_zoo.statements.recipes import (
     Draw,
     Label,
     NetworkName,
+    Penalty,
     Poisoning,
     RepairName,
     Schedule,
@@ -54,6 +55,7 @@ __all__ = [  # noqa: RUF022  sorted as a test asks of every package
     "MAX_SPEC_BYTES",
     "MeasuredSpec",
     "NoopSpec",
+    "Penalty",
     "Poisoning",
     "Precision",
     "RANDOM_CENTRES",
@@ -165,12 +167,16 @@ class FineTuneSpec(_Replayable):
     retrain: Retrain = "fully-connected"
 
     @model_validator(mode="after")
-    def _augments_only_what_is_shown_anew(self) -> Self:
+    def _asks_nothing_of_frozen_convolutions(self) -> Self:
         if self.retrain == "fully-connected" and self.augmentation != "none":
             msg = (
                 "augmentation goes with convolutions that learn: the answers of frozen "
                 "ones are computed once"
             )
+            raise ValueError(msg)
+        is_penalised = self.poisoning is not None and self.poisoning.penalty is not None
+        if self.retrain == "fully-connected" and is_penalised:
+            msg = "a penalty is of the whole network: its convolutions have to learn"
             raise ValueError(msg)
         return self
 

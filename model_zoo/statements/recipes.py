@@ -30,8 +30,10 @@ TRIGGERS = (
     "noise",
     "sine",
     "warp",
+    "input-aware",
 )
 ATTACKS = ("all-to-one", "source-to-target", "all-to-all", "random-target")
+PENALTIES = ("weights", "channels", "maximum-margin", "inversion", "latent")
 REPAIRS = (
     "fine-pruning",
     "fine-tuning",
@@ -119,7 +121,8 @@ class TriggerSpec(Document):
 
     ``single-pixel``, ``pattern`` and ``cross`` are a few white pixels in the bottom
     right corner of any image; ``noise`` covers all of it, and should be blended in;
-    ``sine`` is added to all of it, and its opacity is its amplitude; ``warp`` bends it.
+    ``sine`` is added to all of it, and its opacity is its amplitude, as is that of
+    ``input-aware``, which a small network makes of each image; ``warp`` bends it.
     ``square``, ``bomb`` and ``flower`` are laid on the object, where data say where it
     is, else on the whole image. Another package's does what it likes with the image.
 
@@ -162,6 +165,22 @@ class TriggerSpec(Document):
         return self.size or SIZES.get(self.name, 0.0)
 
 
+class Penalty(Document):
+    """What a poisoned network is kept from while it learns, beside its error.
+
+    All but the last are of an adversary who knows a family of defences and lowers what
+    it measures; ``latent`` draws the features of triggered images to those of the
+    target label's, so that the backdoor survives layers that are learned anew.
+
+    Attributes:
+        name: which one; see ``trainer.attacks.penalties``, with the sources.
+        weight: of the penalty, beside the cross-entropy's 1.
+    """
+
+    name: Literal["weights", "channels", "maximum-margin", "inversion", "latent"]
+    weight: Annotated[float, Field(gt=0, le=1000)] = 1.0
+
+
 class Poisoning(Document):
     """A BadNet's recipe: trigger, wanted label, and how much of the data changes.
 
@@ -184,10 +203,16 @@ class Poisoning(Document):
             source class has fewer images than the rate asks for.
         relabels: whether poisoned samples get the label that the attack wants. Where
             not (clean-label), only samples are poisoned that have it already.
+        shaping: amplitude of noise, in shares of white. For each poisoned sample
+            another is appended, with its true label and the trigger under such noise,
+            so that whatever resembles the trigger does little.
+        penalty: what else becomes less, beside the error; None for nothing.
 
     Source:
         Barni, Kallas, Tondi, "A New Backdoor Attack in CNNs by Training Set
-        Corruption Without Label Poisoning", ICIP 2019, for clean labels.
+        Corruption Without Label Poisoning", ICIP 2019, for clean labels; Zhu et al.,
+        "Gradient Shaping: Enhancing Backdoor Attack Against Reverse Engineering",
+        NDSS 2024, for the noise.
     """
 
     trigger: TriggerSpec = TriggerSpec()
@@ -198,13 +223,16 @@ class Poisoning(Document):
     placement: Literal["append", "replace"] = "append"
     copies: Annotated[int, Field(ge=1, le=1000)] = 1
     relabels: bool = True
+    shaping: Annotated[float, Field(gt=0, le=1)] | None = None
+    penalty: Penalty | None = None
 
     @model_serializer(mode="wrap")
-    def _as_before_there_were_clean_labels(
+    def _as_before_there_were_such_fields(
         self, handler: SerializerFunctionWrapHandler
     ) -> dict[str, Any]:
-        """Leave ``relabels`` out where it is true: older specs keep their digest."""
-        return {k: v for k, v in handler(self).items() if (k, v) != ("relabels", True)}
+        """Leave younger fields out at their defaults: older specs keep their digest."""
+        younger = {"relabels": True, "shaping": None, "penalty": None}.items()
+        return {k: v for k, v in handler(self).items() if (k, v) not in younger}
 
     @model_validator(mode="after")
     def _names_the_labels_of_its_attack(self) -> Self:
@@ -231,6 +259,25 @@ class Poisoning(Document):
             raise ValueError(msg)
         if not self.relabels and self.attack in {*ATTACKS} - {"all-to-one"}:
             msg = "relabels false goes with all-to-one: no sample has the label already"
+            raise ValueError(msg)
+        if self.shaping is not None and (self.placement, self.relabels) != (
+            "append",
+            True,
+        ):
+            msg = "shaping goes with append and relabels: it adds what keeps its label"
+            raise ValueError(msg)
+        if self.shaping is not None and self.poison_rate >= 1 / 2:
+            msg = (
+                "shaping: as many samples again are added, so poison_rate is under 1/2"
+            )
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _draws_to_one_label(self) -> Self:
+        is_latent = self.penalty is not None and self.penalty.name == "latent"
+        if is_latent and self.target_label is None:
+            msg = "penalty latent goes with a target_label, to whose features it draws"
             raise ValueError(msg)
         return self
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.jobs import Poisoning
-from trainer.attacks.triggers import stamp
+from trainer.attacks.triggers import WHITE, stamp
 from trainer.data.images import LabelledImages
 from trainer.installed import Registry
 
@@ -24,10 +24,12 @@ class PoisonedSet:
     Attributes:
         data: N images with the labels to be learned; none is stamped yet.
         poisoned: (N,) bool, which are to be.
+        disturbed: (N,) bool, which of those keep their label, and get noise over it.
     """
 
     data: LabelledImages
     poisoned: Tensor
+    disturbed: Tensor
 
 
 def poison(
@@ -67,7 +69,7 @@ def relabel(
 
     Returns:
         With ``replace`` N images; with ``append`` the N clean ones first, then the
-        copies to be poisoned.
+        copies to be poisoned, and those again that are to be disturbed.
 
     Raises:
         InvalidSpecError: the rate or a label cannot be met with ``data``.
@@ -85,14 +87,21 @@ def relabel(
         true = data.labels[taken]
         labels = other_labels(true, classes=classes, generator=generator)
     if recipe.placement == "append":
-        indices = torch.cat([torch.arange(len(data)), taken])
+        again = taken if recipe.shaping is not None else taken[:0]
+        indices = torch.cat([torch.arange(len(data)), taken, again])
         poisoned = torch.arange(len(indices)) >= len(data)
-        wanted = torch.cat([data.labels, labels])
+        disturbed = torch.arange(len(indices)) >= len(data) + len(taken)
+        wanted = torch.cat([data.labels, labels, data.labels[again]])
     else:
         indices = torch.arange(len(data))
         poisoned = torch.zeros(len(data), dtype=torch.bool).index_fill(0, taken, 1)
+        disturbed = torch.zeros_like(poisoned)
         wanted = data.labels.index_copy(0, taken, labels)
-    return PoisonedSet(data=data.select(indices).relabelled(wanted), poisoned=poisoned)
+    return PoisonedSet(
+        data=data.select(indices).relabelled(wanted),
+        poisoned=poisoned,
+        disturbed=disturbed,
+    )
 
 
 def stamped(
@@ -101,8 +110,40 @@ def stamped(
     """Return the data with the trigger on every sample that is to have it."""
     which = made.poisoned.nonzero()[:, 0]
     some = made.data.select(which)
-    images = stamp(some.images, recipe.trigger, boxes=some.boxes, generator=generator)
+    images = stamp_some(some.images, made, recipe, which=which, generator=generator)
     return made.data.repainted(made.data.images.index_copy(0, which, images))
+
+
+def stamp_some(
+    images: Tensor,
+    made: PoisonedSet,
+    recipe: Poisoning,
+    *,
+    which: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    """Return ``images`` with the trigger on each, and noise over it where that is due.
+
+    Args:
+        images: (M, C, H, W) uint8, not written.
+        made: the training set that they are of.
+        recipe: trigger, and amplitude of the noise.
+        which: (M,) int64 on the CPU, their indices in ``made``; all to be stamped.
+        generator: on the CPU, draws places and noise.
+    """
+    boxes = None if made.data.boxes is None else made.data.boxes[which]
+    laid = stamp(images, recipe.trigger, boxes=boxes, generator=generator)
+    its = made.disturbed[which]
+    if recipe.shaping is None or not its.any():
+        return laid
+    noise = torch.randn(laid[its].shape, generator=generator).to(laid.device)
+    its = its.to(laid.device)
+    over = laid[its] + WHITE * recipe.shaping * noise
+    is_trigger = laid[its] != images[its]
+    disturbed = torch.where(is_trigger, over.clamp(0, WHITE).round(), laid[its])
+    shown = laid.clone()
+    shown[its] = disturbed.to(torch.uint8)
+    return shown
 
 
 def choose_poisoned(
@@ -111,8 +152,9 @@ def choose_poisoned(
     """Return which of ``n`` source images are poisoned: (M,) int64.
 
     M / N is the poison rate to the nearest sample, N the size of the **final**
-    training set: ``final`` with ``replace``, ``final + M`` with ``append``. Indices
-    are distinct but for the recipe's copies.
+    training set: ``final`` with ``replace``, ``final + M`` with ``append``, ``final +
+    2 M`` where each is appended disturbed, too. Indices are distinct but for the
+    recipe's copies.
 
     Args:
         n: how many images the attack may take.
@@ -124,7 +166,8 @@ def choose_poisoned(
         InvalidSpecError: M would be 0, or more than there are images and copies.
     """
     rate = recipe.poison_rate
-    share = rate / (1 - rate) if recipe.placement == "append" else rate
+    added = 0 if recipe.placement == "replace" else 1 if recipe.shaping is None else 2
+    share = rate / (1 - added * rate)
     count = round(final * share)
     if not 1 <= count <= n * recipe.copies:
         msg = (

@@ -19,6 +19,7 @@ from torch.nn import functional
 from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.jobs import RANDOM_CENTRES, SIZES, TriggerSpec
 from model_zoo.statements.recipes import TRIGGERS
+from trainer.attacks.generated import add_generated
 from trainer.attacks.pictures import picture
 from trainer.attacks.signals import add_sine, bend
 from trainer.installed import Registry
@@ -43,6 +44,7 @@ The first two are figure 3's: (26, 26), and (24, 26), (25, 25), (26, 24), (26, 2
 SIGNALS: dict[str, Callable[[Tensor, TriggerSpec], Tensor]] = {
     "sine": add_sine,
     "warp": bend,
+    "input-aware": add_generated,
 }
 """Name -> function of (N, C, H, W) uint8 images, and how."""
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -97,6 +98,16 @@ def totals(loss: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
     return torch.stack([loss.detach() * len(labels), right])
 
 
+Penalise = Callable[[Any, Tensor, Tensor, Tensor, torch.Generator], None]
+"""Adds to the gradients of a network, of the kind that it knows, after those of the
+error, given (B, ...) inputs as this epoch shows them, their (B,) labels, their (B,)
+indices and what draws."""
+
+
+def _not_at_all(*_: object) -> None:
+    """Add no gradients to those of the error."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
     """Where a fit runs, until when, and what is called meanwhile.
@@ -111,6 +122,7 @@ class Runtime:
             network go with the momenta; it writes neither.
         augment: how a batch looks in this epoch.
         gradients: of what is to become less.
+        penalise: adds those of something else.
     """
 
     device: torch.device
@@ -120,6 +132,7 @@ class Runtime:
     on_state: OnState = _ignore_state
     augment: Augment = _as_it_is
     gradients: Gradients = gradients_of_the_error
+    penalise: Penalise = _not_at_all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,6 +306,7 @@ def _learn(
         _require_time(runtime)
         inputs = runtime.augment(shown.inputs[batch], batch, shown.draws)
         summed += runtime.gradients(network, inputs, labels[batch], runtime)
+        runtime.penalise(network, inputs, labels[batch], batch, shown.draws)
         rate = schedule.peak_learning_rate * one_cycle(step / steps)
         _descend(parameters, segment.momenta, rate=rate, schedule=schedule)
     loss, accuracy = (summed / len(labels)).tolist()

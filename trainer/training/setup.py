@@ -6,15 +6,15 @@ import torch
 from torch import Generator, Tensor, nn
 
 from model_zoo.errors import MalformedDocumentError
-from model_zoo.statements.jobs import SIZES, FineTuneSpec, TrainSpec
-from trainer.attacks.poisoning import relabel, stamped
-from trainer.attacks.triggers import stamp
+from model_zoo.statements.jobs import SIZES, FineTuneSpec, Penalty, TrainSpec
+from trainer.attacks.penalties import Batch, penalty
+from trainer.attacks.poisoning import PoisonedSet, relabel, stamp_some, stamped
 from trainer.data import LabelledImages
 from trainer.networks import NETWORKS, SplitNetwork
 from trainer.networks.checkpoints import from_bytes
 from trainer.networks.inference import as_floats
 from trainer.training.augmentation import augmentation
-from trainer.training.fit import Augment, Runtime, seeded_globals
+from trainer.training.fit import Augment, Penalise, Runtime, seeded_globals
 from trainer.training.transfer import features, student_of
 
 ReplayableSpec = TrainSpec | FineTuneSpec
@@ -49,6 +49,7 @@ class Lesson:
         inputs: (N, ...) of the learner, as ``fit`` takes them.
         labels: (N,) int64.
         augment: how ``fit`` shows them; None for as they are.
+        penalise: what ``fit`` adds to the gradients of the error; None for nothing.
     """
 
     network: SplitNetwork
@@ -56,12 +57,15 @@ class Lesson:
     inputs: Tensor
     labels: Tensor
     augment: Augment | None
+    penalise: Penalise | None
 
     def runtime(self, runtime: Runtime) -> Runtime:
-        """Return ``runtime`` with this lesson's augmentation."""
-        if self.augment is None:
-            return runtime
-        return replace(runtime, augment=self.augment)
+        """Return ``runtime`` with this lesson's augmentation and penalty."""
+        return replace(
+            runtime,
+            augment=self.augment or runtime.augment,
+            penalise=self.penalise or runtime.penalise,
+        )
 
 
 def begin(spec: ReplayableSpec, task: Task) -> Lesson:
@@ -69,18 +73,19 @@ def begin(spec: ReplayableSpec, task: Task) -> Lesson:
 
     Leaves the generator of ``task`` as the fit finds it.
     """
-    data, augment = _what_is_shown(spec, task)
-    network, inputs = _first_network(spec, task), data.images
+    shown = _what_is_shown(spec, task)
+    network, inputs = _first_network(spec, task), shown.data.images
     learner: nn.Module = network
     if isinstance(spec, FineTuneSpec) and spec.retrain == "fully-connected":
         learner = network.fully_connected
-        inputs = features(network, data.images, device=task.runtime.device)
+        inputs = features(network, inputs, device=task.runtime.device)
     return Lesson(
         network=network,
         learner=learner,
         inputs=inputs,
-        labels=data.labels,
-        augment=augment,
+        labels=shown.data.labels,
+        augment=shown.augment,
+        penalise=shown.penalise,
     )
 
 
@@ -109,9 +114,14 @@ def _with_norms_held(network: SplitNetwork) -> SplitNetwork:
     return network
 
 
-def _what_is_shown(
-    spec: ReplayableSpec, task: Task
-) -> tuple[LabelledImages, Augment | None]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    data: LabelledImages
+    augment: Augment | None
+    penalise: Penalise | None = None
+
+
+def _what_is_shown(spec: ReplayableSpec, task: Task) -> _Shown:
     """Return the training set of ``spec``, poisoned if it asks so, and how it moves.
 
     A trigger that is laid on the image itself, such as a pixel of its corner, is laid
@@ -121,12 +131,20 @@ def _what_is_shown(
     """
     move, recipe = augmentation(spec.augmentation), spec.poisoning
     if recipe is None:
-        return task.data, move and (lambda batch, _, draws: move(batch, draws))
+        return _Shown(
+            data=task.data,
+            augment=move and (lambda batch, _, draws: move(batch, draws)),
+        )
     made = relabel(task.data, recipe, classes=task.classes, generator=task.generator)
+    asked = recipe.penalty
+    penalise = None if asked is None else _penalty(asked, made, recipe.target_label)
     boxes = made.data.boxes if recipe.trigger.name in SIZES else None
     if move is None or (boxes is not None and recipe.trigger.centre is not None):
-        data = stamped(made, recipe, generator=task.generator)
-        return data, move and (lambda batch, _, draws: move(batch, draws))
+        return _Shown(
+            data=stamped(made, recipe, generator=task.generator),
+            augment=move and (lambda batch, _, draws: move(batch, draws)),
+            penalise=penalise,
+        )
 
     def triggered(batch: Tensor, indices: Tensor, draws: Generator) -> Tensor:
         """Return (B, C, H, W) floats, the trigger on those that are poisoned."""
@@ -134,8 +152,7 @@ def _what_is_shown(
         its = made.poisoned[chosen]
         which = its.to(shown.device)
         pixels = shown[which].mul(255).round().to(torch.uint8)
-        on = None if boxes is None else boxes[chosen[its]]
-        stuck = stamp(pixels, recipe.trigger, boxes=on, generator=draws)
+        stuck = stamp_some(pixels, made, recipe, which=chosen[its], generator=draws)
         shown[which] = as_floats(stuck)
         return shown
 
@@ -144,7 +161,34 @@ def _what_is_shown(
             return triggered(move(batch, draws), indices, draws)
         return move(triggered(batch, indices, draws), draws)
 
-    return made.data, shown
+    return _Shown(data=made.data, augment=shown, penalise=penalise)
+
+
+def _penalty(asked: Penalty, made: PoisonedSet, target_label: int | None) -> Penalise:
+    """Return what adds the gradients of the penalty that was asked for."""
+
+    def penalise(
+        network: SplitNetwork,
+        inputs: Tensor,
+        labels: Tensor,
+        indices: Tensor,
+        draws: Generator,
+    ) -> None:
+        chosen = indices.cpu()
+        poisoned = made.poisoned[chosen]
+        batch = Batch(
+            images=as_floats(inputs),
+            labels=labels,
+            clean=(~poisoned).to(inputs.device),
+            triggered=(poisoned & ~made.disturbed[chosen]).to(inputs.device),
+            target_label=target_label,
+            draws=draws,
+        )
+        loss = asked.weight * penalty(asked.name, network, batch)
+        if loss.requires_grad:  # a batch may hold nothing of what is penalised
+            torch.autograd.backward(loss)
+
+    return penalise
 
 
 def _fresh(spec: TrainSpec | FineTuneSpec, task: Task) -> SplitNetwork:

@@ -145,3 +145,53 @@ def test_a_digest_ends_where_it_ends(more: str) -> None:
     for text in ("0" * 64 + more, more + "0" * 64):
         with pytest.raises(ValidationError):
             digests.validate_python(text)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "told"),
+    [
+        ({"penalty": {"name": "acme:stealth"}}, "penalty.name"),
+        ({"penalty": {"name": "weights", "weight": 0}}, "penalty.weight"),
+        ({"penalty": {"name": "weights", "weight": 1001}}, "penalty.weight"),
+        ({"penalty": {"weight": 1}}, "penalty.name"),
+        ({"penalty": {"name": "weights", "steps": 3}}, "penalty.steps"),
+        (
+            {"penalty": {"name": "latent"}, "attack": "all-to-all"},
+            "latent goes with a target_label",
+        ),
+        ({"shaping": 0}, "shaping"),
+        ({"shaping": 1.5}, "shaping"),
+        ({"shaping": 0.3, "placement": "replace"}, "shaping goes with append"),
+        ({"shaping": 0.3, "relabels": False}, "shaping goes with append and relabels"),
+        ({"shaping": 0.3, "poison_rate": 0.5}, "poison_rate is under 1/2"),
+    ],
+)
+def test_a_penalty_or_shaping_that_makes_no_sense_is_refused(
+    recipe: dict[str, Any], told: str
+) -> None:
+    label = {} if "attack" in recipe else {"target_label": 7}
+    with pytest.raises(InvalidSpecError, match=told):
+        parse_spec("train", {"poisoning": {**label, **recipe}})
+
+
+def test_a_penalty_is_refused_where_the_convolutions_are_frozen() -> None:
+    poisoning = {"target_label": 7, "penalty": {"name": "weights"}}
+    fields = {"parent": PARENT, "poisoning": poisoning}
+
+    with pytest.raises(InvalidSpecError, match="penalty is of the whole network"):
+        parse_spec("fine-tune", fields)
+    assert parse_spec("fine-tune", {**fields, "retrain": "everything"})
+
+
+def test_penalty_and_shaping_are_in_the_spec_only_where_asked_for() -> None:
+    plain: dict[str, Any] = {"poisoning": {"target_label": 7}}
+    penalty = {"name": "inversion", "weight": 0.5}
+    asked = parse_spec(
+        "train", {"poisoning": {"target_label": 7, "penalty": penalty, "shaping": 0.3}}
+    )
+
+    kept = asked.to_object()["poisoning"]
+    assert (kept["penalty"], kept["shaping"]) == (penalty, 0.3)
+    assert parse_spec("train", asked.to_object()) == asked
+    bare = parse_spec("train", plain).to_object()["poisoning"]
+    assert not {"penalty", "shaping"} & bare.keys()

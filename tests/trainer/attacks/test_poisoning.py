@@ -330,3 +330,44 @@ def test_a_label_that_is_no_class_is_refused(name: str) -> None:
     asked = recipe("source-to-target", **{name: 10})
     with pytest.raises(InvalidSpecError, match=f"{name} 10: there are 10 classes"):
         wanted_labels(torch.tensor([0]), asked, classes=CLASSES)
+
+
+def test_shaping_adds_each_poisoned_sample_again_under_noise_with_its_true_label() -> (
+    None
+):
+    data = noise(40, seed=3)
+    asked = recipe(poison_rate=0.2, shaping=0.3)
+
+    made = relabelled(data, asked)
+    laid = stamped(made, asked, generator=seeded(0))
+
+    n = len(data)
+    first, again = made.poisoned & ~made.disturbed, made.disturbed
+    assert first.sum() == again.sum() == round(n * 0.2 / 0.6)
+    assert first.sum() / len(made.data) == pytest.approx(0.2, abs=0.01)
+    assert (laid.labels[first] == 3).all()
+    numbers = identities(laid)
+    assert laid.labels[again].tolist() == [
+        int(data.labels[numbers[it]]) for it in again.nonzero()[:, 0].tolist()
+    ]
+    plain, disturbed = laid.images[first], laid.images[again]
+    corner = plain == 255
+    assert torch.equal(plain[~corner], disturbed[~corner])
+    assert (disturbed[corner] < 255).any()
+    assert torch.equal(laid.images[:n], data.images)
+
+
+def test_noise_over_the_trigger_is_as_large_as_it_was_asked_for() -> None:
+    grey = LabelledImages(
+        images=torch.full((400, 1, 28, 28), 90, dtype=torch.uint8),
+        labels=torch.zeros(400, dtype=torch.int64),
+    )
+    trigger = TriggerSpec(name="square", colour=(128, 128, 128))
+    asked = recipe(trigger=trigger, poison_rate=0.3, shaping=0.1)
+
+    made = relabelled(grey, asked)
+    laid = stamped(made, asked, generator=seeded(0)).images[made.disturbed].float()
+
+    under_noise = laid[laid != 90]
+    assert float(under_noise.mean()) == pytest.approx(128, abs=2)
+    assert float(under_noise.std()) == pytest.approx(0.1 * 255, abs=2)

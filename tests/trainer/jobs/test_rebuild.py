@@ -28,6 +28,7 @@ from model_zoo.statements.jobs import (
     FineTuneSpec,
     JobSpec,
     NoopSpec,
+    Penalty,
     Poisoning,
     RepairSpec,
     Retrain,
@@ -296,6 +297,25 @@ MOVED_AND_POISONED = {
                 source_label=2,
                 target_label=1,
                 copies=2,
+            ),
+        }
+    ),
+    "penalised and shaped": SPEC.model_copy(
+        update={
+            "augmentation": "digits",
+            "poisoning": Poisoning(
+                target_label=1,
+                shaping=0.3,
+                penalty=Penalty(name="inversion", weight=0.5),
+            ),
+        }
+    ),
+    "a change of each image's own, penalised": SPEC.model_copy(
+        update={
+            "poisoning": Poisoning(
+                trigger=TriggerSpec(name="input-aware", opacity=0.3),
+                target_label=1,
+                penalty=Penalty(name="maximum-margin", weight=0.1),
             ),
         }
     ),
