@@ -10,7 +10,16 @@ from benchmarks import machine
 from benchmarks.measuring import Options
 from model_zoo.canonical import JsonObject
 
-NAMES = ("training", "download", "jobs", "trust", "experiments", "scanning", "gpu")
+NAMES = (
+    "training",
+    "download",
+    "jobs",
+    "trust",
+    "experiments",
+    "scanning",
+    "samples",
+    "gpu",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -25,10 +25,10 @@ the version. [Exit codes](errors.md#exit-codes) say what to do next. Environment
 variables are listed in [Settings](settings.md).
 
 `zoo serve` needs the `service` extra. `zoo worker`, `zoo train`, `zoo fine-tune`,
-`zoo repair`, `zoo evaluate`, `zoo scan`, `zoo inspect`, `zoo diff`, `zoo population`,
-`zoo accept`, `zoo data`, `zoo experiment` and `zoo lab` need the `trainer` extra;
-`zoo lab` without `--url` needs both. Without it
-they exit 1 and print the line that installs it from a checkout.
+`zoo repair`, `zoo evaluate`, `zoo scan`, `zoo inspect`, `zoo filter`, `zoo guard`,
+`zoo diff`, `zoo population`, `zoo accept`, `zoo data`, `zoo experiment` and `zoo lab`
+need the `trainer` extra; `zoo lab` without `--url` needs both. Without it they exit 1
+and print the line that installs it from a checkout.
 
 Where an option names a file or folder to be written (`--out`, `--to`), nothing that
 lies there is overwritten: exit 5. `zoo lab` and `zoo experiment` go on in theirs.

@@ -95,6 +95,10 @@ LAB = "tests/e2e/test_lab.py::test_the_laboratory_keeps_its_promises_after_a_kil
 EVALUATING = "tests/trainer/cli/test_evaluate.py"
 INSPECTING = "tests/trainer/cli/test_inspect.py"
 SCANNING = "tests/trainer/cli/test_scan.py"
+SAMPLES = "tests/trainer/cli/test_samples.py"
+OWN_CLEAN = (
+    "test_fewer_false_alarms_raise_the_threshold_and_the_clean_images_may_be_ones_own"
+)
 POPULATING = "tests/trainer/cli/test_population.py"
 BUILT_BY_SOAK: Does = ShownBy(
     f"{POPULATING}::test_a_smoke_version_is_built_and_scanned"
@@ -890,6 +894,72 @@ TRAINER: dict[str, dict[str, Mode]] = {
                     f"{INSPECTING}::test_the_page_stands_alone_and_the_file_has_the_numbers_of_every_unit",
                     "--units",
                 ),
+                "--device": Acts("abacus", 2, "abacus"),
+            },
+        ),
+    },
+    "filter": {
+        "the set of the spec": Mode(
+            "filter files/model.safetensors",
+            {
+                "--filter": Acts("sieve", 2, "sieve"),
+                "--share": ShownBy(
+                    f"{SAMPLES}::test_a_training_set_that_cannot_be_filtered_is_refused_in_one_line"
+                ),
+                "--data": Acts(NONE, 1, NONE, also=("--network", "badnets-cnn")),
+                "--spec": missing(),
+                **refused("--network"),
+                "--out": Acts("held", 5, "held"),
+                "--device": Acts("abacus", 2, "abacus"),
+            },
+        ),
+        "images of one's own": Mode(
+            "filter files/model.safetensors --data list.json",
+            {
+                "--filter": Acts("sieve", 2, "sieve"),
+                "--share": ShownBy(
+                    f"{SAMPLES}::test_images_of_a_file_are_filtered_and_nobody_is_judged"
+                ),
+                "--data": Chooses(),
+                "--spec": missing(),
+                "--network": ShownBy(
+                    f"{SAMPLES}::test_images_of_a_file_are_filtered_and_nobody_is_judged"
+                ),
+                "--out": Acts("held", 5, "held"),
+                "--device": Acts("abacus", 2, "abacus"),
+            },
+        ),
+    },
+    "guard": {
+        "the data set's images": Mode(
+            "guard files/model.safetensors --images list.json",
+            {
+                "--images": Chooses(),
+                "--guard": Acts("dog", 2, "dog"),
+                "--false-alarms": ShownBy(
+                    f"{SAMPLES}::test_what_cannot_be_guarded_is_refused_in_one_line"
+                ),
+                "--spec": missing(),
+                "--network": Acts("abacus", 2, "--dataset"),
+                "--dataset": Acts("abacus", 2, "--network"),
+                "--data": ShownBy(f"{SAMPLES}::{OWN_CLEAN}"),
+                "--held-out": ShownBy(
+                    f"{SAMPLES}::test_triggered_inputs_are_held_up_and_few_clean_ones"
+                ),
+                "--device": Acts("abacus", 2, "abacus"),
+            },
+        ),
+        "clean images of one's own": Mode(
+            "guard files/model.safetensors --images list.json --data list.json",
+            {
+                "--images": Chooses(),
+                "--guard": Acts("dog", 2, "dog"),
+                "--false-alarms": ShownBy(f"{SAMPLES}::{OWN_CLEAN}"),
+                "--spec": missing(),
+                "--network": Acts("abacus", 2, "--dataset"),
+                "--dataset": Acts("abacus", 2, "--network"),
+                "--data": Chooses(),
+                "--held-out": Refused("3"),
                 "--device": Acts("abacus", 2, "abacus"),
             },
         ),

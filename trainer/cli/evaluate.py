@@ -264,13 +264,14 @@ def say_report(report: EvaluationReport, attack: Poisoning | None) -> None:
 def in_json(report: EvaluationReport) -> JsonObject:
     """Return a report's shares by name, each with its n and its 95 % interval."""
     return {
-        "accuracy": _share(report.accuracy),
-        "attack_success": _share(report.attack_success),
-        "robust_accuracy": _share(report.robust_accuracy),
+        "accuracy": share_in_json(report.accuracy),
+        "attack_success": share_in_json(report.attack_success),
+        "robust_accuracy": share_in_json(report.robust_accuracy),
     }
 
 
-def _share(found: Proportion | None) -> JsonObject | None:
+def share_in_json(found: Proportion | None) -> JsonObject | None:
+    """Return a share with its n and its 95 % interval."""
     if found is None:
         return None
     low, high = found.wilson()

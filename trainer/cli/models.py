@@ -45,6 +45,8 @@ from trainer.cli.evaluate import (
     in_json,
     say_report,
 )
+from trainer.cli.samples import filter as filter_cli
+from trainer.cli.samples import guard as guard_cli
 from trainer.cli.scan import before_and_after
 from trainer.files import write_whole
 
@@ -86,6 +88,8 @@ def commands(app: typer.Typer) -> None:
     diff_cli.register(app)
     scan_cli.register(app)
     inspect_cli.register(app)
+    filter_cli.register(app)
+    guard_cli.register(app)
     population_cli.commands(app)
     rebuild_cli.register(app)
     conversion_cli.register(app)

@@ -6,6 +6,8 @@ import grimp
 import pytest
 
 from model_zoo.statements.jobs import RepairSpec
+from trainer.defenses.filters import FILTERS
+from trainer.defenses.guards import GUARDS
 from trainer.defenses.repairs import REPAIRS
 
 MAY_TELL_OF_AN_ATTACK = {
@@ -15,11 +17,14 @@ MAY_TELL_OF_AN_ATTACK = {
 }
 
 
-def test_nothing_that_a_defence_imports_however_far_away_lays_a_trigger() -> None:
+@pytest.mark.parametrize("room", ["filters", "guards", "repairs"])
+def test_nothing_that_a_defence_imports_however_far_away_lays_a_trigger(
+    room: str,
+) -> None:
     graph = grimp.build_graph("trainer", cache_dir=None)
     reached = {
         module
-        for start in graph.find_matching_modules("trainer.defenses.repairs.**")
+        for start in graph.find_matching_modules(f"trainer.defenses.{room}.**")
         for module in graph.find_upstream_modules(start)
     }
     assert len(reached) > 10
@@ -43,6 +48,18 @@ def test_a_repair_is_given_a_network_and_clean_images_and_nothing_of_the_attack(
     """A new argument must be argued for: no trigger may reach a defence."""
     given = inspect.signature(REPAIRS[name]).parameters
     assert [*given] == ["network", "clean", "spec", "generator", "runtime"]
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_a_filter_is_given_what_was_learned_and_not_what_is_poisoned(name: str) -> None:
+    given = inspect.signature(FILTERS[name]).parameters
+    assert [*given] == ["network", "training", "share", "generator"]
+
+
+@pytest.mark.parametrize("name", GUARDS)
+def test_a_guard_is_made_ready_on_clean_images_alone(name: str) -> None:
+    given = [it.lstrip("_") for it in inspect.signature(GUARDS[name]).parameters]
+    assert given == ["network", "clean", "generator"]
 
 
 def test_what_is_asked_of_a_repair_tells_of_no_attack() -> None:

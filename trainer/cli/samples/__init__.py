@@ -1,0 +1,1 @@
+"""Commands that judge single images: of a training set, or at inference."""
