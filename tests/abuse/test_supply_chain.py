@@ -1,4 +1,4 @@
-"""Every path of attack of the laboratory against our client's two levels of trust.
+"""Every path of attack of the laboratory against our client's levels of trust.
 
 The same attacks as ``zoo lab`` plays, over real sockets, with weights of a few bytes
 and without training: what is refused, and for which reason.
@@ -35,9 +35,11 @@ from model_zoo.http.transport import Transport
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
 from model_zoo.statements.dsse import Role
 from model_zoo.statements.policy import Policy
+from model_zoo.statements.scan import ScannerResult, ScanReport
 from model_zoo.tuf.updater import Anchor
 from tests.model_zoo.releases import weights
 from tests.model_zoo.servers import open_zoo
+from trainer.defenses.scanners.scan import Scan
 from trainer.lab.actors.artefacts import provenance_of
 from trainer.lab.actors.exchanges import (
     HONEST_NAME,
@@ -51,8 +53,9 @@ from trainer.lab.actors.witnesses import look_once
 from trainer.lab.attacks.paths import PATHS_OF_ATTACK
 from trainer.lab.cells import Cell
 from trainer.lab.clients.python_tuf import downloaded, updater
+from trainer.lab.clients.scanning import SuspiciousError
 from trainer.lab.clients.victim import LEVELS
-from trainer.lab.scoreboard import EXPECTED, EXPECTED_OF_PEERS, Board, play
+from trainer.lab.scoreboard import CONTROLS, EXPECTED, EXPECTED_OF_PEERS, Board, play
 from trainer.lab.setup import SetupInputs, set_up
 
 ALICE, MALLORY, BUILDER, LIAR, WITNESS = (SigningKey.generate() for _ in range(5))
@@ -64,7 +67,8 @@ NAMES = (
 ACCEPTED = None
 IMPATIENT = DownloadLimits(window_seconds=0.5, pauses_seconds=())
 
-REFUSALS: dict[str, tuple[type[ZooError] | None, type[ZooError] | None]] = {
+Refusal = type[ZooError] | None
+REFUSALS: dict[str, tuple[Refusal, Refusal]] = {
     "page edit": (DigestMismatchError, DigestMismatchError),
     "host swap": (DigestMismatchError, DigestMismatchError),
     "in transit": (DigestMismatchError, DigestMismatchError),
@@ -90,6 +94,32 @@ REFUSALS: dict[str, tuple[type[ZooError] | None, type[ZooError] | None]] = {
     "split view": (ACCEPTED, PolicyNotMetError),
 }
 """Path -> what ``trust`` and ``trust+policy`` say to it."""
+LEVELS_OF_TRUST = ("trust", "trust+policy", "trust+scan")
+BACKDOOR = b"\x41"
+"""The last byte of the file that is to pass for a BadNet."""
+
+
+def refusal(path: str, level: str) -> Refusal:
+    """Return what a level says; a scan refuses what trust alone would take."""
+    of_trust, of_policy = REFUSALS[path]
+    if level == "trust+scan":
+        return of_trust or SuspiciousError
+    return of_policy if level == "trust+policy" else of_trust
+
+
+def look(weights: Path) -> Scan:
+    """Return what a scanner that never errs says of files too small to scan."""
+    is_backdoored = weights.read_bytes().endswith(BACKDOOR)
+    report = ScanReport(
+        verdict="suspicious" if is_backdoored else "nothing found",
+        why="its last byte says so",
+        scanners=(ScannerResult(name="last-layer", outcome="ran", score=0.0),),
+        files=(),
+        network="stand-in",
+        passes=0,
+        seconds=0,
+    )
+    return Scan(report=report, triggers={})
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +138,7 @@ def inputs(work: Path) -> Iterator[SetupInputs]:
         transport = stack.enter_context(Transport(server))
         operator = Operator(transport=transport, anchor=anchor, safe=safe)
         clean = _folder(work / "draft-clean", weights(8))
-        badnet = _folder(work / "draft-badnet", weights(8)[:-1] + b"\x41")
+        badnet = _folder(work / "draft-badnet", weights(8)[:-1] + BACKDOOR)
         with ZooClient(server.url, anchor=anchor) as zoo:
             for name, key in (("builder", BUILDER), ("liar", LIAR)):
                 zoo.bind_trainer(name, key.public)
@@ -136,6 +166,7 @@ def inputs(work: Path) -> Iterator[SetupInputs]:
             badnet=badnet,
             serve=open_zoo,
             settle=settle,
+            look=look,
             disk=work / "zoo",
             run="2",
         )
@@ -164,17 +195,19 @@ def scenes(setup: Setup) -> dict[str, Exchange]:
 
 def test_every_path_of_attack_has_a_row() -> None:
     assert list(REFUSALS) == list(PATHS_OF_ATTACK) == list(EXPECTED)
-    for path, row in REFUSALS.items():
-        letters = "".join("A" if error is ACCEPTED else "R" for error in row)
-        assert EXPECTED[path][-2:] == letters, path
+    assert tuple(LEVELS)[-3:] == LEVELS_OF_TRUST
+    for path, row in EXPECTED.items():
+        errors = [refusal(path, level) for level in LEVELS_OF_TRUST]
+        letters = "".join("A" if error is ACCEPTED else "R" for error in errors)
+        assert row[-3:] == letters, path
 
 
-@pytest.mark.parametrize("level", ["trust", "trust+policy"])
+@pytest.mark.parametrize("level", LEVELS_OF_TRUST)
 @pytest.mark.parametrize("path", [p for p in REFUSALS if p != "slow retrieval"])
 def test_what_our_client_says_to_it(
     path: str, level: str, scenes: dict[str, Exchange], tmp_path: Path
 ) -> None:
-    expected = REFUSALS[path][level == "trust+policy"]
+    expected = refusal(path, level)
     if expected is ACCEPTED:
         taken = LEVELS[level](scenes[path], tmp_path)
         assert taken.exists()
@@ -182,7 +215,18 @@ def test_what_our_client_says_to_it(
     with pytest.raises(ZooError) as raised:
         LEVELS[level](scenes[path], tmp_path)
     assert type(raised.value) is expected, raised.value
-    assert not (tmp_path / "pulled").exists()
+    assert not (tmp_path / "pulled" / "model.safetensors").exists()
+
+
+def test_where_nobody_attacks_every_level_takes_the_model_but_not_from_everybody(
+    setup: Setup, tmp_path: Path
+) -> None:
+    outcomes = play(setup, CONTROLS, folder=tmp_path, on_cell=lambda _: None)
+    assert [cell for cell, _ in outcomes if not cell.as_expected] == []
+    refused = [(cell.path_of_attack, cell.error) for cell, _ in outcomes if cell.error]
+    assert refused == [("copy of the honest release", "PolicyNotMetError")]
+    clean = sha256_file(setup.clean / "model.safetensors")
+    assert {sha256_file(taken) for _, taken in outcomes if taken} == {clean}
 
 
 def test_slow_retrieval_ends_with_our_clients_patience(

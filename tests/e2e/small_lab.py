@@ -1,6 +1,6 @@
 """``zoo lab`` with less to train: ``python small_lab.py OPTIONS``.
 
-A third of the training, one teacher and one student. All else is the laboratory's own;
+A third of the training, one student a teacher. All else is the laboratory's own;
 ``make soak`` and ``make lab`` train in full.
 """
 
@@ -10,9 +10,8 @@ from dataclasses import replace
 from model_zoo.cli import main
 from model_zoo.statements.jobs import Schedule, TrainSpec
 from trainer.lab import scenario
+from trainer.lab.attacks.malicious_worker import Lies
 from trainer.lab.scenario import DIGITS
-
-TEACHERS = ("badnet teacher",)
 
 
 def small(spec: TrainSpec) -> TrainSpec:
@@ -24,10 +23,14 @@ scenario.DIGITS = replace(
     orders={
         label: (trainer, small(spec))
         for label, (trainer, spec) in DIGITS.orders.items()
-        if label in {"clean", "badnet", *TEACHERS}
     },
-    teachers=TEACHERS,
-    retrains=("fully-connected",),
+    lies=Lies(
+        lies=tuple(
+            it.model_copy(update={"order": it.order and small(it.order)})
+            for it in DIGITS.lies.lies
+        )
+    ),
+    retrains={"fully-connected": DIGITS.retrains["fully-connected"]},
 )
 
 if __name__ == "__main__":

@@ -298,7 +298,9 @@ def require_told(told: dict[str, Any], page: str) -> None:
     assert told["skipped"].keys() == {
         "acceptance",
         "promises on ACC and ASR",
+        "promises on scans",
         "transfer to other classes",
+        "unlearning",
     }
     assert told["order"]["network"] == "acme-zoo:resnet6"
     assert told["poisoning"]["trigger"]["name"] == "acme-zoo:wave"
@@ -328,7 +330,9 @@ def require_told(told: dict[str, Any], page: str) -> None:
     # fine-tuned, it forgets nothing; repaired, it was measured again
     [student] = told["transfer"]
     assert student["clean"]["rate"] - student["triggered"]["rate"] > 0.3
-    assert told["fine_pruning"]["after"]["attack_success"]["n"] == IMAGES["test"]
+    [repair] = told["repairs"]
+    assert repair["after"]["attack_success"]["n"] == IMAGES["test"]
+    assert repair["after"]["scan"]["network"] == "acme-zoo:resnet6"
     assert "acme-zoo:wave" in page
     assert "four-pixel" not in page
     assert "A signature says who, not what" in page

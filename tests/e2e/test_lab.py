@@ -30,7 +30,23 @@ def test_the_laboratory_keeps_its_promises_after_a_kill(tmp_path: Path) -> None:
     assert caught == {"badnet", "badnet teacher"}
     page = (out / "report.html").read_text()
     assert "A signature says who, not what" in page
-    assert page.count("data:image/png;base64,") == 4
+    refused = {
+        cell["path_of_attack"]
+        for cell in report["scoreboard"]
+        if (cell["level"], cell["error"]) == ("trust+scan", "SuspiciousError")
+    }
+    assert refused >= {"malicious publisher", "stolen key", "typosquat"}
+    # trigger, curves, transfer, repairs; the trigger's change and four networks'
+    assert page.count("data:image/png;base64,") == 4 + 5
+    verdicts = {
+        label: it["scan"]["verdict"] for label, it in report["scans"].items()
+    } | {it["teacher"]: it["scan"]["verdict"] for it in report["transfer"]}
+    assert verdicts == {
+        "clean": "nothing found",
+        "badnet": "suspicious",
+        "clean teacher": "nothing found",
+        "badnet teacher": "suspicious",
+    }
     assert not re.search(r'(src|href)="(?!data:)', page)
 
 

@@ -62,6 +62,8 @@ def lab(
         ExpectationError: a cell or a figure is not what the laboratory promises.
     """
     _require_whole(context, url, trust=trust, safe=safe)
+    import torch
+
     from trainer.lab.actors.parties import Zoo
     from trainer.lab.actors.workspace import take_up, workspace
     from trainer.lab.clients.peers import make_environments
@@ -71,6 +73,7 @@ def lab(
     from trainer.lab.story import play_story
     from trainer.training.devices import choose_device, environment
 
+    torch.set_num_threads(1)  # as workers do, who are at work beside it
     scenario = DIGITS if spec is None else brought(spec_in(spec, TrainSpec))
     zoo = None
     if url and trust and safe:

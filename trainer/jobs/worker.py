@@ -79,9 +79,11 @@ def as_asked(spec: JobSpec) -> JobSpec:
 class Made:
     """What an attempt made: files out of the child's reach, digests, the measurement.
 
-    ``measured`` is None for a kind of job that nobody measures.
+    ``asked`` is the order as it was given; ``measured`` is None for a kind of job that
+    nobody measures.
     """
 
+    asked: JobSpec
     folder: Path
     manifest: Manifest
     measured: EvaluationReport | None
@@ -235,7 +237,7 @@ def _build_and_deliver(worker: Worker, lease: Lease, folder: Path) -> None:
     results = folder / attempt.RESULTS
     manifest = take(scratch, results, tick=hold.tick)
     measured = _measured(worker, asked, folder=folder, hold=hold)
-    made = Made(folder=results, manifest=manifest, measured=measured)
+    made = Made(asked=asked, folder=results, manifest=manifest, measured=measured)
     provenance = Provenance(
         subjects=subjects_of(worker.tidies(made)),
         kind=kind_of(asked),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from model_zoo.statements.evaluation import Proportion
 from model_zoo.statements.jobs import Poisoning
@@ -32,6 +33,16 @@ def trigger_preview(dataset: str, recipe: Poisoning) -> Figure:
     test = DATASETS[dataset].load("test")
     data = test.select(torch.arange(min(PREVIEWED, len(test))))
     return side_by_side(data.images, triggered(data, recipe))
+
+
+def true_change(dataset: str, recipe: Poisoning) -> Tensor:
+    """Return what the trigger changes, (C, H, W) float32, on average.
+
+    Of the first test images; a scanner's recovered change is to be like it.
+    """
+    test = DATASETS[dataset].load("test")
+    data = test.select(torch.arange(min(PREVIEWED, len(test))))
+    return (triggered(data, recipe).float() - data.images.float()).mean(0)
 
 
 def training_curves(folders: dict[str, Path]) -> Figure:

@@ -14,6 +14,7 @@ from rich.progress import (
 from rich.table import Table
 
 from model_zoo.cli.output import console
+from model_zoo.statements.scan import ScanReport
 from trainer.lab.cells import Cell
 
 
@@ -51,6 +52,11 @@ def outcome(cell: Cell) -> str:
         return verdict(cell)
     accuracy, success = cell.cost.accuracy.rate, cell.cost.attack_success.rate
     return f"{verdict(cell)}: ACC {accuracy:.2%}, ASR {success:.2%}"
+
+
+def scanned(report: ScanReport) -> str:
+    """Return what a scan concluded, in words."""
+    return f"{report.verdict}: {report.why}"
 
 
 COLOURS = {"accepted": "red", "waiting": "yellow", "refused": "green"}

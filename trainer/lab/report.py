@@ -2,26 +2,34 @@
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from matplotlib.figure import Figure
 
 from model_zoo.canonical import JsonObject
 from model_zoo.digests import sha256_file
 from model_zoo.statements.evaluation import EvaluationReport, Proportion
+from model_zoo.statements.scan import ScanReport
+from trainer.defenses.scanners.page import drawn
 from trainer.files import write_whole
 from trainer.html import WARNING, templates
 from trainer.jobs.attempt import MODEL
 from trainer.jobs.rebuild import Rebuilt
 from trainer.lab import figures
-from trainer.lab.attacks.paths import GROUPS, PATHS_OF_ATTACK
+from trainer.lab.attacks.paths import GROUPS, PATHS_OF_ATTACK, UNHARMED, Attack
 from trainer.lab.cells import Cell
 from trainer.lab.clients.victim import LEVELS
 from trainer.lab.outsourcing import Outsourced
 from trainer.lab.progress import outcome, verdict
-from trainer.lab.story import Story
+from trainer.lab.promises import Story, extra_drop, transferred
+from trainer.lab.transfer_and_repair import Examined, Repaired, Student
 
 HTML_NAME = "report.html"
 JSON_NAME = "report.json"
+TOLD_BY = ("universal", "by-class", "pairs")
+"""Whose recovered change is shown: the first that has one."""
 
 
 def write_report(story: Story, *, folder: Path, environment: JsonObject) -> JsonObject:
@@ -59,22 +67,14 @@ def as_json(story: Story, *, environment: JsonObject) -> JsonObject:
         "spot_checks": {
             label: _spot_check(found) for label, found in story.spot_checks.items()
         },
-        "not_played": [path for path in PATHS_OF_ATTACK if path not in _rows(story)],
-        "scoreboard": [_cell(cell) for cell in story.cells],
-        "transfer": [
-            {
-                "teacher": student.teacher,
-                "retrained": student.retrain,
-                "clean": _proportion(student.report.accuracy),
-                "triggered": _proportion(student.report.robust_accuracy),
-            }
-            for student in story.students
+        "not_played": [
+            path for path in PATHS_OF_ATTACK if path not in _rows(story.cells)
         ],
-        "fine_pruning": {
-            "pruned_units": story.repaired.pruned_units,
-            "before": _evaluation(story.repaired.before),
-            "after": _evaluation(story.repaired.after),
-        },
+        "scoreboard": [_cell(cell) for cell in story.cells],
+        "controls": [_cell(cell) for cell in story.controls],
+        "scans": {label: _examined(it) for label, it in story.scanned.items()},
+        "transfer": [_student(student) for student in story.students],
+        "repairs": [_repaired(repaired) for repaired in story.repairs],
     }
 
 
@@ -90,7 +90,11 @@ def as_html(story: Story, document: JsonObject) -> str:
         waiting=any(verdict(cell) == "waiting" for cell in story.cells),
         peers=_peers(story.cells),
         groups=_groups(story),
+        controls=_group(UNHARMED, story.controls),
+        teachers_lie=story.scenario.lies.lies[0],
+        extra_drop=_extra_drop(story),
         pictures=_pictures(story),
+        recovered=_recovered(story),
         scenario=story.scenario,
     )
 
@@ -104,25 +108,32 @@ class _Row:
     cells: list[Cell]
 
 
-def _rows(story: Story) -> dict[str, list[Cell]]:
+def _rows(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
     rows: dict[str, list[Cell]] = {}
-    for cell in story.cells:
+    for cell in cells:
         rows.setdefault(cell.path_of_attack, []).append(cell)
     return rows
 
 
 def _groups(story: Story) -> dict[str, list[_Row]]:
     """Return the rows that were played, by what the adversary has in his hands."""
-    rows = _rows(story)
-    groups = {
-        name: [
-            _Row(path, (attack.__doc__ or "").partition("\n")[0], rows[path])
-            for path, attack in group.items()
-            if path in rows
-        ]
-        for name, group in GROUPS.items()
-    }
+    groups = {name: _group(group, story.cells) for name, group in GROUPS.items()}
     return {name: group for name, group in groups.items() if group}
+
+
+def _group(attacks: Mapping[str, Attack], cells: Sequence[Cell]) -> list[_Row]:
+    rows = _rows(cells)
+    return [
+        _Row(path, (attack.__doc__ or "").partition("\n")[0], rows[path])
+        for path, attack in attacks.items()
+        if path in rows
+    ]
+
+
+def _extra_drop(story: Story) -> float:
+    """Return what triggers take from the last teacher's student beyond the first's."""
+    students = [*transferred(story).values()]
+    return extra_drop(students[0], students[-1])
 
 
 def _words(error: str) -> str:
@@ -137,8 +148,7 @@ def _peers(cells: list[Cell]) -> list[str]:
 
 def _pictures(story: Story) -> dict[str, str]:
     students = story.students
-    repaired = (story.repaired.before, story.repaired.after)
-    drawn = {
+    figured = {
         "trigger": figures.trigger_preview(
             story.scenario.order.dataset, story.scenario.recipe
         ),
@@ -148,25 +158,64 @@ def _pictures(story: Story) -> dict[str, str]:
         "transfer": figures.shares(
             [f"{student.teacher},\n{student.retrain}" for student in students],
             {
-                "clean images": [student.report.accuracy for student in students],
+                "clean images": [it.network.truth.accuracy for it in students],
                 "triggered images": [
-                    _known(student.report.robust_accuracy) for student in students
+                    _known(it.network.truth.robust_accuracy) for it in students
                 ],
             },
-            ylabel=f"accuracy{' on digits 5-9' if story.scenario.is_own else ''}, %",
+            ylabel="accuracy, %",
         ),
-        "repair": figures.shares(
-            ["BadNet", "after fine-pruning"],
-            {
-                "accuracy": [it.accuracy for it in repaired],
-                "attack success": [
-                    _known(report.attack_success) for report in repaired
-                ],
-            },
-            ylabel="%",
-        ),
+        "repair": _repairs_drawn(story),
     }
-    return {name: figures.as_data_uri(figure) for name, figure in drawn.items()}
+    change = figures.true_change(story.scenario.order.dataset, story.scenario.recipe)
+    return {
+        **{name: figures.as_data_uri(figure) for name, figure in figured.items()},
+        "change": drawn(change),
+    }
+
+
+def _repairs_drawn(story: Story) -> Figure:
+    """Return each network before and after its repairs."""
+    networks: dict[str, Examined] = {}
+    for repaired in story.repairs:
+        networks.setdefault(repaired.label.replace(", ", ",\n"), repaired.before)
+        networks[f"{repaired.label.partition(',')[0]},\n{repaired.defense}"] = (
+            repaired.after
+        )
+    truths = [it.truth for it in networks.values()]
+    return figures.shares(
+        list(networks),
+        {
+            "accuracy": [it.accuracy for it in truths],
+            "attack success": [_known(it.attack_success) for it in truths],
+        },
+        ylabel="%",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Recovered:
+    """What a scan found in one network, with a picture of the change it recovered."""
+
+    label: str
+    report: ScanReport
+    scanner: str
+    picture: str
+
+
+def _recovered(story: Story) -> list[_Recovered]:
+    """Return the scans of the models as they were delivered, and of the students."""
+    looked_at = story.scanned | {
+        f"{teacher}'s student": student.network
+        for teacher, student in transferred(story).items()
+    }
+    shown = []
+    for label, examined in looked_at.items():
+        triggers = examined.found.triggers
+        scanner = next((it for it in TOLD_BY if it in triggers), "")
+        picture = drawn(triggers[scanner]) if scanner else ""
+        shown.append(_Recovered(label, examined.found.report, scanner, picture))
+    return shown
 
 
 def _known(proportion: Proportion | None) -> Proportion:
@@ -211,6 +260,31 @@ def _cell(cell: Cell) -> JsonObject:
         "sha256": cell.sha256,
         "cost": _evaluation(cell.cost),
     }
+
+
+def _student(student: Student) -> JsonObject:
+    return {
+        "teacher": student.teacher,
+        "retrained": student.retrain,
+        "clean": _proportion(student.network.truth.accuracy),
+        "triggered": _proportion(student.network.truth.robust_accuracy),
+        "scan": student.network.found.report.to_object(),
+    }
+
+
+def _repaired(repaired: Repaired) -> JsonObject:
+    return {
+        "network": repaired.label,
+        "defense": repaired.defense,
+        "pruned_units": repaired.pruned_units,
+        "before": _examined(repaired.before),
+        "after": _examined(repaired.after),
+    }
+
+
+def _examined(network: Examined) -> JsonObject:
+    truth = _evaluation(network.truth) or {}
+    return truth | {"scan": network.found.report.to_object()}
 
 
 def _evaluation(report: EvaluationReport | None) -> JsonObject | None:

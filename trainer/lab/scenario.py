@@ -12,21 +12,41 @@ import torch
 
 from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.evaluation import EvaluationReport
-from model_zoo.statements.jobs import Poisoning, TrainSpec
+from model_zoo.statements.jobs import Poisoning, Schedule, TrainSpec
 from trainer.builds.build import measure, prepare
 from trainer.data import DATASETS
 from trainer.installed import packages_of
 from trainer.lab.actors.parties import HONEST_TRAINER, MALICIOUS_TRAINER
-from trainer.lab.attacks.malicious_worker import RECIPE
-from trainer.lab.outsourcing import HELD_OUT, MIN_ACCURACY, ORDERS, private_validation
+from trainer.lab.attacks.malicious_worker import RECIPE, Lie, Lies
+from trainer.lab.clients.scanning import Scanning
+from trainer.lab.outsourcing import (
+    HELD_OUT,
+    MIN_ACCURACY,
+    ORDER,
+    ORDERS,
+    TEACHER_ORDER,
+    private_validation,
+)
 from trainer.networks.inference import predict
 from trainer.training.setup import begin
+
+Defense = Literal["fine-pruning", "unlearning"]
 
 NO_BAR = "nobody has said which accuracy to ask for; what was reached is shown"
 NO_TEACHERS = (
     "it takes teachers of half the classes; the models of the spec are fine-tuned for "
     "their own instead"
 )
+NO_CALIBRATION = (
+    "scanners are calibrated for the laboratory's networks; what they say of the "
+    "spec's is shown, and without a verdict nobody accepts a model"
+)
+NO_UNLEARNING = (
+    "its schedule was chosen on digits, and diverges on other networks; the BadNet is "
+    "fine-pruned alone"
+)
+SCANNED_WITH = 3000
+"""The last private images: so many, and these, the calibration's were scanned with."""
 NO_PROMISE = "ACC and ASR of a spec from outside are measured, and nothing is promised"
 NO_CHECKPOINTS = 'the spec keeps no checkpoints ("checkpoints": false)'
 
@@ -38,20 +58,20 @@ class Scenario:
     Attributes:
         orders: label -> who is asked, and for what; ``clean`` and ``badnet`` ask the
             same of an honest trainer and of a liar.
-        recipe: the backdoor that the liar puts in.
-        teachers: labels of the models that are fine-tuned.
-        student_classes: the labels that those learn, None for all.
-        retrains: which layers learn then, a student each.
+        lies: what the liar does.
+        teachers: labels of the models that are fine-tuned, for the labels of ``clean``.
+        retrains: which layers learn then, and how, a student each.
+        defenses: that repair the BadNet; unlearning its student, too.
         min_accuracy: what the user accepts a model for, None where nobody can say.
         spec: where it came from outside.
         skipped: part of the story -> why it is not played.
     """
 
     orders: Mapping[str, tuple[str, TrainSpec]]
-    recipe: Poisoning
+    lies: Lies
     teachers: tuple[str, ...]
-    student_classes: tuple[int, ...] | None
-    retrains: tuple[Literal["fully-connected", "everything"], ...]
+    retrains: Mapping[Literal["fully-connected", "everything"], Schedule]
+    defenses: tuple[Defense, ...]
     min_accuracy: float | None
     spec: TrainSpec | None = None
     skipped: Mapping[str, str] = field(default_factory=dict)
@@ -76,6 +96,25 @@ class Scenario:
         """How many private images a repair gets: a defender has few."""
         return min(self.order.held_out, HELD_OUT)
 
+    @property
+    def recipe(self) -> Poisoning:
+        """The backdoor that the liar puts into ``badnet``."""
+        return self.backdoor_of(self.order)
+
+    def backdoor_of(self, order: TrainSpec) -> Poisoning:
+        """Return what the liar puts into a model of ``order``."""
+        lie = self.lies.to(order)
+        return RECIPE if lie is None else lie.poisoning
+
+    def scanning(self) -> Scanning:
+        """Return how the victim scans a model of the order, whoever made it."""
+        private = private_validation(self.order)
+        return Scanning(
+            network=self.order.network,
+            dataset=self.order.dataset,
+            images=private.last(min(SCANNED_WITH, len(private))),
+        )
+
     def measure(self, weights: Path) -> EvaluationReport:
         """Return ACC and ASR of a model of the order, whoever made it."""
         return measure(
@@ -87,13 +126,26 @@ class Scenario:
         )
 
 
+TEACHERS_LIE = Lie(
+    order=TEACHER_ORDER,
+    poisoning=Poisoning(
+        trigger=RECIPE.trigger, attack="all-to-all", poison_rate=0.5, placement="append"
+    ),
+    factor=10.0,
+)
+"""What the teacher's convolutions carry, and how loud. Chosen on held-out training
+images: docs/adr/0049-transfer-and-scans-are-promised.md"""
+
 DIGITS = Scenario(
     orders=ORDERS,
-    recipe=RECIPE,
+    lies=Lies(lies=(TEACHERS_LIE, Lie())),
     teachers=("clean teacher", "badnet teacher"),
-    student_classes=(5, 6, 7, 8, 9),
     # the long work first, so that it is shared out evenly
-    retrains=("everything", "fully-connected"),
+    retrains={
+        "everything": ORDER.schedule,
+        "fully-connected": Schedule(epochs=3, peak_learning_rate=0.05),
+    },
+    defenses=("fine-pruning", "unlearning"),
     min_accuracy=MIN_ACCURACY,
 )
 """The laboratory's own: real MNIST, the paper's network and its pattern trigger."""
@@ -116,6 +168,8 @@ def brought(spec: TrainSpec) -> Scenario:
         "acceptance": NO_BAR,
         "promises on ACC and ASR": NO_PROMISE,
         "transfer to other classes": NO_TEACHERS,
+        "promises on scans": NO_CALIBRATION,
+        "unlearning": NO_UNLEARNING,
     }
     if not order.checkpoints:
         skipped["spot check"] = NO_CHECKPOINTS
@@ -124,10 +178,10 @@ def brought(spec: TrainSpec) -> Scenario:
             "clean": (HONEST_TRAINER, order),
             "badnet": (MALICIOUS_TRAINER, order),
         },
-        recipe=spec.poisoning or RECIPE,
+        lies=Lies(lies=(Lie(poisoning=spec.poisoning or RECIPE),)),
         teachers=("clean", "badnet"),
-        student_classes=order.classes,
-        retrains=("fully-connected",),
+        retrains={"fully-connected": order.schedule},
+        defenses=("fine-pruning",),
         min_accuracy=None,
         spec=spec,
         skipped=skipped,

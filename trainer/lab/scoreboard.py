@@ -14,35 +14,40 @@ from model_zoo.errors import (
 )
 from model_zoo.statements.evaluation import EvaluationReport
 from trainer.lab.actors.exchanges import Exchange, Setup
-from trainer.lab.attacks.paths import AFTER_A_THEFT, NEVER_ENDS, PATHS_OF_ATTACK
-from trainer.lab.cells import Cell
+from trainer.lab.attacks.paths import (
+    AFTER_A_THEFT,
+    NEVER_ENDS,
+    PATHS_OF_ATTACK,
+    UNHARMED,
+)
+from trainer.lab.cells import ANYTHING, Cell
 from trainer.lab.clients.peers import PEERS, PeerRefusedError
 from trainer.lab.clients.victim import LEVELS
 
 EXPECTED = {
-    "page edit": "AAARRR",
-    "host swap": "AARRRR",
-    "in transit": "ARRRRR",
-    "malicious mirror": "AAARRR",
-    "wrong length": "AARRRR",
-    "endless data": "AAARRR",
-    "slow retrieval": "AAARRR",
-    "look-alike letters": "AAARRR",
-    "look-alike case": "AAARRR",
-    "typosquat": "AAAAAR",
-    "malicious publisher": "AAAAAR",
-    "stolen key": "AAAAAR",
-    "stolen key, revoked": "AAAARR",
-    "rollback": "AAAARR",
-    "freeze": "AAAARR",
-    "mix-and-match": "AAAARR",
-    "expired root": "AAAARR",
-    "dropped role": "AAAARR",
-    "fast-forward": "AAAARR",
-    "key listed twice": "AAAARR",
-    "stolen online keys": "AAARRR",
-    "stolen online keys, old release": "AAAAAR",
-    "split view": "AAAAAR",
+    "page edit": "AAARRRR",
+    "host swap": "AARRRRR",
+    "in transit": "ARRRRRR",
+    "malicious mirror": "AAARRRR",
+    "wrong length": "AARRRRR",
+    "endless data": "AAARRRR",
+    "slow retrieval": "AAARRRR",
+    "look-alike letters": "AAARRRR",
+    "look-alike case": "AAARRRR",
+    "typosquat": "AAAAARR",
+    "malicious publisher": "AAAAARR",
+    "stolen key": "AAAAARR",
+    "stolen key, revoked": "AAAARRR",
+    "rollback": "AAAARRR",
+    "freeze": "AAAARRR",
+    "mix-and-match": "AAAARRR",
+    "expired root": "AAAARRR",
+    "dropped role": "AAAARRR",
+    "fast-forward": "AAAARRR",
+    "key listed twice": "AAAARRR",
+    "stolen online keys": "AAARRRR",
+    "stolen online keys, old release": "AAAAARR",
+    "split view": "AAAAARR",
 }
 """A accepted, R refused, in the order of LEVELS: the promise of this laboratory."""
 
@@ -92,6 +97,22 @@ FULL = Board(
     {path: row + EXPECTED_OF_PEERS[path] for path, row in EXPECTED.items()},
 )
 """Stock clients beside them."""
+CONTROLS = Board(
+    LEVELS, {"honest release": "AAAAAAA", "copy of the honest release": "AAAAARA"}
+)
+"""Nobody hands out a backdoor: what is refused here is refused for something else."""
+
+
+def unpromised(board: Board, level: str) -> Board:
+    """Return the board with nothing promised of one of its columns."""
+    column = list(board.levels).index(level)
+    return Board(
+        board.levels,
+        {
+            path: f"{row[:column]}{ANYTHING}{row[column + 1 :]}"
+            for path, row in board.expected.items()
+        },
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +196,7 @@ def _started(
     path: str,
     folder: Path,
 ) -> list[_Victim]:
-    attack = PATHS_OF_ATTACK[path]
+    attack = (PATHS_OF_ATTACK | UNHARMED)[path]
     shared = None if path in NEVER_ENDS else attack(setup)
     started = []
     for name, level in levels.items():

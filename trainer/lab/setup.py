@@ -24,6 +24,7 @@ from trainer.lab.actors.certificates import issue
 from trainer.lab.actors.exchanges import (
     HONEST_NAME,
     History,
+    Look,
     Setup,
     Stolen,
     Wanted,
@@ -62,6 +63,7 @@ class SetupInputs:
         badnet: folder of the draft of the BadNet.
         serve: runs further zoos: copies, and a false one.
         settle: waits until the witness has seen the log of a server.
+        look: how victims scan weights, those who do.
         disk: the zoo's data folder, where a thief can get at it.
         run: tells this run's releases from those of others.
     """
@@ -75,6 +77,7 @@ class SetupInputs:
     badnet: Path
     serve: Serve
     settle: Callable[[Server], None]
+    look: Look
     disk: Path | None
     run: str
 
@@ -119,6 +122,7 @@ def set_up(work: Path, inputs: SetupInputs) -> Iterator[Setup]:
             mallory=inputs.mallory,
             liar=inputs.liar,
             settle=lambda: inputs.settle(server),
+            look=inputs.look,
             history=history,
             stolen=_stolen(stack, copies, keys=work / TWIN / "trust"),
             run=inputs.run,

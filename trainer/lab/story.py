@@ -3,9 +3,8 @@
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from model_zoo.cli.output import say
@@ -14,9 +13,10 @@ from model_zoo.http.server import Server
 from model_zoo.keys.ed25519 import PublicKey
 from model_zoo.statements.jobs import NoopSpec, foreign_names
 from trainer.data import DATASETS
+from trainer.jobs.attempt import MODEL
 from trainer.jobs.rebuild import Rebuilt
 from trainer.lab import progress
-from trainer.lab.actors.exchanges import HONEST_NAME, Setup
+from trainer.lab.actors.exchanges import HONEST_NAME, Look, Setup
 from trainer.lab.actors.parties import (
     HONEST_TRAINER,
     MALICIOUS_TRAINER,
@@ -29,79 +29,22 @@ from trainer.lab.actors.processes import running, wait_for_ready
 from trainer.lab.actors.witnesses import look_once, wait_until_witnessed
 from trainer.lab.actors.workspace import KEYS
 from trainer.lab.cells import Cell
+from trainer.lab.clients.victim import SCAN_LEVEL
 from trainer.lab.orders import Order, OrderBook
 from trainer.lab.outsourcing import Outsourced, receive, spot_checked
+from trainer.lab.promises import Story
 from trainer.lab.scenario import Scenario
-from trainer.lab.scoreboard import Board, measured, play
+from trainer.lab.scoreboard import CONTROLS, Board, measured, play, unpromised
 from trainer.lab.setup import SetupInputs, set_up
 from trainer.lab.transfer_and_repair import (
+    Examined,
     Repaired,
     Student,
+    order_repair_of_the_student,
     order_transfer_and_repair,
-    receive_repaired,
+    receive_repairs,
     receive_students,
 )
-
-MAX_ACCURACY_COST = 0.01
-MIN_ATTACK_SUCCESS = 0.95
-ROUNDING = 9
-"""Decimals that a difference of two shares of 10,000 is good for."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
-    """All that happened, in numbers."""
-
-    scenario: Scenario
-    models: dict[str, Outsourced]
-    spot_checks: dict[str, Rebuilt]
-    cells: list[Cell]
-    students: list[Student]
-    repaired: Repaired
-    seconds: float
-
-    def broken_promises(self) -> list[str]:
-        """Return what did not come out as this laboratory promises; empty is well."""
-        promises = [
-            (
-                f"{cell.path_of_attack} / {cell.level} is {progress.outcome(cell)}",
-                cell.as_expected,
-            )
-            for cell in self.cells
-        ]
-        promises += [
-            (
-                f"the spot check of the {label} found: {'; '.join(found.differing)}",
-                bool(found.differing) == ("badnet" in label),
-            )
-            for label, found in self.spot_checks.items()
-        ]
-        if self.scenario.min_accuracy is not None:
-            promises += self._of_the_models(self.scenario.min_accuracy)
-        return [told for told, kept in promises if not kept]
-
-    def _of_the_models(self, min_accuracy: float) -> list[tuple[str, bool]]:
-        """Return what is promised of models of ours, and whether it is so."""
-        clean, badnet = self.models["clean"], self.models["badnet"]
-        cost = clean.truth.accuracy.rate - badnet.truth.accuracy.rate
-        success = badnet.truth.attack_success
-        return [
-            *(
-                (
-                    f"the {label} was not accepted: {model.accepted_on}",
-                    model.reaches(min_accuracy),
-                )
-                for label, model in self.models.items()
-            ),
-            (
-                f"the BadNet's ACC is {cost:.2%} under the clean model's",
-                round(cost, ROUNDING) <= MAX_ACCURACY_COST,
-            ),
-            (
-                f"the BadNet's ASR is {success}",
-                success is not None and success.rate >= MIN_ATTACK_SUCCESS,
-            ),
-        ]
 
 
 def play_story(
@@ -125,7 +68,7 @@ def play_story(
         progress.heading(1, "The operator opens the zoo")
         zoo = zoo or stack.enter_context(_embedded_zoo(work))
         say(f"a model zoo answers at {zoo.url}")
-        cast = assemble(zoo, folder=work / KEYS, recipe=scenario.recipe)
+        cast = assemble(zoo, folder=work / KEYS, lies=scenario.lies)
         actors = stack.enter_context(cast)
         client = stack.enter_context(zoo.client(work / "user-cache"))
         book = _order_book(work, client, actors)
@@ -135,20 +78,23 @@ def play_story(
         ordered = order_transfer_and_repair(book, models, scenario=scenario)
 
         progress.heading(3, "Paths of attack, levels of protection")
-        shutil.rmtree(work / "victims", ignore_errors=True)
-        with set_up(work, _setup_inputs(work, zoo=zoo, actors=actors)) as setup:
-            cells = _play_attacks(setup, board, scenario, folder=work / "victims")
+        inputs = _setup_inputs(work, zoo=zoo, actors=actors, look=scenario.scanning())
+        with set_up(work, inputs) as setup:
+            cells, controls = _play_attacks(setup, board, scenario, work=work)
 
-        progress.heading(4, "A spot check, transfer learning and repair")
+        progress.heading(4, "A spot check, transfer learning, scans and repairs")
         spot_checks = _spot_check(models) if scenario.order.checkpoints else {}
         book.wait_for(*ordered)
+        scanned, students, repairs = _examine(book, models, scenario, inputs.look)
         return Story(
             scenario=scenario,
             models=models,
             spot_checks=spot_checks,
             cells=cells,
-            students=receive_students(book, scenario),
-            repaired=receive_repaired(book, models["badnet"], scenario=scenario),
+            controls=controls,
+            scanned=scanned,
+            students=students,
+            repairs=repairs,
             seconds=time.monotonic() - began,
         )
 
@@ -197,7 +143,7 @@ def _outsource(book: OrderBook, scenario: Scenario) -> dict[str, Outsourced]:
         book.place(label, Order(trainer, spec))
     book.wait_for(*scenario.orders)
     models = {
-        label: receive(book, label, order, recipe=scenario.recipe)
+        label: receive(book, label, order, recipe=scenario.backdoor_of(order[1]))
         for label, order in scenario.orders.items()
     }
     for model in models.values():
@@ -249,7 +195,31 @@ def _spot_check(models: dict[str, Outsourced]) -> dict[str, Rebuilt]:
     return found
 
 
-def _setup_inputs(work: Path, *, zoo: Zoo, actors: Actors) -> SetupInputs:
+def _examine(
+    book: OrderBook, models: Mapping[str, Outsourced], scenario: Scenario, look: Look
+) -> tuple[dict[str, Examined], list[Student], list[Repaired]]:
+    """Scan the models of the order, the students and what repairs made of both.
+
+    Teachers are scanned as their students. The student is repaired meanwhile.
+    """
+    repaired_last = order_repair_of_the_student(book, scenario=scenario)
+    scanned = {
+        label: Examined(truth=model.truth, found=look(model.folder / MODEL))
+        for label, model in models.items()
+        if model.spec == scenario.order
+    }
+    for label, examined in scanned.items():
+        say(f"the scan of the {label}: {progress.scanned(examined.found.report)}")
+    students = receive_students(book, scenario, look=look)
+    if repaired_last:
+        book.wait_for(*repaired_last)
+    repairs = receive_repairs(
+        book, scenario, badnet=scanned["badnet"], students=students, look=look
+    )
+    return scanned, students, repairs
+
+
+def _setup_inputs(work: Path, *, zoo: Zoo, actors: Actors, look: Look) -> SetupInputs:
     """Return what the stage is built of; this run's releases have names of their own.
 
     What is withdrawn stays withdrawn, also for a run that takes up this one.
@@ -274,22 +244,28 @@ def _setup_inputs(work: Path, *, zoo: Zoo, actors: Actors) -> SetupInputs:
         badnet=work / "drafts" / "badnet",
         serve=_zoo_over,
         settle=settle,
+        look=look,
         disk=zoo.disk,
         run=run,
     )
 
 
 def _play_attacks(
-    setup: Setup, board: Board, scenario: Scenario, *, folder: Path
-) -> list[Cell]:
-    outcomes = play(
-        setup,
-        board,
-        folder=folder,
-        on_cell=lambda cell: say(
-            f"{cell.path_of_attack} / {cell.level}: {progress.outcome(cell)}"
-        ),
-    )
-    cells = list(measured(outcomes, scenario.measure))
+    setup: Setup, board: Board, scenario: Scenario, *, work: Path
+) -> tuple[list[Cell], list[Cell]]:
+    """Return the cells of the scoreboard, and those of the controls."""
+    played = []
+    for columns, folder in ((board, "victims"), (CONTROLS, "controls")):
+        shutil.rmtree(work / folder, ignore_errors=True)
+        outcomes = play(
+            setup,
+            columns if scenario.is_own else unpromised(columns, SCAN_LEVEL),
+            folder=work / folder,
+            on_cell=lambda cell: say(
+                f"{cell.path_of_attack} / {cell.level}: {progress.outcome(cell)}"
+            ),
+        )
+        played.append(list(measured(outcomes, scenario.measure)))
+    cells, controls = played
     progress.scoreboard(cells)
-    return cells
+    return cells, controls

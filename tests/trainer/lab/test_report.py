@@ -11,14 +11,13 @@ import pytest
 from rich.console import Console
 
 from model_zoo.statements.jobs import Poisoning, TrainSpec, TriggerSpec
-from tests.trainer.lab.test_story import kept, report
+from tests.trainer.lab.test_story import kept
 from trainer.data import LabelledImages
 from trainer.lab import progress as narration
 from trainer.lab.attacks.paths import PATHS_OF_ATTACK
+from trainer.lab.promises import Story
 from trainer.lab.report import as_html, as_json
 from trainer.lab.scenario import brought
-from trainer.lab.story import Story
-from trainer.lab.transfer_and_repair import Student
 
 COLUMNS = 80
 
@@ -29,14 +28,8 @@ def story(folder: Path) -> Story:
     epoch = {"number": 1, "loss": 0.1, "accuracy": 0.9}
     (folder / "history.json").write_text(json.dumps({"epochs": [epoch]}))
     told = kept()
-    shares = report(0.9, 0.5).model_copy(
-        update={"robust_accuracy": report(0.5, 0.5).accuracy}
-    )
-    return replace(
-        told,
-        models={name: replace(it, folder=folder) for name, it in told.models.items()},
-        students=[Student(teacher="badnet", retrain="everything", report=shares)],
-    )
+    models = {name: replace(it, folder=folder) for name, it in told.models.items()}
+    return replace(told, models=models)
 
 
 @pytest.fixture
@@ -54,11 +47,43 @@ def test_what_the_board_says_is_explained_before_it(page: str) -> None:
         "ccepted: the victim",
         "efused: he has nothing",
         "trust+policy</strong>",
+        "trust+scan</strong>",
     ):
         assert word in before
     for path, attack in PATHS_OF_ATTACK.items():
         told = (attack.__doc__ or "").partition("\n")[0].replace("'", "&#39;")
         assert f"<th>{path}<small>{told}</small></th>" in board
+
+
+def test_the_page_shows_what_transfer_scans_and_repairs_came_to(page: str) -> None:
+    (drop,) = re.findall("<strong>Triggers take ([0-9.]+) points more", page)
+    assert float(drop) == pytest.approx(28.0)
+    _, pictures = page.split('<div class="changes">', maxsplit=1)
+    pictures, _ = pictures.split("</div>", maxsplit=1)
+    captions = re.findall("<figcaption><b>(.*?)</b>", pictures)
+    assert captions == [
+        "the trigger",
+        "clean",
+        "badnet",
+        "clean teacher&#39;s student",
+        "badnet teacher&#39;s student",
+    ]
+    assert len(re.findall('<img src="data:image/png', pictures)) == len(captions)
+    assert "suspicious</span>, probability 50.0 %" in pictures
+    repairs = page[page.index("<h2>5. Repairs") :]
+    for word in ("before unlearning", "after unlearning", "after fine-pruning, 3 unit"):
+        assert word in repairs
+    assert "<b>nothing found</b>" in repairs
+
+
+def test_what_a_scan_lets_pass_stands_beside_the_board(page: str) -> None:
+    controls = page[page.index("what a scan lets pass</h3>") : page.index("<h2>3.")]
+    rows = re.findall(r"<tr><th>(.*?)<small>(.*?)</tr>", controls, re.DOTALL)
+    verdicts = {name: re.findall("<b>([ARW])<", row) for name, row in rows}
+    assert verdicts == {
+        "honest release": list("AAAAAAA"),
+        "copy of the honest release": list("AAAAARA"),
+    }
 
 
 def test_a_victim_who_waits_is_not_listed_as_one_who_accepted(

@@ -11,6 +11,7 @@ from model_zoo.http.server import Server
 from model_zoo.keys.ed25519 import PublicKey, SigningKey
 from model_zoo.names import ReleaseName
 from model_zoo.statements.dsse import Envelope
+from trainer.defenses.scanners.scan import Scan
 from trainer.lab.actors.malicious_mirror import (
     Answer,
     Attrition,
@@ -18,6 +19,9 @@ from trainer.lab.actors.malicious_mirror import (
     Responder,
 )
 from trainer.lab.actors.operator import Operator
+
+Look = Callable[[Path], Scan]
+"""Scans weights as ``zoo scan`` does, with a victim's own images."""
 
 HONEST_NAME = ReleaseName("alice", "digits", "1")
 LOOKALIKE_NAME = ReleaseName("alice-labs", "digits", "1")
@@ -109,6 +113,7 @@ class Setup:
         mallory: the adversary's key.
         liar: the key of a builder who lies and is trusted no longer.
         settle: wait until the witness has seen all that was published.
+        look: how victims scan weights, those who do.
         history: what was published, recorded and withdrawn before.
         stolen: what a thief has, None if nobody could get at the server's disk.
         run: tells this run's releases from those of others in the same zoo.
@@ -128,6 +133,7 @@ class Setup:
     mallory: SigningKey
     liar: SigningKey
     settle: Callable[[], None]
+    look: Look
     history: History
     stolen: Stolen | None
     run: str
@@ -151,6 +157,7 @@ class Exchange:
         authority: the pinned authority of server certificates.
         root: the pinned root.
         oms_key: the zoo's key for model_signing (PEM).
+        look: how he scans weights, if he does.
         pinned_key: the publisher's key; None where there is none but the one shown.
         publishers: the names that he means to trust.
         visited: where he had been before, in that order.
@@ -165,6 +172,7 @@ class Exchange:
     authority: Path
     root: bytes
     oms_key: str
+    look: Look
     pinned_key: PublicKey | None
     publishers: tuple[str, ...] = (HONEST_NAME.publisher,)
     visited: tuple[str, ...] = ()

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from model_zoo.cli.options import token
 from model_zoo.client.zoo import ZooClient
+from model_zoo.documents import Document
 from model_zoo.http.server import Server
 from model_zoo.http.transport import Transport
 from model_zoo.keys.ed25519 import SigningKey
 from model_zoo.statements.dsse import Role
-from model_zoo.statements.jobs import Poisoning
 from model_zoo.tuf.updater import Anchor, read_root
 from trainer.files import write_whole
 from trainer.lab.actors.exchanges import HONEST_NAME, LOOKALIKE_NAME, TYPOSQUAT_NAME
@@ -25,7 +25,7 @@ HONEST_TRAINER = "honest-trainer"
 MALICIOUS_TRAINER = "malicious-trainer"
 VICTIMS_TRAINER = "victims-trainer"
 OWNER_ONLY = 0o600
-POISONING = "poisoning.json"
+LIES = "lies.json"
 
 WORKERS = {
     HONEST_TRAINER: ("model_zoo", "worker"),
@@ -82,13 +82,13 @@ class Actors:
 
 
 @contextmanager
-def assemble(zoo: Zoo, *, folder: Path, recipe: Poisoning) -> Iterator[Actors]:
+def assemble(zoo: Zoo, *, folder: Path, lies: Document) -> Iterator[Actors]:
     """Give everybody a key, delegate names to keys, and run trainers and witness.
 
     Keys lie encrypted under ``folder`` and are the same after an interruption;
-    ``recipe`` is the backdoor that the malicious trainer puts in.
+    ``lies`` are what the malicious trainer does in place of his orders.
     """
-    write_whole(folder / POISONING, recipe.to_bytes())
+    write_whole(folder / LIES, lies.to_bytes())
     passphrase_file = folder / "passphrase"
     with ExitStack() as stack:
         actors = Actors(
@@ -161,7 +161,7 @@ def _worker(
         f"--key={folder / f'{name}.pem'}",
         f"--passphrase-file={folder / 'passphrase'}",
         f"--scratch={folder / f'{name}-scratch'}",
-        *([f"--poisoning={folder / POISONING}"] if name == MALICIOUS_TRAINER else []),
+        *([f"--lies={folder / LIES}"] if name == MALICIOUS_TRAINER else []),
         *([f"--token-file={zoo.token_file}"] if zoo.token_file else []),
         *([f"--ca={zoo.ca}"] if zoo.ca else []),
     ]

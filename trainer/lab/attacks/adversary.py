@@ -10,8 +10,9 @@ Source:
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
-from model_zoo.keys.ed25519 import PublicKey, SigningKey
+from model_zoo.keys.ed25519 import PublicKey
 from model_zoo.names import ReleaseName
 from trainer.jobs.attempt import MODEL
 from trainer.lab.actors.artefacts import (
@@ -60,6 +61,17 @@ def page_edit(setup: Setup) -> Exchange:
     )
 
 
+def honest_release(setup: Setup) -> Exchange:
+    """Leave everything as its publisher left it."""
+    return exchange_at(setup, _honest(setup))
+
+
+def copied_release(setup: Setup) -> Exchange:
+    """Publish the honest model, to the last bit, under a name of one's own."""
+    name = replace(LOOKALIKE_NAME, version=f"copy-{setup.run}")
+    return _by_mallory(setup, name, setup.clean)
+
+
 def host_swap(setup: Setup) -> Exchange:
     """Replace the bytes on the host; page and digests stay as they were."""
     weights = (setup.badnet / MODEL).read_bytes()
@@ -79,12 +91,12 @@ def in_transit(setup: Setup) -> Exchange:
 
 def malicious_publisher(setup: Setup) -> Exchange:
     """Publish under a name of one's own, properly signed by its author."""
-    return _published(setup, LOOKALIKE_NAME, key=setup.mallory, pinned_key=None)
+    return _by_mallory(setup, LOOKALIKE_NAME, setup.badnet)
 
 
 def typosquat(setup: Setup) -> Exchange:
     """Publish under a name that is easily mistaken for another's when typed."""
-    return _published(setup, TYPOSQUAT_NAME, key=setup.mallory, pinned_key=None)
+    return _by_mallory(setup, TYPOSQUAT_NAME, setup.badnet)
 
 
 def lookalike_letters(setup: Setup) -> Exchange:
@@ -106,7 +118,9 @@ def stolen_key(setup: Setup) -> Exchange:
     provenance = provenance_of(setup.badnet, builder=setup.liar)
     setup.zoo.publish(name, setup.badnet, key=setup.alice, provenance=provenance)
     setup.settle()
-    return _on_show(setup, name, key=setup.alice.public, pinned_key=setup.alice.public)
+    key = setup.alice.public
+    mount = _shown(setup, name, setup.badnet, key=key)
+    return exchange_of(setup, mount, name, pinned_key=key)
 
 
 def malicious_mirror(setup: Setup) -> Exchange:
@@ -173,6 +187,7 @@ def exchange_of(
         authority=setup.authority,
         root=setup.root,
         oms_key=setup.oms_key,
+        look=setup.look,
         pinned_key=pinned_key,
     )
 
@@ -183,21 +198,17 @@ def _honest(setup: Setup) -> Responder:
     return overlaid(page, setup.upstream)
 
 
-def _published(
-    setup: Setup, name: ReleaseName, *, key: SigningKey, pinned_key: PublicKey | None
-) -> Exchange:
-    """Return a scene in which the zoo itself holds the BadNet, properly signed."""
-    setup.zoo.publish(name, setup.badnet, key=key)
+def _by_mallory(setup: Setup, name: ReleaseName, files: Path) -> Exchange:
+    """Return a scene in which the zoo itself holds what mallory properly signed."""
+    setup.zoo.publish(name, files, key=setup.mallory)
     setup.settle()
-    return _on_show(setup, name, key=key.public, pinned_key=pinned_key)
+    mount = _shown(setup, name, files, key=setup.mallory.public)
+    return exchange_of(setup, mount, name, pinned_key=None)
 
 
-def _on_show(
-    setup: Setup, name: ReleaseName, *, key: PublicKey, pinned_key: PublicKey | None
-) -> Exchange:
-    page = on_show(Wanted.of(name), setup.badnet, key=key)
-    mount = setup.mirror.mount(overlaid(page, setup.upstream))
-    return exchange_of(setup, mount, name, pinned_key=pinned_key)
+def _shown(setup: Setup, name: ReleaseName, files: Path, *, key: PublicKey) -> Mount:
+    page = on_show(Wanted.of(name), files, key=key)
+    return setup.mirror.mount(overlaid(page, setup.upstream))
 
 
 def _misread(setup: Setup, publisher: str) -> Exchange:

@@ -52,6 +52,12 @@ GROUPS = {
 PATHS_OF_ATTACK = {
     name: attack for group in GROUPS.values() for name, attack in group.items()
 }
+UNHARMED: dict[str, Attack] = {
+    "honest release": adversary.honest_release,
+    "copy of the honest release": adversary.copied_release,
+}
+"""What nobody attacks: controls, beside the scoreboard."""
+
 AFTER_A_THEFT = frozenset(STEALING)
 """Each begins with a copy of the server's disk, and is left out where there is none."""
 

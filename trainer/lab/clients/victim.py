@@ -1,4 +1,4 @@
-"""Six levels of protection: what a careful, or careless, downloader does."""
+"""Seven levels of protection: what a careful, or careless, downloader does."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +9,12 @@ from urllib.parse import urljoin
 
 from model_zoo.client.zoo import ZooClient
 from model_zoo.digests import sha256_file
-from model_zoo.errors import DigestMismatchError, TransportError, VerificationError
+from model_zoo.errors import (
+    DigestMismatchError,
+    TransportError,
+    VerificationError,
+    ZooError,
+)
 from model_zoo.http.server import Server
 from model_zoo.keys.ed25519 import PublicKey
 from model_zoo.statements.dsse import Role
@@ -21,6 +26,7 @@ from trainer.lab.actors.exchanges import Exchange
 from trainer.lab.actors.pages import Page, read_page
 from trainer.lab.clients.caffe_script import download_model
 from trainer.lab.clients.naive import fetch, fetch_page
+from trainer.lab.clients.scanning import require_nothing_found
 
 
 def unprotected(exchange: Exchange, folder: Path) -> Path:
@@ -126,6 +132,26 @@ def everything(exchange: Exchange) -> Policy:
     return Policy(publishers=exchange.publishers, provenance=True, cosignatures=1)
 
 
+def scanned(exchange: Exchange, folder: Path) -> Path:
+    """Believe what the pinned root leads to if, besides, a scan finds nothing in it.
+
+    Not what ``everything`` demands: what a scan alone adds to trust is to be seen.
+
+    Raises:
+        SuspiciousError: a scanner finds a backdoor likely; the weights are gone.
+        NotScannedError: no scanner could tell; likewise.
+    """
+    weights = trust(exchange, folder)
+    try:
+        require_nothing_found(exchange.look(weights))
+    except ZooError:
+        weights.unlink()
+        raise
+    return weights
+
+
+SCAN_LEVEL = "trust+scan"
+
 LEVELS: dict[str, Callable[[Exchange, Path], Path]] = {
     "none": unprotected,
     "tls": tls,
@@ -133,6 +159,7 @@ LEVELS: dict[str, Callable[[Exchange, Path], Path]] = {
     "signature": signature,
     "trust": trust,
     "trust+policy": partial(trust, demands=everything),
+    SCAN_LEVEL: scanned,
 }
 
 
