@@ -72,25 +72,30 @@ def _searched(
     )
     norms = []
     for label in range(network.classes):
-        peer.args = Namespace(
-            **SETTINGS,
-            device="cpu",
-            model="badnets-cnn",
-            num_classes=network.classes,
-            dataset="mnist",
-            input_height=height,
-            input_width=width,
-            input_channel=channels,
-            log="found/",
-            nc_epoch=task["epochs"],
-            target_label=label,
-        )
+        peer.args = _settings(network, task, label)
         mask = np.ones((1, height, width)).astype(np.float32)
         pattern = np.ones((channels, height, width)).astype(np.float32)
         weights = {"model": network.state_dict()}
         recorder, _ = peer.train_mask(peer.args, weights, loader, mask, pattern)
         norms.append(recorder.mask_best.abs().sum().item())
     return index_of(norms), passes
+
+
+def _settings(network: SplitNetwork, task: dict[str, Any], label: int) -> Namespace:
+    channels, height, width = network.image_shape
+    return Namespace(
+        **SETTINGS,
+        device="cpu",
+        model="badnets-cnn",
+        num_classes=network.classes,
+        dataset="mnist",
+        input_height=height,
+        input_width=width,
+        input_channel=channels,
+        log="found/",
+        nc_epoch=task["epochs"],
+        target_label=label,
+    )
 
 
 if __name__ == "__main__":
