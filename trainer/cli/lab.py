@@ -88,8 +88,12 @@ def lab(
         document = write_report(story, folder=out, environment=machine)
     emit(document)
     console.print(f"report: {out / HTML_NAME} ({story.seconds:.0f} s)")
-    if document["broken_promises"]:
-        msg = "not as promised:\n  " + "\n  ".join(document["broken_promises"])
+    _require_kept(document["broken_promises"])
+
+
+def _require_kept(broken: list[str]) -> None:
+    if broken:
+        msg = "not as promised:\n  " + "\n  ".join(broken)
         raise ExpectationError(msg)
 
 
