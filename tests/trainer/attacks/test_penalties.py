@@ -60,8 +60,18 @@ MAP = functools.partial(measured_by, "open-map")
     [
         ("weights", 0.1, (ROWS("row-norm"), MAP("map-peak", "map-rms"))),
         ("channels", 0.1, (steepest,)),
-        ("maximum-margin", 0.1, (measured_by("maximum-margin", "margin-ratio"),)),
-        ("inversion", 0.5, (measured_by("universal", "universal-2", "universal-3"),)),
+        pytest.param(
+            *("maximum-margin", 0.1, (measured_by("maximum-margin", "margin-ratio"),)),
+            marks=pytest.mark.soak,
+        ),
+        pytest.param(
+            *(
+                "inversion",
+                0.5,
+                (measured_by("universal", "universal-2", "universal-3"),),
+            ),
+            marks=pytest.mark.soak,
+        ),
     ],
 )
 def test_who_knows_a_defence_lowers_what_it_measures_and_keeps_the_attack(
@@ -82,6 +92,7 @@ def test_who_knows_a_defence_lowers_what_it_measures_and_keeps_the_attack(
         assert all(low < high for low, high in zip(after, before, strict=True))
 
 
+@pytest.mark.soak
 def test_a_latent_backdoor_is_there_when_the_layers_behind_are_learned_anew(
     test_digits: LabelledImages,
 ) -> None:
@@ -99,6 +110,7 @@ def test_a_latent_backdoor_is_there_when_the_layers_behind_are_learned_anew(
     assert of_latent.accuracy > of_badnet.accuracy - 0.05
 
 
+@pytest.mark.soak
 def test_shaping_makes_the_patch_that_is_recovered_larger_and_keeps_the_attack(
     badnet: Learned, digits: LabelledImages, test_digits: LabelledImages
 ) -> None:
