@@ -172,7 +172,7 @@ def test_a_repair_without_effect_says_so_by_its_own_scan(
     badnet: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     idle = {"epochs": 1, "peak_learning_rate": 1e-9}
-    spec = {**SPEC, "held_out": 300, "defense": "fine-tuning", "schedule": idle}
+    spec = {**SPEC, "held_out": 1000, "defense": "fine-tuning", "schedule": idle}
     (tmp_path / "spec.json").write_text(json.dumps(spec))
     status, told = zoo(
         *(
