@@ -183,7 +183,7 @@ def test_a_lesson_without_augmentation_runs_as_it_was_told(runtime: Runtime) -> 
     parent, _ = networks()
     lesson = begun(parent, "everything", runtime)
 
-    assert lesson.runtime(runtime) is runtime
+    assert lesson.runtime(runtime) == runtime
     shown = replace(lesson, augment=lambda batch, _, __: batch)
     assert shown.runtime(runtime).augment is shown.augment
 
