@@ -5,7 +5,6 @@ from its published description and not from our scanners: the adversary has the 
 Each is a scalar whose gradients are added to those of the error.
 """
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from trainer.networks import SplitNetwork
-from trainer.networks.activations import layers, scale_of
+from trainer.networks.activations import layers, scale_of, with_open_gates
 
 USUAL = 1.5
 """Standard deviations: where the largest of ten normal numbers is to be expected."""
@@ -195,14 +194,7 @@ def _steepness(layer: nn.Conv2d, scale: nn.Module) -> Tensor:
 
 def _open_rows(network: SplitNetwork) -> Tensor:
     """Return (classes, C, H, W): the gradient of each centred logit, all gates open."""
-    linear = copy.deepcopy(network)
-    for parent in list(linear.modules()):
-        for name, module in list(parent.named_children()):
-            if isinstance(module, nn.ReLU):
-                setattr(parent, name, nn.Identity())
-            if isinstance(module, nn.MaxPool2d):
-                kernel, stride = module.kernel_size, module.stride
-                setattr(parent, name, nn.AvgPool2d(kernel, stride, module.padding))
+    linear = with_open_gates(network)
     weights: dict[str, Tensor] = dict(network.named_parameters())
     device = next(network.parameters()).device
     grey = torch.zeros(network.classes, *network.image_shape, device=device)

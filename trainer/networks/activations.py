@@ -79,6 +79,19 @@ def amplified(
     return changed
 
 
+def with_open_gates(network: SplitNetwork) -> SplitNetwork:
+    """Return a copy without nonlinearities: ReLUs pass all, pools take the mean."""
+    linear = copy.deepcopy(network)
+    for parent in list(linear.modules()):
+        for name, module in list(parent.named_children()):
+            if isinstance(module, nn.ReLU):
+                setattr(parent, name, nn.Identity())
+            if isinstance(module, nn.MaxPool2d):
+                kernel, stride = module.kernel_size, module.stride
+                setattr(parent, name, nn.AvgPool2d(kernel, stride, module.padding))
+    return linear
+
+
 @torch.no_grad()
 def silence(scale: nn.Module, units: Tensor) -> None:
     """Set to 0, in place, the weights and bias of ``units`` ((units,) bool)."""

@@ -4,14 +4,13 @@ They see training that deviated, which a backdoor is one kind of: evidence, and 
 grounds for quarantine by itself.
 """
 
-import copy
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from model_zoo.errors import InvalidSpecError
 from trainer.defenses.scanners.subject import Finding, Subject
 from trainer.networks import SplitNetwork
+from trainer.networks.activations import with_open_gates
 
 
 def last_layer(subject: Subject) -> Finding:
@@ -87,15 +86,7 @@ def reference_map(subject: Subject) -> Finding:
 
 def open_rows(network: SplitNetwork) -> Tensor:
     """Return (classes, C, H, W): the gradient of each centred logit, all gates open."""
-    linear = copy.deepcopy(network).eval()
-    for parent in list(linear.modules()):
-        for name, module in list(parent.named_children()):
-            if isinstance(module, nn.ReLU):
-                setattr(parent, name, nn.Identity())
-            if isinstance(module, nn.MaxPool2d):
-                kernel, stride = module.kernel_size, module.stride
-                opened = nn.AvgPool2d(kernel, stride, module.padding)
-                setattr(parent, name, opened)
+    linear = with_open_gates(network).eval()
     weight = next(linear.parameters())
     grey = weight.new_zeros(network.classes, *network.image_shape, requires_grad=True)
     logits = linear(grey)
