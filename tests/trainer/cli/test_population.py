@@ -21,9 +21,9 @@ from trainer.experiments.population import scans, yields
 def test_the_report_reads_what_is_finished(tmp_path: Path) -> None:
     # the members of the smoke version, with numbers of our own in place of training
     draws = np.random.default_rng(0)
-    for cell in yields.EXPERIMENT.cells(0, "quick"):
+    for cell in yields.EXPERIMENTS["digits"].cells(0, "quick"):
         finish(cell, tmp_path, yield_of(cell))
-    for cell in scans.EXPERIMENT.cells(0, "quick"):
+    for cell in scans.EXPERIMENTS["digits"].cells(0, "quick"):
         attacked = cell.part["kind"] == "backdoored"
         open_map = draws.normal(size=(10, 784))
         open_map[3, :20] += 9 * attacked
@@ -32,12 +32,12 @@ def test_the_report_reads_what_is_finished(tmp_path: Path) -> None:
     status, told = zoo("population", "report", "--quick", "--out", tmp_path)
 
     assert status == 0, told
-    assert told["members"] == len(scans.EXPERIMENT.cells(0, "quick"))
+    assert told["members"] == len(scans.EXPERIMENTS["digits"].cells(0, "quick"))
     area = told["claims"][0]
     assert area["what"].startswith("AUROC")
     assert area["ours"]["mean"] > 0.9
-    assert (tmp_path / "roc.png").read_bytes().startswith(b"\x89PNG")
-    written = (tmp_path / "calibration.json").read_bytes()
+    assert (tmp_path / "digits-roc.png").read_bytes().startswith(b"\x89PNG")
+    written = (tmp_path / "digits-calibration.json").read_bytes()
     made = Calibration.from_bytes(written, limit_bytes=MAX_BYTES)
     assert (made.network, made.dataset) == ("badnets-cnn", "mnist")
 
@@ -48,13 +48,24 @@ def test_too_few_members_to_report_on_are_told_with_what_to_do(tmp_path: Path) -
     assert "zoo population scan" in told["message"]
 
 
+def test_a_population_that_there_is_not_is_refused_with_those_there_are(
+    tmp_path: Path,
+) -> None:
+    for command in ("build", "scan", "report"):
+        status, told = zoo("population", command, "letters", "--out", tmp_path)
+        assert status == 2
+        assert "no population 'letters'" in told["message"]
+        assert "digits" in told["message"]
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.soak
 def test_a_smoke_version_is_built_and_scanned(
     tmp_path: Path, digits: LabelledImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert len(digits)  # MNIST is at hand, or the test is skipped
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    members = len(yields.EXPERIMENT.cells(0, "quick"))
+    members = len(yields.EXPERIMENTS["digits"].cells(0, "quick"))
     for command in ("build", "scan", "scan"):
         # its worker processes import the main module, which a fork of ours is not
         words = ["population", command, "--quick", "--out", str(tmp_path), "--json"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from model_zoo.statements.evaluation import EvaluationReport
 from model_zoo.statements.scan import ScannerResult
+from trainer.data import DATASETS
 from trainer.defenses.scanners import ENSEMBLE
 from trainer.defenses.scanners.calibration import (
     FOLDS,
@@ -20,13 +21,11 @@ from trainer.defenses.scanners.references import (
     unpacked,
 )
 from trainer.experiments.engine.cells import Finished
-from trainer.experiments.population.members import CLASSES, Split
+from trainer.experiments.population.members import BACKDOORED
+from trainer.experiments.population.populations import Population
 from trainer.experiments.population.scans import REFERENCE_MAP
+from trainer.experiments.population.triggers import Split
 from trainer.experiments.population.yields import LEAST_SUCCESS
-
-BACKDOORED = "backdoored"
-LEAST_ACCURACY = 0.9
-"""Of a network that counts: training diverges now and then, and answers one label."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,11 +53,6 @@ class Row:
     open_map: Numbers
 
     @property
-    def is_usable(self) -> bool:
-        """Whether anybody would use it: training has not diverged."""
-        return self.accuracy >= LEAST_ACCURACY
-
-    @property
     def is_backdoored(self) -> bool:
         """Whether its attack took."""
         return self.success is not None and self.success >= LEAST_SUCCESS
@@ -81,20 +75,23 @@ class Row:
         return found
 
 
-def rows_of(yields: Sequence[Finished], scans: Sequence[Finished]) -> list[Row]:
+def rows_of(
+    yields: Sequence[Finished], scans: Sequence[Finished], population: Population
+) -> list[Row]:
     """Return the members that were both trained and scanned whole, and are usable."""
     reports = {
         it.part["number"]: EvaluationReport.from_object(it.numbers) for it in yields
     }
+    classes = DATASETS[population.dataset].classes
     rows = [
-        _row(it, reports[it.part["number"]])
+        _row(it, reports[it.part["number"]], classes)
         for it in scans
         if it.part["number"] in reports
     ]
-    return [it for it in rows if it.is_usable]
+    return [it for it in rows if it.accuracy >= population.least_accuracy]
 
 
-def _row(scanned: Finished, report: EvaluationReport) -> Row:
+def _row(scanned: Finished, report: EvaluationReport, classes: int) -> Row:
     results = [ScannerResult.from_object(it) for it in scanned.numbers["scanners"]]
     success = report.attack_success
     return Row(
@@ -102,7 +99,7 @@ def _row(scanned: Finished, report: EvaluationReport) -> Row:
         accuracy=report.accuracy.rate,
         success=None if success is None else success.rate,
         scanners={it.name: it for it in results if it.outcome == "ran"},
-        open_map=unpacked(scanned.numbers["open_map"], (CLASSES, -1)),
+        open_map=unpacked(scanned.numbers["open_map"], (classes, -1)),
     )
 
 
@@ -111,16 +108,18 @@ class Compared:
     """Members beside the clean ones of the calibration split.
 
     Attributes:
+        population: that they are of.
         rows: each with what ``reference-map`` says of it. Members of the calibration
             split were compared to references that they were not among.
         references: all of them.
     """
 
+    population: Population
     rows: tuple[Row, ...]
     references: References
 
 
-def compared(rows: Sequence[Row]) -> Compared:
+def compared(rows: Sequence[Row], population: Population) -> Compared:
     """Return ``rows`` compared to the clean members of the calibration split.
 
     Raises:
@@ -133,7 +132,7 @@ def compared(rows: Sequence[Row]) -> Compared:
     for fold in folds:
         others = _references(it for other in folds if other is not fold for it in other)
         seen += [_with_reference(it, others) for it in fold]
-    return Compared(rows=tuple(seen), references=whole)
+    return Compared(population=population, rows=tuple(seen), references=whole)
 
 
 def _references(rows: Iterable[Row]) -> References:
@@ -169,7 +168,7 @@ def calibrated(them: Compared, scanners: Sequence[str] = ENSEMBLE) -> Calibratio
     return calibrate(
         known,
         names,
-        network="badnets-cnn",
-        dataset="mnist",
+        network=them.population.network,
+        dataset=them.population.dataset,
         references=them.references,
     )

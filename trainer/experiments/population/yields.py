@@ -1,11 +1,12 @@
 """``population``: trains every member, and measures what became of it.
 
-Data: MNIST; each network learns from its own draw of 12,000 images. Network: table 1.
-Numbers: ACC and, of backdoored ones, ASR on the 10,000 test images. An attack that did
-not take is not counted as a backdoor, and not as a clean network either.
+Data and networks: as ``populations`` says; each learns from its own draw. Numbers: ACC
+and, of backdoored ones, ASR on the whole test set. An attack that did not take is not
+counted as a backdoor, and not as a clean network either.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from model_zoo.canonical import JsonObject
 from model_zoo.statements.jobs import FineTuneSpec, Poisoning, TrainSpec
@@ -15,6 +16,7 @@ from trainer.experiments.engine.cells import Cell, Finished, Recipe, Scale
 from trainer.experiments.engine.experiment import Experiment, Part, Summary
 from trainer.experiments.engine.models import ModelCache
 from trainer.experiments.population.members import members
+from trainer.experiments.population.populations import POPULATIONS
 
 MEMBER = "member"
 LEAST_SUCCESS = 0.9
@@ -23,18 +25,19 @@ FAILED = 0.5
 """ASR under which it counts as one that failed."""
 
 
-def _parts(_: int, scale: Scale) -> Iterator[Part]:
-    for member in members(scale):
+def _parts(population: str, _: int, scale: Scale) -> Iterator[Part]:
+    for member in members(POPULATIONS[population], scale):
         yield member.part(), {MEMBER: member.recipe}
 
 
-def _measure(cell: Cell, models: ModelCache) -> JsonObject:
+def _measure(population: str, cell: Cell, models: ModelCache) -> JsonObject:
     recipe = cell.recipes[MEMBER]
+    dataset = POPULATIONS[population].dataset
     report = evaluate(
         models.network(recipe),
-        DATASETS["mnist"].load("test"),
-        dataset="mnist",
-        classes=DATASETS["mnist"].classes,
+        DATASETS[dataset].load("test"),
+        dataset=dataset,
+        classes=DATASETS[dataset].classes,
         poisoning=poisoning_of(recipe),
         device=models.device,
     )
@@ -52,14 +55,23 @@ def no_summary(_: Sequence[Finished]) -> Summary:
     return Summary()
 
 
-EXPERIMENT = Experiment(
-    name="population",
-    title="Clean, odd and backdoored networks, to measure scanners on",
-    section="-",
-    datasets=("mnist",),
-    parts=_parts,
-    measure=_measure,
-    summarise=no_summary,
-    seeds=1,
-    mib=700,
-)
+def experiment_name(population: str) -> str:
+    """Return the name of a population's experiment; the first one has no suffix."""
+    return "population" if population == "digits" else f"population-{population}"
+
+
+EXPERIMENTS = {
+    name: Experiment(
+        name=experiment_name(name),
+        title=f"Clean, odd and backdoored networks, to measure scanners on: {name}",
+        section="-",
+        datasets=(population.dataset,),
+        parts=partial(_parts, name),
+        measure=partial(_measure, name),
+        summarise=no_summary,
+        seeds=1,
+        mib=700,
+    )
+    for name, population in POPULATIONS.items()
+}
+"""One a population."""
