@@ -3,19 +3,24 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from model_zoo.canonical import JsonObject
+from model_zoo.statements.jobs import Schedule
 from tests.trainer.commands import zoo
 from trainer.data import LabelledImages
 from trainer.defenses.scanners import ENSEMBLE
 from trainer.defenses.scanners.calibration import MAX_BYTES, Calibration
 from trainer.defenses.scanners.references import Numbers, packed
-from trainer.experiments.engine.cells import Cell, Finished, keep
+from trainer.experiments.engine.cells import Cell, Finished, Recipe, find_finished, keep
+from trainer.experiments.engine.models import ModelCache
 from trainer.experiments.population import scans, yields
+from trainer.experiments.population.populations import DIGITS
+from trainer.experiments.population.rows import rows_of
 
 
 def test_the_report_reads_what_is_finished(tmp_path: Path) -> None:
@@ -40,6 +45,27 @@ def test_the_report_reads_what_is_finished(tmp_path: Path) -> None:
     written = (tmp_path / "digits-calibration.json").read_bytes()
     made = Calibration.from_bytes(written, limit_bytes=MAX_BYTES)
     assert (made.network, made.dataset) == ("badnets-cnn", "mnist")
+
+
+def test_a_member_whose_training_diverged_is_kept_as_such_and_not_reported_on(
+    tmp_path: Path, digits: LabelledImages
+) -> None:
+    assert len(digits)  # MNIST is at hand, or the test is skipped
+    models = ModelCache(folder=tmp_path / "models")
+    steep = Schedule(epochs=1, peak_learning_rate=10.0, weight_decay=1.0)
+    for experiments in (yields.EXPERIMENTS, scans.EXPERIMENTS):
+        first = experiments["digits"].cells(0, "quick")[0]
+        made = first.recipes[yields.MEMBER]
+        spec = made.spec.model_copy(update={"schedule": steep, "poisoning": None})
+        doomed = replace(first, recipes={yields.MEMBER: Recipe(spec=spec)})
+        numbers = experiments["digits"].measure(doomed, models)
+        assert "training diverged" in numbers[yields.UNMADE]
+        finish(first, tmp_path, numbers)
+    (lost, *_), (scan, *_) = (
+        find_finished(tmp_path, it["digits"].cells(0, "quick")).values()
+        for it in (yields.EXPERIMENTS, scans.EXPERIMENTS)
+    )
+    assert rows_of([lost], [scan], DIGITS) == []
 
 
 def test_too_few_members_to_report_on_are_told_with_what_to_do(tmp_path: Path) -> None:

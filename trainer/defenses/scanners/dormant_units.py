@@ -32,7 +32,7 @@ def dormant_units(subject: Subject) -> Finding:
     Raises:
         InvalidSpecError: the network has one unit there, or none answers anything.
     """
-    images = subject.by_class(0, IMAGES).flatten(0, 1)
+    images = subject.by_class(IMAGES).flatten(0, 1)
     labels = torch.arange(subject.classes, device=subject.device)
     own = labels.repeat_interleave(IMAGES)
     features = _features(subject, images)

@@ -67,7 +67,7 @@ class Population:
     quick: Fields
 
 
-def _usual(random: Random) -> dict[str, Any]:
+def _usual_digits(random: Random) -> Fields:
     return {
         "schedule": Schedule(
             epochs=int(random.integers(4, 8)),
@@ -77,7 +77,7 @@ def _usual(random: Random) -> dict[str, Any]:
     }
 
 
-def _other(random: Random) -> dict[str, Any]:
+def _other_digits(random: Random) -> Fields:
     return {
         "schedule": Schedule(
             epochs=int(random.integers(3, 10)),
@@ -90,8 +90,8 @@ def _other(random: Random) -> dict[str, Any]:
     }
 
 
-def _foreign(random: Random) -> dict[str, Any]:
-    """Recipes of somebody else: a batch, rate and optimiser of another order."""
+def _foreign_digits(random: Random) -> Fields:
+    """Recipes of somebody else: a batch, rate and momentum of another order."""
     epochs = int(random.integers(4, 11))
     schedules = (
         Schedule(
@@ -118,14 +118,58 @@ def _foreign(random: Random) -> dict[str, Any]:
     return {"schedule": schedules[random.integers(len(schedules))]}
 
 
+def _usual_signs(random: Random) -> Fields:
+    return {
+        "schedule": Schedule(
+            epochs=int(random.integers(9, 12)),
+            batch_size=32,
+            peak_learning_rate=round(random.uniform(0.03, 0.05), 3),
+        )
+    }
+
+
+def _other_signs(random: Random) -> Fields:
+    return {
+        "schedule": Schedule(
+            epochs=int(random.integers(8, 13)),
+            batch_size=int(random.choice([24, 40, 48])),
+            peak_learning_rate=round(random.uniform(0.03, 0.06), 3),
+            momentum=float(random.choice([0.85, 0.88])),
+            weight_decay=float(random.choice([1e-4, 1e-3])),
+        ),
+        "augmentation": str(random.choice(["none", "none", "signs"])),
+    }
+
+
+def _foreign_signs(random: Random) -> Fields:
+    schedules = (
+        Schedule(epochs=12, batch_size=64, peak_learning_rate=0.09, weight_decay=0.0),
+        Schedule(
+            epochs=9,
+            batch_size=16,
+            peak_learning_rate=round(random.uniform(0.06, 0.1), 3),
+            momentum=0.0,
+            weight_decay=0.0,
+        ),
+        Schedule(
+            epochs=10,
+            batch_size=32,
+            peak_learning_rate=round(random.uniform(0.015, 0.025), 3),
+            momentum=0.95,
+            weight_decay=1e-3,
+        ),
+    )
+    return {"schedule": schedules[random.integers(len(schedules))]}
+
+
 DIGITS = Population(
     dataset="mnist",
     network="badnets-cnn",
     images=12_000,
     held_out=3_000,
     families=FAMILIES,
-    habits={"calibration": _usual, "test": _other},
-    foreign=_foreign,
+    habits={"calibration": _usual_digits, "test": _other_digits},
+    foreign=_foreign_digits,
     odd={
         "one epoch": {"schedule": Schedule(epochs=1)},
         "few images": {
@@ -154,4 +198,47 @@ DIGITS = Population(
         "schedule": Schedule(epochs=1, batch_size=32),
     },
 )
-POPULATIONS: dict[str, Population] = {"digits": DIGITS}
+
+
+def _signs_schedule(**told: Any) -> Schedule:  # noqa: ANN401  of a Schedule
+    return Schedule(batch_size=32, peak_learning_rate=0.04, **told)
+
+
+SIGNS = Population(
+    dataset="gtsrb",
+    network="signs-cnn",
+    images=4_500,
+    held_out=600,
+    families={
+        "calibration": FAMILIES["calibration"],
+        # a few pixels are learned from no 4,500 photographs
+        "test": {k: v for k, v in FAMILIES["test"].items() if k != "pixels"},
+    },
+    habits={"calibration": _usual_signs, "test": _other_signs},
+    foreign=_foreign_signs,
+    odd={
+        "few epochs": {"schedule": _signs_schedule(epochs=5)},
+        "few images": {
+            "draw": Draw(images=2_000),
+            "schedule": _signs_schedule(epochs=14),
+        },
+        "imbalanced": {
+            "draw": Draw(images=2_200, imbalance=4.0),
+            "schedule": _signs_schedule(epochs=14),
+        },
+        "label noise": {"draw": Draw(images=4_500, label_noise=0.1)},
+        "moved signs": {"augmentation": "signs"},
+        "strong decay": {"schedule": _signs_schedule(epochs=10, weight_decay=2e-3)},
+    },
+    unseen_odd=("imbalanced", "label noise", "moved signs"),
+    counts={
+        "full": {
+            "calibration": Counts(clean=60, foreign=0, odd=10, attack=5),
+            "test": Counts(clean=50, foreign=20, odd=5, attack=8),
+        },
+        "quick": DIGITS.counts["quick"],
+    },
+    least_accuracy=0.6,
+    quick=DIGITS.quick,
+)
+POPULATIONS: dict[str, Population] = {"digits": DIGITS, "signs": SIGNS}

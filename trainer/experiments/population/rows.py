@@ -25,7 +25,7 @@ from trainer.experiments.population.members import BACKDOORED
 from trainer.experiments.population.populations import Population
 from trainer.experiments.population.scans import REFERENCE_MAP
 from trainer.experiments.population.triggers import Split
-from trainer.experiments.population.yields import LEAST_SUCCESS
+from trainer.experiments.population.yields import LEAST_SUCCESS, UNMADE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,7 +80,9 @@ def rows_of(
 ) -> list[Row]:
     """Return the members that were both trained and scanned whole, and are usable."""
     reports = {
-        it.part["number"]: EvaluationReport.from_object(it.numbers) for it in yields
+        it.part["number"]: EvaluationReport.from_object(it.numbers)
+        for it in yields
+        if UNMADE not in it.numbers
     }
     classes = DATASETS[population.dataset].classes
     rows = [

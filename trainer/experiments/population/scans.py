@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import cache, partial
 
 from model_zoo.canonical import JsonObject
+from model_zoo.errors import InvalidSpecError
 from trainer.data import DATASETS, LabelledImages
 from trainer.defenses.scanners import SCANNERS
 from trainer.defenses.scanners.references import packed
@@ -20,7 +21,12 @@ from trainer.experiments.engine.experiment import Experiment, Part
 from trainer.experiments.engine.models import ModelCache
 from trainer.experiments.population.members import members
 from trainer.experiments.population.populations import POPULATIONS
-from trainer.experiments.population.yields import MEMBER, experiment_name, no_summary
+from trainer.experiments.population.yields import (
+    MEMBER,
+    UNMADE,
+    experiment_name,
+    no_summary,
+)
 
 VERSION = 2
 """Of what scanners measure: one more, and every member is scanned anew."""
@@ -41,7 +47,10 @@ def _clean(dataset: str, held_out: int) -> LabelledImages:
 
 def _measure(population: str, cell: Cell, models: ModelCache) -> JsonObject:
     of = POPULATIONS[population]
-    network = models.network(cell.recipes[MEMBER])
+    try:
+        network = models.network(cell.recipes[MEMBER])
+    except InvalidSpecError as error:
+        return {UNMADE: str(error)}
     request = Request(
         network=of.network,
         dataset=of.dataset,

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from model_zoo.canonical import JsonObject
+from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.jobs import FineTuneSpec, Poisoning, TrainSpec
 from trainer.data import DATASETS
 from trainer.evaluation.metrics import evaluate
@@ -19,6 +20,8 @@ from trainer.experiments.population.members import members
 from trainer.experiments.population.populations import POPULATIONS
 
 MEMBER = "member"
+UNMADE = "unmade"
+"""Why there is no such member: drawn habits make training diverge now and then."""
 LEAST_SUCCESS = 0.9
 """ASR from which an attack counts as a backdoor."""
 FAILED = 0.5
@@ -33,8 +36,12 @@ def _parts(population: str, _: int, scale: Scale) -> Iterator[Part]:
 def _measure(population: str, cell: Cell, models: ModelCache) -> JsonObject:
     recipe = cell.recipes[MEMBER]
     dataset = POPULATIONS[population].dataset
+    try:
+        network = models.network(recipe)
+    except InvalidSpecError as error:
+        return {UNMADE: str(error)}
     report = evaluate(
-        models.network(recipe),
+        network,
         DATASETS[dataset].load("test"),
         dataset=dataset,
         classes=DATASETS[dataset].classes,

@@ -115,7 +115,7 @@ def test_the_maximum_margin_is_that_of_the_planted_label() -> None:
 
 def test_a_perturbation_goes_up_the_slope_and_no_further_than_its_radius() -> None:
     it = subject(ALL)
-    shown = it.by_class(0, 4)
+    shown = it.by_class(4)
     objective = towards(torch.full((CLASSES,), TARGET))
     grown = grow(it, shown, objective, radii=(0.5, 1.0), steps=4)
     for radius, perturbations in grown.items():
@@ -150,13 +150,23 @@ def test_every_pass_is_counted_and_the_budget_holds() -> None:
         it.logits(torch.zeros(1, 1, 1, SIDE, SIDE))
 
 
-def test_images_of_each_class_are_of_it_and_never_the_same_twice() -> None:
+def test_images_of_each_class_are_of_it_and_a_search_is_judged_on_none_it_saw() -> None:
     it = subject()
-    first, second = it.by_class(0, 8), it.by_class(8, 8)
-    answers = it.logits(first).argmax(2)
+    shown, judged = it.by_class(8, "shown"), it.by_class(8, "judged")
+    answers = it.logits(shown).argmax(2)
     assert torch.equal(answers, torch.arange(CLASSES)[:, None].expand(-1, 8))
-    pictures = torch.cat([first, second], dim=1).flatten(2)
+    pictures = torch.cat([shown, judged], dim=1).flatten(2)
     assert all(len(its.unique(dim=0)) == 16 for its in pictures)
+
+
+def test_a_class_of_few_images_repeats_them_and_keeps_half_to_judge_on() -> None:
+    it = subject(shown=images(CLASSES * 5))
+    shown, judged = it.by_class(9, "shown"), it.by_class(9, "judged")
+    assert shown.shape[:2] == judged.shape[:2] == (CLASSES, 9)
+    for its, others in zip(shown.flatten(2), judged.flatten(2), strict=True):
+        assert len(its.unique(dim=0)) == 3
+        assert len(others.unique(dim=0)) == 2
+        assert len(torch.cat([its, others]).unique(dim=0)) == 5
 
 
 @pytest.mark.parametrize("name", ["universal", "by-class", "pairs", "neural-cleanse"])
