@@ -50,6 +50,8 @@ class Population:
         unseen_odd: kinds that are in the test split only.
         counts: scale -> split -> how many.
         least_accuracy: of a member that counts: training diverges now and then.
+        least_success: ASR from which an attack counts as a backdoor; one on every
+            class succeeds no oftener than the network is right.
         quick: how members of the smoke version are trained instead.
     """
 
@@ -64,6 +66,7 @@ class Population:
     unseen_odd: tuple[str, ...]
     counts: Mapping[Scale, Mapping[Split, Counts]]
     least_accuracy: float
+    least_success: float
     quick: Fields
 
 
@@ -193,6 +196,7 @@ DIGITS = Population(
         },
     },
     least_accuracy=0.9,
+    least_success=0.9,
     quick={
         "draw": Draw(images=600),
         "schedule": Schedule(epochs=1, batch_size=32),
@@ -239,6 +243,7 @@ SIGNS = Population(
         "quick": DIGITS.counts["quick"],
     },
     least_accuracy=0.6,
+    least_success=0.75,
     quick=DIGITS.quick,
 )
 POPULATIONS: dict[str, Population] = {"digits": DIGITS, "signs": SIGNS}

@@ -20,7 +20,7 @@ from trainer.evaluation.intervals import Estimate
 from trainer.experiments.engine.experiment import Claim, Summary, Table, Verdict
 from trainer.experiments.population.rows import Compared, Row, calibrated
 from trainer.experiments.population.scans import REFERENCE_MAP
-from trainer.experiments.population.yields import FAILED, LEAST_SUCCESS
+from trainer.experiments.population.yields import FAILED
 
 USUAL = ("clean", "foreign")
 WEIGHTS = ("last-layer", "open-map", REFERENCE_MAP)
@@ -56,7 +56,7 @@ def summarise(them: Compared) -> Summary:
     return Summary(
         claims=tuple(_claims(test, score, by_weights, whole)),
         tables=(
-            _by_family(test, score),
+            _by_family(test, score, them.population.least_success),
             _by_kind(test, score, whole),
             _by_scanner(test),
             _failed(test, score, by_weights, whole, weights),
@@ -153,7 +153,7 @@ def _of_share(
     )
 
 
-def _by_family(test: Sequence[Row], score: Score) -> Table:
+def _by_family(test: Sequence[Row], score: Score, least_success: float) -> Table:
     """Return AUROC by family and attack, and how many attacks took."""
     clean = [score(it) for it in test if it.is_clean]
     attacked = [it for it in test if not it.is_clean]
@@ -168,7 +168,7 @@ def _by_family(test: Sequence[Row], score: Score) -> Table:
         title="Families of the test, never seen in calibration",
         header=("trigger", "attack", "took", "AUROC"),
         rows=tuple(rows),
-        note=f"An attack took if its ASR is at least {LEAST_SUCCESS:.0%}.",
+        note=f"An attack took if its ASR is at least {least_success:.0%}.",
     )
 
 

@@ -25,7 +25,7 @@ from trainer.experiments.population.members import BACKDOORED
 from trainer.experiments.population.populations import Population
 from trainer.experiments.population.scans import REFERENCE_MAP
 from trainer.experiments.population.triggers import Split
-from trainer.experiments.population.yields import LEAST_SUCCESS, UNMADE
+from trainer.experiments.population.yields import UNMADE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,6 +39,7 @@ class Row:
         attack: as the member's.
         accuracy: on the test set.
         success: ASR; None of a clean network.
+        is_backdoored: whether its attack took.
         scanners: what each measured.
         open_map: (labels, pixels), of its weights.
     """
@@ -49,13 +50,9 @@ class Row:
     attack: str
     accuracy: float
     success: float | None
+    is_backdoored: bool
     scanners: Mapping[str, ScannerResult]
     open_map: Numbers
-
-    @property
-    def is_backdoored(self) -> bool:
-        """Whether its attack took."""
-        return self.success is not None and self.success >= LEAST_SUCCESS
 
     @property
     def is_clean(self) -> bool:
@@ -84,24 +81,26 @@ def rows_of(
         for it in yields
         if UNMADE not in it.numbers
     }
-    classes = DATASETS[population.dataset].classes
     rows = [
-        _row(it, reports[it.part["number"]], classes)
+        _row(it, reports[it.part["number"]], population)
         for it in scans
         if it.part["number"] in reports
     ]
     return [it for it in rows if it.accuracy >= population.least_accuracy]
 
 
-def _row(scanned: Finished, report: EvaluationReport, classes: int) -> Row:
+def _row(scanned: Finished, report: EvaluationReport, population: Population) -> Row:
     results = [ScannerResult.from_object(it) for it in scanned.numbers["scanners"]]
     success = report.attack_success
     return Row(
         **{name: scanned.part[name] for name in ("split", "kind", "family", "attack")},
         accuracy=report.accuracy.rate,
         success=None if success is None else success.rate,
+        is_backdoored=success is not None and success.rate >= population.least_success,
         scanners={it.name: it for it in results if it.outcome == "ran"},
-        open_map=unpacked(scanned.numbers["open_map"], (classes, -1)),
+        open_map=unpacked(
+            scanned.numbers["open_map"], (DATASETS[population.dataset].classes, -1)
+        ),
     )
 
 

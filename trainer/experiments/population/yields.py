@@ -22,8 +22,6 @@ from trainer.experiments.population.populations import POPULATIONS
 MEMBER = "member"
 UNMADE = "unmade"
 """Why there is no such member: drawn habits make training diverge now and then."""
-LEAST_SUCCESS = 0.9
-"""ASR from which an attack counts as a backdoor."""
 FAILED = 0.5
 """ASR under which it counts as one that failed."""
 

@@ -43,6 +43,7 @@ def row(
         attack="all-to-one" if family else "",
         accuracy=0.98,
         success=success,
+        is_backdoored=success is not None and success >= 0.9,
         scanners=scanners,
         open_map=np.ones((10, 16)) if open_map is None else open_map,
     )
