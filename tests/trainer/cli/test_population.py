@@ -19,7 +19,7 @@ from trainer.defenses.scanners.references import Numbers, packed
 from trainer.experiments.engine.cells import Cell, Finished, Recipe, find_finished, keep
 from trainer.experiments.engine.models import ModelCache
 from trainer.experiments.population import scans, yields
-from trainer.experiments.population.populations import DIGITS
+from trainer.experiments.population.populations import POPULATIONS
 from trainer.experiments.population.rows import rows_of
 
 
@@ -65,7 +65,7 @@ def test_a_member_whose_training_diverged_is_kept_as_such_and_not_reported_on(
         find_finished(tmp_path, it["digits"].cells(0, "quick")).values()
         for it in (yields.EXPERIMENTS, scans.EXPERIMENTS)
     )
-    assert rows_of([lost], [scan], DIGITS) == []
+    assert rows_of([lost], [scan], POPULATIONS["digits"]) == []
 
 
 def test_too_few_members_to_report_on_are_told_with_what_to_do(tmp_path: Path) -> None:

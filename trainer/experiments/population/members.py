@@ -15,7 +15,7 @@ from model_zoo.statements.jobs import (
 )
 from trainer.data import DATASETS
 from trainer.experiments.engine.cells import NO_PARENT, Recipe, Scale
-from trainer.experiments.population.populations import Counts, Fields, Population
+from trainer.experiments.population.makers import Counts, Fields, Makers
 from trainer.experiments.population.triggers import Random, Split
 
 SEED = 1708
@@ -27,12 +27,13 @@ class Member:
     """One network.
 
     Attributes:
-        number: in the population.
+        number: in the makers.
         split: which it is in.
         kind: ``clean``, an odd kind of clean network, or ``backdoored``.
         family: of the trigger; empty without one.
         attack: as its poisoning names it; ``clean-label`` where no label changes.
         recipe: how it is made.
+        old: of an update, how what it updates is made.
     """
 
     number: int
@@ -41,6 +42,7 @@ class Member:
     family: str = ""
     attack: str = ""
     recipe: Recipe
+    old: Recipe | None = None
 
     def part(self) -> dict[str, Any]:
         """Return what a cell says of it."""
@@ -74,61 +76,71 @@ WARP_RATE = 0.3
 """Of all images; below it two in five warps do not take."""
 
 
-def members(population: Population, scale: Scale) -> list[Member]:
+def members(makers: Makers, scale: Scale) -> list[Member]:
     """Return all members, in an order in which any first part is a fair sample."""
     drafts = [
         draft
-        for split, counts in population.counts[scale].items()
-        for draft in _drafts(population, split, counts)
+        for split, counts in makers.counts[scale].items()
+        for draft in _drafts(makers, split, counts)
     ]
-    made = [
-        _made(population, number, draft, scale) for number, draft in enumerate(drafts)
-    ]
+    made = [_made(makers, number, draft, scale) for number, draft in enumerate(drafts)]
+    return in_fair_order(made)
+
+
+def in_fair_order(made: list[Member]) -> list[Member]:
+    """Return them in an order, drawn once, of which any first part is a fair sample."""
     order = np.random.default_rng(SEED).permutation(len(made))
     return [made[it] for it in order]
 
 
 @dataclass(frozen=True, slots=True)
-class _Draft:
+class Draft:
+    """What of a member is not drawn."""
+
     split: Split
     kind: str
     family: str = ""
     attack: str = ""
 
 
-def _drafts(population: Population, split: Split, counts: Counts) -> Iterator[_Draft]:
-    unseen = population.unseen_odd if split == "calibration" else ()
-    odd = [it for it in (*population.odd, FINE_TUNED) if it not in unseen]
+def _drafts(makers: Makers, split: Split, counts: Counts) -> Iterator[Draft]:
+    unseen = makers.unseen_odd if split == "calibration" else ()
+    odd = [it for it in (*makers.odd, FINE_TUNED) if it not in unseen]
     for kind, count in (
         ("clean", counts.clean),
         ("foreign", counts.foreign),
         *((kind, counts.odd) for kind in odd),
     ):
-        yield from [_Draft(split, kind)] * count
-    for family in population.families[split]:
-        attacks = (*ATTACKS, CLEAN_LABEL) if family == "sine" else ATTACKS
-        for attack in attacks:
-            yield from [_Draft(split, BACKDOORED, family, attack)] * counts.attack
+        yield from [Draft(split, kind)] * count
+    for family, attack in attacks(makers, split):
+        yield from [Draft(split, BACKDOORED, family, attack)] * counts.attack
 
 
-def _made(population: Population, number: int, draft: _Draft, scale: Scale) -> Member:
+def attacks(makers: Makers, split: Split) -> Iterator[tuple[str, str]]:
+    """Yield every family of triggers with every attack that is played with it."""
+    for family in makers.families[split]:
+        for attack in (*ATTACKS, CLEAN_LABEL) if family == "sine" else ATTACKS:
+            yield family, attack
+
+
+def _made(makers: Makers, number: int, draft: Draft, scale: Scale) -> Member:
     random = np.random.default_rng([SEED, number])
     is_foreign = draft.kind == "foreign"
-    drawn = population.foreign if is_foreign else population.habits[draft.split]
+    drawn = makers.foreign if is_foreign else makers.habits[draft.split]
     fields: Fields = {
-        "dataset": population.dataset,
-        "network": population.network,
+        "dataset": makers.dataset,
+        "network": makers.network,
         "seed": number,
-        "held_out": population.held_out,
-        "draw": Draw(images=population.images),
+        "held_out": makers.held_out,
+        "draw": Draw(images=makers.images),
         "checkpoints": False,
         **drawn(random),
-        **population.odd.get(draft.kind, {}),
+        **makers.odd.get(draft.kind, {}),
     }
     if draft.kind == BACKDOORED:
-        fields["poisoning"] = _poisoning(population, random, draft)
+        fields["poisoning"] = drawn_poisoning(makers, random, draft)
     if scale == "quick":
-        fields |= population.quick
+        fields |= makers.quick
     recipe = Recipe(spec=TrainSpec(**fields))
     if draft.kind == FINE_TUNED:
         recipe = _fine_tuned(fields, recipe)
@@ -154,13 +166,14 @@ def _fine_tuned(fields: Fields, parent: Recipe) -> Recipe:
     return Recipe(spec=spec, parent=parent)
 
 
-def _poisoning(population: Population, random: Random, draft: _Draft) -> Poisoning:
+def drawn_poisoning(makers: Makers, random: Random, draft: Draft) -> Poisoning:
+    """Return an attack of the draft's family and kind."""
     split, attack = draft.split, draft.attack
-    trigger = population.families[split][draft.family](random)
+    trigger = makers.families[split][draft.family](random)
     rate = float(random.choice(POISON_RATES[split]))
     if draft.family == "warp":
         rate = max(rate, WARP_RATE)
-    classes = DATASETS[population.dataset].classes
+    classes = DATASETS[makers.dataset].classes
     source, target = (int(it) for it in random.permutation(classes)[:2])
     if attack == "all-to-all":
         return Poisoning(

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from model_zoo.statements.evaluation import EvaluationReport
 from model_zoo.statements.scan import ScannerResult
 from trainer.data import DATASETS
-from trainer.defenses.scanners import ENSEMBLE
 from trainer.defenses.scanners.calibration import (
     FOLDS,
     Calibration,
@@ -41,7 +40,7 @@ class Row:
         success: ASR; None of a clean network.
         is_backdoored: whether its attack took.
         scanners: what each measured.
-        open_map: (labels, pixels), of its weights.
+        open_map: (labels, pixels), of its weights; None of an update.
     """
 
     split: Split
@@ -52,7 +51,7 @@ class Row:
     success: float | None
     is_backdoored: bool
     scanners: Mapping[str, ScannerResult]
-    open_map: Numbers
+    open_map: Numbers | None
 
     @property
     def is_clean(self) -> bool:
@@ -64,7 +63,7 @@ class Row:
         """Whether scanners are calibrated on it."""
         return self.split == "calibration" and (self.is_clean or self.is_backdoored)
 
-    def features(self, names: Iterable[str] = ENSEMBLE) -> dict[str, float]:
+    def features(self, names: Iterable[str]) -> dict[str, float]:
         """Return name -> number of all features of some scanners."""
         found: dict[str, float] = {}
         for name in names:
@@ -98,10 +97,15 @@ def _row(scanned: Finished, report: EvaluationReport, population: Population) ->
         success=None if success is None else success.rate,
         is_backdoored=success is not None and success.rate >= population.least_success,
         scanners={it.name: it for it in results if it.outcome == "ran"},
-        open_map=unpacked(
-            scanned.numbers["open_map"], (DATASETS[population.dataset].classes, -1)
-        ),
+        open_map=_open_map(scanned, population),
     )
+
+
+def _open_map(scanned: Finished, population: Population) -> Numbers | None:
+    if "open_map" not in scanned.numbers:
+        return None
+    classes = DATASETS[population.dataset].classes
+    return unpacked(scanned.numbers["open_map"], (classes, -1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,12 +116,12 @@ class Compared:
         population: that they are of.
         rows: each with what ``reference-map`` says of it. Members of the calibration
             split were compared to references that they were not among.
-        references: all of them.
+        references: all of them; None of updates, which have one of their own each.
     """
 
     population: Population
     rows: tuple[Row, ...]
-    references: References
+    references: References | None
 
 
 def compared(rows: Sequence[Row], population: Population) -> Compared:
@@ -126,6 +130,8 @@ def compared(rows: Sequence[Row], population: Population) -> Compared:
     Raises:
         ValueError: there are too few of these.
     """
+    if rows and all(it.open_map is None for it in rows):
+        return Compared(population=population, rows=tuple(rows), references=None)
     known = [it for it in rows if it.is_known]
     folds = [known[number::FOLDS] for number in range(FOLDS)]
     whole = _references(known)
@@ -137,10 +143,13 @@ def compared(rows: Sequence[Row], population: Population) -> Compared:
 
 
 def _references(rows: Iterable[Row]) -> References:
-    return references_of([it.open_map for it in rows if it.is_clean])
+    clean = (it.open_map for it in rows if it.is_clean)
+    return references_of([it for it in clean if it is not None])
 
 
 def _with_reference(row: Row, references: References) -> Row:
+    if row.open_map is None:
+        return row
     began = time.process_time()
     features, label = references.strangeness(row.open_map)
     result = ScannerResult(
@@ -154,12 +163,17 @@ def _with_reference(row: Row, references: References) -> Row:
     return replace(row, scanners={**row.scanners, REFERENCE_MAP: result})
 
 
-def calibrated(them: Compared, scanners: Sequence[str] = ENSEMBLE) -> Calibration:
+def calibrated(them: Compared, scanners: Sequence[str] = ()) -> Calibration:
     """Return the calibration that the calibration split gives.
+
+    Args:
+        them: all members.
+        scanners: whose numbers it reads; of the whole population, if none is named.
 
     Raises:
         ValueError: there are too few members.
     """
+    scanners = scanners or them.population.scanners
     known = [
         Known(features=it.features(scanners), backdoored=it.is_backdoored)
         for it in them.rows

@@ -6,38 +6,48 @@ which the report compares to those of clean members. The scanners are shown weig
 those images; whether a member is backdoored they are not told.
 """
 
+import time
 from collections.abc import Iterator
 from functools import cache, partial
 
+import torch
+
 from model_zoo.canonical import JsonObject
 from model_zoo.errors import InvalidSpecError
+from model_zoo.statements.scan import ScannerResult
 from trainer.data import DATASETS, LabelledImages
+from trainer.defenses.disagreement import compare_behaviour
 from trainer.defenses.scanners import SCANNERS
 from trainer.defenses.scanners.references import packed
 from trainer.defenses.scanners.scan import Request, scan
 from trainer.defenses.scanners.weights import open_rows
+from trainer.defenses.updates import update_features
 from trainer.experiments.engine.cells import Cell, Scale
 from trainer.experiments.engine.experiment import Experiment, Part
 from trainer.experiments.engine.models import ModelCache
-from trainer.experiments.population.members import members
-from trainer.experiments.population.populations import POPULATIONS
+from trainer.experiments.population.populations import POPULATIONS, UPDATE
 from trainer.experiments.population.yields import (
     MEMBER,
     UNMADE,
     experiment_name,
     no_summary,
 )
+from trainer.networks import SplitNetwork
 
 VERSION = 2
 """Of what scanners measure: one more, and every member is scanned anew."""
+OLD = "old"
 REFERENCE_MAP = "reference-map"
 """The one scanner that cannot run before all are seen: the report does what it does."""
 
 
 def _parts(population: str, _: int, scale: Scale) -> Iterator[Part]:
-    for member in members(POPULATIONS[population], scale):
+    for member in POPULATIONS[population].members(scale):
         part = {**member.part(), "scanners": VERSION}
-        yield part, {MEMBER: member.recipe}
+        recipes = {MEMBER: member.recipe}
+        if member.old is not None:
+            recipes[OLD] = member.old
+        yield part, recipes
 
 
 @cache
@@ -47,10 +57,14 @@ def _clean(dataset: str, held_out: int) -> LabelledImages:
 
 def _measure(population: str, cell: Cell, models: ModelCache) -> JsonObject:
     of = POPULATIONS[population]
+    clean = _clean(of.dataset, of.held_out)
     try:
         network = models.network(cell.recipes[MEMBER])
     except InvalidSpecError as error:
         return {UNMADE: str(error)}
+    if OLD in cell.recipes:
+        old = models.network(cell.recipes[OLD])
+        return _update(old, network, clean, models.device)
     request = Request(
         network=of.network,
         dataset=of.dataset,
@@ -59,12 +73,29 @@ def _measure(population: str, cell: Cell, models: ModelCache) -> JsonObject:
         passes=10**7,
         seconds=24 * 3600,
     )
-    found = scan(network, _clean(of.dataset, of.held_out), request).report
+    found = scan(network, clean, request).report
     rows = open_rows(network).flatten(1).double().cpu().numpy()
     return {
         "scanners": [it.to_object() for it in found.scanners],
         "open_map": packed(rows),
     }
+
+
+def _update(
+    old: SplitNetwork, new: SplitNetwork, clean: LabelledImages, device: torch.device
+) -> JsonObject:
+    """Return what tells an update from another, as a scanner would."""
+    began = time.process_time()
+    behaviour, _ = compare_behaviour(old, new, data=clean, device=device)
+    features = update_features(old, new, images=clean, behaviour=behaviour)
+    result = ScannerResult(
+        name=UPDATE,
+        outcome="ran",
+        score=features["turned-0.2"],
+        features=features,
+        seconds=time.process_time() - began,
+    )
+    return {"scanners": [result.to_object()]}
 
 
 EXPERIMENTS = {

@@ -16,7 +16,6 @@ from trainer.evaluation.metrics import evaluate
 from trainer.experiments.engine.cells import Cell, Finished, Recipe, Scale
 from trainer.experiments.engine.experiment import Experiment, Part, Summary
 from trainer.experiments.engine.models import ModelCache
-from trainer.experiments.population.members import members
 from trainer.experiments.population.populations import POPULATIONS
 
 MEMBER = "member"
@@ -27,7 +26,7 @@ FAILED = 0.5
 
 
 def _parts(population: str, _: int, scale: Scale) -> Iterator[Part]:
-    for member in members(POPULATIONS[population], scale):
+    for member in POPULATIONS[population].members(scale):
         yield member.part(), {MEMBER: member.recipe}
 
 

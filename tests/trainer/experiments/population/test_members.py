@@ -5,32 +5,33 @@ from collections import Counter
 import pytest
 
 from model_zoo.statements.jobs import FineTuneSpec, TrainSpec
+from trainer.experiments.population.makers import DIGITS, SIGNS, Makers
 from trainer.experiments.population.members import Member, members
-from trainer.experiments.population.populations import DIGITS, POPULATIONS, Population
 from trainer.experiments.population.yields import poisoning_of
 
 
-@pytest.fixture(scope="module", params=list(POPULATIONS))
-def population(request: pytest.FixtureRequest) -> Population:
-    return POPULATIONS[request.param]
+@pytest.fixture(scope="module", params=[DIGITS, SIGNS], ids=["digits", "signs"])
+def makers(request: pytest.FixtureRequest) -> Makers:
+    found: Makers = request.param
+    return found
 
 
 @pytest.fixture(scope="module")
-def everyone(population: Population) -> list[Member]:
-    return members(population, "full")
+def everyone(makers: Makers) -> list[Member]:
+    return members(makers, "full")
 
 
 def test_no_two_members_are_made_alike_and_the_list_is_the_same_each_time(
-    population: Population,
+    makers: Makers,
     everyone: list[Member],
 ) -> None:
     recipes = [it.recipe.to_object() for it in everyone]
     assert len({str(it) for it in recipes}) == len(everyone)
-    assert [it.recipe.to_object() for it in members(population, "full")] == recipes
+    assert [it.recipe.to_object() for it in members(makers, "full")] == recipes
 
 
 def test_families_rates_and_odd_kinds_of_the_test_are_seen_in_no_calibration(
-    population: Population,
+    makers: Makers,
     everyone: list[Member],
 ) -> None:
     seen = [it for it in everyone if it.split == "calibration"]
@@ -38,7 +39,7 @@ def test_families_rates_and_odd_kinds_of_the_test_are_seen_in_no_calibration(
     assert not {it.family for it in seen if it.family} & {
         it.family for it in unseen if it.family
     }
-    unseen_kinds = {*population.unseen_odd, "foreign"}
+    unseen_kinds = {*makers.unseen_odd, "foreign"}
     assert not {it.kind for it in seen} & unseen_kinds
     assert unseen_kinds < {it.kind for it in unseen}
     assert not _rates(seen) & _rates(unseen)
@@ -74,14 +75,14 @@ def test_any_first_part_of_it_has_some_of_every_kind(everyone: list[Member]) -> 
 
 
 def test_each_learns_from_its_own_draw_and_not_from_the_defenders_images(
-    population: Population,
+    makers: Makers,
     everyone: list[Member],
 ) -> None:
     for member in everyone:
         spec = member.recipe.spec
         assert isinstance(spec, TrainSpec | FineTuneSpec)
-        assert spec.held_out == population.held_out
-        assert spec.network == population.network
+        assert spec.held_out == makers.held_out
+        assert spec.network == makers.network
         if isinstance(spec, TrainSpec):
             assert spec.draw is not None
             assert spec.seed == member.number
