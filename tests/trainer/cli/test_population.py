@@ -19,32 +19,38 @@ from trainer.defenses.scanners.references import Numbers, packed
 from trainer.experiments.engine.cells import Cell, Finished, Recipe, find_finished, keep
 from trainer.experiments.engine.models import ModelCache
 from trainer.experiments.population import scans, yields
-from trainer.experiments.population.populations import POPULATIONS
+from trainer.experiments.population.populations import POPULATIONS, UPDATE
 from trainer.experiments.population.rows import rows_of
 
 
-def test_the_report_reads_what_is_finished(tmp_path: Path) -> None:
+@pytest.mark.parametrize("population", ["digits", "updates"])
+def test_the_report_reads_what_is_finished(tmp_path: Path, population: str) -> None:
     # the members of the smoke version, with numbers of our own in place of training
     draws = np.random.default_rng(0)
-    for cell in yields.EXPERIMENTS["digits"].cells(0, "quick"):
+    for cell in yields.EXPERIMENTS[population].cells(0, "quick"):
         finish(cell, tmp_path, yield_of(cell))
-    for cell in scans.EXPERIMENTS["digits"].cells(0, "quick"):
+    for cell in scans.EXPERIMENTS[population].cells(0, "quick"):
         attacked = cell.part["kind"] == "backdoored"
         open_map = draws.normal(size=(10, 784))
         open_map[3, :20] += 9 * attacked
-        finish(cell, tmp_path, seen(draws.normal(5 * attacked), open_map))
+        score = draws.normal(5 * attacked)
+        is_update = scans.OLD in cell.recipes
+        assert is_update == (population == "updates")
+        numbers = seen_of_update(score) if is_update else seen(score, open_map)
+        finish(cell, tmp_path, numbers)
 
-    status, told = zoo("population", "report", "--quick", "--out", tmp_path)
+    status, told = zoo("population", "report", population, "--quick", "--out", tmp_path)
 
     assert status == 0, told
-    assert told["members"] == len(scans.EXPERIMENTS["digits"].cells(0, "quick"))
+    assert told["members"] == len(scans.EXPERIMENTS[population].cells(0, "quick"))
     area = told["claims"][0]
     assert area["what"].startswith("AUROC")
     assert area["ours"]["mean"] > 0.9
-    assert (tmp_path / "digits-roc.png").read_bytes().startswith(b"\x89PNG")
-    written = (tmp_path / "digits-calibration.json").read_bytes()
+    assert (tmp_path / f"{population}-roc.png").read_bytes().startswith(b"\x89PNG")
+    written = (tmp_path / f"{population}-calibration.json").read_bytes()
     made = Calibration.from_bytes(written, limit_bytes=MAX_BYTES)
     assert (made.network, made.dataset) == ("badnets-cnn", "mnist")
+    assert (made.references is None) == (population == "updates")
 
 
 def test_a_member_whose_training_diverged_is_kept_as_such_and_not_reported_on(
@@ -113,6 +119,15 @@ def yield_of(cell: Cell) -> JsonObject:
         "accuracy": accuracy,
         "attack_success": accuracy if attacked else None,
         "robust_accuracy": {"successes": 1, "n": 100} if attacked else None,
+    }
+
+
+def seen_of_update(score: float) -> JsonObject:
+    features = {"turned-0.2": score}
+    return {
+        "scanners": [
+            {"name": UPDATE, "outcome": "ran", "score": score, "features": features}
+        ]
     }
 
 

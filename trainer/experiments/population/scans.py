@@ -21,7 +21,7 @@ from trainer.defenses.scanners import SCANNERS
 from trainer.defenses.scanners.references import packed
 from trainer.defenses.scanners.scan import Request, scan
 from trainer.defenses.scanners.weights import open_rows
-from trainer.defenses.updates import update_features
+from trainer.defenses.updates.judgement import update_features
 from trainer.experiments.engine.cells import Cell, Scale
 from trainer.experiments.engine.experiment import Experiment, Part
 from trainer.experiments.engine.models import ModelCache

@@ -164,9 +164,9 @@ def test_a_class_of_few_images_repeats_them_and_keeps_half_to_judge_on() -> None
     shown, judged = it.by_class(9, "shown"), it.by_class(9, "judged")
     assert shown.shape[:2] == judged.shape[:2] == (CLASSES, 9)
     for its, others in zip(shown.flatten(2), judged.flatten(2), strict=True):
-        assert len(its.unique(dim=0)) == 3
-        assert len(others.unique(dim=0)) == 2
-        assert len(torch.cat([its, others]).unique(dim=0)) == 5
+        assert len(torch.unique(its, dim=0)) == 3
+        assert len(torch.unique(others, dim=0)) == 2
+        assert len(torch.unique(torch.cat([its, others]), dim=0)) == 5
 
 
 @pytest.mark.parametrize("name", ["universal", "by-class", "pairs", "neural-cleanse"])

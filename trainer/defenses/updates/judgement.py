@@ -6,17 +6,18 @@ two disagree, and what the weights' change looks like are calibrated on honest a
 poisoned updates of a population (ADR 53).
 """
 
-import functools
 import math
+from typing import Literal
 
 import torch
 
+from model_zoo.documents import Document
 from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.scan import NOTHING_FOUND, SUSPICIOUS
 from trainer.data.images import LabelledImages
 from trainer.defenses.comparison import WeightsComparison, compare_weights
 from trainer.defenses.disagreement import BehaviourComparison, LabelChanges
-from trainer.defenses.scanners.calibration import Calibration, calibrations
+from trainer.defenses.scanners.calibration import Calibration
 from trainer.defenses.scanners.scan import Request, scan
 from trainer.defenses.scanners.weights import open_rows
 from trainer.networks import SplitNetwork
@@ -25,7 +26,27 @@ SCANNERS = ("last-layer", "open-map", "maximum-margin", "universal")
 """That are compared: what they measure does not hang on how a search of pairs went."""
 PEAKS = 12
 """Values of one label whose mean is its part in the change: a small trigger's."""
-NOT_CALIBRATED = "not calibrated"
+Verdict = Literal["suspicious", "nothing found", "not calibrated"]
+NOT_CALIBRATED: Verdict = "not calibrated"
+DECIMALS = 6
+
+
+class Judgement(Document):
+    """What is said of an update.
+
+    Attributes:
+        verdict: on it.
+        why: in words.
+        probability: of a backdoor; None without a calibration.
+        p_value: share of honest updates, this one included, with such a score.
+        calibration: its digest; empty without one.
+    """
+
+    verdict: Verdict
+    why: str
+    probability: float | None = None
+    p_value: float | None = None
+    calibration: str = ""
 
 
 def update_features(
@@ -119,14 +140,44 @@ def _to_one_label(answers: LabelChanges) -> float:
     return most / answers.agreed.n
 
 
-@functools.cache
-def update_calibrations() -> dict[tuple[str, str], Calibration]:
-    """Return (network, data set) -> calibration of updates, of all that come along."""
-    return calibrations("updates")
+def not_calibrated(why: str) -> Judgement:
+    """Return that there is no verdict, and why."""
+    return Judgement(verdict=NOT_CALIBRATED, why=why)
 
 
-def verdict_of(features: dict[str, float], calibration: Calibration) -> tuple[str, str]:
-    """Return a verdict on an update, and why."""
+def judged(
+    old: SplitNetwork,
+    new: SplitNetwork,
+    *,
+    images: LabelledImages | None,
+    behaviour: BehaviourComparison,
+    calibration: Calibration | None,
+) -> Judgement:
+    """Return the verdict on an update.
+
+    Args:
+        old: on the device of the comparison.
+        new: the same.
+        images: clean ones; None where none were given.
+        behaviour: of the two, on those images.
+        calibration: of updates of their architecture and data set; None without.
+    """
+    if calibration is None:
+        return not_calibrated(
+            "no updates of this architecture and data set were ever calibrated on"
+        )
+    if images is None:
+        return not_calibrated("clean images are needed: give --held-out or --data")
+    try:
+        features = update_features(old, new, images=images, behaviour=behaviour)
+    except InvalidSpecError as error:
+        return not_calibrated(str(error))
     score = calibration.score(features)
-    why = f"the probability of a backdoor is {calibration.probability(score):.1%}"
-    return SUSPICIOUS if score >= calibration.threshold else NOTHING_FOUND, why
+    probability = round(calibration.probability(score), DECIMALS)
+    return Judgement(
+        verdict=SUSPICIOUS if score >= calibration.threshold else NOTHING_FOUND,
+        why=f"the probability that this update brings a backdoor is {probability:.1%}",
+        probability=probability,
+        p_value=round(calibration.p_value(score), DECIMALS),
+        calibration=calibration.digest(),
+    )
