@@ -8,7 +8,7 @@ those images; whether a member is backdoored they are not told.
 
 import time
 from collections.abc import Iterator
-from functools import cache, partial
+from functools import cache
 
 import torch
 
@@ -23,14 +23,13 @@ from trainer.defenses.scanners.scan import Request, scan
 from trainer.defenses.scanners.weights import open_rows
 from trainer.defenses.updates.judgement import update_features
 from trainer.experiments.engine.cells import Cell, Scale
-from trainer.experiments.engine.experiment import Experiment, Part
+from trainer.experiments.engine.experiment import Part
 from trainer.experiments.engine.models import ModelCache
 from trainer.experiments.population.populations import POPULATIONS, UPDATE
 from trainer.experiments.population.yields import (
     MEMBER,
     UNMADE,
-    experiment_name,
-    no_summary,
+    one_a_population,
 )
 from trainer.networks import SplitNetwork
 
@@ -98,18 +97,10 @@ def _update(
     return {"scanners": [result.to_object()]}
 
 
-EXPERIMENTS = {
-    name: Experiment(
-        name=f"{experiment_name(name)}-scans",
-        title=f"What scanners measure on every member of the population: {name}",
-        section="-",
-        datasets=(population.dataset,),
-        parts=partial(_parts, name),
-        measure=partial(_measure, name),
-        summarise=no_summary,
-        seeds=1,
-        mib=900,
-    )
-    for name, population in POPULATIONS.items()
-}
-"""One a population."""
+EXPERIMENTS = one_a_population(
+    _parts,
+    _measure,
+    title="What scanners measure on every member of the population",
+    suffix="-scans",
+    mib=900,
+)

@@ -5,7 +5,7 @@ and, of backdoored ones, ASR on the whole test set. An attack that did not take 
 counted as a backdoor, and not as a clean network either.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from model_zoo.canonical import JsonObject
@@ -59,23 +59,37 @@ def no_summary(_: Sequence[Finished]) -> Summary:
     return Summary()
 
 
-def experiment_name(population: str) -> str:
-    """Return the name of a population's experiment; the first one has no suffix."""
-    return "population" if population == "digits" else f"population-{population}"
+def one_a_population(
+    parts: Callable[[str, int, Scale], Iterable[Part]],
+    measure: Callable[[str, Cell, ModelCache], JsonObject],
+    *,
+    title: str,
+    suffix: str = "",
+    mib: int,
+) -> dict[str, Experiment]:
+    """Return population -> experiment, whose functions are told which it is of.
+
+    The name of the first one does not say of what, as when there were no others.
+    """
+    return {
+        name: Experiment(
+            name=f"population{'' if name == 'digits' else f'-{name}'}{suffix}",
+            title=f"{title}: {name}",
+            section="-",
+            datasets=(population.dataset,),
+            parts=partial(parts, name),
+            measure=partial(measure, name),
+            summarise=no_summary,
+            seeds=1,
+            mib=mib,
+        )
+        for name, population in POPULATIONS.items()
+    }
 
 
-EXPERIMENTS = {
-    name: Experiment(
-        name=experiment_name(name),
-        title=f"Clean, odd and backdoored networks, to measure scanners on: {name}",
-        section="-",
-        datasets=(population.dataset,),
-        parts=partial(_parts, name),
-        measure=partial(_measure, name),
-        summarise=no_summary,
-        seeds=1,
-        mib=700,
-    )
-    for name, population in POPULATIONS.items()
-}
-"""One a population."""
+EXPERIMENTS = one_a_population(
+    _parts,
+    _measure,
+    title="Clean, odd and backdoored networks, to measure scanners on",
+    mib=700,
+)
