@@ -13,6 +13,7 @@ from trainer.files import write_whole
 if TYPE_CHECKING:
     from trainer.experiments.engine.cells import Finished
     from trainer.experiments.engine.experiment import Experiment, Summary
+    from trainer.experiments.population.rows import Row
 
 FOLDER = Path("results/population")
 
@@ -77,27 +78,40 @@ def _report(
 ) -> None:
     """Calibrate on one split and say how scanners do on the other, never seen one."""
     from trainer.experiments.engine.figures import saved, styled
+    from trainer.experiments.population import evasion, report
     from trainer.experiments.population.populations import POPULATIONS
-    from trainer.experiments.population.report import draw, summarise
-    from trainer.experiments.population.rows import calibrated, compared, rows_of
+    from trainer.experiments.population.rows import calibrated, compared
 
-    experiments = _experiments(population)
-    yields, scans = (_finished(it, out=out, quick=quick) for it in experiments)
-    rows = rows_of(yields, scans, POPULATIONS[population])
+    rows = _rows(population, out=out, quick=quick)
     say(f"{len(rows)} members are built and scanned")
+    beside = POPULATIONS[population].beside
+    told = evasion if beside else report
+    if beside:
+        rows += _rows(beside, out=out, quick=quick)
     try:
         them = compared(rows, POPULATIONS[population])
-        summary, calibration = summarise(them), calibrated(them)
+        summary = told.summarise(them)
     except ValueError as error:
         msg = f"too few to report on: {error}; run: zoo population scan {population}"
         raise LocalError(msg) from error
     write_whole(out / f"{population}.json", summary.to_bytes())
-    write_whole(out / f"{population}-calibration.json", calibration.to_bytes())
+    if not beside:
+        made = calibrated(them).to_bytes()
+        write_whole(out / f"{population}-calibration.json", made)
     with styled():
-        for name, figure in draw(them).items():
+        for name, figure in told.draw(them).items():
             write_whole(out / f"{population}-{name}.png", saved(figure, "png"))
     _say_summary(summary)
     emit({"folder": str(out), "members": len(rows), **summary.to_object()})
+
+
+def _rows(population: str, *, out: Path, quick: bool) -> "list[Row]":
+    from trainer.experiments.population.populations import POPULATIONS
+    from trainer.experiments.population.rows import rows_of
+
+    experiments = _experiments(population)
+    yields, scans = (_finished(it, out=out, quick=quick) for it in experiments)
+    return rows_of(yields, scans, POPULATIONS[population])
 
 
 def _experiments(population: str) -> "tuple[Experiment, Experiment]":

@@ -53,6 +53,32 @@ def test_the_report_reads_what_is_finished(tmp_path: Path, population: str) -> N
     assert (made.references is None) == (population == "updates")
 
 
+def test_adversaries_are_judged_beside_the_digits_that_are_finished(
+    tmp_path: Path,
+) -> None:
+    draws = np.random.default_rng(0)
+    for population in ("digits", "adversaries"):
+        for cell in yields.EXPERIMENTS[population].cells(0, "quick"):
+            finish(cell, tmp_path, yield_of(cell))
+        for cell in scans.EXPERIMENTS[population].cells(0, "quick"):
+            attacked = cell.part["kind"] == "backdoored"
+            if cell.part["family"] == "inversion":
+                attacked = False  # this one hides whole
+            open_map = draws.normal(size=(10, 784))
+            open_map[3, :20] += 9 * attacked
+            finish(cell, tmp_path, seen(draws.normal(5 * attacked), open_map))
+
+    status, told = zoo(
+        "population", "report", "adversaries", "--quick", "--out", tmp_path
+    )
+
+    assert status == 0, told
+    areas = {it["what"].rpartition(": ")[2]: it["ours"] for it in told["claims"]}
+    assert areas["weights"]["mean"] > 0.9 > areas["inversion"]["mean"]
+    assert (tmp_path / "adversaries-auroc.png").read_bytes().startswith(b"\x89PNG")
+    assert not (tmp_path / "adversaries-calibration.json").exists()
+
+
 def test_a_member_whose_training_diverged_is_kept_as_such_and_not_reported_on(
     tmp_path: Path, digits: LabelledImages
 ) -> None:

@@ -96,14 +96,16 @@ def _claims(
     usual = [score(it) for it in test if it.kind in kinds]
     clean = [score(it) for it in test if it.is_clean]
     odd = [score(it) for it in test if it.is_clean and it.kind not in kinds]
-    yield _of_area("AUROC, odd clean networks among the negatives", hits, clean, "odd")
-    yield _of_area("AUROC without the odd ones", hits, usual, "usual")
+    yield area_claim(
+        "AUROC, odd clean networks among the negatives", hits, clean, GOALS["odd"]
+    )
+    yield area_claim("AUROC without the odd ones", hits, usual, GOALS["usual"])
     for judge in judges[1:]:
-        yield _of_area(
+        yield area_claim(
             f"AUROC of the {judge.name}, odd ones among the negatives",
             [judge.score(it) for it in test if it.is_backdoored],
             [judge.score(it) for it in test if it.is_clean],
-            "weights",
+            GOALS["weights"],
         )
     found = true_positives_at(hits, clean, false_alarms=FALSE_ALARMS)
     yield _of_share(
@@ -139,10 +141,11 @@ def _verdict(met: bool, missed: bool) -> Verdict:  # noqa: FBT001  two sides of 
     return "met" if met else "missed" if missed else "not resolved"
 
 
-def _of_area(
-    what: str, positives: Sequence[float], negatives: Sequence[float], goal: str
+def area_claim(
+    what: str, positives: Sequence[float], negatives: Sequence[float], least: float
 ) -> Claim:
-    found, least = auroc(positives, negatives), GOALS[goal]
+    """Return the claim that an AUROC is at least ``least``."""
+    found = auroc(positives, negatives)
     return Claim(
         what=what,
         ours=Estimate(

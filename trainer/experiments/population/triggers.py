@@ -16,7 +16,8 @@ Random = np.random.Generator
 DrawTrigger = Callable[[Random], TriggerSpec]
 
 
-def _square(random: Random) -> TriggerSpec:
+def square(random: Random) -> TriggerSpec:
+    """Draw a white square that stays where it is."""
     return TriggerSpec(
         name="square",
         colour=(255, 255, 255),
@@ -67,7 +68,7 @@ def _warp(random: Random) -> TriggerSpec:
 
 FAMILIES: Mapping[Split, Mapping[str, DrawTrigger]] = {
     "calibration": {
-        "square": _square,
+        "square": square,
         "wandering square": _wandering_square,
         "noise": _noise,
     },
