@@ -23,7 +23,7 @@ from model_zoo.statements.scan import (
     Verdict,
 )
 from trainer.data.images import LabelledImages
-from trainer.defenses.scanners import ENSEMBLE, SCANNERS, Scanner
+from trainer.defenses.scanners import ENSEMBLE, EXPLAINING, SCANNERS, Scanner
 from trainer.defenses.scanners.calibration import Calibration
 from trainer.defenses.scanners.maximum_margin import LEVEL, P_VALUE
 from trainer.defenses.scanners.subject import Budget, BudgetSpentError, Subject
@@ -104,23 +104,16 @@ def scan(
         _require_labels(images, frozen.classes)
         answers = predict(frozen, images.images, device=subject.device)
         right = (answers == images.labels).double().mean().item()
-    results, triggers = [], {}
-    for name, scanner in scanners.items():
-        result, trigger = _ran(name, scanner, subject)
-        results.append(result)
-        if trigger is not None:
-            triggers[name] = trigger.cpu()
-    report = _concluded(
-        tuple(results),
-        request,
-        right=right,
-        n=0 if images is None else len(images),
-        classes=frozen.classes,
-    )
+    ran = [_ran(name, it, subject) for name, it in scanners.items()]
+    report = _concluded(ran, request, subject, right=right)
+    if report.verdict == SUSPICIOUS and tuple(request.scanners) == ENSEMBLE:
+        ran += [_ran(name, SCANNERS[name], subject) for name in EXPLAINING]
+        report = _concluded(ran, request, subject, right=right)
     seconds = round(time.process_time() - began, 3)
-    passes = subject.budget.spent
-    report = report.model_copy(update={"passes": passes, "seconds": seconds})
-    return Scan(report=report, triggers=triggers)
+    return Scan(
+        report=report.model_copy(update={"seconds": seconds}),
+        triggers={it.name: found.cpu() for it, found in ran if found is not None},
+    )
 
 
 def _require_labels(images: LabelledImages, classes: int) -> None:
@@ -132,9 +125,11 @@ def _require_labels(images: LabelledImages, classes: int) -> None:
         raise InvalidSpecError(msg)
 
 
-def _ran(
-    name: str, scanner: Scanner, subject: Subject
-) -> tuple[ScannerResult, Tensor | None]:
+_Ran = tuple[ScannerResult, Tensor | None]
+"""What a scanner did, and the trigger that it recovered."""
+
+
+def _ran(name: str, scanner: Scanner, subject: Subject) -> _Ran:
     """Run one scanner; return what it did, and the trigger that it recovered."""
     before, began = subject.budget.spent, time.process_time()
     result, trigger = _tried(name, scanner, subject)
@@ -145,9 +140,7 @@ def _ran(
     return result.model_copy(update=cost), trigger
 
 
-def _tried(
-    name: str, scanner: Scanner, subject: Subject
-) -> tuple[ScannerResult, Tensor | None]:
+def _tried(name: str, scanner: Scanner, subject: Subject) -> _Ran:
     """Return what ``_ran`` does, without the cost."""
     try:
         found = scanner(subject)
@@ -173,16 +166,19 @@ def _tried(
 
 
 def _concluded(
-    results: tuple[ScannerResult, ...],
-    request: Request,
-    *,
-    right: float | None,
-    n: int,
-    classes: int,
+    ran: Sequence[_Ran], request: Request, subject: Subject, *, right: float | None
 ) -> ScanReport:
-    """Return the report; its costs are filled in by the caller."""
+    """Return the report; the seconds are filled in by the caller.
+
+    Args:
+        ran: what was run so far.
+        request: what was asked.
+        subject: of the scan.
+        right: share of the clean images that it answers right; None without any.
+    """
+    results = tuple(it for it, _ in ran)
     found = _judged(results, request.calibration)
-    if right is not None and right < LEAST_ACCURACY / classes:
+    if right is not None and right < LEAST_ACCURACY / subject.classes:
         why = f"it answers {right:.1%} of the clean images right: that is no classifier"
         found = _Judgement(NOT_SCANNED, why)
     idle = [f"{it.name} was {it.outcome}: {it.why}" for it in results if it.why]
@@ -191,6 +187,7 @@ def _concluded(
         verdict, why = NOT_SCANNED, "; ".join([*idle, why])
     suspects = _suspects(results) if verdict == SUSPICIOUS else None
     calibration = request.calibration
+    n = 0 if subject.images is None else len(subject.images)
     return ScanReport(
         verdict=verdict,
         why=why[:MOST_CHARACTERS],
@@ -205,7 +202,7 @@ def _concluded(
         dataset=request.dataset if n else "",
         images=n,
         accuracy=None if right is None else round(right, DECIMALS),
-        passes=0,
+        passes=subject.budget.spent,
         seconds=0.0,
     )
 
