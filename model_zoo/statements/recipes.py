@@ -19,7 +19,7 @@ from pydantic import (
 from model_zoo.documents import Document
 
 DATASETS = ("mnist", "gtsrb", "gtsrb-signs", "belgiumtsc-signs", "dogs-vs-cats")
-NETWORKS = ("badnets-cnn", "signs-cnn", "pets-cnn", "efficientnet-lite0")
+NETWORKS = ("badnets-cnn", "signs-cnn", "pets-cnn", "efficientnet-lite0", "tiny-vit")
 TRIGGERS = (
     "single-pixel",
     "pattern",
