@@ -125,7 +125,7 @@ def layers(network: SplitNetwork) -> dict[str, Layer]:
 
 
 @contextmanager
-def before_relus(network: SplitNetwork, visit: Visit) -> Iterator[None]:
+def before_gates(network: SplitNetwork, visit: Visit) -> Iterator[None]:
     """Have ``visit`` see, and change, what a layer gives to the ReLU behind it.
 
     That is the first ReLU that is called after the layer and before the next one. It
@@ -181,6 +181,6 @@ def _activations(network: SplitNetwork, inputs: Tensor) -> dict[str, Tensor]:
     def note(layer: str, given: Tensor) -> None:
         found[layer] = given.reshape(*given.shape[:2], -1).relu()
 
-    with before_relus(network, note):
+    with before_gates(network, note):
         network(inputs)
     return found

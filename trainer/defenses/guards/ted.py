@@ -15,7 +15,7 @@ from model_zoo.errors import InvalidSpecError
 from trainer.data.images import LabelledImages
 from trainer.defenses.guards.watch import Scores
 from trainer.networks import SplitNetwork
-from trainer.networks.activations import before_relus
+from trainer.networks.activations import before_gates
 from trainer.networks.inference import as_floats
 
 REFERENCES = 1_000
@@ -101,6 +101,6 @@ def _layers(network: SplitNetwork, images: Tensor) -> list[Tensor]:
     def note(_: str, given: Tensor) -> None:
         found.append(given.relu().flatten(1))
 
-    with before_relus(network, note):
+    with before_gates(network, note):
         logits = network(images)
     return [*found, logits]

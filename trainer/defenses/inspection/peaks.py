@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from trainer.networks import SplitNetwork
-from trainer.networks.activations import before_relus
+from trainer.networks.activations import before_gates
 from trainer.networks.inference import batches
 
 STARTS = 2
@@ -134,7 +134,7 @@ def _own(
         if name == layer:
             found[:] = [given[rows, units]]
 
-    with before_relus(network, note):
+    with before_gates(network, note):
         logits = network(images)
     return found[0], logits
 
@@ -156,6 +156,6 @@ def replaced(
         changed[at] = answers
         return changed
 
-    with before_relus(network, put):
+    with before_gates(network, put):
         logits: Tensor = network(images)
     return logits

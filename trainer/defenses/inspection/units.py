@@ -20,7 +20,7 @@ from trainer.data.images import LabelledImages
 from trainer.defenses.inspection.peaks import STARTS, STEPS, Peak, find_peaks, replaced
 from trainer.evaluation.metrics import accuracy
 from trainer.networks import SplitNetwork
-from trainer.networks.activations import before_relus
+from trainer.networks.activations import before_gates
 from trainer.networks.arithmetic import reproducible
 from trainer.networks.inference import as_floats, batches
 
@@ -197,7 +197,7 @@ def _activity(
                 largest=largest.amax(0).cpu(),
             )
 
-        with before_relus(network, note):
+        with before_gates(network, note):
             logits.append(network(as_floats(batch.to(device))))
         for layer, it in found.items():
             seen.setdefault(layer, []).append(it)
