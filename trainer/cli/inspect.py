@@ -43,7 +43,8 @@ Data = Annotated[
     typer.Option(help="Clean images of your own, as zoo data split writes them."),
 ]
 OneLayer = Annotated[
-    str | None, typer.Option(help="Look at this layer alone; else at all with a ReLU.")
+    str | None,
+    typer.Option(help="Look at this layer alone; else at all with a ReLU or GELU."),
 ]
 Units = Annotated[
     int,

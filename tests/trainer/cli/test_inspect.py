@@ -117,7 +117,7 @@ def test_a_registered_network_is_looked_at_on_the_last_images_of_its_data(
 @pytest.mark.parametrize(
     ("network", "options", "told"),
     [
-        (FOUR, ("--layer", "conv1"), "layers with a ReLU are fc1"),
+        (FOUR, ("--layer", "conv1"), "layers with a ReLU or GELU are fc1"),
         (FOUR, ("--spec", "spec.json"), "not some of both"),
         ("four-units", (), "badnets-cnn"),
         ("of four:units", (), "package.module:function"),

@@ -85,8 +85,12 @@ def reference_map(subject: Subject) -> Finding:
 
 
 def open_rows(network: SplitNetwork) -> Tensor:
-    """Return (classes, C, H, W): the gradient of each centred logit, all gates open."""
-    linear = with_open_gates(network).eval()
+    """Return (classes, C, H, W): the gradient of each centred logit, all gates open.
+
+    Raises:
+        InvalidSpecError: the network has nonlinearities without a gate to open.
+    """
+    linear = with_open_gates(network)
     weight = next(linear.parameters())
     grey = weight.new_zeros(network.classes, *network.image_shape, requires_grad=True)
     logits = linear(grey)
