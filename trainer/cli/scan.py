@@ -19,8 +19,18 @@ from model_zoo.statements.scan import (
     ScanReport,
 )
 from trainer.cli.convert import weights_in
-from trainer.cli.evaluate import Device, Source, SpecFile, spec_beside
-from trainer.cli.subject import Subject, clean_images, registered
+from trainer.cli.evaluate import spec_beside
+from trainer.cli.subject import (
+    AnyNetwork,
+    CleanData,
+    DataSet,
+    Device,
+    Source,
+    SpecFile,
+    Subject,
+    clean_images,
+    registered,
+)
 from trainer.files import write_whole
 
 if TYPE_CHECKING:
@@ -33,20 +43,11 @@ EXIT_CODES = {NOTHING_FOUND: 0, SUSPICIOUS: 1, NOT_SCANNED: 6}
 """Of a scan that ran to its end, by its verdict."""
 HTML_NAME, JSON_NAME = "scan.html", "scan.json"
 
-Network = Annotated[
-    str,
-    typer.Option(help="Without a spec: the architecture, or package.module:function."),
-]
-DataSet = Annotated[
-    str, typer.Option(help="Without a spec: the data set that it was trained on.")
-]
-Data = Annotated[
-    Path | None,
-    typer.Option(help="Your own clean images, as zoo data split writes them."),
-]
 HeldOut = Annotated[
     int | None,
-    typer.Option(min=1, help="Use the last N training images; 3,000 unless told."),
+    typer.Option(
+        min=1, help="Clean images: the last N training images; 3,000 unless told."
+    ),
 ]
 WithoutData = Annotated[
     bool, typer.Option("--without-data", help="Run what needs no clean images.")
@@ -79,9 +80,9 @@ def scan(
     model: Source,
     *,
     spec: SpecFile = None,
-    network: Network = "",
+    network: AnyNetwork = "",
     dataset: DataSet = "",
-    data: Data = None,
+    data: CleanData = None,
     held_out: HeldOut = None,
     without_data: WithoutData = False,
     scanner: Scanners = None,
