@@ -70,11 +70,11 @@ def reference_map(subject: Subject) -> Finding:
 
     It sees any training that none of them had, and says nothing of what for.
     """
+    rows = open_rows(subject.network).flatten(1).double().cpu().numpy()
     known = subject.references
     if known is None:
         msg = "there are no reference networks of this architecture and data set"
         raise InvalidSpecError(msg)
-    rows = open_rows(subject.network).flatten(1).double().cpu().numpy()
     if rows.shape != known.shape:
         msg = f"the references are of {known.shape}, labels by pixels, not {rows.shape}"
         raise InvalidSpecError(msg)
