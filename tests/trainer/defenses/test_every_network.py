@@ -21,7 +21,8 @@ from trainer.training.fit import Runtime, seeded_globals
 
 CLASSES, IMAGES = 3, 6
 CPU = torch.device("cpu")
-ONE_STEP = Schedule(epochs=1, batch_size=IMAGES, peak_learning_rate=0.01)
+BRIEF = Schedule(epochs=1, batch_size=IMAGES // 2, peak_learning_rate=0.01)
+"""Two steps, since the rate of the first is 0."""
 FEW = {
     "scanners.inversion": {
         **dict.fromkeys(("JUDGED", "UNIVERSAL_IMAGES", "CLASS_IMAGES"), 1),
@@ -32,6 +33,7 @@ FEW = {
     "scanners.neural_cleanse": {"STEPS": 2, "BATCH": 2, "IMAGES": 2},
     "scanners.dormant_units": {"IMAGES": 2, "MOST_UNITS": 3},
     "repairs.unlearning": {"SOUGHT_ON": 2, "TRIED_ON": 1, "SIDE": 0.5},
+    "inspection.units": {"MOST_MAXIMISED": 3},
 }
 """Steps and images, so that the largest network takes seconds."""
 TRANSFORMER = "no matrix with its ReLUs open"
@@ -46,6 +48,13 @@ REFUSED = {
     ("tiny-vit", "fine-pruning"): "none is silent there",
     ("tiny-vit", "clp"): "the network has none",
 }
+
+
+SLOW = "efficientnet-lite0"
+"""Takes half a minute for all of it."""
+EVERY = [
+    pytest.param(it, marks=[pytest.mark.soak] if it == SLOW else []) for it in NAMES
+]
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +86,7 @@ def images(network: SplitNetwork) -> LabelledImages:
 
 
 @pytest.mark.parametrize("scanner", SCANNERS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_scanner_has_a_score_or_says_why_it_has_none(name: str, scanner: str) -> None:
     network = made(name)
     request = Request(network=name, scanners=(scanner,))
@@ -91,13 +100,13 @@ def test_a_scanner_has_a_score_or_says_why_it_has_none(name: str, scanner: str) 
 
 
 @pytest.mark.parametrize("repair", REPAIRS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_repair_makes_a_network_or_says_why_it_makes_none(
     name: str, repair: str, runtime: Runtime
 ) -> None:
     network = made(name)
     without_images = {"network": name, "parent": "0" * 64, "defense": repair}
-    told = {} if repair == "clp" else {"held_out": IMAGES, "schedule": ONE_STEP}
+    told = {} if repair == "clp" else {"held_out": IMAGES, "schedule": BRIEF}
     spec = RepairSpec(**without_images, **told)  # type: ignore[arg-type]
     arguments = (images(network), spec, torch.Generator().manual_seed(0), runtime)
 
@@ -114,7 +123,7 @@ def test_a_repair_makes_a_network_or_says_why_it_makes_none(
         assert any(not torch.equal(it, before[key]) for key, it in after.items())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_units_are_inspected_or_it_is_said_that_none_is_seen(name: str) -> None:
     network = made(name)
     layer = {"tiny-vit": "block1.fc1"}.get(name, "conv1")
