@@ -94,7 +94,8 @@ class _Block(nn.Module):
         split = self.qkv(tokens).unflatten(2, (3, HEADS, WIDTH // HEADS))
         queries, keys, values = split.permute(2, 0, 3, 1, 4).unbind(0)
         alike = queries @ keys.transpose(2, 3) / (WIDTH // HEADS) ** 0.5
-        return (alike.softmax(3) @ values).transpose(1, 2).flatten(2)
+        means: Tensor = alike.softmax(3) @ values
+        return means.transpose(1, 2).flatten(2)
 
 
 class _Mean(nn.Module):

@@ -23,7 +23,7 @@ CLASSES, IMAGES = 3, 12
 CPU = torch.device("cpu")
 BRIEF = Schedule(epochs=1, batch_size=IMAGES // 2, peak_learning_rate=0.01)
 """Two steps, since the rate of the first is 0."""
-FEW = {
+FEW: dict[str, dict[str, float]] = {
     "scanners.inversion": {
         **dict.fromkeys(("JUDGED", "UNIVERSAL_IMAGES", "CLASS_IMAGES"), 1),
         **dict.fromkeys(("PAIR_IMAGES", "REFINED_IMAGES"), 1),
@@ -143,4 +143,4 @@ def test_units_are_inspected_or_it_is_said_that_none_is_seen(name: str) -> None:
         with pytest.raises(InvalidSpecError, match="no unit is seen"):
             inspect()
         return
-    assert inspect() == len(network.get_submodule(f"convolutions.{layer}").weight)
+    assert inspect() == len(network.get_parameter(f"convolutions.{layer}.weight"))
