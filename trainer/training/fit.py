@@ -21,6 +21,10 @@ CPU = torch.device("cpu")
 
 WARM_UP = 0.2
 """Share of the steps in which the learning rate rises."""
+SECOND_MOMENT, LEAST_SIZE = 0.99, 1e-8
+"""Of AdamW; the papers' 0.999 remembers more steps than a short fit has."""
+ROWS = {"sgd": 1, "adamw": 2}
+"""How many numbers an optimizer remembers of each weight."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +205,7 @@ def fit(
     """
     parameters = _placed(network, runtime)
     inputs, labels = inputs.to(runtime.device), labels.to(runtime.device)
-    momenta = [torch.zeros_like(parameter) for parameter in parameters]
+    momenta = first_momenta(parameters, schedule)
     runtime.on_state(0, momenta)
     epochs = []
     for number in range(1, schedule.epochs + 1):
@@ -245,7 +249,7 @@ def replay(
     parameters = _placed(network, runtime)
     inputs, labels = inputs.to(runtime.device), labels.to(runtime.device)
     # as a fit makes them, strides included: where bits fall in a vector may matter
-    momenta = [torch.zeros_like(parameter) for parameter in parameters]
+    momenta = first_momenta(parameters, segment.schedule)
     for momentum, found in zip(momenta, segment.momenta, strict=True):
         momentum.copy_(found)
     for _ in range(segment.number - 1):
@@ -258,6 +262,19 @@ def replay(
         epoch = _learn(network, shown, segment=segment, runtime=runtime)
     runtime.on_state(segment.number, momenta)
     return epoch
+
+
+def first_momenta(
+    parameters: Sequence[nn.Parameter], schedule: Schedule
+) -> list[Tensor]:
+    """Return what the schedule's optimizer remembers of each parameter at first.
+
+    Zeros of its shape; of AdamW twice so many, the moments in rows.
+    """
+    rows = ROWS[schedule.optimizer]
+    if rows == 1:
+        return [torch.zeros_like(parameter) for parameter in parameters]
+    return [torch.zeros_like(it).expand(rows, *it.shape).clone() for it in parameters]
 
 
 def one_cycle(progress: float) -> float:
@@ -308,7 +325,8 @@ def _learn(
         summed += runtime.gradients(network, inputs, labels[batch], runtime)
         runtime.penalise(network, inputs, labels[batch], batch, shown.draws)
         rate = schedule.peak_learning_rate * one_cycle(step / steps)
-        _descend(parameters, segment.momenta, rate=rate, schedule=schedule)
+        descent = Descent(schedule=schedule, rate=rate, step=step + 1)
+        _descend(parameters, segment.momenta, descent)
     loss, accuracy = (summed / len(labels)).tolist()
     return Epoch(number=segment.number, loss=loss, accuracy=accuracy)
 
@@ -319,20 +337,29 @@ def _require_time(runtime: Runtime) -> None:
         raise InvalidSpecError(msg)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Descent:
+    """One step of a fit.
+
+    Attributes:
+        schedule: of the fit.
+        rate: of this step.
+        step: its number, from 1.
+    """
+
+    schedule: Schedule
+    rate: float
+    step: int
+
+
 @torch.no_grad()
 def _descend(
-    parameters: Iterable[nn.Parameter],
-    momenta: Iterable[Tensor],
-    *,
-    rate: float,
-    schedule: Schedule,
+    parameters: Iterable[nn.Parameter], momenta: Iterable[Tensor], descent: Descent
 ) -> None:
-    """Take one step of SGD with Nesterov momentum and drop the gradients.
+    """Take one step of the schedule's optimizer and drop the gradients.
 
-    The arithmetic is ``torch.optim.SGD``'s. That class imports torch's compiler on its
-    first use: 2 s of processor time a job, as much as 15,000 images. Its operations on
-    lists are one launch for all parameters on a GPU, and a loop with the same bits on
-    a CPU.
+    Its operations on lists are one launch for all parameters on a GPU, and a loop with
+    the same bits on a CPU.
     """
     learned = [
         (parameter, momentum, parameter.grad)
@@ -342,10 +369,56 @@ def _descend(
     if not learned:
         return
     weights, speeds, gradients = (list(it) for it in zip(*learned, strict=True))
+    step = {"sgd": _by_sgd, "adamw": _by_adamw}[descent.schedule.optimizer]
+    step(weights, speeds, gradients, descent=descent)
+    for parameter in weights:
+        parameter.grad = None
+
+
+def _by_sgd(
+    weights: list[nn.Parameter],
+    speeds: list[Tensor],
+    gradients: list[Tensor],
+    *,
+    descent: Descent,
+) -> None:
+    """Take a step with Nesterov momentum; writes all three lists.
+
+    The arithmetic is ``torch.optim.SGD``'s. That class imports torch's compiler on its
+    first use: 2 s of processor time a job, as much as 15,000 images.
+    """
+    schedule = descent.schedule
     torch._foreach_add_(gradients, weights, alpha=schedule.weight_decay)
     torch._foreach_mul_(speeds, schedule.momentum)
     torch._foreach_add_(speeds, gradients)
     torch._foreach_add_(gradients, speeds, alpha=schedule.momentum)
-    torch._foreach_sub_(weights, gradients, alpha=rate)
-    for parameter in weights:
-        parameter.grad = None
+    torch._foreach_sub_(weights, gradients, alpha=descent.rate)
+
+
+def _by_adamw(
+    weights: list[nn.Parameter],
+    moments: list[Tensor],
+    gradients: list[Tensor],
+    *,
+    descent: Descent,
+) -> None:
+    """Take a step scaled by each gradient's own size; writes weights and moments.
+
+    Source:
+        Loshchilov, Hutter, "Decoupled Weight Decay Regularization", ICLR 2019,
+        algorithm 2.
+    """
+    schedule = descent.schedule
+    first, second = ([it[row] for it in moments] for row in range(ROWS["adamw"]))
+    torch._foreach_mul_(first, schedule.momentum)
+    torch._foreach_add_(first, gradients, alpha=1 - schedule.momentum)
+    torch._foreach_mul_(second, SECOND_MOMENT)
+    torch._foreach_addcmul_(second, gradients, gradients, value=1 - SECOND_MOMENT)
+    # both moments begin at 0, and are that much too small
+    shrunk = 1 - schedule.momentum**descent.step
+    sizes = [it.clone() for it in second]
+    torch._foreach_sqrt_(sizes)
+    torch._foreach_div_(sizes, math.sqrt(1 - SECOND_MOMENT**descent.step))
+    torch._foreach_add_(sizes, LEAST_SIZE)
+    torch._foreach_mul_(weights, 1 - descent.rate * schedule.weight_decay)
+    torch._foreach_addcdiv_(weights, first, sizes, value=-descent.rate / shrunk)
