@@ -376,7 +376,7 @@ def _descend(
 
 
 def _by_sgd(
-    weights: list[nn.Parameter],
+    weights: list[Tensor],
     speeds: list[Tensor],
     gradients: list[Tensor],
     *,
@@ -396,7 +396,7 @@ def _by_sgd(
 
 
 def _by_adamw(
-    weights: list[nn.Parameter],
+    weights: list[Tensor],
     moments: list[Tensor],
     gradients: list[Tensor],
     *,
