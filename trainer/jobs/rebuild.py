@@ -45,7 +45,8 @@ from trainer.files import read_bytes
 from trainer.installed import code_digest
 from trainer.jobs.handlers import ModelSpec, environment_of, make
 from trainer.training.devices import choose_device, recorded_device
-from trainer.training.fit import Runtime, Segment, first_momenta, replay
+from trainer.training.fit import Runtime, Segment, replay
+from trainer.training.optimizers import first_momenta
 from trainer.training.setup import Lesson, ReplayableSpec, begin, require_classes
 from trainer.training.state import checkpoint_name, state_from_bytes, state_to_bytes
 

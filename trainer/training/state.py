@@ -15,7 +15,7 @@ from model_zoo.statements.jobs import Schedule
 from model_zoo.statements.manifest import CHECKPOINT_PREFIX, WEIGHTS_SUFFIX
 from trainer.networks import SplitNetwork
 from trainer.networks.checkpoints import from_bytes, to_bytes
-from trainer.training.fit import first_momenta
+from trainer.training.optimizers import first_momenta
 
 _MOMENTUM = "momentum:"
 """Before the name of a parameter of what learns; no parameter's name has a colon."""

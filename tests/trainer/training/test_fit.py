@@ -19,17 +19,15 @@ from trainer.networks.badnets_cnn import badnets_cnn
 from trainer.networks.inference import as_floats
 from trainer.training.augmentation import augmentation
 from trainer.training.fit import (
-    SECOND_MOMENT,
-    Descent,
     Epoch,
     Runtime,
     Segment,
-    _descend,
     fit,
     one_cycle,
     replay,
     seeded_globals,
 )
+from trainer.training.optimizers import SECOND_MOMENT, Descent, descend
 
 SHORT = Schedule(epochs=2, batch_size=50, peak_learning_rate=0.1)
 
@@ -454,7 +452,7 @@ def test_a_descent_takes_as_many_operations_for_many_parameters_as_for_few() -> 
         kept = ours[1].clone()
 
         with Counted() as counted:
-            _descend(ours, momenta, Descent(schedule=SHORT, rate=0.1, step=1))
+            descend(ours, momenta, Descent(schedule=SHORT, rate=0.1, step=1))
 
         counts.add(counted.count)
         one_by_one(theirs, others, 0.1)
