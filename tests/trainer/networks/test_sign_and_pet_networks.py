@@ -225,16 +225,34 @@ def test_an_epoch_is_repeated_bit_for_bit_from_its_checkpoint(
 
 
 @pytest.mark.skipif(not DATASETS["gtsrb-signs"].is_at_hand(), reason="needs GTSRB")
-def test_signs_are_learnt_within_an_epoch_or_two(runtime: Runtime) -> None:
+@pytest.mark.parametrize(
+    ("name", "schedule"),
+    [
+        ("signs-cnn", Schedule(epochs=2, peak_learning_rate=0.05)),
+        pytest.param(
+            "tiny-vit",
+            Schedule(
+                epochs=8,
+                peak_learning_rate=2e-3,
+                weight_decay=0.05,
+                optimizer="adamw",
+            ),
+            marks=pytest.mark.soak,
+        ),
+    ],
+)
+def test_signs_are_learnt_within_a_few_epochs(
+    name: str, schedule: Schedule, runtime: Runtime
+) -> None:
     train = DATASETS["gtsrb-signs"].load("train")
     seen, held_out = train.without_last(300), train.last(300)
     seen = seen.select(torch.arange(0, len(seen), 2))
-    network = made("signs-cnn", classes=3)
+    network = made(name, classes=3)
     fit(
         network,
         seen.images,
         seen.labels,
-        schedule=Schedule(epochs=2, peak_learning_rate=0.05),
+        schedule=schedule,
         generator=torch.Generator().manual_seed(0),
         runtime=runtime,
     )
