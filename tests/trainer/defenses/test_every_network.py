@@ -19,7 +19,7 @@ from trainer.defenses.scanners.scan import Request, scan
 from trainer.networks import NETWORKS, SplitNetwork
 from trainer.training.fit import Runtime, seeded_globals
 
-CLASSES, IMAGES = 3, 12
+CLASSES, IMAGES = 4, 16
 CPU = torch.device("cpu")
 BRIEF = Schedule(epochs=1, batch_size=IMAGES // 2, peak_learning_rate=0.01)
 """Two steps, since the rate of the first is 0."""

@@ -12,6 +12,9 @@ from trainer.defenses.scanners.subject import Finding, Subject
 from trainer.networks import SplitNetwork
 from trainer.networks.activations import with_open_gates
 
+LEAST_LABELS = 4
+"""Of which one can stand out: the median deviation of two others is 0."""
+
 
 def last_layer(subject: Subject) -> Finding:
     """Compare the rows of the output layer: a target's stands out.
@@ -102,10 +105,16 @@ def open_rows(network: SplitNetwork) -> Tensor:
 def _outlier(values: Tensor) -> float:
     """Return how far the largest is above the median, in deviations of the others.
 
+    Raises:
+        InvalidSpecError: there are fewer than LEAST_LABELS.
+
     Source:
         Rousseeuw, Croux, "Alternatives to the Median Absolute Deviation", JASA 1993,
         for the factor that makes it a standard deviation.
     """
+    if len(values) < LEAST_LABELS:
+        msg = f"{len(values)} labels: {LEAST_LABELS} are needed for one to stand out"
+        raise InvalidSpecError(msg)
     others = values.sort().values[:-1]
     spread = (others - others.median()).abs().median() * 1.4826
     return ((values.max() - others.median()) / spread.clamp(min=1e-9)).item()

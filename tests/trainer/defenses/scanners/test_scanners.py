@@ -1,5 +1,7 @@
 """Scanners on networks whose backdoor was planted by hand: it is found, and where."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import Tensor
@@ -158,6 +160,15 @@ def test_too_few_images_are_asked_for_in_words(name: str) -> None:
     few = images(CLASSES * 3)
     with pytest.raises(InvalidSpecError, match=r"label 0: \d+ clean images are needed"):
         SCANNERS[name](subject(shown=few))
+
+
+@pytest.mark.parametrize("name", ["last-layer", "open-map"])
+def test_of_three_labels_none_stands_out(name: str) -> None:
+    with seeded_globals(0):
+        made = NETWORKS["badnets-cnn"](3).eval()
+
+    with pytest.raises(InvalidSpecError, match="3 labels: 4 are needed"):
+        SCANNERS[name](dataclasses.replace(subject(), network=made))
 
 
 def test_the_open_map_of_a_network_of_one_matrix_is_that_matrix_centred() -> None:
