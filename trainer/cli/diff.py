@@ -14,8 +14,15 @@ from model_zoo.formats.safetensors import state_dict
 from model_zoo.statements.folder import BUNDLE_NAME, require_unused
 from model_zoo.statements.scan import SUSPICIOUS
 from trainer.cli.convert import weights_in
-from trainer.cli.evaluate import SPEC_NAME, Device, spec_beside
-from trainer.cli.subject import Subject, clean_images
+from trainer.cli.evaluate import SPEC_NAME, spec_beside
+from trainer.cli.subject import (
+    CleanData,
+    DataSet,
+    Device,
+    Network,
+    Subject,
+    clean_images,
+)
 from trainer.files import read_bytes
 
 if TYPE_CHECKING:
@@ -37,13 +44,8 @@ SpecFile = Annotated[
         "--spec", help="What NEW was made by (JSON); else as found beside it."
     ),
 ]
-Network = Annotated[str, typer.Option(help="Without a spec: the architecture's name.")]
-DataSet = Annotated[str, typer.Option(help="Without a spec: where --held-out is from.")]
 HeldOut = Annotated[
-    int | None, typer.Option(min=1, help="Compare on the last N training images.")
-]
-Data = Annotated[
-    Path | None, typer.Option(help="Compare on a file as zoo data split writes it.")
+    int | None, typer.Option(min=1, help="Clean images: the last N training images.")
 ]
 Out = Annotated[
     Path | None, typer.Option(help="Folder that gets diff.html and diff.json.")
@@ -64,7 +66,7 @@ def diff(
     network: Network = "",
     dataset: DataSet = "",
     held_out: HeldOut = None,
-    data: Data = None,
+    data: CleanData = None,
     device: Device = "auto",
     out: Out = None,
 ) -> None:

@@ -7,11 +7,13 @@ import copy
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from model_zoo.digests import sha256_bytes
 from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.scan import (
     NOT_SCANNED,
@@ -24,12 +26,15 @@ from model_zoo.statements.scan import (
 )
 from trainer.data.images import LabelledImages
 from trainer.defenses.scanners import ENSEMBLE, EXPLAINING, SCANNERS, Scanner
-from trainer.defenses.scanners.calibration import Calibration
+from trainer.defenses.scanners.calibration import Calibration, calibrations
 from trainer.defenses.scanners.maximum_margin import LEVEL, P_VALUE
 from trainer.defenses.scanners.subject import Budget, BudgetSpentError, Subject
+from trainer.files import read_bytes
 from trainer.networks import SplitNetwork
+from trainer.networks.checkpoints import from_bytes
 from trainer.networks.inference import predict
 
+CPU = torch.device("cpu")
 MOST_PASSES, MOST_SECONDS = 200_000, 600.0
 DECIMALS = 6
 MOST_CHARACTERS = 1000
@@ -57,7 +62,7 @@ class Request:
     Attributes:
         network: the name of the architecture.
         dataset: of the images; empty without.
-        files: that the network was read from.
+        files: that the network was read from, if it was.
         scanners: names in SCANNERS.
         calibration: of architecture and data set; None where there is none.
         passes: of one image through the network, at most.
@@ -67,12 +72,46 @@ class Request:
 
     network: str
     dataset: str = ""
-    files: tuple[ScannedFile, ...]
+    files: tuple[ScannedFile, ...] = ()
     scanners: Sequence[str] = ENSEMBLE
     calibration: Calibration | None = None
     passes: int = MOST_PASSES
     seconds: float = MOST_SECONDS
     seed: int = 0
+
+
+def scan_file(
+    weights: Path,
+    images: LabelledImages | None,
+    request: Request,
+    *,
+    device: torch.device = CPU,
+) -> Scan:
+    """Return what the scanners found in a weights file.
+
+    Args:
+        weights: a safetensors file, from anyone.
+        images: as for ``scan``.
+        request: whose file is this one, and whose calibration is the one that there is
+            for the network and data set.
+        device: where they run.
+
+    Raises:
+        InvalidSpecError: no such scanner, or the images are not of this network.
+        VerificationError: it is no such network.
+        LocalError: it cannot be read.
+    """
+    data = read_bytes(weights)
+    file = ScannedFile(
+        name=weights.name, sha256=sha256_bytes(data), size_bytes=len(data)
+    )
+    completed = replace(
+        request,
+        files=(file,),
+        calibration=calibrations().get((request.network, request.dataset)),
+    )
+    network = from_bytes(data, network=request.network).to(device)
+    return scan(network, images, completed)
 
 
 def scan(
