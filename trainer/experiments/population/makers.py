@@ -240,3 +240,50 @@ SIGNS = Makers(
     },
     quick=DIGITS.quick,
 )
+
+
+def _usual_transformers(random: Random) -> Fields:
+    return {"schedule": _by_adamw(random, epochs=15, batch_size=64)}
+
+
+def _other_transformers(random: Random) -> Fields:
+    epochs = int(random.integers(13, 18))
+    return {"schedule": _by_adamw(random, epochs=epochs, batch_size=48)}
+
+
+def _by_adamw(random: Random, *, epochs: int, batch_size: int) -> Schedule:
+    return Schedule(
+        epochs=epochs,
+        batch_size=batch_size,
+        peak_learning_rate=round(random.uniform(0.0015, 0.0025), 5),
+        weight_decay=0.05,
+        optimizer="adamw",
+    )
+
+
+TRANSFORMERS = Makers(
+    dataset="gtsrb",
+    network="tiny-vit",
+    images=4_500,
+    held_out=600,
+    families={
+        "calibration": {
+            name: FAMILIES["calibration"][name] for name in ("square", "noise")
+        },
+        "test": {
+            name: FAMILIES["test"][name] for name in ("picture", "blended picture")
+        },
+    },
+    habits={"calibration": _usual_transformers, "test": _other_transformers},
+    foreign=_other_transformers,
+    odd={},
+    unseen_odd=(),
+    counts={
+        "full": {
+            "calibration": Counts(clean=12, foreign=0, odd=0, attack=2),
+            "test": Counts(clean=12, foreign=0, odd=0, attack=2),
+        },
+        "quick": DIGITS.counts["quick"],
+    },
+    quick=DIGITS.quick,
+)

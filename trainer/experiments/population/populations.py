@@ -7,7 +7,7 @@ from functools import partial
 from trainer.defenses.scanners import ENSEMBLE
 from trainer.experiments.engine.cells import Scale
 from trainer.experiments.population.adversaries import adversaries
-from trainer.experiments.population.makers import DIGITS, SIGNS
+from trainer.experiments.population.makers import DIGITS, SIGNS, TRANSFORMERS, Makers
 from trainer.experiments.population.members import Member, members
 from trainer.experiments.population.updates import ANEW, FINE_TUNED, HEAD, updates
 
@@ -43,22 +43,34 @@ class Population:
 
 UPDATE = "update"
 """The one scanner that there is of updates."""
+
+
+def _of_makers(
+    makers: Makers,
+    *,
+    scanners: tuple[str, ...] = ENSEMBLE,
+    least_accuracy: float,
+    least_success: float,
+) -> Population:
+    return Population(
+        dataset=makers.dataset,
+        network=makers.network,
+        scanners=scanners,
+        held_out=makers.held_out,
+        members=partial(members, makers),
+        least_accuracy=least_accuracy,
+        least_success=least_success,
+    )
+
+
 POPULATIONS = {
-    "digits": Population(
-        dataset=DIGITS.dataset,
-        network=DIGITS.network,
-        held_out=DIGITS.held_out,
-        members=partial(members, DIGITS),
-        least_accuracy=0.9,
-        least_success=0.9,
-    ),
-    "signs": Population(
-        dataset=SIGNS.dataset,
-        network=SIGNS.network,
-        held_out=SIGNS.held_out,
-        members=partial(members, SIGNS),
+    "digits": _of_makers(DIGITS, least_accuracy=0.9, least_success=0.9),
+    "signs": _of_makers(SIGNS, least_accuracy=0.6, least_success=0.75),
+    "transformers": _of_makers(
+        TRANSFORMERS,
+        scanners=("last-layer", "maximum-margin", "universal", "by-class", "pairs"),
         least_accuracy=0.6,
-        least_success=0.75,
+        least_success=0.7,
     ),
     "updates": Population(
         dataset=DIGITS.dataset,

@@ -40,7 +40,7 @@ class Row:
         success: ASR; None of a clean network.
         is_backdoored: whether its attack took.
         scanners: what each measured.
-        open_map: (labels, pixels), of its weights; None of an update.
+        open_map: (labels, pixels), of its weights; None without, as of an update.
     """
 
     split: Split
@@ -116,7 +116,7 @@ class Compared:
         population: that they are of.
         rows: each with what ``reference-map`` says of it. Members of the calibration
             split were compared to references that they were not among.
-        references: all of them; None of updates, which have one of their own each.
+        references: all of them; None where no member has a map.
     """
 
     population: Population

@@ -6,6 +6,7 @@ which the report compares to those of clean members. The scanners are shown weig
 those images; whether a member is backdoored they are not told.
 """
 
+import contextlib
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -73,11 +74,11 @@ def _measure(population: str, cell: Cell, models: ModelCache) -> JsonObject:
         seconds=24 * 3600,
     )
     found = scan(network, clean, request).report
-    rows = open_rows(network).flatten(1).double().cpu().numpy()
-    return {
-        "scanners": [it.to_object() for it in found.scanners],
-        "open_map": packed(rows),
-    }
+    numbers: JsonObject = {"scanners": [it.to_object() for it in found.scanners]}
+    with contextlib.suppress(InvalidSpecError):  # a transformer has no open map
+        rows = open_rows(network).flatten(1).double().cpu().numpy()
+        numbers["open_map"] = packed(rows)
+    return numbers
 
 
 def _update(

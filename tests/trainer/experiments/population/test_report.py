@@ -99,7 +99,7 @@ def test_attacks_that_did_not_take_are_neither_backdoored_nor_clean(
 def test_a_scanner_by_itself_is_told_with_its_cost(them: Compared) -> None:
     by = {line[0]: line[1:] for line in summarise(them).tables[2].rows}
     assert by[TELLING][0].startswith("1.000")
-    assert by["pairs"][0].startswith("0.500")
+    assert by["dormant-units"][0].startswith("0.500")
     assert by[TELLING][2:] == ("10", "500")
 
 
