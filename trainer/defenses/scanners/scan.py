@@ -6,8 +6,9 @@ A verdict fails closed: what was skipped or capped is never "nothing found".
 import copy
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,10 +24,15 @@ from model_zoo.statements.scan import (
     Verdict,
 )
 from trainer.data.images import LabelledImages
-from trainer.defenses.scanners import ENSEMBLE, SCANNERS, Scanner
+from trainer.defenses.scanners import ENSEMBLE, SCANNERS
 from trainer.defenses.scanners.calibration import Calibration
 from trainer.defenses.scanners.maximum_margin import LEVEL, P_VALUE
-from trainer.defenses.scanners.subject import Budget, BudgetSpentError, Subject
+from trainer.defenses.scanners.subject import (
+    Budget,
+    BudgetSpentError,
+    Finding,
+    Subject,
+)
 from trainer.networks import SplitNetwork
 from trainer.networks.inference import predict
 
@@ -106,7 +112,7 @@ def scan(
         right = (answers == images.labels).double().mean().item()
     results, triggers = [], {}
     for name, scanner in scanners.items():
-        result, trigger = _ran(name, scanner, subject)
+        result, trigger = run_scanner(name, scanner, subject)
         results.append(result)
         if trigger is not None:
             triggers[name] = trigger.cpu()
@@ -132,8 +138,18 @@ def _require_labels(images: LabelledImages, classes: int) -> None:
         raise InvalidSpecError(msg)
 
 
-def _ran(
-    name: str, scanner: Scanner, subject: Subject
+class _Scanned(Protocol):
+    """Whatever a scanner looks at."""
+
+    @property
+    def budget(self) -> Budget: ...
+
+
+S = TypeVar("S", bound=_Scanned)
+
+
+def run_scanner(
+    name: str, scanner: Callable[[S], Finding], subject: S
 ) -> tuple[ScannerResult, Tensor | None]:
     """Run one scanner; return what it did, and the trigger that it recovered."""
     before, began = subject.budget.spent, time.process_time()
@@ -146,9 +162,9 @@ def _ran(
 
 
 def _tried(
-    name: str, scanner: Scanner, subject: Subject
+    name: str, scanner: Callable[[S], Finding], subject: S
 ) -> tuple[ScannerResult, Tensor | None]:
-    """Return what ``_ran`` does, without the cost."""
+    """Return what ``run_scanner`` does, without the cost."""
     try:
         found = scanner(subject)
     except BudgetSpentError as error:
