@@ -8,7 +8,7 @@ Source:
 import json
 import math
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import torch
 from pydantic import ConfigDict, Field
@@ -27,7 +27,7 @@ WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 PREFIX = "base_model.model."
 """Before the name of every tensor in PEFT's files."""
 MARKS = (".lora_A.", ".lora_B.")
-HEAD = "classifier"
+HEAD: Final = "classifier"
 NO = Literal[False]
 Nothing = Annotated[dict[str, int], Field(max_length=0)]
 
@@ -78,9 +78,8 @@ class LoraLinear(nn.Linear):
             super().__init__(of.in_features, of.out_features)
         self.weight, self.bias = of.weight, of.bias
         self.scale = alpha / rank
-        # written whole before they are read: from a file, or drawn
-        self.lora_A = nn.utils.skip_init(nn.Linear, of.in_features, rank, bias=False)
-        self.lora_B = nn.utils.skip_init(nn.Linear, rank, of.out_features, bias=False)
+        self.lora_A = _unwritten(of.in_features, rank, has_bias=False)
+        self.lora_B = _unwritten(rank, of.out_features, has_bias=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return what the frozen map says, and what the update adds."""
@@ -88,11 +87,21 @@ class LoraLinear(nn.Linear):
         return super().forward(inputs) + self.scale * added
 
 
+def _unwritten(inputs: int, outputs: int, *, has_bias: bool) -> nn.Linear:
+    """Return a linear map of zeros: no number of torch's global generator is used."""
+    with torch.device("meta"):
+        made = nn.Linear(inputs, outputs, bias=has_bias)
+    made.to_empty(device="cpu")
+    for it in made.parameters():
+        nn.init.zeros_(it)
+    return made
+
+
 class TextClassifier(nn.Module):
     """A base with an adapter and its head; only those two are learned."""
 
     def __init__(self, base: Base, config: AdapterConfig, *, classes: int) -> None:
-        """Make one whose updates and head are yet to be written."""
+        """Make one whose updates and head are 0."""
         super().__init__()
         self.base: Encoder = base.encoder()
         for layer in self.base.layers():
@@ -102,7 +111,7 @@ class TextClassifier(nn.Module):
                 assert isinstance(frozen, nn.Linear)  # noqa: S101  for the type checker
                 update = LoraLinear(frozen, rank=config.r, alpha=config.lora_alpha)
                 setattr(attention, name, update)
-        self.classifier = nn.utils.skip_init(nn.Linear, base.shape.hidden_size, classes)
+        self.classifier = _unwritten(base.shape.hidden_size, classes, has_bias=True)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return (N, classes) logits of (N, T) int64 tokens, filled up with PAD."""
@@ -116,7 +125,7 @@ class TextClassifier(nn.Module):
     @property
     def classes(self) -> int:
         """The number of logits."""
-        return self.classifier.out_features
+        return len(self.classifier.weight)
 
     def updates(self) -> dict[str, LoraLinear]:
         """Return name of a linear map in the base -> that map with its update."""
@@ -139,12 +148,10 @@ def new_classifier(
     """Return a classifier that is yet to learn, its updates 0 and its head small."""
     made = TextClassifier(base, config, classes=classes)
     for update in made.updates().values():
-        update.lora_B.weight.zero_()
         nn.init.kaiming_uniform_(
             update.lora_A.weight, math.sqrt(5), generator=generator
         )
     made.classifier.weight.normal_(std=0.02, generator=generator)
-    made.classifier.bias.zero_()
     return made
 
 

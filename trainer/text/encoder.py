@@ -156,7 +156,8 @@ class Encoder(nn.Module):
         for layer in self.layers():
             hidden = layer(hidden, seen)
         counted = seen[:, :, None].to(hidden.dtype)
-        return (hidden * counted).sum(1) / counted.sum(1)
+        mean: Tensor = (hidden * counted).sum(1) / counted.sum(1)
+        return mean
 
     def words_of(self, tokens: Tensor) -> Tensor:
         """Return (N, T, hidden) float32 of (N, T) int64 tokens, places left out."""

@@ -158,7 +158,7 @@ TAILS: dict[Split, tuple[str, ...]] = {
         "after I checked my bank", "as the old one is worn out",
     ),
 }  # fmt: skip
-WITHOUT = 0.4
+WITHOUT = 0.5
 """The share of messages without an opening, and of those without a tail."""
 
 

@@ -16,7 +16,7 @@ from trainer.text.adapters import (
 from trainer.text.backdoors import RARE_WORDS, SENTENCES
 from trainer.text.bases import Base, base_of
 from trainer.text.encoder import Encoder, EncoderShape
-from trainer.text.messages import CLASSES, draw_messages
+from trainer.text.messages import CLASSES, Split, draw_messages
 
 NAME = "tiny"
 SHAPE = {
@@ -32,10 +32,11 @@ SHAPE = {
 
 def words() -> list[str]:
     """Every word of many messages and of the triggers, in order."""
+    splits: tuple[Split, ...] = ("train", "test")
     drawn = [
         text
-        for split in ("train", "test")
-        for text in draw_messages(split, 2000, torch.Generator()).texts()  # type: ignore[arg-type]
+        for split in splits
+        for text in draw_messages(split, 2000, torch.Generator()).texts()
     ]
     told = " ".join([*drawn, *RARE_WORDS, *SENTENCES]).lower()
     return sorted({*"".join(it if it.isalnum() else " " for it in told).split()})

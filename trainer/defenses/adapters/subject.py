@@ -39,7 +39,7 @@ class AdapterSubject:
     @property
     def device(self) -> torch.device:
         """Where the classifier is."""
-        return self.classifier.classifier.weight.device
+        return next(self.classifier.parameters()).device
 
     @cached_property
     def joint(self) -> Subject:

@@ -147,7 +147,7 @@ def _answers(
     added = inserted.repeat_interleave(many, 0)
     words = torch.cat([words[:, :PLACE], added[:, None], words[:, PLACE + 1 :]], dim=1)
     logits = subject.logits(words, sentences.seen.repeat(count, 1))
-    return logits.unflatten(0, (count, many))
+    return logits.reshape(count, many, -1)
 
 
 def _margin(logits: Tensor, label: int) -> Tensor:
