@@ -12,6 +12,8 @@ from model_zoo.statements.scan import ScanReport
 from tests.trainer.commands import zoo
 from tests.trainer.text.tiny import NAME, base_files, write_adapter
 from trainer.defenses.adapters.scan import SKIPPED
+from trainer.text.adapters import AdapterConfig, new_classifier, to_files
+from trainer.text.bases import MINILM, base_of, pretrained_minilm
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -145,3 +147,21 @@ def test_a_limit_of_passes_is_kept(tmp_path: Path) -> None:
     assert status == 6
     assert report.passes <= 40
     assert "40 image passes" in report.why
+
+
+def test_an_adapter_of_the_pinned_base_needs_no_folder_beside_it(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("tokenizers")
+    base = base_of(MINILM, pretrained_minilm())
+    config = AdapterConfig(base_model_name_or_path=MINILM, base_sha256=base.sha256())
+    made = new_classifier(base, config, classes=3, generator=torch.Generator())
+    for name, content in to_files(made, config).items():
+        (tmp_path / name).write_bytes(content)
+
+    status, told = zoo("scan", tmp_path, "--max-passes", "1")
+
+    report = ScanReport.from_object(told)
+    assert status == 6
+    assert report.network == f"{MINILM} with a rank-8 adapter"
+    assert config.base_sha256 in {it.sha256 for it in report.files}

@@ -83,22 +83,18 @@ def test_the_share_of_the_first_direction_is_known_by_hand(
 
 
 def test_the_search_finds_the_word_that_was_planted() -> None:
-    made = tiny_classifier(drawn=False)
+    made = tiny_classifier(drawn=False, seed=1)
     random = torch.Generator().manual_seed(1)
     bad = poisoned(draw_messages("train", 400, random), WORD, random)
-    subject = subject_of(made)
     tokenizer = tokenizer_of(base_files()["tokenizer.json"])
-    made.requires_grad_(requires_grad=False)
-    for name, it in made.named_parameters():
-        it.requires_grad_("lora_" in name or name.startswith("classifier."))
     fit_adapter(
         made,
         tokens_of(tokenizer, bad.texts()),
         bad.labels,
-        steps=Steps(count=250, learning_rate=2e-2),
+        steps=Steps(count=300, batch_size=32, learning_rate=3e-2),
         generator=random,
     )
-    made.requires_grad_(requires_grad=False)
+    subject = subject_of(made)
 
     found = token_search(subject)
 
