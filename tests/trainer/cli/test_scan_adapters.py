@@ -11,6 +11,7 @@ from model_zoo.digests import sha256_bytes
 from model_zoo.statements.scan import ScanReport
 from tests.trainer.commands import zoo
 from tests.trainer.text.tiny import NAME, base_files, write_adapter
+from trainer.cli.scan import Limits, _adapter_scanned
 from trainer.defenses.adapters.scan import SKIPPED
 from trainer.text.adapters import AdapterConfig, new_classifier, to_files
 from trainer.text.bases import MINILM, base_of, pretrained_minilm
@@ -117,36 +118,18 @@ def test_an_adapter_that_is_not_finite_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "option",
+    ("limits", "told"),
     [
-        ("--spec", "spec.json"),
-        ("--network", "badnets-cnn"),
-        ("--data", "own.safetensors"),
-        ("--held-out", "300"),
-        ("--scanner", "last-layer"),
+        pytest.param(Limits(passes=40), "40 image passes", id="passes"),
+        pytest.param(Limits(seconds=0.0), "limit of 0 s", id="seconds"),
     ],
 )
-def test_options_of_images_are_refused(option: tuple[str, str], tmp_path: Path) -> None:
-    write_adapter(tmp_path)
-    status, told = zoo("scan", tmp_path, *option)
-    assert status == 2
-    assert option[0] in told["message"]
-
-
-def test_sentences_of_an_unknown_kind_are_refused(tmp_path: Path) -> None:
-    write_adapter(tmp_path)
-    status, told = zoo("scan", tmp_path, "--dataset", "mnist")
-    assert status == 2
-    assert "messages" in told["message"]
-
-
-def test_a_limit_of_passes_is_kept(tmp_path: Path) -> None:
-    write_adapter(tmp_path)
-    status, told = zoo("scan", tmp_path, "--max-passes", "40")
-    report = ScanReport.from_object(told)
-    assert status == 6
-    assert report.passes <= 40
-    assert "40 image passes" in report.why
+def test_a_limit_is_kept_and_told(limits: Limits, told: str, tmp_path: Path) -> None:
+    weights = write_adapter(tmp_path / "adapter")
+    found = _adapter_scanned(weights, "", limits, where=torch.device("cpu"))
+    assert found.report.verdict == "not scanned"
+    assert found.report.passes <= limits.passes
+    assert told in found.report.why
 
 
 def test_an_adapter_of_the_pinned_base_needs_no_folder_beside_it(

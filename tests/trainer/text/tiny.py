@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save
 
 from trainer.text.adapters import (
+    WEIGHTS,
     AdapterConfig,
     TextClassifier,
     new_classifier,
@@ -134,13 +135,12 @@ def tiny_classifier(*, seed: int = 0, drawn: bool = True) -> TextClassifier:
     return made.eval()
 
 
-def write_adapter(folder: Path, files: dict[str, bytes] | None = None) -> Path:
+def write_adapter(folder: Path) -> Path:
     """Write an adapter and, in a folder beside it, its base; return the weights."""
-    made = to_files(tiny_classifier(), tiny_config()) if files is None else files
-    for name, content in made.items():
-        (folder / name).write_bytes(content)
     beside = folder / NAME
-    beside.mkdir()
+    beside.mkdir(parents=True)
+    for name, content in to_files(tiny_classifier(), tiny_config()).items():
+        (folder / name).write_bytes(content)
     for name, content in base_files().items():
         (beside / name).write_bytes(content)
-    return folder / "adapter_model.safetensors"
+    return folder / WEIGHTS
