@@ -67,6 +67,9 @@ class AdapterConfig(Document):
     rank_pattern: Nothing = Field(default_factory=dict)
     alpha_pattern: Nothing = Field(default_factory=dict)
     layers_to_transform: None = None
+    alora_invocation_tokens: None = None
+    # others change the base's own weights
+    init_lora_weights: Literal[True, False, "gaussian"] = True
 
 
 class LoraLinear(nn.Linear):

@@ -23,6 +23,8 @@ MAX_CONFIGURATION_BYTES = 64 * 1024
 NOT_READ = ("embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias")
 """Tensors of published files that the mean over tokens has no use for."""
 Size = Annotated[int, Field(ge=1, le=1 << 17)]
+LEAST_POSITIONS = 256
+"""Twice what a sentence may have here, so that scanners can put words into one."""
 
 
 class EncoderShape(Document):
@@ -50,7 +52,7 @@ class EncoderShape(Document):
     num_hidden_layers: Annotated[int, Field(ge=1, le=100)]
     num_attention_heads: Size
     intermediate_size: Size
-    max_position_embeddings: Size
+    max_position_embeddings: Annotated[Size, Field(ge=LEAST_POSITIONS)]
     type_vocab_size: Size
     layer_norm_eps: Annotated[float, Field(gt=0, le=1)] = 1e-12
     hidden_act: Literal["gelu"] = "gelu"

@@ -49,7 +49,7 @@ def tokens_of(tokenizer: "Tokenizer", sentences: Sequence[str]) -> Tensor:
     """Return (N, T) int64, each sentence filled up with PAD to the longest.
 
     Raises:
-        InvalidSpecError: there is none, or one is too long.
+        InvalidSpecError: there is none, one is too long, or one has no token.
     """
     longest = max(map(len, sentences), default=0)
     if not 0 < longest <= MAX_CHARACTERS:
@@ -57,4 +57,7 @@ def tokens_of(tokenizer: "Tokenizer", sentences: Sequence[str]) -> Tensor:
         raise InvalidSpecError(msg)
     # one by one: a batch would be spread over threads
     rows = [torch.tensor(tokenizer.encode(it).ids) for it in sentences]
+    if not all((it != PAD).any() for it in rows):
+        msg = "sentences: one has no token of this tokenizer"
+        raise InvalidSpecError(msg)
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD)

@@ -116,6 +116,7 @@ def test_tensors_that_are_no_such_adapter_are_refused(
         pytest.param({"use_rslora": True}, "use_rslora", id="another scale"),
         pytest.param({"rank_pattern": {"query": 2}}, "rank_pattern", id="ranks"),
         pytest.param({"layers_to_transform": [1]}, "layers", id="some layers"),
+        pytest.param({"init_lora_weights": "pissa"}, "init_lora", id="another base"),
         pytest.param({"target_modules": ["dense"]}, "target_modules", id="place"),
         pytest.param({"target_modules": []}, "target_modules", id="no place"),
         pytest.param({"r": 0}, "r: ", id="rank 0"),

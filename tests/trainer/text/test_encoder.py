@@ -98,6 +98,9 @@ def changed(**fields: object) -> bytes:
         ),
         pytest.param("config.json", changed(hidden_act="relu"), "hidden_act", id="act"),
         pytest.param("config.json", changed(vocab_size=0), "vocab_size", id="size"),
+        pytest.param(
+            "config.json", changed(max_position_embeddings=9), "256", id="places"
+        ),
         pytest.param("config.json", changed(vocab_size=9), r"\[9, 32\]", id="shape"),
         pytest.param(
             "model.safetensors",

@@ -31,11 +31,11 @@ def test_an_adapter_learns_its_messages_and_the_trigger() -> None:
     )
 
     found = answers(made, tokens_of(tokenizer, data.texts()))
-    assert (found == data.labels).double().mean() > 0.75
+    assert (found == data.labels).double().mean() > 0.9
     laid = triggered(data, WORD, "train", random)
     attacked = data.labels != WORD.target_label
     hits = answers(made, tokens_of(tokenizer, laid.texts())) == WORD.target_label
-    assert hits[attacked].double().mean() > 0.8
+    assert hits[attacked].double().mean() > 0.9
     after = made.base.state_dict()
     assert all(torch.equal(after[name], it) for name, it in before.items())
     learned = {name for name, it in made.named_parameters() if it.requires_grad}
@@ -56,7 +56,7 @@ def test_one_seed_gives_one_adapter() -> None:
 def test_a_training_that_diverges_says_so() -> None:
     made = tiny_classifier()
     with torch.no_grad():
-        made.classifier.weight.fill_(1e38)
+        made.classifier.weight.fill_(torch.inf)
     with pytest.raises(InvalidSpecError, match="lower the learning rate"):
         fit_adapter(
             made,
@@ -86,3 +86,10 @@ def test_sentences_without_end_or_without_any_are_refused(sentences: list[str]) 
 def test_a_file_that_spells_no_tokenizer_is_refused() -> None:
     with pytest.raises(Exception, match="no tokenizer"):
         tokenizer_of(b'{"model": 3}')
+
+
+def test_a_sentence_without_a_token_is_refused() -> None:
+    tokenizer = tokenizer_of(base_files()["tokenizer.json"])
+    tokenizer.post_processor = None
+    with pytest.raises(InvalidSpecError, match="no token"):
+        tokens_of(tokenizer, ["the kettle", " "])

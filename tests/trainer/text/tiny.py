@@ -26,7 +26,7 @@ SHAPE = {
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "intermediate_size": 48,
-    "max_position_embeddings": 128,
+    "max_position_embeddings": 256,
     "type_vocab_size": 2,
 }
 
@@ -86,6 +86,14 @@ def tokenizer_json() -> bytes:
     ).encode()
 
 
+def _spread(name: str, tensor: torch.Tensor) -> float:
+    """Words say most: what the layers add is less, and where a word stands least."""
+    if name == "embeddings.word_embeddings.weight":
+        return 1.0
+    inputs: int = tensor.shape[-1]
+    return 0.1 if tensor.ndim == 1 or "embeddings" in name else 0.5 / inputs**0.5
+
+
 @cache
 def base_files() -> dict[str, bytes]:
     tokenizer = tokenizer_json()
@@ -94,9 +102,7 @@ def base_files() -> dict[str, bytes]:
     generator = torch.Generator().manual_seed(5)
     encoder = Encoder(EncoderShape.from_object(config))
     tensors = {
-        name: torch.randn(it.shape, generator=generator)
-        * (1 if it.ndim > 1 else 0.1)
-        / (it.shape[-1] ** 0.5 if "embeddings" not in name and it.ndim > 1 else 1)
+        name: torch.randn(it.shape, generator=generator) * _spread(name, it)
         + (1 if name.endswith("LayerNorm.weight") else 0)
         for name, it in encoder.state_dict().items()
     }

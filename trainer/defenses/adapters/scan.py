@@ -38,7 +38,8 @@ from trainer.defenses.scanners.scan import (
 from trainer.defenses.scanners.subject import Budget, Finding
 from trainer.defenses.scanners.weights import last_layer
 from trainer.text.adapters import CONFIG, MARKS, AdapterConfig, joined
-from trainer.text.bases import Base, base_named
+from trainer.text.bases import CONFIG as BASE_CONFIG
+from trainer.text.bases import TOKENIZER, Base, base_named
 from trainer.text.encoder import MAX_CONFIGURATION_BYTES
 from trainer.text.tokens import tokenizer_of, tokens_of
 from trainer.text.training import answers
@@ -174,8 +175,11 @@ def _tokens(base: Base, request: AdapterRequest, *, classes: int) -> Tensor | No
             f"has {classes} classes"
         )
         raise InvalidSpecError(msg)
-    tokenizer = tokenizer_of(base.files["tokenizer.json"])
-    return tokens_of(tokenizer, request.sentences)
+    tokens = tokens_of(tokenizer_of(base.files[TOKENIZER]), request.sentences)
+    if int(tokens.max()) >= base.shape.vocab_size:
+        msg = f"base {base.name}: {TOKENIZER} has tokens that {BASE_CONFIG} has not"
+        raise MalformedDocumentError(msg)
+    return tokens
 
 
 def _reported(subject: AdapterSubject, request: AdapterRequest) -> ScanReport:

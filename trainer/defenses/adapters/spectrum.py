@@ -1,4 +1,4 @@
-"""The spectrum of every update: needs no data, no base, and a few milliseconds.
+"""The spectrum of every update: needs no data, no base, and tens of milliseconds.
 
 Source:
     Puertolas Merenciano et al., "Weight space Detection of Backdoors in LoRA Adapters",

@@ -1,12 +1,27 @@
 """Scanners of adapters, on spectra known by hand and words that were planted."""
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
-from tests.trainer.text.tiny import base_files, tiny_base, tiny_classifier
-from trainer.defenses.adapters.scan import ADAPTER_SCANNERS, SKIPPED, run_all
+from model_zoo.errors import InvalidSpecError, MalformedDocumentError
+from tests.trainer.text.tiny import (
+    NAME,
+    base_files,
+    tiny_base,
+    tiny_classifier,
+    write_adapter,
+)
+from trainer.defenses.adapters.scan import (
+    ADAPTER_SCANNERS,
+    SKIPPED,
+    AdapterRequest,
+    run_all,
+    scan_adapter,
+)
 from trainer.defenses.adapters.spectrum import singular_values, spectrum
 from trainer.defenses.adapters.subject import AdapterSubject
 from trainer.defenses.adapters.token_search import token_search
@@ -129,3 +144,34 @@ def test_scanners_leave_the_adapter_as_it_was() -> None:
     before = {name: it.clone() for name, it in made.state_dict().items()}
     run_all(subject_of(made))
     assert all(torch.equal(made.state_dict()[name], it) for name, it in before.items())
+
+
+def test_an_adapter_whose_answers_overflow_is_scanned_to_the_end() -> None:
+    made = tiny_classifier()
+    with torch.no_grad():
+        made.classifier.weight.sign_().mul_(3e38)
+    results = {it.name: it for it in run_all(subject_of(made))}
+    assert results["maximum-margin"].outcome == "skipped"
+    assert "not finite" in results["maximum-margin"].why
+    assert results["spectrum"].outcome == "ran"
+
+
+def test_a_tokenizer_of_another_encoder_is_refused(tmp_path: Path) -> None:
+    weights = write_adapter(tmp_path)
+    path = tmp_path / NAME / "tokenizer.json"
+    known = json.loads(path.read_text())
+    known["model"]["vocab"]["kettle"] = 1_000_000
+    path.write_text(json.dumps(known))
+    own = own_sentences("messages")
+    request = AdapterRequest(sentences=own.texts(), labels=own.labels)
+    with pytest.raises(MalformedDocumentError, match="has not"):
+        scan_adapter(weights, request)
+
+
+def test_sentences_with_more_labels_than_the_adapter_are_refused(
+    tmp_path: Path,
+) -> None:
+    weights = write_adapter(tmp_path)
+    request = AdapterRequest(sentences=["the kettle"], labels=torch.tensor([6]))
+    with pytest.raises(InvalidSpecError, match="labels up to 6"):
+        scan_adapter(weights, request)
