@@ -83,5 +83,5 @@ def test_more_adapters_of_a_family_leave_the_others_as_they_were(
         split: {family: count + 2 for family, count in its.items()}
         for split, its in members.COUNTS["full"].items()
     }
-    monkeypatch.setitem(members.COUNTS, "full", more)  # type: ignore[misc]
+    monkeypatch.setitem(members.COUNTS, "full", more)
     assert few < {it.digest() for it in EXPERIMENT.cells(0, "full")}
