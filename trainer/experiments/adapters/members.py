@@ -1,4 +1,16 @@
-"""The adapters of the experiment: how each is made, measured and scanned."""
+"""``adapters``: scanners on rank-8 adapters of a sentence encoder.
+
+Networks: adapters of all-MiniLM-L6-v2 with a head of six classes, each on its own draw
+of messages, with its own rate, steps and scale. Half are backdoored, by four families
+of triggers. Numbers: ACC and ASR on messages whose phrases no training saw, and what
+every scanner says. Which way a score points, and in what units it is added to others,
+is set by adapters of the split ``direction``, which has two families and is counted
+nowhere else; no threshold is chosen.
+
+Source:
+    Hu et al., "LoRA", ICLR 2022; of the triggers ``trainer.text.backdoors``; of the
+    scanners the modules of ``trainer.defenses.adapters``.
+"""
 
 import functools
 from collections.abc import Iterator, Mapping
