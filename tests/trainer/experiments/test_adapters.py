@@ -7,7 +7,13 @@ import pytest
 from model_zoo.statements.scan import ScannerResult
 from trainer.experiments.adapters import members
 from trainer.experiments.adapters.members import CLEAN, DIRECTION, SEEN, TEST, UNSEEN
-from trainer.experiments.adapters.scanning import EXPERIMENT, TOGETHER, _auroc, _scored
+from trainer.experiments.adapters.scanning import (
+    EXPERIMENT,
+    TOGETHER,
+    _auroc,
+    _scored,
+    _targets,
+)
 from trainer.experiments.engine.cells import Finished
 
 
@@ -16,7 +22,11 @@ def finished(
 ) -> Finished:
     """A cell whose one scanner says ``score``."""
     result = ScannerResult(
-        name="x", outcome="ran", score=score, features={"f": feature, "token": 7.0}
+        name="x",
+        outcome="ran",
+        score=score,
+        features={"f": feature, "token": 7.0},
+        target_labels=(2,),
     )
     numbers: dict[str, Any] = {
         "accuracy": {"successes": 80, "n": 100},
@@ -26,7 +36,7 @@ def finished(
         numbers["attack_success"] = {"successes": success, "n": 100}
     return Finished(
         cell="0" * 64,
-        part={"split": split, "family": family},
+        part={"split": split, "family": family, "target_label": int(score)},
         seed=0,
         numbers=numbers,
         seconds=0.0,
@@ -62,6 +72,18 @@ def test_features_are_added_in_units_of_the_clean_ones_and_none_decides_alone() 
 def test_an_attack_that_did_not_take_counts_for_no_scanner() -> None:
     tested = [finished(TEST, CLEAN, 1.0), finished(TEST, UNSEEN[0], 2.0, success=49)]
     assert _auroc(_scored([*known(clean=0, bad=1), *tested]), "x", UNSEEN) is None
+
+
+def test_a_scanner_is_told_how_often_it_suspects_what_the_attacker_wants() -> None:
+    cells = [
+        *(finished(TEST, UNSEEN[0], float(wanted)) for wanted in (2, 2, 3)),
+        finished(TEST, UNSEEN[1], 2.0),
+        finished(TEST, UNSEEN[1], 2.0, success=1),
+        finished(TEST, CLEAN, 2.0),
+    ]
+    table = _targets(cells)
+    assert table.header == ("scanner", *UNSEEN)
+    assert table.rows == (("x", "2 of 3", "1 of 1"),)
 
 
 def test_what_tests_a_score_has_set_no_direction() -> None:

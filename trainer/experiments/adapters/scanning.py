@@ -26,6 +26,7 @@ from trainer.experiments.engine.experiment import (
 )
 from trainer.experiments.engine.tables import at_least, claim, pivot
 from trainer.text.backdoors import FAMILIES
+from trainer.text.messages import CLASSES
 
 LEAST_SUCCESS = 0.5
 """ASR of an attack that took; others are counted apart."""
@@ -118,7 +119,7 @@ def _summarise(finished: Sequence[Finished]) -> Summary:
     names = list(scored[0][1])
     return Summary(
         claims=(_accuracy_claim(finished), *(_claim(scored, it) for it in names)),
-        tables=(_detection(scored, names), _yields(finished)),
+        tables=(_detection(scored, names), _targets(finished), _yields(finished)),
         remarks=(_gap(scored, names),),
     )
 
@@ -171,6 +172,30 @@ def _detection(
         note="Attacks that took, and clean adapters of the same split. The families "
         "seen set which way a score points, and their clean ones its units: only the "
         "families unseen, and other clean adapters, test it.",
+    )
+
+
+def _targets(finished: Sequence[Finished]) -> Table:
+    """Return how often a scanner suspects the label that the attacker wants."""
+    took = [it for it in finished if _took(it)]
+    suspects: dict[str, list[tuple[str, bool]]] = {}
+    for it in took:
+        for one in map(ScannerResult.from_object, it.numbers["scanners"]):
+            if one.target_labels:
+                right = it.part["target_label"] in one.target_labels
+                suspects.setdefault(one.name, []).append((it.part["family"], right))
+
+    def told(name: str, family: str) -> str:
+        hits = [right for its, right in suspects[name] if its == family]
+        return f"{sum(hits)} of {len(hits)}"
+
+    families = list(dict.fromkeys(it.part["family"] for it in took))
+    return pivot(
+        "Attacks that took whose target label a scanner suspects",
+        suspects,
+        ("scanner", str),
+        *((family, lambda it, f=family: told(it, f)) for family in families),
+        note=f"By guessing it would be one in {len(CLASSES)}; clean adapters have none.",
     )
 
 
