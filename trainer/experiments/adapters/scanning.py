@@ -30,7 +30,7 @@ from trainer.text.messages import CLASSES
 
 LEAST_SUCCESS = 0.5
 """ASR of an attack that took; others are counted apart."""
-LEAST_AUROC, LEAST_ACCURACY = 0.95, 80.0
+LEAST_AUROC, LEAST_ACCURACY = 0.95, 90.0
 TOGETHER = "all together"
 """The mean of all features, in units of the clean ones' spread, each turned."""
 LEAST_SPREAD, MOST_Z = 1e-9, 3.0
