@@ -195,7 +195,8 @@ def _targets(finished: Sequence[Finished]) -> Table:
         suspects,
         ("scanner", str),
         *((family, lambda it, f=family: told(it, f)) for family in families),
-        note=f"By guessing it would be one in {len(CLASSES)}; clean adapters have none.",
+        note=f"By guessing it would be one in {len(CLASSES)}; clean adapters have "
+        "none.",
     )
 
 
