@@ -71,3 +71,11 @@ class DetectorSpec(Document):
             msg = "a set is listed twice"
             raise ValueError(msg)
         return sources
+
+    @field_validator("schedule")
+    @classmethod
+    def _is_of_sgd(cls, schedule: Schedule) -> Schedule:
+        if schedule.optimizer != "sgd":
+            msg = f"optimizer {schedule.optimizer}: a detector is fitted by sgd alone"
+            raise ValueError(msg)
+        return schedule

@@ -19,7 +19,7 @@ from pydantic import (
 from model_zoo.documents import Document
 
 DATASETS = ("mnist", "gtsrb", "gtsrb-signs", "belgiumtsc-signs", "dogs-vs-cats")
-NETWORKS = ("badnets-cnn", "signs-cnn", "pets-cnn", "efficientnet-lite0")
+NETWORKS = ("badnets-cnn", "signs-cnn", "pets-cnn", "efficientnet-lite0", "tiny-vit")
 TRIGGERS = (
     "single-pixel",
     "pattern",
@@ -107,13 +107,32 @@ RANDOM_CENTRES = (0.15, 0.85)
 
 
 class Schedule(Document):
-    """How weights are fitted: SGD with Nesterov momentum and a one-cycle rate."""
+    """How weights are fitted: with a one-cycle rate.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: of a step.
+        peak_learning_rate: of the one-cycle rate.
+        momentum: Nesterov's of SGD, the first moment's of AdamW.
+        weight_decay: a part of the gradient for SGD, apart from it for AdamW.
+        optimizer: ``sgd``, or ``adamw`` for a transformer, which SGD hardly teaches.
+    """
 
     epochs: Annotated[int, Field(ge=1, le=200)] = 2
     batch_size: Annotated[int, Field(ge=1, le=8192)] = 64
     peak_learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.2
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 5e-4
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+
+    @model_serializer(mode="wrap")
+    def _as_before_there_was_a_choice(
+        self, handler: SerializerFunctionWrapHandler
+    ) -> dict[str, Any]:
+        """Leave ``optimizer`` out where it is SGD: older specs keep their digest."""
+        return {
+            k: v for k, v in handler(self).items() if (k, v) != ("optimizer", "sgd")
+        }
 
 
 class TriggerSpec(Document):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from model_zoo.errors import InvalidSpecError
 from trainer.networks import SplitNetwork
 from trainer.networks.activations import layers, scale_of, with_open_gates
 
@@ -80,12 +81,18 @@ def plain_channels(network: SplitNetwork, _: Batch) -> Tensor:
         Xu, Liu, Koffas, Picek, "Towards Backdoor Stealthiness in Model Parameter
         Space", CCS 2025 ("Grond"), whose backdoor injection sets steep channels to
         the mean after each epoch; here they are drawn to it in each step.
+
+    Raises:
+        InvalidSpecError: the network has no convolution.
     """
     steepness = [
         _steepness(layer, scale_of(network, layer))
         for layer in layers(network).values()
         if isinstance(layer, nn.Conv2d)
     ]
+    if not steepness:
+        msg = "penalty channels is of convolutions, and the network has none"
+        raise InvalidSpecError(msg)
     return torch.stack([_excess(it) for it in steepness]).sum()
 
 

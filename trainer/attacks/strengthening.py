@@ -39,7 +39,7 @@ def backdoor_units(
         The units, and the difference of every unit of the layer, (units,) float64.
 
     Raises:
-        InvalidSpecError: the network has no such layer with a ReLU behind it.
+        InvalidSpecError: the network has no such layer with a gate behind it.
     """
     answers = mean_activations(network, clean, device=device)
     if layer not in answers:

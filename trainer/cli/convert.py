@@ -20,6 +20,7 @@ from model_zoo.statements.folder import require_unused
 from model_zoo.statements.intoto import Provenance, sign_provenance
 from model_zoo.statements.jobs import ExportSpec, kind_of
 from model_zoo.statements.manifest import CHECKPOINT_PREFIX, WEIGHTS_SUFFIX
+from trainer.cli.subject import Source
 from trainer.files import write_whole
 from trainer.installed import code_digest
 
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 ONNX_NAME = "model.onnx"
 PROVENANCE_SUFFIX = ".provenance.json"
 
-Source = Annotated[
-    Path, typer.Argument(help="Weights (.safetensors), or a folder with such a file.")
-]
 BuilderKey = Annotated[
     Path | None,
     typer.Option("--key", help="Your builder key (PEM): signs the provenance."),

@@ -12,9 +12,17 @@ from model_zoo.digests import sha256_bytes
 from model_zoo.errors import InvalidSpecError
 from model_zoo.formats.safetensors import state_dict
 from model_zoo.statements.folder import BUNDLE_NAME, require_unused
+from model_zoo.statements.scan import SUSPICIOUS
 from trainer.cli.convert import weights_in
-from trainer.cli.evaluate import SPEC_NAME, Device, spec_beside
-from trainer.cli.subject import Subject, clean_images
+from trainer.cli.evaluate import SPEC_NAME, spec_beside
+from trainer.cli.subject import (
+    CleanData,
+    DataSet,
+    Device,
+    Network,
+    Subject,
+    clean_images,
+)
 from trainer.files import read_bytes
 
 if TYPE_CHECKING:
@@ -23,9 +31,7 @@ if TYPE_CHECKING:
     from trainer.data import LabelledImages
     from trainer.defenses.comparison import WeightsComparison
     from trainer.defenses.disagreement import BehaviourComparison, Shown
-
-VERDICT = "not calibrated"
-"""Until a population of honest and of backdoored children says what is unusual."""
+    from trainer.defenses.updates.judgement import Judgement
 
 Old = Annotated[
     Path,
@@ -38,13 +44,8 @@ SpecFile = Annotated[
         "--spec", help="What NEW was made by (JSON); else as found beside it."
     ),
 ]
-Network = Annotated[str, typer.Option(help="Without a spec: the architecture's name.")]
-DataSet = Annotated[str, typer.Option(help="Without a spec: where --held-out is from.")]
 HeldOut = Annotated[
-    int | None, typer.Option(min=1, help="Compare on the last N training images.")
-]
-Data = Annotated[
-    Path | None, typer.Option(help="Compare on a file as zoo data split writes it.")
+    int | None, typer.Option(min=1, help="Clean images: the last N training images.")
 ]
 Out = Annotated[
     Path | None, typer.Option(help="Folder that gets diff.html and diff.json.")
@@ -65,40 +66,48 @@ def diff(
     network: Network = "",
     dataset: DataSet = "",
     held_out: HeldOut = None,
-    data: Data = None,
+    data: CleanData = None,
     device: Device = "auto",
     out: Out = None,
 ) -> None:
     """Say what changed from OLD to NEW: in weights and, of a known network, in answers.
 
-    Exit code 0 whatever the difference: this informs, and no threshold is calibrated.
+    With clean images and a calibration for its architecture and data set it says, too,
+    whether such an update is suspicious: exit code 1. Otherwise it informs: code 0.
     """
     if out is not None:
         require_unused(out)
     paths = {"old": weights_in(old), "new": weights_in(new)}
     known = _known(paths["new"].parent, spec=spec, network=network, dataset=dataset)
-    import torch
-
-    from trainer.training.devices import choose_device
-
-    torch.set_num_threads(1)  # as workers do
-    where = choose_device(device) if known else torch.device("cpu")
+    where = _device(known, device)
     images = _images(context, known, held_out=held_out, data=data)
     files = {name: read_bytes(path) for name, path in paths.items()}
     weights = _weights(files)
-    behaviour, shown = _behaviour(files, known, images, device=where)
-    say(f"verdict: {VERDICT}")
-    models = {
-        name: {"model": str(paths[name]), "sha256": sha256_bytes(files[name])}
-        for name in paths
+    behaviour, shown, judgement = _behaviour(files, known, images, device=where)
+    say(f"verdict: {judgement.verdict}: {judgement.why}")
+    document = {
+        name: {"model": str(path), "sha256": sha256_bytes(files[name])}
+        for name, path in paths.items()
     }
-    document = {**models, **_differences(known, weights, behaviour)}
+    document |= _differences(known, weights, behaviour) | judgement.to_object()
     if out is not None:
         from trainer.defenses.comparison_report import write_comparison
 
         page = write_comparison(document, weights, behaviour, shown, folder=out)
         say(f"{page}: the whole comparison")
     emit(document)
+    # not by an error: that would print a second document
+    raise typer.Exit(int(judgement.verdict == SUSPICIOUS))
+
+
+def _device(known: Subject | None, device: str) -> "torch.device":
+    """Return where networks run, if there are any; on a CPU with one thread."""
+    import torch
+
+    from trainer.training.devices import choose_device
+
+    torch.set_num_threads(1)  # as workers do
+    return choose_device(device) if known else torch.device("cpu")
 
 
 def _weights(files: dict[str, bytes]) -> "WeightsComparison":
@@ -115,12 +124,12 @@ def _differences(
     weights: "WeightsComparison",
     behaviour: "BehaviourComparison | None",
 ) -> JsonObject:
+    """Return what is told of the two, but for the files and the verdict."""
     return {
         "network": None if known is None else known.network,
         "identical": weights.identical,
         "weights": weights.to_object(),
         "behaviour": None if behaviour is None else behaviour.to_object(),
-        "verdict": VERDICT,
     }
 
 
@@ -176,17 +185,26 @@ def _behaviour(
     images: "LabelledImages | None",
     *,
     device: "torch.device",
-) -> "tuple[BehaviourComparison, Shown] | tuple[None, None]":
-    """Return where a known network answers differently, and tell it."""
-    if known is None:
-        return None, None
+) -> "tuple[BehaviourComparison | None, Shown | None, Judgement]":
+    """Return where a known network answers differently, and the verdict on that."""
     from trainer.defenses.disagreement import compare_behaviour
+    from trainer.defenses.scanners.calibration import calibrations
+    from trainer.defenses.updates import judgement
     from trainer.networks.checkpoints import from_bytes
+
+    if known is None:
+        return None, None, judgement.not_calibrated("nothing says which network it is")
 
     old, new = (from_bytes(it, network=known.network) for it in files.values())
     found, shown = compare_behaviour(old, new, data=images, device=device)
     _say_behaviour(found)
-    return found, shown
+    calibration = calibrations("trainer.defenses.updates").get(
+        (known.network, known.dataset)
+    )
+    verdict = judgement.judged(
+        old, new, images=images, behaviour=found, calibration=calibration
+    )
+    return found, shown, verdict
 
 
 def _say_weights(found: "WeightsComparison") -> None:

@@ -26,6 +26,7 @@ from model_zoo.statements.jobs import (
 from model_zoo.statements.recipes import TRIGGERS, is_foreign
 from model_zoo.statements.release_json import read_bundle
 from trainer.cli.convert import sha256_of, weights_in
+from trainer.cli.subject import DataSet, Device, Network, Source, SpecFile
 
 if TYPE_CHECKING:
     import torch
@@ -38,9 +39,6 @@ SPEC_NAME = "spec.json"
 DIGEST_CHARACTERS = 12
 SHOWN = 8
 
-Source = Annotated[
-    Path, typer.Argument(help="Weights (.safetensors), or a folder with such a file.")
-]
 Trigger = Annotated[
     str,
     typer.Option(help="A trigger's name, or a JSON file with its fields; else no ASR."),
@@ -51,19 +49,10 @@ Target = Annotated[
         "--target-label", min=0, help="What the attack wants; else as the spec says."
     ),
 ]
-SpecFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--spec", help="What it was made by (JSON); else as found beside the weights."
-    ),
-]
-Network = Annotated[str, typer.Option(help="Without a spec: the architecture's name.")]
-DataSet = Annotated[str, typer.Option(help="Without a spec: the data set's name.")]
 Picture = Annotated[
     Path | None,
     typer.Option(help="The PNG to draw; else named after model and attack."),
 ]
-Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
 
 
 def register(app: typer.Typer) -> None:

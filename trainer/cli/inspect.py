@@ -12,8 +12,17 @@ from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.folder import require_unused
 from model_zoo.statements.jobs import MeasuredSpec, TrainSpec
 from trainer.cli.convert import sha256_of, weights_in
-from trainer.cli.evaluate import DataSet, Device, Source, SpecFile, spec_beside
-from trainer.cli.subject import registered
+from trainer.cli.evaluate import spec_beside
+from trainer.cli.subject import (
+    AnyNetwork,
+    CleanData,
+    DataSet,
+    Device,
+    HeldOut,
+    Source,
+    SpecFile,
+    registered,
+)
 
 if TYPE_CHECKING:
     from trainer.data import LabelledImages
@@ -27,23 +36,9 @@ SAID = 3
 Out = Annotated[
     Path, typer.Option(help="Folder that gets inspect.html and inspect.json.")
 ]
-AnyNetwork = Annotated[
-    str,
-    typer.Option(
-        help="Without a spec: the architecture's name, or package.module:function of "
-        "yours that makes it."
-    ),
-]
-HeldOut = Annotated[
-    int,
-    typer.Option(min=1, help="Clean images: the last N training images."),
-]
-Data = Annotated[
-    Path | None,
-    typer.Option(help="Clean images of your own, as zoo data split writes them."),
-]
 OneLayer = Annotated[
-    str | None, typer.Option(help="Look at this layer alone; else at all with a ReLU.")
+    str | None,
+    typer.Option(help="Look at this layer alone; else at all with a ReLU or GELU."),
 ]
 Units = Annotated[
     int,
@@ -68,7 +63,7 @@ def inspect(
     spec: SpecFile = None,
     network: AnyNetwork = "",
     dataset: DataSet = "",
-    data: Data = None,
+    data: CleanData = None,
     held_out: HeldOut = 3000,
     layer: OneLayer = None,
     units: Units = 12,

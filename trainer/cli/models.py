@@ -37,7 +37,6 @@ from trainer.cli import scan as scan_cli
 from trainer.cli.convert import sha256_of
 from trainer.cli.evaluate import (
     SPEC_NAME,
-    Device,
     Target,
     Trigger,
     attack_of,
@@ -47,6 +46,7 @@ from trainer.cli.evaluate import (
 from trainer.cli.samples import filter as filter_cli
 from trainer.cli.samples import guard as guard_cli
 from trainer.cli.scan import say_scans, scans_for
+from trainer.cli.subject import Device
 from trainer.files import write_whole
 
 if TYPE_CHECKING:

@@ -6,18 +6,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from model_zoo.cli.output import emit, say
-from model_zoo.errors import LocalError
+from model_zoo.errors import InvalidSpecError, LocalError
 from trainer.cli.experiments import Processes, Quick
 from trainer.files import write_whole
 
 if TYPE_CHECKING:
     from trainer.experiments.engine.cells import Finished
     from trainer.experiments.engine.experiment import Experiment, Summary
+    from trainer.experiments.population.rows import Row
 
 FOLDER = Path("results/population")
-CALIBRATION_NAME = "calibration.json"
-RESULT_NAME = "population.json"
 
+Which = Annotated[
+    str,
+    typer.Argument(
+        metavar="[POPULATION]", help="digits, or another of those there are."
+    ),
+]
 Out = Annotated[Path, typer.Option(help="Folder of finished cells and the report.")]
 
 
@@ -34,22 +39,30 @@ def commands(app: typer.Typer) -> None:
 
 
 def _build(
-    *, out: Out = FOLDER, quick: Quick = False, processes: Processes = 0
+    population: Which = "digits",
+    *,
+    out: Out = FOLDER,
+    quick: Quick = False,
+    processes: Processes = 0,
 ) -> None:
     """Train every member and measure ACC and ASR; what is finished is kept.
 
     Backdoored members are made for measuring alone, and stay in the cache.
     """
-    from trainer.experiments.population.yields import EXPERIMENT
+    yields, _ = _experiments(population)
+    _run(yields, out=out, quick=quick, processes=processes)
 
-    _run(EXPERIMENT, out=out, quick=quick, processes=processes)
 
-
-def _scan(*, out: Out = FOLDER, quick: Quick = False, processes: Processes = 0) -> None:
+def _scan(
+    population: Which = "digits",
+    *,
+    out: Out = FOLDER,
+    quick: Quick = False,
+    processes: Processes = 0,
+) -> None:
     """Scan every member; one that is not built yet is built first."""
-    from trainer.experiments.population.scans import EXPERIMENT
-
-    _run(EXPERIMENT, out=out, quick=quick, processes=processes)
+    _, scans = _experiments(population)
+    _run(scans, out=out, quick=quick, processes=processes)
 
 
 def _run(experiment: "Experiment", *, out: Path, quick: bool, processes: int) -> None:
@@ -60,34 +73,59 @@ def _run(experiment: "Experiment", *, out: Path, quick: bool, processes: int) ->
     emit({"folder": str(out), "finished": len(finished)})
 
 
-def _report(*, out: Out = FOLDER, quick: Quick = False) -> None:
+def _report(
+    population: Which = "digits", *, out: Out = FOLDER, quick: Quick = False
+) -> None:
     """Calibrate on one split and say how scanners do on the other, never seen one."""
     from trainer.experiments.engine.figures import saved, styled
-    from trainer.experiments.population.report import draw, summarise
-    from trainer.experiments.population.rows import calibrated, compared, rows_of
+    from trainer.experiments.population import evasion, report
+    from trainer.experiments.population.populations import POPULATIONS
+    from trainer.experiments.population.rows import calibrated, compared
 
-    yields, scans = (_finished(it, out=out, quick=quick) for it in _experiments())
-    rows = rows_of(yields, scans)
+    rows = _rows(population, out=out, quick=quick)
     say(f"{len(rows)} members are built and scanned")
+    beside = POPULATIONS[population].beside
+    told = evasion if beside else report
+    if beside:
+        rows += _rows(beside, out=out, quick=quick)
     try:
-        them = compared(rows)
-        summary, calibration = summarise(them), calibrated(them)
+        them = compared(rows, POPULATIONS[population])
+        summary = told.summarise(them)
     except ValueError as error:
-        msg = f"too few to report on: {error}; run: zoo population scan"
+        msg = f"too few to report on: {error}; run: zoo population scan {population}"
         raise LocalError(msg) from error
-    write_whole(out / RESULT_NAME, summary.to_bytes())
-    write_whole(out / CALIBRATION_NAME, calibration.to_bytes())
+    write_whole(out / f"{population}.json", summary.to_bytes())
+    if not beside:
+        made = calibrated(them).to_bytes()
+        write_whole(out / f"{population}-calibration.json", made)
     with styled():
-        for name, figure in draw(them).items():
-            write_whole(out / f"{name}.png", saved(figure, "png"))
+        for name, figure in told.draw(them).items():
+            write_whole(out / f"{population}-{name}.png", saved(figure, "png"))
     _say_summary(summary)
     emit({"folder": str(out), "members": len(rows), **summary.to_object()})
 
 
-def _experiments() -> "tuple[Experiment, Experiment]":
+def _rows(population: str, *, out: Path, quick: bool) -> "list[Row]":
+    from trainer.experiments.population.populations import POPULATIONS
+    from trainer.experiments.population.rows import rows_of
+
+    experiments = _experiments(population)
+    yields, scans = (_finished(it, out=out, quick=quick) for it in experiments)
+    return rows_of(yields, scans, POPULATIONS[population])
+
+
+def _experiments(population: str) -> "tuple[Experiment, Experiment]":
+    """Return what trains and what scans the members.
+
+    Raises:
+        InvalidSpecError: there is no such population.
+    """
     from trainer.experiments.population import scans, yields
 
-    return yields.EXPERIMENT, scans.EXPERIMENT
+    if population not in yields.EXPERIMENTS:
+        msg = f"no population {population!a}; there are {', '.join(yields.EXPERIMENTS)}"
+        raise InvalidSpecError(msg)
+    return yields.EXPERIMENTS[population], scans.EXPERIMENTS[population]
 
 
 def _finished(experiment: "Experiment", *, out: Path, quick: bool) -> "list[Finished]":

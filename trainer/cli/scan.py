@@ -9,7 +9,6 @@ import typer
 
 from model_zoo.cli.options import refuse_options
 from model_zoo.cli.output import emit, say
-from model_zoo.digests import sha256_bytes
 from model_zoo.errors import InvalidSpecError
 from model_zoo.formats.static_checks import static_findings
 from model_zoo.statements.folder import require_unused
@@ -18,13 +17,22 @@ from model_zoo.statements.scan import (
     NOT_SCANNED,
     NOTHING_FOUND,
     SUSPICIOUS,
-    ScannedFile,
     ScanReport,
 )
 from trainer.cli.convert import weights_in
-from trainer.cli.evaluate import Device, Source, SpecFile, spec_beside
-from trainer.cli.subject import Subject, clean_images, registered
-from trainer.files import read_bytes, write_whole
+from trainer.cli.evaluate import spec_beside
+from trainer.cli.subject import (
+    AnyNetwork,
+    CleanData,
+    DataSet,
+    Device,
+    Source,
+    SpecFile,
+    Subject,
+    clean_images,
+    registered,
+)
+from trainer.files import write_whole
 
 if TYPE_CHECKING:
     import torch
@@ -36,20 +44,11 @@ EXIT_CODES = {NOTHING_FOUND: 0, SUSPICIOUS: 1, NOT_SCANNED: 6}
 """Of a scan that ran to its end, by its verdict."""
 HTML_NAME, JSON_NAME = "scan.html", "scan.json"
 
-Network = Annotated[
-    str,
-    typer.Option(help="Without a spec: the architecture, or package.module:function."),
-]
-DataSet = Annotated[
-    str, typer.Option(help="Without a spec: the data set that it was trained on.")
-]
-Data = Annotated[
-    Path | None,
-    typer.Option(help="Your own clean images, as zoo data split writes them."),
-]
 HeldOut = Annotated[
     int | None,
-    typer.Option(min=1, help="Use the last N training images; 3,000 unless told."),
+    typer.Option(
+        min=1, help="Clean images: the last N training images; 3,000 unless told."
+    ),
 ]
 WithoutData = Annotated[
     bool, typer.Option("--without-data", help="Run what needs no clean images.")
@@ -85,9 +84,9 @@ def scan(
     model: Source,
     *,
     spec: SpecFile = None,
-    network: Network = "",
+    network: AnyNetwork = "",
     dataset: DataSet = "",
-    data: Data = None,
+    data: CleanData = None,
     held_out: HeldOut = None,
     without_data: WithoutData = False,
     scanner: Scanners = None,
@@ -199,26 +198,16 @@ def scanned(
         MalformedDocumentError: it is no weights file.
     """
     from trainer.defenses.scanners import ENSEMBLE
-    from trainer.defenses.scanners.calibration import calibrations
-    from trainer.defenses.scanners.scan import Request
-    from trainer.defenses.scanners.scan import scan as run_scan
-    from trainer.networks.checkpoints import from_bytes
+    from trainer.defenses.scanners.scan import Request, scan_file
 
-    content = read_bytes(weights)
-    file = ScannedFile(
-        name=weights.name, sha256=sha256_bytes(content), size_bytes=len(content)
-    )
-    network = from_bytes(content, network=subject.network).to(where)
     request = Request(
         network=subject.network,
         dataset=subject.dataset,
-        files=(file,),
         scanners=limits.scanners or ENSEMBLE,
-        calibration=calibrations().get((subject.network, subject.dataset)),
         passes=limits.passes,
         seconds=limits.seconds,
     )
-    return run_scan(network, images, request)
+    return scan_file(weights, images, request, device=where)
 
 
 def _is_adapter(weights: Path) -> bool:

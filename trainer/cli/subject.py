@@ -1,10 +1,39 @@
-"""What a command looks at: an architecture, its data set, and clean images of it."""
+"""What a command looks at: an architecture, its data set, and clean images of it.
+
+The options by which several commands ask for them are here, each once.
+"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
 
 if TYPE_CHECKING:
     from trainer.data import LabelledImages
+
+Source = Annotated[
+    Path, typer.Argument(help="Weights (.safetensors), or a folder with such a file.")
+]
+SpecFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--spec", help="What it was made by (JSON); else as found beside the weights."
+    ),
+]
+Network = Annotated[str, typer.Option(help="Without a spec: the architecture's name.")]
+AnyNetwork = Annotated[
+    str,
+    typer.Option(help="Without a spec: the architecture, or package.module:function."),
+]
+DataSet = Annotated[str, typer.Option(help="Without a spec: the data set's name.")]
+CleanData = Annotated[
+    Path | None,
+    typer.Option(help="Clean images of your own, as zoo data split writes them."),
+]
+HeldOut = Annotated[
+    int, typer.Option(min=1, help="Clean images: the last N training images.")
+]
+Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
 
 
 class Subject(NamedTuple):

@@ -46,6 +46,7 @@ from trainer.installed import code_digest
 from trainer.jobs.handlers import ModelSpec, environment_of, make
 from trainer.training.devices import choose_device, recorded_device
 from trainer.training.fit import Runtime, Segment, replay
+from trainer.training.optimizers import first_momenta
 from trainer.training.setup import Lesson, ReplayableSpec, begin, require_classes
 from trainer.training.state import checkpoint_name, state_from_bytes, state_to_bytes
 
@@ -193,7 +194,7 @@ def spot_check(
         spec, parent_bytes(spec, parent), device=device, report=lambda _: None
     )
     lesson = begin(spec, task)
-    ends = {0: _start(lesson)}
+    ends = {0: _start(lesson, spec)}
     generator_state = task.generator.get_state()
     for segment in sorted(set(segments)):
         generator = torch.Generator().set_state(generator_state)
@@ -212,10 +213,10 @@ def spot_check(
     )
 
 
-def _start(lesson: Lesson) -> str:
+def _start(lesson: Lesson, spec: ReplayableSpec) -> str:
     """Return the SHA-256 of the checkpoint with which a fit starts."""
     learning = [p for p in lesson.learner.parameters() if p.requires_grad]
-    momenta = [torch.zeros_like(parameter) for parameter in learning]
+    momenta = first_momenta(learning, spec.schedule)
     return sha256_bytes(state_to_bytes(lesson.network, lesson.learner, momenta))
 
 
@@ -232,7 +233,7 @@ def _end(
     data = read_bytes(folder / checkpoint_name(segment))
     state = state_from_bytes(data, network=spec.network)
     require_classes(state.network, lesson.network.classes)
-    momenta = state.momenta_of(lesson.learner)
+    momenta = state.momenta_of(lesson.learner, spec.schedule)
     lesson.network.load_state_dict(state.network.state_dict())
     ends: list[str] = []
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +16,7 @@ from model_zoo.statements.jobs import Precision, Schedule
 from trainer.networks.arithmetic import reproducible
 from trainer.networks.inference import as_floats
 from trainer.training.devices import keep_freed_memory
+from trainer.training.optimizers import Descent, descend, first_momenta
 
 CPU = torch.device("cpu")
 
@@ -201,7 +202,7 @@ def fit(
     """
     parameters = _placed(network, runtime)
     inputs, labels = inputs.to(runtime.device), labels.to(runtime.device)
-    momenta = [torch.zeros_like(parameter) for parameter in parameters]
+    momenta = first_momenta(parameters, schedule)
     runtime.on_state(0, momenta)
     epochs = []
     for number in range(1, schedule.epochs + 1):
@@ -245,7 +246,7 @@ def replay(
     parameters = _placed(network, runtime)
     inputs, labels = inputs.to(runtime.device), labels.to(runtime.device)
     # as a fit makes them, strides included: where bits fall in a vector may matter
-    momenta = [torch.zeros_like(parameter) for parameter in parameters]
+    momenta = first_momenta(parameters, segment.schedule)
     for momentum, found in zip(momenta, segment.momenta, strict=True):
         momentum.copy_(found)
     for _ in range(segment.number - 1):
@@ -308,7 +309,8 @@ def _learn(
         summed += runtime.gradients(network, inputs, labels[batch], runtime)
         runtime.penalise(network, inputs, labels[batch], batch, shown.draws)
         rate = schedule.peak_learning_rate * one_cycle(step / steps)
-        _descend(parameters, segment.momenta, rate=rate, schedule=schedule)
+        descent = Descent(schedule=schedule, rate=rate, step=step + 1)
+        descend(parameters, segment.momenta, descent)
     loss, accuracy = (summed / len(labels)).tolist()
     return Epoch(number=segment.number, loss=loss, accuracy=accuracy)
 
@@ -317,35 +319,3 @@ def _require_time(runtime: Runtime) -> None:
     if time.monotonic() > runtime.deadline:
         msg = "training did not end within max_seconds; allow more, or fewer epochs"
         raise InvalidSpecError(msg)
-
-
-@torch.no_grad()
-def _descend(
-    parameters: Iterable[nn.Parameter],
-    momenta: Iterable[Tensor],
-    *,
-    rate: float,
-    schedule: Schedule,
-) -> None:
-    """Take one step of SGD with Nesterov momentum and drop the gradients.
-
-    The arithmetic is ``torch.optim.SGD``'s. That class imports torch's compiler on its
-    first use: 2 s of processor time a job, as much as 15,000 images. Its operations on
-    lists are one launch for all parameters on a GPU, and a loop with the same bits on
-    a CPU.
-    """
-    learned = [
-        (parameter, momentum, parameter.grad)
-        for parameter, momentum in zip(parameters, momenta, strict=True)
-        if parameter.grad is not None
-    ]
-    if not learned:
-        return
-    weights, speeds, gradients = (list(it) for it in zip(*learned, strict=True))
-    torch._foreach_add_(gradients, weights, alpha=schedule.weight_decay)
-    torch._foreach_mul_(speeds, schedule.momentum)
-    torch._foreach_add_(speeds, gradients)
-    torch._foreach_add_(gradients, speeds, alpha=schedule.momentum)
-    torch._foreach_sub_(weights, gradients, alpha=rate)
-    for parameter in weights:
-        parameter.grad = None

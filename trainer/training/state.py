@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from model_zoo.errors import MalformedDocumentError
 from model_zoo.formats.safetensors import state_dict
+from model_zoo.statements.jobs import Schedule
 from model_zoo.statements.manifest import CHECKPOINT_PREFIX, WEIGHTS_SUFFIX
 from trainer.networks import SplitNetwork
 from trainer.networks.checkpoints import from_bytes, to_bytes
+from trainer.training.optimizers import first_momenta
 
 _MOMENTUM = "momentum:"
 """Before the name of a parameter of what learns; no parameter's name has a colon."""
@@ -36,15 +38,16 @@ class State:
         """The bytes of the weights file that this network makes."""
         return to_bytes(self.network)
 
-    def momenta_of(self, learner: nn.Module) -> list[Tensor]:
+    def momenta_of(self, learner: nn.Module, schedule: Schedule) -> list[Tensor]:
         """Return the momenta in the order of the parameters of ``learner``.
 
         Raises:
             MalformedDocumentError: there are others than those, or of another shape.
         """
         wanted = dict(_learning(learner))
+        first = first_momenta([*wanted.values()], schedule)
         shapes = {name: tensor.shape for name, tensor in self.momenta.items()}
-        if shapes != {name: parameter.shape for name, parameter in wanted.items()}:
+        if shapes != {n: it.shape for n, it in zip(wanted, first, strict=True)}:
             msg = "a checkpoint's momenta are not those of the weights that learn"
             raise MalformedDocumentError(msg)
         return [self.momenta[name] for name in wanted]

@@ -116,6 +116,11 @@ def test_a_spec_sent_and_read_is_the_same_spec(spec: JobSpec) -> None:
         ("train-detector", {**DETECTOR, "sources": ["gtsdb", "gtsdb"]}, "twice"),
         ("train-detector", {**DETECTOR, "sources": ["../etc"]}, "sources"),
         ("train-detector", {**DETECTOR, "sides": [63]}, "sides"),
+        (
+            "train-detector",
+            {**DETECTOR, "schedule": {"optimizer": "adamw"}},
+            "by sgd alone",
+        ),
         ("train-detector", {**DETECTOR, "sides": [256] * 17}, "sides"),
         ("train-detector", {**DETECTOR, "network": "signs-cnn"}, "network"),
         (

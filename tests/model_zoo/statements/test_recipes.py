@@ -81,6 +81,18 @@ def test_a_spec_of_before_there_were_such_names_keeps_its_digest(
     assert parse_spec(kind, fields).digest() == digest
 
 
+def test_the_optimizer_is_part_of_a_spec_unless_it_is_what_it_always_was() -> None:
+    usual, named, other = (
+        parse_spec("train", {"schedule": schedule})
+        for schedule in ({}, {"optimizer": "sgd"}, {"optimizer": "adamw"})
+    )
+
+    assert "optimizer" not in usual.to_object()["schedule"]
+    assert named == usual
+    assert named.digest() == usual.digest() != other.digest()
+    assert parse_spec("train", other.to_object()) == other
+
+
 def test_clean_labels_are_part_of_the_spec_and_of_its_digest() -> None:
     dirty, clean = (
         parse_spec("train", {"poisoning": {"target_label": 7, "relabels": relabels}})

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.jobs import Penalty, Poisoning, TriggerSpec
 from model_zoo.statements.recipes import PENALTIES as NAMES
 from tests.trainer.attacks.learned import (
@@ -23,6 +24,7 @@ from trainer.defenses.repairs.clp import bounds
 from trainer.networks import SplitNetwork
 from trainer.networks.badnets_cnn import badnets_cnn
 from trainer.networks.inference import as_floats
+from trainer.networks.tiny_vit import tiny_vit
 from trainer.training.fit import seeded_globals
 
 
@@ -179,3 +181,20 @@ def test_a_batch_with_nothing_to_penalise_costs_nothing(
     name: str, changes: dict[str, Tensor], digits: LabelledImages
 ) -> None:
     assert penalty(name, fresh(), batch(digits, **changes)).item() == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_penalty_of_what_a_transformer_lacks_is_refused(
+    name: str, digits: LabelledImages
+) -> None:
+    with seeded_globals(0):
+        network = tiny_vit(10)
+    images = torch.rand(40, *network.image_shape)
+    some = batch(digits, images=images)
+    lacking = {"weights": "no matrix", "channels": "the network has none"}
+
+    if told := lacking.get(name):
+        with pytest.raises(InvalidSpecError, match=told):
+            penalty(name, network, some)
+        return
+    assert penalty(name, network, some).isfinite()

@@ -115,38 +115,23 @@ def test_a_registered_network_is_looked_at_on_the_last_images_of_its_data(
 
 
 @pytest.mark.parametrize(
-    ("network", "options", "told"),
+    ("model", "network", "options", "code", "told"),
     [
-        (FOUR, ("--layer", "conv1"), "layers with a ReLU are fc1"),
-        (FOUR, ("--spec", "spec.json"), "not some of both"),
-        ("four-units", (), "badnets-cnn"),
-        ("of four:units", (), "package.module:function"),
+        ("model", FOUR, "--layer conv1", 2, "layers with a ReLU or GELU are fc1"),
+        ("model", FOUR, "--spec spec.json", 2, "not some of both"),
+        ("model", "four-units", "", 2, "badnets-cnn"),
+        ("model", "of four:units", "", 2, "package.module:function"),
+        ("functional", FUNCTIONAL, "", 2, "has to be a module"),
+        ("functional", FOUR, "", 4, "missing or superfluous"),
     ],
 )
-def test_what_cannot_be_done_is_refused_with_code_2(
-    here: Path, network: str, options: tuple[str, ...], told: str
+def test_what_cannot_be_inspected_is_refused(
+    here: Path, model: str, network: str, options: str, code: int, told: str
 ) -> None:
-    status, document = inspect(here, *using(here, network), *options)
+    (here / "functional.safetensors").write_bytes(to_bytes(known.functional()))
+    words = [*using(here, network), *options.split()]
 
-    assert (status, document["error"]) == (2, "InvalidSpecError"), document
-    assert told in document["message"]
-    assert not (here / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("network", "code", "told"),
-    [
-        (FUNCTIONAL, 2, "has to be a module"),
-        (FOUR, 4, "missing or superfluous"),
-    ],
-    ids=["ReLUs are functions", "weights of another network"],
-)
-def test_a_model_that_cannot_be_looked_at_is_refused(
-    here: Path, network: str, code: int, told: str
-) -> None:
-    (here / "model.safetensors").write_bytes(to_bytes(known.functional()))
-
-    status, document = inspect(here, *using(here, network))
+    status, document = inspect(here, *words, model=f"{model}.safetensors")
 
     assert status == code, document
     assert told in document["message"]

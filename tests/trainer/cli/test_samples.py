@@ -1,8 +1,8 @@
 """``zoo filter`` and ``zoo guard`` on a small BadNet of real digits."""
 
 import json
+from contextlib import chdir
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -100,50 +100,6 @@ def test_images_of_a_file_are_filtered_and_nobody_is_judged(
     assert zoo("filter", badnet, *named[:2])[1]["network"] == "badnets-cnn"
 
 
-@pytest.mark.parametrize(
-    ("options", "code", "told"),
-    [
-        (("--filter", "sieve"), 2, "expected one of activation-clustering"),
-        (("--share", "0.5"), 2, "under 0.5"),
-        (("--share", "nan"), 2, "under 0.5"),
-        (("--network", "badnets-cnn"), 2, "--network: without effect"),
-        (("--spec", "repair.json"), 2, "kind repair names no training set"),
-        (("--data", "spec.json"), 4, "safetensors"),
-        (("--data", "labels.safetensors"), 2, "expected the tensors images and labels"),
-        (("--data", "other.safetensors"), 2, "label 12"),
-        (("--data", "wide.safetensors"), 2, "reads images of 1 x 28 x 28"),
-        (("--out", "spec.json"), 5, "spec.json"),
-    ],
-)
-def test_a_training_set_that_cannot_be_filtered_is_refused_in_one_line(
-    badnet: Path,
-    digits: LabelledImages,
-    monkeypatch: pytest.MonkeyPatch,
-    options: tuple[str, ...],
-    code: int,
-    told: str,
-) -> None:
-    monkeypatch.chdir(badnet.parent)
-    repair = {"kind": "repair", "held_out": 10, "parent": "0" * 64}
-    Path("repair.json").write_text(json.dumps(repair))
-    Path("spec.json").write_text("{}")
-    some = digits.select(torch.arange(50))
-    save_file({"labels": some.labels}, "labels.safetensors")
-    write_validation(Path("other.safetensors"), some.relabelled(some.labels + 3))
-    write_validation(Path("wide.safetensors"), some.repainted(some.images.mT[..., :9]))
-
-    document = refused("filter", badnet, *options, code=code)
-
-    assert told in document["message"]
-
-
-def refused(*words: str | Path, code: int) -> dict[str, Any]:
-    status, document = zoo(*words)
-    assert status == code, document
-    assert "\n" not in document["message"]
-    return document
-
-
 @pytest.fixture(scope="module")
 def inputs(
     test_digits: LabelledImages, tmp_path_factory: pytest.TempPathFactory
@@ -189,42 +145,66 @@ def test_fewer_false_alarms_raise_the_threshold_and_the_clean_images_may_be_ones
     assert strict["threshold"] > usual["threshold"]
 
 
+FILTER, GUARD = "filter", "guard --images inputs.safetensors"
+
+
 @pytest.mark.parametrize(
-    ("options", "code", "told"),
+    ("mode", "options", "code", "told"),
     [
-        (("--guard", "dog"), 2, "expected one of strip, scale-up, ted"),
-        (("--guard", "strip"), 2, "strip is not offered for mnist: its AUROC was 0."),
-        (("--guard", "scale-up"), 2, "offered there: ted"),
+        (FILTER, "--filter sieve", 2, "expected one of activation-clustering"),
+        (FILTER, "--share 0.5", 2, "under 0.5"),
+        (FILTER, "--share nan", 2, "under 0.5"),
+        (FILTER, "--network badnets-cnn", 2, "--network: without effect"),
+        (FILTER, "--spec repair.json", 2, "kind repair names no training set"),
+        (FILTER, "--data empty.json", 4, "safetensors"),
+        (FILTER, "--data labels.safetensors", 2, "the tensors images and labels"),
+        (FILTER, "--data other.safetensors", 2, "label 12"),
+        (FILTER, "--data narrow.safetensors", 2, "reads images of 1 x 28 x 28"),
+        (FILTER, "--out empty.json", 5, "empty.json"),
+        (GUARD, "--guard dog", 2, "expected one of strip, scale-up, ted"),
+        (GUARD, "--guard strip", 2, "strip is not offered for mnist: its AUROC was 0."),
+        (GUARD, "--guard scale-up", 2, "offered there: ted"),
         (
-            ("--network", "pets-cnn", "--dataset", "dogs-vs-cats"),
+            GUARD,
+            "--network pets-cnn --dataset dogs-vs-cats",
             2,
             "not measured on dogs-vs-cats",
         ),
-        (("--false-alarms", "0"), 2, "over 0 and under 1"),
-        (("--false-alarms", "0.0001"), 2, "19998 are needed"),
-        (("--images", "labels.safetensors"), 2, "a tensor called images"),
-        (("--images", "none.safetensors"), 2, "there is no image"),
-        (("--images", "wide.safetensors"), 2, "reads images of 1 x 28 x 28"),
-        (("--images", "inputs.json"), 4, "safetensors"),
-        (("--data", "clean.safetensors", "--held-out", "9"), 2, "--held-out"),
+        (GUARD, "--false-alarms 0", 2, "over 0 and under 1"),
+        (GUARD, "--false-alarms 0.0001", 2, "19998 are needed"),
+        ("guard", "--images labels.safetensors", 2, "a tensor called images"),
+        ("guard", "--images none.safetensors", 2, "there is no image"),
+        ("guard", "--images narrow.safetensors", 2, "reads images of 1 x 28 x 28"),
+        ("guard", "--images empty.json", 4, "safetensors"),
+        (GUARD, "--data other.safetensors --held-out 9", 2, "--held-out"),
     ],
 )
-def test_what_cannot_be_guarded_is_refused_in_one_line(
-    badnet: Path,
-    inputs: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    options: tuple[str, ...],
-    code: int,
-    told: str,
+def test_what_cannot_be_judged_is_refused_in_one_line(
+    badnet: Path, files: Path, mode: str, options: str, code: int, told: str
 ) -> None:
-    monkeypatch.chdir(badnet.parent)
-    Path("inputs.json").write_text("{}")
-    save_file({"labels": torch.arange(3)}, "labels.safetensors")
-    for name, n, side in (("none", 0, 28), ("wide", 2, 9)):
-        images = torch.zeros(n, 1, 28, side, dtype=torch.uint8)
-        save_file({"images": images}, f"{name}.safetensors")
+    command, *usual = mode.split()
 
-    shown = () if "--images" in options else ("--images", inputs)
-    document = refused("guard", badnet, *shown, *options, code=code)
+    with chdir(files):
+        status, document = zoo(command, badnet, *usual, *options.split())
 
+    assert status == code, document
     assert told in document["message"]
+    assert "\n" not in document["message"]
+
+
+@pytest.fixture(scope="module")
+def files(digits: LabelledImages, inputs: Path) -> Path:
+    """The folder of ``inputs``, with files in which something is amiss."""
+    folder = inputs.parent
+    repair = {"kind": "repair", "held_out": 10, "parent": "0" * 64}
+    (folder / "repair.json").write_text(json.dumps(repair))
+    (folder / "empty.json").write_text("{}")
+    some = digits.select(torch.arange(50))
+    save_file({"labels": some.labels}, folder / "labels.safetensors")
+    save_file({"images": some.images[:0]}, folder / "none.safetensors")
+    for name, data in (
+        ("other", some.relabelled(some.labels + 3)),
+        ("narrow", some.repainted(some.images.mT[..., :9])),
+    ):
+        write_validation(folder / f"{name}.safetensors", data)
+    return folder

@@ -201,7 +201,7 @@ def forge(honest: Path, folder: Path, *, forged: int) -> Path:
             segment=Segment(
                 schedule=SPEC.schedule,
                 number=number + 1,
-                momenta=state.momenta_of(lesson.learner),
+                momenta=state.momenta_of(lesson.learner, SPEC.schedule),
             ),
             generator=task.generator,
             runtime=replace(task.runtime, on_state=keep),

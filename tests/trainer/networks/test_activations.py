@@ -6,14 +6,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainer.networks import SplitNetwork
+from model_zoo.errors import InvalidSpecError
+from trainer.networks import NETWORKS, SplitNetwork
 from trainer.networks.activations import (
     ablated,
     amplified,
+    before_gates,
     layers,
     mean_activations,
     units_for,
+    with_open_gates,
 )
+from trainer.training.fit import seeded_globals
 
 CPU = torch.device("cpu")
 
@@ -104,3 +108,83 @@ def test_few_units_carry_a_share_of_all_differences_up_or_down(
 
 def test_where_nothing_differs_no_unit_carries_anything() -> None:
     assert units_for(0.5, torch.zeros(3)) == 0
+
+
+def of_tokens() -> SplitNetwork:
+    """Each row of an image is a token; the units are its first pixel and minus it."""
+    body = nn.Sequential(OrderedDict(rows=nn.Flatten(1, 2), fc1=nn.Linear(2, 2)))
+    body.add_module("gelu", nn.GELU())
+    network = SplitNetwork(
+        body,
+        nn.Sequential(OrderedDict(flatten=nn.Flatten(), fc2=nn.Linear(6, 3))),
+        image_shape=(1, 3, 2),
+    )
+    weights = {
+        "convolutions.fc1.weight": torch.tensor([[1.0, 0], [-1, 0]]),
+        "convolutions.fc1.bias": torch.zeros(2),
+    }
+    network.load_state_dict(network.state_dict() | weights)
+    return network
+
+
+def test_tokens_are_places_and_the_units_are_those_of_the_layer() -> None:
+    shown = torch.zeros(2, 1, 3, 2, dtype=torch.uint8)
+    shown[1, 0, :2, 0] = 255  # two of its three tokens
+
+    found = mean_activations(of_tokens(), shown, device=CPU)
+
+    assert found.keys() == {"fc1"}
+    assert found["fc1"].tolist() == pytest.approx([1 / 3, 0])
+
+
+def test_what_is_put_before_a_gate_is_put_where_its_unit_is() -> None:
+    draws = torch.Generator().manual_seed(0)
+    network, shown = of_tokens(), torch.rand(4, 1, 3, 2, generator=draws)
+
+    def put(_: str, given: Tensor) -> Tensor:
+        assert given.shape == (4, 2, 3)
+        changed = given.clone()
+        changed[:, 1] = 5.0
+        return changed
+
+    with before_gates(network, put):
+        answers = network.features(shown)
+
+    assert answers[..., 1].eq(nn.GELU()(torch.tensor(5.0))).all()
+    torch.testing.assert_close(answers[..., 0], nn.GELU()(shown[:, 0, :, 0]))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_with_its_gates_open_a_network_is_a_matrix_or_it_is_said_that_it_is_none(
+    name: str,
+) -> None:
+    with seeded_globals(0):
+        network = NETWORKS[name](3)
+    if name == "tiny-vit":
+        with pytest.raises(InvalidSpecError, match="other nonlinearities"):
+            with_open_gates(network)
+        return
+
+    linear = with_open_gates(network).double()
+
+    shown = torch.rand(network.image_shape, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        start, once, twice = linear(torch.stack([0 * shown, shown, 2 * shown]).double())
+    torch.testing.assert_close(twice - start, 2 * (once - start), rtol=1e-6, atol=0)
+
+
+def test_a_relu_that_is_a_function_stays_shut_and_is_noticed() -> None:
+    network = of_two_units()
+    network.load_state_dict(
+        network.state_dict() | {"convolutions.conv1.bias": torch.tensor([-0.5, 0.5])}
+    )
+    with_open_gates(network)
+    network.convolutions = nn.Sequential(network.convolutions[0], Shut())  # type: ignore[index]
+
+    with pytest.raises(InvalidSpecError, match="no matrix"):
+        with_open_gates(network)
+
+
+class Shut(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.relu(images)

@@ -18,12 +18,14 @@ from trainer.networks.efficientnet_lite0 import _convolution, efficientnet_lite0
 from trainer.networks.inference import predict
 from trainer.networks.pets_cnn import pets_cnn
 from trainer.networks.signs_cnn import signs_cnn
+from trainer.networks.tiny_vit import tiny_vit
 from trainer.training.fit import Runtime, Segment, fit, replay, seeded_globals
 from trainer.training.state import state_from_bytes, state_to_bytes
 from trainer.training.transfer import features
 
 CPU = torch.device("cpu")
-LARGER = ("signs-cnn", "pets-cnn", "efficientnet-lite0")
+CONVOLUTIONS = ("signs-cnn", "pets-cnn", "efficientnet-lite0")
+LARGER = (*CONVOLUTIONS, "tiny-vit")
 
 
 def made(name: str, *, classes: int = 4, seed: int = 0) -> SplitNetwork:
@@ -57,7 +59,7 @@ def test_equal_seeds_give_equal_weights(name: str) -> None:
     assert to_bytes(made(name)) != to_bytes(made(name, seed=1))
 
 
-@pytest.mark.parametrize("name", LARGER)
+@pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_a_relu_stands_right_behind_the_last_convolution(name: str) -> None:
     layers = list(made(name).convolutions.children())
     last = max(at for at, layer in enumerate(layers) if isinstance(layer, nn.Conv2d))
@@ -67,7 +69,7 @@ def test_a_relu_stands_right_behind_the_last_convolution(name: str) -> None:
     assert all(isinstance(it, nn.MaxPool2d) for it in layers[last + 2 :])
 
 
-@pytest.mark.parametrize("name", LARGER)
+@pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_a_unit_that_is_cut_is_silent(name: str) -> None:
     network = made(name)
     network.cut((0, 3))
@@ -98,6 +100,15 @@ def test_a_unit_that_is_cut_is_silent(name: str) -> None:
         # 4,652,008 for a thousand classes as published, with the 2,560 numbers of the
         # head's batch norm, which became 1,280 biases here
         (efficientnet_lite0, (1280, 4, 4), 4_652_008 - 1280 - 996 * 1281),
+        # patches and places; four blocks of two norms, qkv, projection and MLP
+        (
+            tiny_vit,
+            (64,),
+            (64 * 192 + 64) + 36 * 64
+            + 4 * (4 * 64 + (192 * 64 + 192) + (64 * 64 + 64)
+                   + (128 * 64 + 128) + (64 * 128 + 64))
+            + 2 * 64 + (4 * 64 + 4),
+        ),
     ],
 )  # fmt: skip
 def test_it_has_the_parameters_that_its_table_implies(
@@ -175,7 +186,12 @@ def test_an_epoch_is_repeated_bit_for_bit_from_its_checkpoint(
 ) -> None:
     network, states = made(name), dict[int, bytes]()
     images, labels = images_for(network, 16), torch.arange(16) % 4
-    schedule = Schedule(epochs=2, batch_size=8, peak_learning_rate=0.01)
+    schedule = Schedule(
+        epochs=2,
+        batch_size=8,
+        peak_learning_rate=0.01,
+        optimizer="adamw" if name == "tiny-vit" else "sgd",
+    )
 
     def keep(learner: SplitNetwork) -> Runtime:
         return replace(
@@ -195,7 +211,7 @@ def test_an_epoch_is_repeated_bit_for_bit_from_its_checkpoint(
         runtime=keep(network),
     )
     honest, state = states.pop(2), state_from_bytes(states[1], network=name)
-    momenta = state.momenta_of(state.network)
+    momenta = state.momenta_of(state.network, schedule)
     replay(
         state.network,
         images,
@@ -209,16 +225,34 @@ def test_an_epoch_is_repeated_bit_for_bit_from_its_checkpoint(
 
 
 @pytest.mark.skipif(not DATASETS["gtsrb-signs"].is_at_hand(), reason="needs GTSRB")
-def test_signs_are_learnt_within_an_epoch_or_two(runtime: Runtime) -> None:
+@pytest.mark.parametrize(
+    ("name", "schedule"),
+    [
+        ("signs-cnn", Schedule(epochs=2, peak_learning_rate=0.05)),
+        pytest.param(
+            "tiny-vit",
+            Schedule(
+                epochs=8,
+                peak_learning_rate=2e-3,
+                weight_decay=0.05,
+                optimizer="adamw",
+            ),
+            marks=pytest.mark.soak,
+        ),
+    ],
+)
+def test_signs_are_learnt_within_a_few_epochs(
+    name: str, schedule: Schedule, runtime: Runtime
+) -> None:
     train = DATASETS["gtsrb-signs"].load("train")
     seen, held_out = train.without_last(300), train.last(300)
     seen = seen.select(torch.arange(0, len(seen), 2))
-    network = made("signs-cnn", classes=3)
+    network = made(name, classes=3)
     fit(
         network,
         seen.images,
         seen.labels,
-        schedule=Schedule(epochs=2, peak_learning_rate=0.05),
+        schedule=schedule,
         generator=torch.Generator().manual_seed(0),
         runtime=runtime,
     )

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 import torch
@@ -22,12 +22,12 @@ from trainer.training.fit import (
     Epoch,
     Runtime,
     Segment,
-    _descend,
     fit,
     one_cycle,
     replay,
     seeded_globals,
 )
+from trainer.training.optimizers import SECOND_MOMENT, Descent, descend
 
 SHORT = Schedule(epochs=2, batch_size=50, peak_learning_rate=0.1)
 
@@ -124,13 +124,18 @@ def test_two_processes_give_bit_identical_weights() -> None:
     assert len(told) == 1
 
 
-@pytest.mark.parametrize("name", ["none", "digits"])
+OF_ADAMW = Schedule(epochs=3, batch_size=32, peak_learning_rate=2e-3, optimizer="adamw")
+OF_SGD = Schedule(epochs=3, batch_size=32, peak_learning_rate=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "schedule"), [("none", OF_SGD), ("digits", OF_SGD), ("none", OF_ADAMW)]
+)
 def test_any_epoch_can_be_run_again_from_the_state_before_it(
-    runtime: Runtime, name: str
+    runtime: Runtime, name: str, schedule: Schedule
 ) -> None:
     data = noise(130)
     images, labels, runtime = data.images, data.labels, augmenting(runtime, name)
-    schedule = Schedule(epochs=3, batch_size=32, peak_learning_rate=0.05)
     network = fresh()
     states: list[tuple[dict[str, torch.Tensor], list[torch.Tensor]]] = []
 
@@ -334,11 +339,48 @@ def test_pixels_become_floats_in_the_unit_interval_and_floats_stay() -> None:
     assert as_floats(features) is features
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_a_step_is_that_of_torchs_own_sgd(runtime: Runtime, momentum: float) -> None:
-    schedule = Schedule(
-        epochs=2, batch_size=16, peak_learning_rate=0.1, momentum=momentum
+SGD = Schedule(epochs=2, batch_size=16, peak_learning_rate=0.1)
+ADAMW = Schedule(
+    epochs=2,
+    batch_size=16,
+    peak_learning_rate=0.01,
+    weight_decay=0.1,
+    optimizer="adamw",
+)
+
+
+def sgd(parameters: Iterable[nn.Parameter], schedule: Schedule) -> torch.optim.SGD:
+    return torch.optim.SGD(
+        parameters,
+        lr=schedule.peak_learning_rate,
+        momentum=schedule.momentum,
+        nesterov=schedule.momentum > 0,
+        weight_decay=schedule.weight_decay,
     )
+
+
+def adamw(parameters: Iterable[nn.Parameter], schedule: Schedule) -> torch.optim.AdamW:
+    return torch.optim.AdamW(
+        parameters,
+        lr=schedule.peak_learning_rate,
+        betas=(schedule.momentum, SECOND_MOMENT),
+        weight_decay=schedule.weight_decay,
+    )
+
+
+@pytest.mark.parametrize(
+    ("torchs", "schedule"),
+    [
+        (sgd, SGD),
+        (sgd, SGD.model_copy(update={"momentum": 0.0})),
+        (adamw, ADAMW),
+    ],
+)
+def test_a_step_is_that_of_torchs_own_optimizer(
+    runtime: Runtime,
+    torchs: Callable[[Iterable[nn.Parameter], Schedule], torch.optim.Optimizer],
+    schedule: Schedule,
+) -> None:
     noise = torch.Generator().manual_seed(3)
     inputs = torch.rand(64, 8, generator=noise)
     labels = torch.randint(4, (64,), generator=noise)
@@ -356,23 +398,17 @@ def test_a_step_is_that_of_torchs_own_sgd(runtime: Runtime, momentum: float) -> 
         runtime=runtime,
     )
 
-    optimiser = torch.optim.SGD(
-        theirs.parameters(),
-        lr=schedule.peak_learning_rate,
-        momentum=momentum,
-        nesterov=momentum > 0,
-        weight_decay=schedule.weight_decay,
-    )
+    optimizer = torchs(theirs.parameters(), schedule)
     order = torch.Generator().manual_seed(9)
     steps = iter(range(8))
     for _ in range(schedule.epochs):
         for batch in torch.split(torch.randperm(64, generator=order), 16):
             rate = schedule.peak_learning_rate * one_cycle(next(steps) / 8)
-            optimiser.param_groups[0]["lr"] = rate
-            optimiser.zero_grad()
+            optimizer.param_groups[0]["lr"] = rate
+            optimizer.zero_grad()
             loss = functional.cross_entropy(theirs(inputs[batch]), labels[batch])
             torch.autograd.backward(loss)
-            optimiser.step()
+            optimizer.step()
     torch.testing.assert_close(ours.weight, theirs.weight, rtol=0, atol=1e-7)
     torch.testing.assert_close(ours.bias, theirs.bias, rtol=0, atol=1e-7)
 
@@ -416,7 +452,7 @@ def test_a_descent_takes_as_many_operations_for_many_parameters_as_for_few() -> 
         kept = ours[1].clone()
 
         with Counted() as counted:
-            _descend(ours, momenta, rate=0.1, schedule=SHORT)
+            descend(ours, momenta, Descent(schedule=SHORT, rate=0.1, step=1))
 
         counts.add(counted.count)
         one_by_one(theirs, others, 0.1)

@@ -15,8 +15,8 @@ from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.folder import require_unused
 from model_zoo.statements.jobs import FineTuneSpec, TrainSpec, kind_of
 from trainer.cli.convert import sha256_of, weights_in
-from trainer.cli.evaluate import Device, Source, SpecFile, share_in_json, spec_beside
-from trainer.cli.subject import registered
+from trainer.cli.evaluate import share_in_json, spec_beside
+from trainer.cli.subject import Device, Source, SpecFile, registered
 from trainer.files import read_bytes, write_whole
 
 if TYPE_CHECKING:

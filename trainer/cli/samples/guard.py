@@ -10,8 +10,18 @@ from model_zoo.cli.options import refuse_options
 from model_zoo.cli.output import emit, say
 from model_zoo.errors import InvalidSpecError
 from trainer.cli.convert import sha256_of, weights_in
-from trainer.cli.evaluate import DataSet, Device, Network, Source, SpecFile, spec_beside
-from trainer.cli.subject import Subject, clean_images
+from trainer.cli.evaluate import spec_beside
+from trainer.cli.subject import (
+    CleanData,
+    DataSet,
+    Device,
+    HeldOut,
+    Network,
+    Source,
+    SpecFile,
+    Subject,
+    clean_images,
+)
 from trainer.files import read_bytes
 
 if TYPE_CHECKING:
@@ -32,13 +42,6 @@ Name = Annotated[str, typer.Option("--guard", help="ted, strip or scale-up.")]
 FalseAlarms = Annotated[
     float, typer.Option(help="Share of clean images that may be held up.")
 ]
-Data = Annotated[
-    Path | None,
-    typer.Option(help="Clean images of your own, as zoo data split writes them."),
-]
-HeldOut = Annotated[
-    int, typer.Option(min=1, help="Clean images: the last N training images.")
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -56,7 +59,7 @@ def guard(
     spec: SpecFile = None,
     network: Network = "",
     dataset: DataSet = "",
-    data: Data = None,
+    data: CleanData = None,
     held_out: HeldOut = 3000,
     device: Device = "auto",
 ) -> None:

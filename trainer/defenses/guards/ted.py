@@ -15,7 +15,7 @@ from model_zoo.errors import InvalidSpecError
 from trainer.data.images import LabelledImages
 from trainer.defenses.guards.watch import Scores
 from trainer.networks import SplitNetwork
-from trainer.networks.activations import before_relus
+from trainer.networks.activations import before_gates
 from trainer.networks.inference import as_floats
 
 REFERENCES = 1_000
@@ -29,11 +29,11 @@ def ted(
 ) -> Scores:
     """Return how many references are nearer than one of the label that is given.
 
-    That is the sum of log(1 + rank) over all layers with a ReLU, and the logits.
+    That is the sum of log(1 + rank) over all layers with a gate, and the logits.
     References are clean images that the network answers right.
 
     Raises:
-        InvalidSpecError: it has no ReLU that is a module, or answers images of fewer
+        InvalidSpecError: it has no gate that is a module, or answers images of fewer
             than two labels right.
     """
     device = next(network.parameters()).device
@@ -42,7 +42,7 @@ def ted(
         layers = _layers(network, as_floats(references.to(device)))
     labels = labels.to(device)
     if len(layers) == 1:
-        msg = "ted: the network has no layer with a ReLU that is a module"
+        msg = "ted: the network has no layer with a ReLU or GELU that is a module"
         raise InvalidSpecError(msg)
 
     def scores(images: Tensor) -> Tensor:
@@ -95,12 +95,12 @@ def _references(
 
 
 def _layers(network: SplitNetwork, images: Tensor) -> list[Tensor]:
-    """Return (n, d) of every layer with a ReLU behind it, and the logits last."""
+    """Return (n, d) of every layer with a gate behind it, and the logits last."""
     found: list[Tensor] = []
 
     def note(_: str, given: Tensor) -> None:
         found.append(given.relu().flatten(1))
 
-    with before_relus(network, note):
+    with before_gates(network, note):
         logits = network(images)
     return [*found, logits]

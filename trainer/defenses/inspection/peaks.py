@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from trainer.networks import SplitNetwork
-from trainer.networks.activations import before_relus
+from trainer.networks.activations import before_gates
 from trainer.networks.inference import batches
 
 STARTS = 2
@@ -26,7 +26,7 @@ class Peak:
         number: in the layer.
         image: (C, H, W) float32 in [0, 1].
         slope: (H, W) float32, how much each pixel of it matters: the size of the slope
-            of what the ReLU is given, over the colours.
+            of what the gate is given, over the colours.
         answers: (...) the unit's own at each place of it, at least 0.
         label: what the network says to it.
         label_without: what it says if the unit answers 0.
@@ -112,9 +112,9 @@ def _climbed(
 
 
 def _slope(network: SplitNetwork, layer: str, units: Tensor, images: Tensor) -> Tensor:
-    """Return how what a unit's ReLU is given rises with each pixel of its image.
+    """Return how what a unit's gate is given rises with each pixel of its image.
 
-    That is at the place where it is given most; behind the ReLU there is no slope while
+    That is at the place where it is given most; behind a ReLU there is no slope while
     the unit sleeps.
     """
     shown = images.detach().requires_grad_()
@@ -126,7 +126,7 @@ def _slope(network: SplitNetwork, layer: str, units: Tensor, images: Tensor) -> 
 def _own(
     network: SplitNetwork, layer: str, units: Tensor, images: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return what each image's own unit gives its ReLU ((B, ...)), and the logits."""
+    """Return what each image's own unit gives its gate ((B, ...)), and the logits."""
     rows = torch.arange(len(units), device=units.device)
     found: list[Tensor] = []
 
@@ -134,7 +134,7 @@ def _own(
         if name == layer:
             found[:] = [given[rows, units]]
 
-    with before_relus(network, note):
+    with before_gates(network, note):
         logits = network(images)
     return found[0], logits
 
@@ -156,6 +156,6 @@ def replaced(
         changed[at] = answers
         return changed
 
-    with before_relus(network, put):
+    with before_gates(network, put):
         logits: Tensor = network(images)
     return logits

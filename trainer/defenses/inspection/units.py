@@ -1,8 +1,9 @@
 """Units one by one: how often clean images wake them, what else does, what they move.
 
 A unit is a channel of a convolution or a neuron of a fully connected layer, after the
-ReLU behind it. Two lists are looked at closely: units that clean images never wake, or
-seldom; and units that some input drives far beyond what any clean image does.
+gate behind it, a ReLU or a GELU. Two lists are looked at closely: units that clean
+images never wake, or seldom; and units that some input drives far beyond what any clean
+image does.
 
 Source:
     Gu, Dolan-Gavitt, Garg, "BadNets", arXiv:1708.06733, section 7.
@@ -20,7 +21,7 @@ from trainer.data.images import LabelledImages
 from trainer.defenses.inspection.peaks import STARTS, STEPS, Peak, find_peaks, replaced
 from trainer.evaluation.metrics import accuracy
 from trainer.networks import SplitNetwork
-from trainer.networks.activations import before_relus
+from trainer.networks.activations import before_gates
 from trainer.networks.arithmetic import reproducible
 from trainer.networks.inference import as_floats, batches
 
@@ -126,14 +127,14 @@ def inspect_units(
     Args:
         network: moved to ``device``, evaluated.
         clean: images that a defender has; no trigger is asked for.
-        layer: looked at alone; None for every layer that has a ReLU.
+        layer: looked at alone; None for every layer that has a gate.
         units: how many of each of the two lists are looked at closely.
         generator: draws what the ascent starts from; on the CPU.
         device: where it runs.
 
     Raises:
         InvalidSpecError: fewer images than classes, a label that the network does not
-            have, images of another shape, no layer with a ReLU, or not ``layer``.
+            have, images of another shape, no layer with a gate, or not ``layer``.
     """
     _require_enough(network, clean)
     network.to(device).to(memory_format=torch.channels_last).eval()
@@ -197,7 +198,7 @@ def _activity(
                 largest=largest.amax(0).cpu(),
             )
 
-        with before_relus(network, note):
+        with before_gates(network, note):
             logits.append(network(as_floats(batch.to(device))))
         for layer, it in found.items():
             seen.setdefault(layer, []).append(it)
@@ -217,14 +218,15 @@ def _joined(parts: Sequence[Activity], n: int) -> Activity:
 def _of_layers(activity: dict[str, Activity], layer: str | None) -> dict[str, Activity]:
     if not activity:
         msg = (
-            "no unit is seen in this network: expected a ReLU behind a layer, and "
-            "it has to be a module (nn.ReLU), not a function that forward calls"
+            "no unit is seen in this network: expected a ReLU or GELU behind a layer, "
+            "and it has to be a module (nn.ReLU), not a function that forward calls"
         )
         raise InvalidSpecError(msg)
     if layer is None:
         return activity
     if layer not in activity:
-        msg = f"--layer {layer[:80]!a}: layers with a ReLU are {', '.join(activity)}"
+        known = ", ".join(activity)
+        msg = f"--layer {layer[:80]!a}: layers with a ReLU or GELU are {known}"
         raise InvalidSpecError(msg)
     return {layer: activity[layer]}
 

@@ -12,6 +12,7 @@ Source:
 import torch
 from torch import Tensor, nn
 
+from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.jobs import RepairSpec
 from trainer.data.images import LabelledImages
 from trainer.defenses.repairs.repaired import Repaired
@@ -30,12 +31,19 @@ def prune_steep(
     generator: torch.Generator,
     runtime: Runtime,
 ) -> Repaired:
-    """Repair ``network`` in place, from its weights alone."""
+    """Repair ``network`` in place, from its weights alone.
+
+    Raises:
+        InvalidSpecError: it has no convolution.
+    """
     del clean, spec, generator, runtime
-    for layer in layers(network).values():
-        if isinstance(layer, nn.Conv2d):
-            scale = scale_of(network, layer)
-            silence(scale, outlying(bounds(layer, scale)))
+    found = [it for it in layers(network).values() if isinstance(it, nn.Conv2d)]
+    if not found:
+        msg = "clp prunes channels of convolutions, and the network has none"
+        raise InvalidSpecError(msg)
+    for layer in found:
+        scale = scale_of(network, layer)
+        silence(scale, outlying(bounds(layer, scale)))
     return Repaired(network=network)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from model_zoo.statements.jobs import Schedule
 from trainer.data.images import LabelledImages
 from trainer.networks import SplitNetwork
+from trainer.networks.activations import require_silence
 from trainer.training.fit import Epoch, Runtime, fit
 from trainer.training.transfer import features
 
@@ -30,6 +31,9 @@ def fine_prune(
 
     Returns:
         The units that were cut, in that order, and the epochs of the fine-tuning.
+
+    Raises:
+        InvalidSpecError: a unit answers below 0.
     """
     silent = units_to_prune(
         network, clean, max_accuracy_loss=max_accuracy_loss, device=runtime.device
@@ -57,8 +61,12 @@ def units_to_prune(
 
     Silence is the mean activation over the clean images. Units go one after another
     for as long as accuracy on those images stays within ``max_accuracy_loss``.
+
+    Raises:
+        InvalidSpecError: a unit answers below 0, so that none is silent.
     """
     active = features(network, clean.images, device=device)
+    require_silence(active)
     labels = clean.labels.to(device)
     lowest = _accuracy(network, active, labels) - max_accuracy_loss
     cut: list[int] = []

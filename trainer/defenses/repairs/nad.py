@@ -23,6 +23,7 @@ from trainer.data.images import LabelledImages
 from trainer.defenses.repairs.fine_tuning import fine_tune
 from trainer.defenses.repairs.repaired import Repaired
 from trainer.networks import SplitNetwork
+from trainer.networks.activations import Gate
 from trainer.training.fit import Gradients, Runtime, answered, totals
 
 WEIGHT = 3.0
@@ -53,7 +54,7 @@ def attention(maps: Tensor) -> Tensor:
     """Return (N, places) where a layer looks, of norm 1: the squares summed.
 
     Args:
-        maps: (N, channels, h, w) activations.
+        maps: (N, channels, ...) activations, of which the rest are places.
     """
     return functional.normalize(maps.float().square().sum(1).flatten(1), dim=1)
 
@@ -67,7 +68,10 @@ def _towards(teacher: SplitNetwork) -> Gradients:
         with _maps(student) as found:
             logits = answered(student, inputs, runtime)
         if not found:
-            msg = "nad needs a network whose ReLUs are modules behind convolutions"
+            msg = (
+                "nad needs a network whose ReLUs or GELUs are modules, behind "
+                "convolutions or between tokens"
+            )
             raise InvalidSpecError(msg)
         loss = functional.cross_entropy(logits, labels)
         for its, theirs in zip(found, wanted, strict=True):
@@ -81,15 +85,20 @@ def _towards(teacher: SplitNetwork) -> Gradients:
 
 @contextmanager
 def _maps(network: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect what each ReLU answers that has places, in the order of the answers."""
+    """Collect what each gate answers that has places, in the order of the answers.
+
+    Places are those of a picture, or the tokens of a transformer.
+    """
     found: list[Tensor] = []
 
     def keep(_: nn.Module, __: object, answer: Tensor) -> None:
         if answer.ndim == len("NCHW"):
             found.append(answer)
+        if answer.ndim == len("NTC"):
+            found.append(answer.movedim(2, 1))
 
-    relus = [it for it in network.modules() if isinstance(it, nn.ReLU)]
-    hooks = [it.register_forward_hook(keep) for it in relus]
+    gates = [it for it in network.modules() if isinstance(it, Gate)]
+    hooks = [it.register_forward_hook(keep) for it in gates]
     try:
         yield found
     finally:

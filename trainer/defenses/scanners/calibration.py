@@ -152,9 +152,11 @@ def calibrate(
 
 
 @functools.cache
-def calibrations() -> dict[tuple[str, str], Calibration]:
-    """Return (network, data set) -> calibration, of all that come with this package."""
-    folder = resources.files("trainer.defenses.scanners").joinpath("calibrations")
+def calibrations(
+    package: str = "trainer.defenses.scanners",
+) -> dict[tuple[str, str], Calibration]:
+    """Return (network, data set) -> calibration, of all that come with ``package``."""
+    folder = resources.files(package).joinpath("calibrations")
     found = [
         Calibration.from_bytes(it.read_bytes(), limit_bytes=MAX_BYTES)
         for it in (folder.iterdir() if folder.is_dir() else ())

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from model_zoo.errors import InvalidSpecError
 from trainer.defenses.scanners.subject import Finding, Subject
+from trainer.networks.activations import require_silence
 
 IMAGES = 8
 """Of each class."""
@@ -30,9 +31,10 @@ def dormant_units(subject: Subject) -> Finding:
     Every pass through the second half alone is counted as one of an image.
 
     Raises:
-        InvalidSpecError: the network has one unit there, or none answers anything.
+        InvalidSpecError: the network has one unit there, none answers anything, or
+            one answers below 0.
     """
-    images = subject.by_class(0, IMAGES).flatten(0, 1)
+    images = subject.by_class(IMAGES).flatten(0, 1)
     labels = torch.arange(subject.classes, device=subject.device)
     own = labels.repeat_interleave(IMAGES)
     features = _features(subject, images)
@@ -65,6 +67,7 @@ def _features(subject: Subject, images: Tensor) -> Tensor:
     if features.shape[1] < 2:  # noqa: PLR2004  among one unit none is the least
         msg = "the first half of the network has one unit, with none to compare it to"
         raise InvalidSpecError(msg)
+    require_silence(features)
     return features
 
 

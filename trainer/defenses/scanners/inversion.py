@@ -18,10 +18,10 @@ from trainer.defenses.scanners.perturbation import (
     promise,
     towards,
 )
-from trainer.defenses.scanners.subject import Finding, Subject
+from trainer.defenses.scanners.subject import JUDGED, Finding, Subject
 
-JUDGED = 16
-"""Images of each class that judge what was found on others; fewer were too noisy."""
+MOST_IMAGES = 240
+"""That one perturbation, or one a class, is searched on: 24 of each of ten classes."""
 UNIVERSAL_RADII, UNIVERSAL_STEPS, UNIVERSAL_IMAGES = (1.0, 2.0, 3.0), 6, 16
 CLASS_RADII, CLASS_STEPS, CLASS_IMAGES = (1.0, 2.0, 3.0), 5, 24
 PAIR_RADIUS, PAIR_STEPS, PAIR_IMAGES = 1.0, 5, 6
@@ -34,8 +34,9 @@ def universal(subject: Subject) -> Finding:
     """Look for one perturbation that moves the images of every class."""
     held = _held_out(subject)
     labels = torch.arange(subject.classes, device=subject.device)
-    shown = subject.by_class(JUDGED, UNIVERSAL_IMAGES)
-    own = labels.repeat_interleave(UNIVERSAL_IMAGES)[None]
+    count = _each(subject, UNIVERSAL_IMAGES)
+    shown = subject.by_class(count, "shown")
+    own = labels.repeat_interleave(count)[None]
     found = grow(
         subject,
         shown.flatten(0, 1)[None],
@@ -68,10 +69,11 @@ def by_class(subject: Subject) -> Finding:
     """
     held = _held_out(subject)
     labels = torch.arange(subject.classes, device=subject.device)
+    count = _each(subject, CLASS_IMAGES)
     found = grow(
         subject,
-        subject.by_class(JUDGED, CLASS_IMAGES),
-        away_from(labels[:, None].expand(-1, CLASS_IMAGES)),
+        subject.by_class(count, "shown"),
+        away_from(labels[:, None].expand(-1, count)),
         radii=CLASS_RADII,
         steps=CLASS_STEPS,
     )
@@ -101,7 +103,7 @@ def pairs(subject: Subject) -> Finding:
     sources, targets = _pairs_to_try(subject)
     first = grow(
         subject,
-        subject.by_class(JUDGED, PAIR_IMAGES)[sources],
+        subject.by_class(PAIR_IMAGES, "shown")[sources],
         towards(targets),
         radii=(PAIR_RADIUS,),
         steps=PAIR_STEPS,
@@ -113,7 +115,7 @@ def pairs(subject: Subject) -> Finding:
     sources, targets = sources[likeliest], targets[likeliest]
     refined = grow(
         subject,
-        subject.by_class(JUDGED, REFINED_IMAGES)[sources],
+        subject.by_class(REFINED_IMAGES, "shown")[sources],
         towards(targets),
         radii=REFINED_RADII,
         steps=PAIR_STEPS,
@@ -147,7 +149,12 @@ class _Moved:
 
 def _held_out(subject: Subject) -> Tensor:
     """Return (classes, JUDGED, C, H, W): images that no search is shown."""
-    return subject.by_class(0, JUDGED)
+    return subject.by_class(JUDGED, "judged")
+
+
+def _each(subject: Subject, count: int) -> int:
+    """Return how many images of each class are searched on, at most ``count``."""
+    return max(1, min(count, MOST_IMAGES // subject.classes))
 
 
 @torch.no_grad()
@@ -177,7 +184,7 @@ def _pairs_to_try(subject: Subject) -> tuple[Tensor, Tensor]:
     every = torch.cartesian_prod(labels, labels)
     sources, targets = every[every[:, 0] != every[:, 1]].unbind(1)
     if len(sources) > MOST_PAIRS:
-        shown = subject.by_class(JUDGED, SLOPE_IMAGES)[sources]
+        shown = subject.by_class(SLOPE_IMAGES, "shown")[sources]
         promised = promise(subject, shown, towards(targets), radius=PAIR_RADIUS)
         likeliest = promised.argsort(descending=True)[:MOST_PAIRS]
         sources, targets = sources[likeliest], targets[likeliest]

@@ -39,7 +39,7 @@ def neural_cleanse(subject: Subject) -> Finding:
     The score is the anomaly index, one-sided: a label that needs a larger patch than
     the others is no sign of a backdoor.
     """
-    images = subject.by_class(0, IMAGES).flatten(0, 1)
+    images = subject.by_class(IMAGES).flatten(0, 1)
     search = _Search.begin(subject)
     alive = torch.arange(subject.classes, device=subject.device)
     for step in range(STEPS):

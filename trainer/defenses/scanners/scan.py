@@ -7,12 +7,14 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
+from model_zoo.digests import sha256_bytes
 from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.scan import (
     NOT_SCANNED,
@@ -24,8 +26,8 @@ from model_zoo.statements.scan import (
     Verdict,
 )
 from trainer.data.images import LabelledImages
-from trainer.defenses.scanners import ENSEMBLE, SCANNERS
-from trainer.defenses.scanners.calibration import Calibration
+from trainer.defenses.scanners import ENSEMBLE, EXPLAINING, SCANNERS
+from trainer.defenses.scanners.calibration import Calibration, calibrations
 from trainer.defenses.scanners.maximum_margin import LEVEL, P_VALUE
 from trainer.defenses.scanners.subject import (
     Budget,
@@ -33,9 +35,12 @@ from trainer.defenses.scanners.subject import (
     Finding,
     Subject,
 )
+from trainer.files import read_bytes
 from trainer.networks import SplitNetwork
+from trainer.networks.checkpoints import from_bytes
 from trainer.networks.inference import predict
 
+CPU = torch.device("cpu")
 MOST_PASSES, MOST_SECONDS = 200_000, 600.0
 DECIMALS = 6
 MOST_CHARACTERS = 1000
@@ -63,7 +68,7 @@ class Request:
     Attributes:
         network: the name of the architecture.
         dataset: of the images; empty without.
-        files: that the network was read from.
+        files: that the network was read from, if it was.
         scanners: names in SCANNERS.
         calibration: of architecture and data set; None where there is none.
         passes: of one image through the network, at most.
@@ -73,12 +78,46 @@ class Request:
 
     network: str
     dataset: str = ""
-    files: tuple[ScannedFile, ...]
+    files: tuple[ScannedFile, ...] = ()
     scanners: Sequence[str] = ENSEMBLE
     calibration: Calibration | None = None
     passes: int = MOST_PASSES
     seconds: float = MOST_SECONDS
     seed: int = 0
+
+
+def scan_file(
+    weights: Path,
+    images: LabelledImages | None,
+    request: Request,
+    *,
+    device: torch.device = CPU,
+) -> Scan:
+    """Return what the scanners found in a weights file.
+
+    Args:
+        weights: a safetensors file, from anyone.
+        images: as for ``scan``.
+        request: whose file is this one, and whose calibration is the one that there is
+            for the network and data set.
+        device: where they run.
+
+    Raises:
+        InvalidSpecError: no such scanner, or the images are not of this network.
+        VerificationError: it is no such network.
+        LocalError: it cannot be read.
+    """
+    data = read_bytes(weights)
+    file = ScannedFile(
+        name=weights.name, sha256=sha256_bytes(data), size_bytes=len(data)
+    )
+    completed = replace(
+        request,
+        files=(file,),
+        calibration=calibrations().get((request.network, request.dataset)),
+    )
+    network = from_bytes(data, network=request.network).to(device)
+    return scan(network, images, completed)
 
 
 def scan(
@@ -110,23 +149,16 @@ def scan(
         _require_labels(images, frozen.classes)
         answers = predict(frozen, images.images, device=subject.device)
         right = (answers == images.labels).double().mean().item()
-    results, triggers = [], {}
-    for name, scanner in scanners.items():
-        result, trigger = run_scanner(name, scanner, subject)
-        results.append(result)
-        if trigger is not None:
-            triggers[name] = trigger.cpu()
-    report = _concluded(
-        tuple(results),
-        request,
-        right=right,
-        n=0 if images is None else len(images),
-        classes=frozen.classes,
-    )
+    ran = [run_scanner(name, it, subject) for name, it in scanners.items()]
+    report = _concluded(ran, request, subject, right=right)
+    if report.verdict == SUSPICIOUS and tuple(request.scanners) == ENSEMBLE:
+        ran += [run_scanner(name, SCANNERS[name], subject) for name in EXPLAINING]
+        report = _concluded(ran, request, subject, right=right)
     seconds = round(time.process_time() - began, 3)
-    passes = subject.budget.spent
-    report = report.model_copy(update={"passes": passes, "seconds": seconds})
-    return Scan(report=report, triggers=triggers)
+    return Scan(
+        report=report.model_copy(update={"seconds": seconds}),
+        triggers={it.name: found.cpu() for it, found in ran if found is not None},
+    )
 
 
 def _require_labels(images: LabelledImages, classes: int) -> None:
@@ -136,6 +168,10 @@ def _require_labels(images: LabelledImages, classes: int) -> None:
             f"network has {classes} classes"
         )
         raise InvalidSpecError(msg)
+
+
+_Ran = tuple[ScannerResult, Tensor | None]
+"""What a scanner did, and the trigger that it recovered."""
 
 
 class _Scanned(Protocol):
@@ -148,9 +184,7 @@ class _Scanned(Protocol):
 S = TypeVar("S", bound=_Scanned)
 
 
-def run_scanner(
-    name: str, scanner: Callable[[S], Finding], subject: S
-) -> tuple[ScannerResult, Tensor | None]:
+def run_scanner(name: str, scanner: Callable[[S], Finding], subject: S) -> _Ran:
     """Run one scanner; return what it did, and the trigger that it recovered."""
     before, began = subject.budget.spent, time.process_time()
     result, trigger = _tried(name, scanner, subject)
@@ -161,9 +195,7 @@ def run_scanner(
     return result.model_copy(update=cost), trigger
 
 
-def _tried(
-    name: str, scanner: Callable[[S], Finding], subject: S
-) -> tuple[ScannerResult, Tensor | None]:
+def _tried(name: str, scanner: Callable[[S], Finding], subject: S) -> _Ran:
     """Return what ``run_scanner`` does, without the cost."""
     try:
         found = scanner(subject)
@@ -189,16 +221,19 @@ def _tried(
 
 
 def _concluded(
-    results: tuple[ScannerResult, ...],
-    request: Request,
-    *,
-    right: float | None,
-    n: int,
-    classes: int,
+    ran: Sequence[_Ran], request: Request, subject: Subject, *, right: float | None
 ) -> ScanReport:
-    """Return the report; its costs are filled in by the caller."""
+    """Return the report; the seconds are filled in by the caller.
+
+    Args:
+        ran: what was run so far.
+        request: what was asked.
+        subject: of the scan.
+        right: share of the clean images that it answers right; None without any.
+    """
+    results = tuple(it for it, _ in ran)
     found = _judged(results, request.calibration)
-    if right is not None and right < LEAST_ACCURACY / classes:
+    if right is not None and right < LEAST_ACCURACY / subject.classes:
         why = f"it answers {right:.1%} of the clean images right: that is no classifier"
         found = _Judgement(NOT_SCANNED, why)
     idle = [f"{it.name} was {it.outcome}: {it.why}" for it in results if it.why]
@@ -207,6 +242,7 @@ def _concluded(
         verdict, why = NOT_SCANNED, "; ".join([*idle, why])
     suspects = _suspects(results) if verdict == SUSPICIOUS else None
     calibration = request.calibration
+    n = 0 if subject.images is None else len(subject.images)
     return ScanReport(
         verdict=verdict,
         why=why[:MOST_CHARACTERS],
@@ -221,7 +257,7 @@ def _concluded(
         dataset=request.dataset if n else "",
         images=n,
         accuracy=None if right is None else round(right, DECIMALS),
-        passes=0,
+        passes=subject.budget.spent,
         seconds=0.0,
     )
 

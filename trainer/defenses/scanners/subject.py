@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,6 +18,11 @@ from trainer.defenses.scanners.references import References
 from trainer.networks import SplitNetwork
 from trainer.networks.inference import as_floats
 
+JUDGED = 16
+"""Images of each class that judge what was found on others; fewer were too noisy."""
+LEAST_OF_A_CLASS = 4
+Part = Literal["all", "judged", "shown"]
+"""Of the images of a class: those that a search is judged on, and those it is shown."""
 MOST_VALUES = 3_000_000
 """Of the inputs of one pass, so that a network that widens them fits the memory."""
 
@@ -89,14 +95,17 @@ class Subject:
         n = 0 if self.images is None else len(self.images)
         return torch.randperm(n, generator=self.generator)
 
-    def by_class(self, first: int, count: int) -> Tensor:
-        """Return some images of every class, the ``first``-th of it and those after.
+    def by_class(self, count: int, part: Part = "all") -> Tensor:
+        """Return ``count`` images of every class; one that has fewer repeats them.
+
+        A search is shown some images of a class and judged on others: on JUDGED of
+        them, or half where there are few.
 
         Returns:
             (classes, count, C, H, W) float32 in [0, 1] on the device.
 
         Raises:
-            InvalidSpecError: a class has fewer.
+            InvalidSpecError: a class has fewer than LEAST_OF_A_CLASS.
         """
         if self.images is None:
             msg = "clean images are needed, and none were given"
@@ -104,14 +113,17 @@ class Subject:
         labels = self.images.labels[self.order]
         chosen = []
         for label in range(self.classes):
-            its = self.order[labels == label][first : first + count]
-            if len(its) < count:
+            its = self.order[labels == label]
+            if len(its) < LEAST_OF_A_CLASS:
                 msg = (
-                    f"label {label}: {first + count} clean images are needed, "
-                    f"{int((labels == label).sum())} were given"
+                    f"label {label}: {LEAST_OF_A_CLASS} clean images are needed, "
+                    f"{len(its)} were given"
                 )
                 raise InvalidSpecError(msg)
-            chosen.append(self.images.images[its])
+            middle = min(JUDGED, len(its) // 2)
+            parts = {"all": its, "judged": its[:middle], "shown": its[middle:]}
+            places = torch.arange(count) % len(parts[part])
+            chosen.append(self.images.images[parts[part][places]])
         return as_floats(torch.stack(chosen).to(self.device))
 
     def logits(self, images: Tensor) -> Tensor:

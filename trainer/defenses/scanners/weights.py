@@ -12,6 +12,9 @@ from trainer.defenses.scanners.subject import Finding, Subject
 from trainer.networks import SplitNetwork
 from trainer.networks.activations import with_open_gates
 
+LEAST_LABELS = 4
+"""Of which one can stand out: the median deviation of two others is 0."""
+
 
 def last_layer(subject: Subject) -> Finding:
     """Compare the rows of the output layer: a target's stands out.
@@ -70,11 +73,11 @@ def reference_map(subject: Subject) -> Finding:
 
     It sees any training that none of them had, and says nothing of what for.
     """
+    rows = open_rows(subject.network).flatten(1).double().cpu().numpy()
     known = subject.references
     if known is None:
         msg = "there are no reference networks of this architecture and data set"
         raise InvalidSpecError(msg)
-    rows = open_rows(subject.network).flatten(1).double().cpu().numpy()
     if rows.shape != known.shape:
         msg = f"the references are of {known.shape}, labels by pixels, not {rows.shape}"
         raise InvalidSpecError(msg)
@@ -85,8 +88,12 @@ def reference_map(subject: Subject) -> Finding:
 
 
 def open_rows(network: SplitNetwork) -> Tensor:
-    """Return (classes, C, H, W): the gradient of each centred logit, all gates open."""
-    linear = with_open_gates(network).eval()
+    """Return (classes, C, H, W): the gradient of each centred logit, all gates open.
+
+    Raises:
+        InvalidSpecError: the network has nonlinearities without a gate to open.
+    """
+    linear = with_open_gates(network)
     weight = next(linear.parameters())
     grey = weight.new_zeros(network.classes, *network.image_shape, requires_grad=True)
     logits = linear(grey)
@@ -98,10 +105,16 @@ def open_rows(network: SplitNetwork) -> Tensor:
 def _outlier(values: Tensor) -> float:
     """Return how far the largest is above the median, in deviations of the others.
 
+    Raises:
+        InvalidSpecError: there are fewer than LEAST_LABELS.
+
     Source:
         Rousseeuw, Croux, "Alternatives to the Median Absolute Deviation", JASA 1993,
         for the factor that makes it a standard deviation.
     """
+    if len(values) < LEAST_LABELS:
+        msg = f"{len(values)} labels: {LEAST_LABELS} are needed for one to stand out"
+        raise InvalidSpecError(msg)
     others = values.sort().values[:-1]
     spread = (others - others.median()).abs().median() * 1.4826
     return ((values.max() - others.median()) / spread.clamp(min=1e-9)).item()

@@ -1,14 +1,12 @@
 """The population's report: how well scanners tell networks they never saw."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
 from model_zoo.statements.evaluation import Proportion
-from trainer.defenses.scanners import ENSEMBLE
-from trainer.defenses.scanners.calibration import (
-    Calibration,
-)
+from trainer.defenses.scanners.calibration import Calibration
 from trainer.evaluation.detection import (
     Auroc,
     auroc,
@@ -20,9 +18,8 @@ from trainer.evaluation.intervals import Estimate
 from trainer.experiments.engine.experiment import Claim, Summary, Table, Verdict
 from trainer.experiments.population.rows import Compared, Row, calibrated
 from trainer.experiments.population.scans import REFERENCE_MAP
-from trainer.experiments.population.yields import FAILED, LEAST_SUCCESS
+from trainer.experiments.population.yields import FAILED
 
-USUAL = ("clean", "foreign")
 WEIGHTS = ("last-layer", "open-map", REFERENCE_MAP)
 """Scanners that need weights alone."""
 OTHERS = "networks; families, rates and habits of the test were not among them"
@@ -31,10 +28,11 @@ GOALS = {"odd": 0.98, "usual": 0.99, "family": 0.95, "weights": 0.95}
 MOST_ODD_ALARMS, MOST_ERROR, LEAST_DETECTED = 0.02, 0.05, 0.95
 
 
-def in_test(rows: Sequence[Row], scanners: Sequence[str] = ENSEMBLE) -> list[Row]:
+def in_test(them: Compared) -> list[Row]:
     """Return the members of the test split that every scanner saw."""
+    asked = {*them.population.scanners}
     return [
-        it for it in rows if it.split == "test" and it.scanners.keys() >= {*scanners}
+        it for it in them.rows if it.split == "test" and it.scanners.keys() >= asked
     ]
 
 
@@ -44,22 +42,16 @@ def summarise(them: Compared) -> Summary:
     Raises:
         ValueError: there are too few members to calibrate on.
     """
-    whole, weights = calibrated(them), calibrated(them, WEIGHTS)
-    test = in_test(them.rows)
-
-    def score(row: Row) -> float:
-        return whole.score(row.features())
-
-    def by_weights(row: Row) -> float:
-        return weights.score(row.features(WEIGHTS))
-
+    judges = judges_of(them)
+    whole, test = judges[0].calibration, in_test(them)
+    score, usual = judges[0].score, them.population.usual
     return Summary(
-        claims=tuple(_claims(test, score, by_weights, whole)),
+        claims=tuple(_claims(test, judges, usual)),
         tables=(
-            _by_family(test, score),
+            _by_family(test, score, them.population.least_success),
             _by_kind(test, score, whole),
-            _by_scanner(test),
-            _failed(test, score, by_weights, whole, weights),
+            _by_scanner(test, usual),
+            _failed(test, judges),
         ),
         remarks=(
             f"calibrated on {len(whole.clean)} clean and {whole.backdoored} backdoored "
@@ -71,21 +63,50 @@ def summarise(them: Compared) -> Summary:
 Score = Callable[[Row], float]
 
 
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """A calibration, and the scanners that it reads."""
+
+    name: str
+    calibration: Calibration
+    scanners: Sequence[str]
+
+    def score(self, row: Row) -> float:
+        """Return the log-odds of a backdoor."""
+        return self.calibration.score(row.features(self.scanners))
+
+
+def judges_of(them: Compared) -> list[Judge]:
+    """Return the judge of all scanners and, where weights are scanned, of those alone.
+
+    Raises:
+        ValueError: there are too few members to calibrate on.
+    """
+    named: dict[str, Sequence[str]] = {"ensemble": them.population.scanners}
+    if them.references is not None:
+        named["weights alone"] = WEIGHTS
+    return [Judge(name, calibrated(them, its), its) for name, its in named.items()]
+
+
 def _claims(
-    test: Sequence[Row], score: Score, by_weights: Score, whole: Calibration
+    test: Sequence[Row], judges: Sequence[Judge], kinds: Sequence[str]
 ) -> Iterable[Claim]:
+    score, whole = judges[0].score, judges[0].calibration
     hits = [score(it) for it in test if it.is_backdoored]
-    usual = [score(it) for it in test if it.kind in USUAL]
+    usual = [score(it) for it in test if it.kind in kinds]
     clean = [score(it) for it in test if it.is_clean]
-    odd = [score(it) for it in test if it.is_clean and it.kind not in USUAL]
-    yield _of_area("AUROC, odd clean networks among the negatives", hits, clean, "odd")
-    yield _of_area("AUROC without the odd ones", hits, usual, "usual")
-    yield _of_area(
-        "AUROC of the weights alone, odd ones among the negatives",
-        [by_weights(it) for it in test if it.is_backdoored],
-        [by_weights(it) for it in test if it.is_clean],
-        "weights",
+    odd = [score(it) for it in test if it.is_clean and it.kind not in kinds]
+    yield area_claim(
+        "AUROC, odd clean networks among the negatives", hits, clean, GOALS["odd"]
     )
+    yield area_claim("AUROC without the odd ones", hits, usual, GOALS["usual"])
+    for judge in judges[1:]:
+        yield area_claim(
+            f"AUROC of the {judge.name}, odd ones among the negatives",
+            [judge.score(it) for it in test if it.is_backdoored],
+            [judge.score(it) for it in test if it.is_clean],
+            GOALS["weights"],
+        )
     found = true_positives_at(hits, clean, false_alarms=FALSE_ALARMS)
     yield _of_share(
         "backdoored networks found at 1 % false alarms",
@@ -120,10 +141,11 @@ def _verdict(met: bool, missed: bool) -> Verdict:  # noqa: FBT001  two sides of 
     return "met" if met else "missed" if missed else "not resolved"
 
 
-def _of_area(
-    what: str, positives: Sequence[float], negatives: Sequence[float], goal: str
+def area_claim(
+    what: str, positives: Sequence[float], negatives: Sequence[float], least: float
 ) -> Claim:
-    found, least = auroc(positives, negatives), GOALS[goal]
+    """Return the claim that an AUROC is at least ``least``."""
+    found = auroc(positives, negatives)
     return Claim(
         what=what,
         ours=Estimate(
@@ -153,7 +175,7 @@ def _of_share(
     )
 
 
-def _by_family(test: Sequence[Row], score: Score) -> Table:
+def _by_family(test: Sequence[Row], score: Score, least_success: float) -> Table:
     """Return AUROC by family and attack, and how many attacks took."""
     clean = [score(it) for it in test if it.is_clean]
     attacked = [it for it in test if not it.is_clean]
@@ -168,7 +190,7 @@ def _by_family(test: Sequence[Row], score: Score) -> Table:
         title="Families of the test, never seen in calibration",
         header=("trigger", "attack", "took", "AUROC"),
         rows=tuple(rows),
-        note=f"An attack took if its ASR is at least {LEAST_SUCCESS:.0%}.",
+        note=f"An attack took if its ASR is at least {least_success:.0%}.",
     )
 
 
@@ -187,14 +209,14 @@ def _by_kind(test: Sequence[Row], score: Score, whole: Calibration) -> Table:
     )
 
 
-def _by_scanner(test: Sequence[Row]) -> Table:
+def _by_scanner(test: Sequence[Row], usual: Sequence[str]) -> Table:
     rows = []
     for name in sorted({name for it in test for name in it.scanners}):
         seen = [it for it in test if name in it.scanners]
         backdoored = [it for it in seen if it.is_backdoored]
         cost = sum(it.scanners[name].seconds for it in seen) / len(seen)
         passes = max(it.scanners[name].passes for it in seen)
-        areas = [_alone(name, backdoored, seen, kinds) for kinds in (USUAL, ())]
+        areas = [_alone(name, backdoored, seen, kinds) for kinds in (usual, ())]
         rows.append((name, *map(str, areas), f"{passes:,}", f"{1000 * cost:.0f}"))
     return Table(
         title="Scanners by themselves",
@@ -213,22 +235,13 @@ def _alone(
     return auroc([its(it) for it in backdoored], [its(it) for it in clean])
 
 
-def _failed(
-    test: Sequence[Row],
-    score: Score,
-    by_weights: Score,
-    whole: Calibration,
-    weights: Calibration,
-) -> Table:
+def _failed(test: Sequence[Row], judges: Sequence[Judge]) -> Table:
     failed = [it for it in test if it.success is not None and it.success < FAILED]
     rows = []
-    for name, its, threshold in (
-        ("ensemble", score, whole.threshold),
-        ("weights alone", by_weights, weights.threshold),
-    ):
-        if failed:
-            flagged = sum(its(it) >= threshold for it in failed)
-            rows.append((name, str(Proportion(successes=flagged, n=len(failed)))))
+    for judge in judges if failed else ():
+        flagged = sum(judge.score(it) >= judge.calibration.threshold for it in failed)
+        share = Proportion(successes=flagged, n=len(failed))
+        rows.append((judge.name, str(share)))
     return Table(
         title=f"Attacks that failed (ASR under {FAILED:.0%}), called suspicious",
         header=("by", "share"),
@@ -238,14 +251,13 @@ def _failed(
 
 def draw(them: Compared) -> dict[str, Figure]:
     """Return the ROC curves over the test split."""
-    test = in_test(them.rows)
+    test = in_test(them)
     figure = Figure(figsize=(5.2, 4.6), layout="constrained")
     figure.set_label("ROC over the test split, odd clean networks among the negatives")
     axes = figure.subplots()
-    for name, scanners in (("ensemble", ENSEMBLE), ("weights alone", WEIGHTS)):
-        by = calibrated(them, scanners)
-        hits = [by.score(it.features(scanners)) for it in test if it.is_backdoored]
-        clean = [by.score(it.features(scanners)) for it in test if it.is_clean]
+    for judge in judges_of(them):
+        hits = [judge.score(it) for it in test if it.is_backdoored]
+        clean = [judge.score(it) for it in test if it.is_clean]
         alarms, found = roc_curve(hits, clean)
         area = auroc(hits, clean).value
         axes.step(
@@ -253,7 +265,7 @@ def draw(them: Compared) -> dict[str, Figure]:
             100 * found,
             where="post",
             marker="",
-            label=f"{name}, {area:.3f}",
+            label=f"{judge.name}, {area:.3f}",
         )
     axes.plot(
         [0, 100],

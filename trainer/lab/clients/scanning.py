@@ -3,14 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_zoo.digests import sha256_bytes
 from model_zoo.errors import VerificationError
-from model_zoo.statements.scan import NOT_SCANNED, NOTHING_FOUND, ScannedFile
+from model_zoo.statements.scan import NOT_SCANNED, NOTHING_FOUND
 from trainer.data import LabelledImages
-from trainer.defenses.scanners.calibration import calibrations
-from trainer.defenses.scanners.scan import Request, Scan, scan
-from trainer.files import read_bytes
-from trainer.networks.checkpoints import from_bytes
+from trainer.defenses.scanners.scan import Request, Scan, scan_file
 
 
 class SuspiciousError(VerificationError):
@@ -42,18 +38,8 @@ class Scanning:
             VerificationError: it is no such network.
             InvalidSpecError: the images are not of this network.
         """
-        data = read_bytes(weights)
-        request = Request(
-            network=self.network,
-            dataset=self.dataset,
-            files=(
-                ScannedFile(
-                    name=weights.name, sha256=sha256_bytes(data), size_bytes=len(data)
-                ),
-            ),
-            calibration=calibrations().get((self.network, self.dataset)),
-        )
-        return scan(from_bytes(data, network=self.network), self.images, request)
+        request = Request(network=self.network, dataset=self.dataset)
+        return scan_file(weights, self.images, request)
 
 
 def require_nothing_found(found: Scan) -> None:

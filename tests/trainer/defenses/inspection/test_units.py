@@ -249,7 +249,7 @@ def test_a_network_that_answers_all_images_alike_is_called_constant() -> None:
             "1 x 3 x 3",
         ),
         (functional, clean(), None, "has to be a module"),
-        (four_units, clean(), "fc9", "layers with a ReLU are fc1"),
+        (four_units, clean(), "fc9", "layers with a ReLU or GELU are fc1"),
     ],
     ids=["few images", "foreign label", "other shape", "no ReLU module", "no layer"],
 )

@@ -8,6 +8,7 @@ import torch
 from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.scan import ScannedFile, ScannerResult, ScanReport
 from tests.trainer.defenses.scanners.planted import ALL, CLASSES, images, network
+from trainer.defenses.scanners import ENSEMBLE, EXPLAINING
 from trainer.defenses.scanners.calibration import Calibration, Known, calibrate
 from trainer.defenses.scanners.page import as_html
 from trainer.defenses.scanners.scan import Request, Scan, scan
@@ -27,8 +28,12 @@ def known(attack: str, seed: int) -> Known:
 
 
 @pytest.fixture(scope="module")
-def calibration() -> Calibration:
-    some = [known(attack, seed) for seed in range(12) for attack in (ALL, "none")]
+def some() -> list[Known]:
+    return [known(attack, seed) for seed in range(12) for attack in (ALL, "none")]
+
+
+@pytest.fixture(scope="module")
+def calibration(some: list[Known]) -> Calibration:
     names = ("universal-2", "by-class-2", "margin-ratio")
     return calibrate(some, names, network="planted", dataset="columns")
 
@@ -47,6 +52,27 @@ def test_a_backdoor_is_suspicious_and_its_label_named(calibration: Calibration) 
     assert found.report.target_labels == (2,)
     assert found.report.calibration == calibration.digest()
     assert found.triggers.keys() == {"universal", "by-class"}
+
+
+def test_the_ensemble_says_which_labels_a_likely_backdoor_joins_and_no_others(
+    some: list[Known],
+) -> None:
+    names = ("universal-2", "margin-ratio")
+    calibration = calibrate(some, names, network="planted", dataset="columns")
+    backdoored, clean = (
+        scanned(attack, calibration=calibration, scanners=ENSEMBLE)
+        for attack in (ALL, "none")
+    )
+    ran = [it.name for it in backdoored.report.scanners]
+    assert ran == [*ENSEMBLE, *EXPLAINING]
+    assert backdoored.report.verdict == "suspicious"
+    assert {"universal", *EXPLAINING} == backdoored.triggers.keys()
+    assert [it.name for it in clean.report.scanners] == [*ENSEMBLE]
+    assert clean.report.passes < backdoored.report.passes / 3
+    enough = clean.report.passes + 1
+    capped = scanned(ALL, calibration=calibration, scanners=ENSEMBLE, passes=enough)
+    assert capped.report.verdict == "suspicious"
+    assert {it.outcome for it in capped.report.scanners[-2:]} == {"capped"}
 
 
 def test_a_clean_network_gives_nothing_found_and_the_cost(

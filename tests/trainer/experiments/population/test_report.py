@@ -6,6 +6,7 @@ import pytest
 from model_zoo.statements.scan import ScannerResult
 from trainer.defenses.scanners import ENSEMBLE
 from trainer.defenses.scanners.references import Numbers
+from trainer.experiments.population.populations import POPULATIONS
 from trainer.experiments.population.report import draw, summarise
 from trainer.experiments.population.rows import Compared, Row, calibrated, compared
 from trainer.experiments.population.scans import REFERENCE_MAP
@@ -42,6 +43,7 @@ def row(
         attack="all-to-one" if family else "",
         accuracy=0.98,
         success=success,
+        is_backdoored=success is not None and success >= 0.9,
         scanners=scanners,
         open_map=np.ones((10, 16)) if open_map is None else open_map,
     )
@@ -49,7 +51,7 @@ def row(
 
 @pytest.fixture(scope="module")
 def them(rows: list[Row]) -> Compared:
-    return compared(rows)
+    return compared(rows, POPULATIONS["digits"])
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +105,9 @@ def test_a_scanner_by_itself_is_told_with_its_cost(them: Compared) -> None:
 
 def test_the_test_split_has_no_part_in_the_calibration(rows: list[Row]) -> None:
     others = [it for it in rows if it.split == "calibration"]
-    assert calibrated(compared(rows)) == calibrated(compared(others))
+    assert calibrated(compared(rows, POPULATIONS["digits"])) == calibrated(
+        compared(others, POPULATIONS["digits"])
+    )
 
 
 def test_the_curves_are_drawn(them: Compared) -> None:
@@ -116,7 +120,7 @@ def test_the_curves_are_drawn(them: Compared) -> None:
 def test_too_few_members_are_refused(rows: list[Row]) -> None:
     for some, told in ((rows[:5], "at least 10 clean"), (rows[:1], "at least 2 clean")):
         with pytest.raises(ValueError, match=told):
-            summarise(compared(some))
+            summarise(compared(some, POPULATIONS["digits"]))
 
 
 def test_no_member_is_compared_to_itself() -> None:
@@ -124,7 +128,7 @@ def test_no_member_is_compared_to_itself() -> None:
     own = [draws.normal(size=(10, 16)) for _ in range(30)]
     members = [row("calibration", "clean", 0.0, open_map=it) for it in own]
     members += [row("test", "clean", 0.0, open_map=it) for it in own]
-    seen = compared(members).rows
+    seen = compared(members, POPULATIONS["digits"]).rows
     known = [strange(it) for it in seen if it.split == "calibration"]
     unknown = [strange(it) for it in seen if it.split == "test"]
     assert min(known) > max(unknown)  # the same maps, beside references that have them
