@@ -16,7 +16,7 @@ def main() -> None:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_XET": "1",
     }
-    import huggingface_hub  # type: ignore[import-not-found]  # noqa: PLC0415  reads the variables when imported
+    import huggingface_hub  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415  reads the variables when imported
 
     started = time.perf_counter()
     huggingface_hub.hf_hub_download("alice/big", task["name"], cache_dir=task["home"])

@@ -95,6 +95,7 @@ LAB = "tests/e2e/test_lab.py::test_the_laboratory_keeps_its_promises_after_a_kil
 EVALUATING = "tests/trainer/cli/test_evaluate.py"
 INSPECTING = "tests/trainer/cli/test_inspect.py"
 SCANNING = "tests/trainer/cli/test_scan.py"
+ADAPTERS = "tests/trainer/cli/test_scan_adapters.py"
 SAMPLES = "tests/trainer/cli/test_samples.py"
 OWN_CLEAN = (
     "test_fewer_false_alarms_raise_the_threshold_and_the_clean_images_may_be_ones_own"
@@ -856,6 +857,26 @@ TRAINER: dict[str, dict[str, Mode]] = {
                 "--parent": Acts(NONE, 1, NONE, also=OF_MNIST),
                 "--out": Acts("held", 5, "held", also=OF_MNIST),
                 "--device": Acts("abacus", 2, "abacus", also=OF_MNIST),
+            },
+        ),
+        "an adapter": Mode(
+            "scan adapter",
+            {
+                **refused("--spec", "--network", "--data"),
+                "--held-out": Refused("5"),
+                "--scanner": Refused("last-layer"),
+                "--dataset": Acts("abacus", 2, "abacus"),
+                "--without-data": ShownBy(
+                    f"{ADAPTERS}::test_without_sentences_the_search_for_a_word_is_skipped"
+                ),
+                **shown_by(
+                    f"{ADAPTERS}::test_a_limit_is_kept_and_told",
+                    "--max-passes",
+                    "--max-seconds",
+                ),
+                "--parent": missing(),
+                "--out": Acts("held", 5, "held"),
+                "--device": Acts("abacus", 2, "abacus"),
             },
         ),
     },

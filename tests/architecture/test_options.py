@@ -30,6 +30,7 @@ from tests.architecture.options import (
 )
 from tests.model_zoo.releases import write_files
 from tests.model_zoo.servers import anchor_of, open_zoo
+from tests.trainer.text.tiny import write_adapter
 
 ROOT = Path(__file__).parents[2]
 PASSPHRASE = "correct horse battery"  # noqa: S105  guards keys of one test
@@ -111,6 +112,7 @@ def desk(url: str, data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     (folder / "train.json").write_text('{"kind": "train", "seed": 1}')
     (folder / "list.json").write_text("[]")
     write_files(folder / "files")
+    write_adapter(folder / "adapter")
     (folder / "taken").mkdir()
     (folder / "taken/thesis.txt").write_text("years of work")
     with ZooClient(url, anchor=anchor_of(data_dir)) as zoo:

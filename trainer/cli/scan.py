@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from model_zoo.cli.options import refuse_options
 from model_zoo.cli.output import emit, say
 from model_zoo.errors import InvalidSpecError
 from model_zoo.formats.static_checks import static_findings
@@ -68,6 +69,8 @@ Out = Annotated[
     Path | None, typer.Option(help="Folder that gets scan.html and scan.json.")
 ]
 IMAGES = 3_000
+OF_IMAGES = ("spec", "network", "data", "held_out", "scanner")
+"""Options that an adapter has no use for."""
 PASSES, SECONDS = 200_000, 600.0
 
 
@@ -77,6 +80,7 @@ def register(app: typer.Typer) -> None:
 
 
 def scan(
+    context: typer.Context,
     model: Source,
     *,
     spec: SpecFile = None,
@@ -94,6 +98,7 @@ def scan(
 ) -> None:
     """Look for a backdoor in MODEL: weights (.safetensors), or a folder with them.
 
+    An adapter (adapter_model.safetensors, adapter_config.json) is judged with its base.
     Exit code 0: nothing found; 1: suspicious; 6: not scanned, for the reason that is
     shown. A signature says who made a model; this says how it behaves.
     """
@@ -104,18 +109,20 @@ def scan(
     where = limits.checked(device)
     static = static_findings(model, parent, network=network or None)
     weights = weights_in(model)
-    subject = _subject(
-        weights, spec=spec, network=network, dataset=dataset, has_own_data=own
-    )
-    images = None
-    if not without_data:
-        images = clean_images(subject, data=data, held_out=held_out or IMAGES)
-    found = scanned(weights, subject, images, limits, where=where)
+    if _is_adapter(weights):
+        refuse_options(context, *OF_IMAGES, why="an adapter says what it is of")
+        sentences = "" if without_data else dataset
+        found = _adapter_scanned(weights, sentences, limits, where=where)
+    else:
+        of = _subject(
+            weights, spec=spec, network=network, dataset=dataset, has_own_data=own
+        )
+        images = None
+        if not without_data:
+            images = clean_images(of, data=data, held_out=held_out or IMAGES)
+        found = scanned(weights, of, images, limits, where=where)
     report = found.report.with_static(static)
-    if out is not None:
-        _write(report, found, out)
-    _say_report(report)
-    emit(report.to_object())
+    _tell(report, found, out)
     # not by an error: that would print a second document
     raise typer.Exit(EXIT_CODES[report.verdict])
 
@@ -203,6 +210,42 @@ def scanned(
     return scan_file(weights, images, request, device=where)
 
 
+def _is_adapter(weights: Path) -> bool:
+    from trainer.defenses.adapters.scan import is_adapter
+
+    return is_adapter(weights)
+
+
+def _adapter_scanned(
+    weights: Path, dataset: str, limits: Limits, *, where: "torch.device"
+) -> "Scan":
+    """Return what scanners find in an adapter and the base that it names.
+
+    Args:
+        weights: of the adapter.
+        dataset: of sentences; empty for none.
+        limits: of the scan.
+        where: it runs.
+
+    Raises:
+        InvalidSpecError: there is no such base, or no such data set.
+        VerificationError: the base is another, or one of the files malformed.
+    """
+    from trainer.defenses.adapters.scan import AdapterRequest, scan_adapter
+    from trainer.text.messages import own_sentences
+
+    own = own_sentences(dataset) if dataset else None
+    request = AdapterRequest(
+        dataset=dataset,
+        sentences=() if own is None else own.texts(),
+        labels=None if own is None else own.labels,
+        passes=limits.passes,
+        seconds=limits.seconds,
+        device=where,
+    )
+    return scan_adapter(weights, request)
+
+
 def scans_for(
     spec: RepairSpec, files: Mapping[str, Path], *, device: str
 ) -> dict[str, ScanReport]:
@@ -243,6 +286,13 @@ def say_scans(scans: Mapping[str, ScanReport]) -> None:
     if scans and scans["after"].verdict == SUSPICIOUS:
         # not by an error: that would print a second document
         raise typer.Exit(EXIT_CODES[SUSPICIOUS])
+
+
+def _tell(report: ScanReport, found: "Scan", out: Path | None) -> None:
+    if out is not None:
+        _write(report, found, out)
+    _say_report(report)
+    emit(report.to_object())
 
 
 def _write(report: ScanReport, found: "Scan", out: Path) -> None:

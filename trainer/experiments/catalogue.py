@@ -6,6 +6,7 @@ from trainer.experiments import (
     leaderboard,
     zoo_audit,
 )
+from trainer.experiments.adapters import scanning
 from trainer.experiments.engine.experiment import Experiment
 from trainer.experiments.mnist import (
     all_to_all,
@@ -41,6 +42,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         conversion_survival.EXPERIMENT,
         zoo_audit.EXPERIMENT,
         leaderboard.EXPERIMENT,
+        scanning.EXPERIMENT,
     )
 }
 """In the order of the paper."""

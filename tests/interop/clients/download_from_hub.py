@@ -17,7 +17,7 @@ def main() -> None:
     }
     if "token" in task:
         os.environ["HF_TOKEN"] = task["token"]
-    import huggingface_hub  # type: ignore[import-not-found]  # noqa: PLC0415  reads the variables when imported
+    import huggingface_hub  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415  reads the variables when imported
 
     answers: list[dict[str, object]] = []
     for name, *arguments, revision in task["calls"]:

@@ -12,12 +12,13 @@ from trainer.defenses.repairs import REPAIRS
 
 MAY_TELL_OF_AN_ATTACK = {
     "trainer.attacks",
+    "trainer.text.backdoors",
     # measures ASR; a threshold that was chosen with it would be of no use to anyone
     "trainer.evaluation",
 }
 
 
-@pytest.mark.parametrize("room", ["filters", "guards", "repairs"])
+@pytest.mark.parametrize("room", ["adapters", "filters", "guards", "repairs"])
 def test_nothing_that_a_defence_imports_however_far_away_lays_a_trigger(
     room: str,
 ) -> None:

@@ -6,6 +6,8 @@ Source:
     2024, algorithm 1.
 """
 
+import math
+
 import torch
 from scipy import stats
 
@@ -58,6 +60,8 @@ def _p_value(statistic: torch.Tensor) -> float:
     others, largest = values[:-1].numpy(), values[-1].item()
     if len(others) < LEAST_LABELS or others[0] == others[-1]:
         return 1.0
+    if not values.isfinite().all():  # a network can be built so; nothing is fitted
+        return math.nan
     shape, place, scale = stats.gamma.fit(others, floc=0)
     below = stats.gamma.cdf(largest, shape, loc=place, scale=scale)
     return float(1 - below ** len(values))

@@ -6,9 +6,10 @@ A verdict fails closed: what was skipped or capped is never "nothing found".
 import copy
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -25,10 +26,15 @@ from model_zoo.statements.scan import (
     Verdict,
 )
 from trainer.data.images import LabelledImages
-from trainer.defenses.scanners import ENSEMBLE, EXPLAINING, SCANNERS, Scanner
+from trainer.defenses.scanners import ENSEMBLE, EXPLAINING, SCANNERS
 from trainer.defenses.scanners.calibration import Calibration, calibrations
 from trainer.defenses.scanners.maximum_margin import LEVEL, P_VALUE
-from trainer.defenses.scanners.subject import Budget, BudgetSpentError, Subject
+from trainer.defenses.scanners.subject import (
+    Budget,
+    BudgetSpentError,
+    Finding,
+    Subject,
+)
 from trainer.files import read_bytes
 from trainer.networks import SplitNetwork
 from trainer.networks.checkpoints import from_bytes
@@ -143,10 +149,10 @@ def scan(
         _require_labels(images, frozen.classes)
         answers = predict(frozen, images.images, device=subject.device)
         right = (answers == images.labels).double().mean().item()
-    ran = [_ran(name, it, subject) for name, it in scanners.items()]
+    ran = [run_scanner(name, it, subject) for name, it in scanners.items()]
     report = _concluded(ran, request, subject, right=right)
     if report.verdict == SUSPICIOUS and tuple(request.scanners) == ENSEMBLE:
-        ran += [_ran(name, SCANNERS[name], subject) for name in EXPLAINING]
+        ran += [run_scanner(name, SCANNERS[name], subject) for name in EXPLAINING]
         report = _concluded(ran, request, subject, right=right)
     seconds = round(time.process_time() - began, 3)
     return Scan(
@@ -168,7 +174,17 @@ _Ran = tuple[ScannerResult, Tensor | None]
 """What a scanner did, and the trigger that it recovered."""
 
 
-def _ran(name: str, scanner: Scanner, subject: Subject) -> _Ran:
+class _Scanned(Protocol):
+    """Whatever a scanner looks at."""
+
+    @property
+    def budget(self) -> Budget: ...
+
+
+S = TypeVar("S", bound=_Scanned)
+
+
+def run_scanner(name: str, scanner: Callable[[S], Finding], subject: S) -> _Ran:
     """Run one scanner; return what it did, and the trigger that it recovered."""
     before, began = subject.budget.spent, time.process_time()
     result, trigger = _tried(name, scanner, subject)
@@ -179,8 +195,8 @@ def _ran(name: str, scanner: Scanner, subject: Subject) -> _Ran:
     return result.model_copy(update=cost), trigger
 
 
-def _tried(name: str, scanner: Scanner, subject: Subject) -> _Ran:
-    """Return what ``_ran`` does, without the cost."""
+def _tried(name: str, scanner: Callable[[S], Finding], subject: S) -> _Ran:
+    """Return what ``run_scanner`` does, without the cost."""
     try:
         found = scanner(subject)
     except BudgetSpentError as error:

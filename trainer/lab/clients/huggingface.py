@@ -14,7 +14,7 @@ def main() -> None:
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
-    import huggingface_hub  # type: ignore[import-not-found]  # noqa: PLC0415  reads the variables when imported
+    import huggingface_hub  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415  reads the variables when imported
 
     try:
         file = huggingface_hub.hf_hub_download(

@@ -1,0 +1,1 @@
+"""Scanners of adapters: they and their base are judged together."""

@@ -1,0 +1,1 @@
+"""Adapters of a sentence encoder, clean and backdoored, under their scanners."""

@@ -1,0 +1,1 @@
+"""Text: a small encoder, rank-decomposed adapters of it, and sentences to learn."""
