@@ -908,7 +908,7 @@ TRAINER: dict[str, dict[str, Mode]] = {
                 **refused("--dataset"),
                 "--held-out": Refused("3"),
                 **shown_by(
-                    f"{INSPECTING}::test_what_cannot_be_done_is_refused_with_code_2",
+                    f"{INSPECTING}::test_what_cannot_be_inspected_is_refused",
                     "--layer",
                 ),
                 **shown_by(
@@ -925,7 +925,7 @@ TRAINER: dict[str, dict[str, Mode]] = {
             {
                 "--filter": Acts("sieve", 2, "sieve"),
                 "--share": ShownBy(
-                    f"{SAMPLES}::test_a_training_set_that_cannot_be_filtered_is_refused_in_one_line"
+                    f"{SAMPLES}::test_what_cannot_be_judged_is_refused_in_one_line"
                 ),
                 "--data": Acts(NONE, 1, NONE, also=("--network", "badnets-cnn")),
                 "--spec": missing(),
@@ -958,7 +958,7 @@ TRAINER: dict[str, dict[str, Mode]] = {
                 "--images": Chooses(),
                 "--guard": Acts("dog", 2, "dog"),
                 "--false-alarms": ShownBy(
-                    f"{SAMPLES}::test_what_cannot_be_guarded_is_refused_in_one_line"
+                    f"{SAMPLES}::test_what_cannot_be_judged_is_refused_in_one_line"
                 ),
                 "--spec": missing(),
                 "--network": Acts("abacus", 2, "--dataset"),

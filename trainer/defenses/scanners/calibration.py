@@ -145,7 +145,8 @@ def calibrate(
         weights=_rounded(whole.weights),
         bias=round(whole.bias, 9),
         clean=_rounded(clean),
-        threshold=round(float(clean[-1 - allowed]) + 1e-6, 6),
+        # never under even odds: nobody understands a suspicion of 10 %
+        threshold=round(max(0.0, float(clean[-1 - allowed]) + 1e-6), 6),
         backdoored=int(truth.sum()),
         references=references,
     )

@@ -47,6 +47,20 @@ def test_unseen_networks_get_the_probability_that_they_deserve(
     assert abs(told.mean() - truth.mean()) < 0.05
 
 
+def test_nobody_is_suspicious_whose_backdoor_is_less_likely_than_not() -> None:
+    apart = [
+        Known(
+            features={"telling": 100.0 * it.backdoored, "idle": 0.0},
+            backdoored=it.backdoored,
+        )
+        for it in population()
+    ]
+    made = calibrate(apart, NAMES, network="small", dataset="drawn")
+    assert max(made.clean) < 0
+    assert made.threshold == 0.0
+    assert made.probability(made.threshold) == 0.5
+
+
 def test_few_clean_networks_of_the_calibration_reach_its_threshold(
     calibration: Calibration,
 ) -> None:
