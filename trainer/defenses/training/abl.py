@@ -2,9 +2,9 @@
 
 At first no image's loss is let fall far below a floor: below it the loss is raised
 again. The images whose loss is lowest then are isolated, the network learns on from
-the rest, and at last it unlearns the isolated ones by gradient ascent, for as long as
-it does no harm to clean images. Batch norms learn while the network does; while it
-unlearns, they stay.
+the rest, and at last it unlearns the isolated ones by gradient ascent, with clean
+images of the defender's own in the other scale, and for as long as those are told as
+before. Batch norms learn while the network does; while it unlearns, they stay.
 
 Source:
     Li et al., "Anti-Backdoor Learning: Training Clean Models on Poisoned Data",
@@ -29,7 +29,7 @@ from trainer.networks.arithmetic import reproducible
 from trainer.networks.inference import as_floats, batches
 from trainer.training.fit import Epoch, Gradients, Runtime, answered, fit, totals
 
-FLOOR = 0.1
+FLOOR = 0.02
 """Of the loss of an image. At the paper's 0.5 digits and poisoned digits end alike."""
 EARLY = 0.6
 """Share of the epochs before images are isolated."""
@@ -87,7 +87,12 @@ def isolate_and_unlearn(
         generator: on the CPU, draws.
         runtime: where to run; how it shows images is known by their place in
             ``training``.
+
+    Raises:
+        InvalidSpecError: there are too few clean images, the deadline passed, or
+            training diverged.
     """
+    learned, aside = set_aside(clean, generator)
     early = max(1, round(EARLY * schedule.epochs))
     epochs = fit(
         network,
@@ -110,7 +115,8 @@ def isolate_and_unlearn(
     unlearn(
         network,
         training.select(isolated),
-        clean,
+        clean=learned,
+        aside=aside,
         generator=generator,
         runtime=_showing(isolated, runtime),
     )
@@ -154,19 +160,19 @@ def losses(
 def unlearn(
     network: SplitNetwork,
     isolated: LabelledImages,
-    clean: LabelledImages,
     *,
+    clean: LabelledImages,
+    aside: LabelledImages,
     generator: torch.Generator,
     runtime: Runtime,
 ) -> None:
     """Raise the loss of ``isolated`` and keep that of ``clean``, in place.
 
     It ends when no isolated image has its label any more, after MOST_PASSES, or before
-    a pass that takes more than MOST_LOSS, in all, of the accuracy on clean images that
-    were set aside.
+    a pass that takes more than MOST_LOSS, in all, of the accuracy on ``aside``: clean
+    images, too, that are learned from at no time.
     """
     hold_norms(network)
-    learned, aside = set_aside(clean, generator)
     lowest = accuracy(network, aside, device=runtime.device) - MOST_LOSS
     size = max(1, len(isolated) // BATCHES)
     for _ in range(MOST_PASSES):
@@ -179,7 +185,7 @@ def unlearn(
             generator=generator,
             runtime=replace(
                 runtime,
-                gradients=ascending(learned, generator),
+                gradients=ascending(clean, generator),
                 on_epoch=lambda _: None,
             ),
         )
