@@ -25,6 +25,7 @@ from model_zoo.errors import (
 from model_zoo.statements.folder import manifest_of
 from model_zoo.statements.intoto import Provenance, subjects_of
 from model_zoo.statements.jobs import (
+    Draw,
     FineTuneSpec,
     JobSpec,
     NoopSpec,
@@ -127,6 +128,28 @@ def test_without_checkpoints_the_weights_are_the_same_and_only_all_can_be_rebuil
     assert rebuild(tmp_path, provenance).differing == ()
     with pytest.raises(InvalidSpecError, match="keeps no checkpoints"):
         draw(provenance, 1)
+
+
+def test_a_defended_build_comes_out_the_same_and_has_no_segments(
+    digits: LabelledImages, tmp_path: Path
+) -> None:
+    assert len(digits)  # MNIST is at hand, or the test is skipped
+    spec = TrainSpec(
+        held_out=500,
+        draw=Draw(images=300),
+        schedule=SPEC.schedule,
+        poisoning=Poisoning(target_label=1),
+        checkpoints=False,
+        defense="abl",
+    )
+    build(spec, folder=tmp_path, device="cpu")
+
+    provenance = claimed(tmp_path, spec)
+    assert rebuild(tmp_path, provenance).differing == ()
+    with pytest.raises(InvalidSpecError, match="keeps no checkpoints"):
+        draw(provenance, 1)
+    undefended = spec.model_copy(update={"defense": None})
+    assert rebuild(tmp_path, claimed(tmp_path, undefended)).differing
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,8 @@ from trainer.training.fit import (
 
 CPU = torch.device("cpu")
 SIDE, IMAGES, POISONED, TARGET = 8, 1_000, 100, 0
+FAINT = 6
+"""By as much one half is lighter, in noise of 100: four in five can be told."""
 SCHEDULE = Schedule(epochs=5, batch_size=20, peak_learning_rate=0.1)
 
 
@@ -33,7 +35,7 @@ def bars(n: int, *, seed: int) -> LabelledImages:
     labels = torch.arange(n) % 2
     images = torch.randint(0, 100, (n, 1, SIDE, SIDE), generator=draws).byte()
     for image, label in zip(images, labels.tolist(), strict=True):
-        image[0, :, label * SIDE // 2 : (label + 1) * SIDE // 2] += 15
+        image[0, :, label * SIDE // 2 : (label + 1) * SIDE // 2] += FAINT
     return LabelledImages(images=images, labels=labels)
 
 
@@ -54,8 +56,8 @@ def untrusted() -> LabelledImages:
     )
 
 
-OWN = bars(200, seed=2)
-UNSEEN = bars(400, seed=3)
+OWN = bars(1_000, seed=2)
+UNSEEN = bars(2_000, seed=3)
 
 
 def fresh() -> SplitNetwork:
@@ -97,17 +99,18 @@ def success(network: SplitNetwork) -> float:
 
 
 def test_the_easy_images_are_isolated_and_their_backdoor_is_unlearned(
-    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime,
 ) -> None:
-    monkeypatch.setattr(abl, "ISOLATED", 0.02)
+    undefended = attacked(runtime)
 
     network, found = defended(runtime)
 
-    assert success(attacked(runtime)) > 0.9
-    assert len(found.isolated) == IMAGES * 0.02
-    assert (found.isolated >= IMAGES - POISONED).double().mean() > 0.5
+    before, after = (accuracy(it, UNSEEN, device=CPU) for it in (undefended, network))
+    assert len(found.isolated) == IMAGES * abl.ISOLATED
+    assert (found.isolated >= IMAGES - POISONED).double().mean() > 0.8
+    assert success(undefended) > 0.95
     assert success(network) < 0.1
-    assert accuracy(network, UNSEEN, device=CPU) > 0.95
+    assert after > before - abl.MOST_LOSS
 
 
 def test_the_same_seed_makes_the_same_network_and_the_images_stay(
