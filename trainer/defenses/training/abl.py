@@ -31,7 +31,7 @@ from trainer.training.fit import Epoch, Gradients, Runtime, answered, fit, total
 
 FLOOR = 0.02
 """Of the loss of an image. At the paper's 0.5 digits and poisoned digits end alike."""
-EARLY = 0.6
+EARLY = 0.7
 """Share of the epochs before images are isolated."""
 ISOLATED = 0.05
 """Share of the images; of the paper's 1 % too few differ from clean ones."""
