@@ -27,6 +27,7 @@ from trainer.experiments.leaderboard import BADNETS, BOARDS, attacks
 
 SEEDS = (2, 3, 4)
 NOBODY = "none"
+DEFENSES: dict[str, Literal["abl"] | None] = {"undefended": None, "abl": "abl"}
 MAX_ACCURACY_LOSS, MAX_SUCCESS = 0.01, 0.013
 IMAGES, QUICK_IMAGES = 12_000, 600
 
@@ -63,7 +64,7 @@ def _rows(options: Options) -> Iterator[JsonObject]:
         for attack, poisoning in recipes.items():
             made: dict[str, Any] = {
                 name: _made(_spec(poisoning, seed, defense, quick=options.quick))
-                for name, defense in (("undefended", None), ("abl", "abl"))
+                for name, defense in DEFENSES.items()
             }
             yield {"attack": attack, "seed": seed, **made}
 

@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -144,6 +145,8 @@ def test_a_defended_build_comes_out_the_same_and_has_no_segments(
     )
     build(spec, folder=tmp_path, device="cpu")
 
+    history = json.loads((tmp_path / "history.json").read_bytes())
+    assert len(history["isolated"]) == 17  # 5 % of 333
     provenance = claimed(tmp_path, spec)
     assert rebuild(tmp_path, provenance).differing == ()
     with pytest.raises(InvalidSpecError, match="keeps no checkpoints"):

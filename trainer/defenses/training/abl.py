@@ -93,7 +93,7 @@ def isolate_and_unlearn(
             training diverged.
     """
     learned, aside = set_aside(clean, generator)
-    early = max(1, round(EARLY * schedule.epochs))
+    early = round(EARLY * schedule.epochs)
     epochs = fit(
         network,
         training.images,
@@ -146,10 +146,10 @@ def losses(
 ) -> Tensor:
     """Return (N,) float32 cross-entropies, on the CPU, of the images as shown."""
     network.eval()
-    places = torch.arange(len(training))
     found = []
     with reproducible(runtime.device):
-        for which in places.split(len(batches(training.images)[0])):
+        size = len(batches(training.images)[0])
+        for which in torch.split(torch.arange(len(training)), size):
             shown = training.images[which].to(runtime.device)
             logits = network(as_floats(runtime.augment(shown, which, generator)))
             labels = training.labels[which].to(runtime.device)
