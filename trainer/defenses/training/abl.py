@@ -81,7 +81,8 @@ def isolate_and_unlearn(
     Args:
         network: with random weights.
         training: of which nobody knows what is poisoned.
-        clean: the defender's own, for telling when unlearning does harm.
+        clean: the defender's own; one in five tells when unlearning does harm, and
+            the others are learned from beside it.
         schedule: its epochs are shared out: first with a floor, then on the rest, each
             part with a one-cycle rate of its own.
         generator: on the CPU, draws.
