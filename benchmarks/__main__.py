@@ -18,6 +18,7 @@ NAMES = (
     "experiments",
     "scanning",
     "samples",
+    "defended",
     "gpu",
 )
 

@@ -131,11 +131,12 @@ class _Replayable(_Learning):
     checkpoints: bool = True
 
     @model_serializer(mode="wrap")
-    def _as_before_there_were_draws(
+    def _as_before_there_were_such_fields(
         self, handler: SerializerFunctionWrapHandler
     ) -> dict[str, Any]:
-        """Leave ``draw`` out where it is None: older specs keep their digest."""
-        return {k: v for k, v in handler(self).items() if (k, v) != ("draw", None)}
+        """Leave younger fields out at their defaults: older specs keep their digest."""
+        younger = {"draw": None, "defense": None}.items()
+        return {k: v for k, v in handler(self).items() if (k, v) not in younger}
 
     @property
     def withheld(self) -> int:
@@ -149,7 +150,33 @@ class TrainSpec(_Replayable):
     ``classes`` keeps only those labels of the data set, renumbered in the order
     given; None keeps all. The last ``held_out`` training images are not trained on:
     they are the user's own validation set.
+
+    With ``defense`` the images are not trusted: ``poisoning`` is what another did to
+    them, and the defence is not told; the held-out images are the ones it trusts. What
+    is learned in one epoch then hangs on what was isolated after an earlier one, so
+    that there are no segments to replay: the build is checked by doing it all again.
     """
+
+    defense: Literal["abl"] | None = None
+
+    @model_validator(mode="after")
+    def _can_be_defended(self) -> Self:
+        penalty = None if self.poisoning is None else self.poisoning.penalty
+        wanted = {
+            "checkpoints false, since no epoch can be replayed by itself": (
+                not self.checkpoints
+            ),
+            "held_out, clean images of the defender's own": self.held_out > 0,
+            "two epochs at least, before and after it isolates": (
+                self.schedule.epochs > 1
+            ),
+            "no penalty, which is of who trains": penalty is None,
+        }
+        missing = [what for what, is_met in wanted.items() if not is_met]
+        if self.defense is not None and missing:
+            msg = f"defense {self.defense} goes with {'; with '.join(missing)}"
+            raise ValueError(msg)
+        return self
 
 
 class FineTuneSpec(_Replayable):

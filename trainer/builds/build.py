@@ -35,6 +35,7 @@ from trainer.attacks.strengthening import backdoor_units
 from trainer.attacks.triggers import stamp
 from trainer.data import DATASETS, LabelledImages, data_digest
 from trainer.defenses.repairs import REPAIRS
+from trainer.defenses.training import DEFENSES
 from trainer.evaluation.metrics import evaluate
 from trainer.files import read_bytes, write_whole
 from trainer.installed import packages_of
@@ -80,6 +81,7 @@ class _Learned:
     network: SplitNetwork
     epochs: list[Epoch]
     pruned_units: tuple[int, ...] = ()
+    isolated: tuple[int, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 
@@ -169,6 +171,8 @@ def _write_results(
         "epochs": [asdict(epoch) for epoch in learned.epochs],
         "pruned_units": list(learned.pruned_units),
     }
+    if learned.isolated:
+        history["isolated"] = list(learned.isolated)
     for name, data in learned.files.items():
         write_whole(folder / _extra_name(name), data)
     write_whole(folder / WEIGHTS_NAME, weights)
@@ -259,6 +263,26 @@ def _learn(spec: ReplayableSpec, task: Task, scratch: Path) -> _Learned:
     return _Learned(network=lesson.network, epochs=epochs)
 
 
+def _train(spec: TrainSpec, task: Task, scratch: Path) -> _Learned:
+    """Train as ``spec`` says; a defence gets nothing of what was done to the images."""
+    if spec.defense is None:
+        return _learn(spec, task, scratch)
+    lesson = begin(spec, task)
+    made = DEFENSES[spec.defense](
+        lesson.network,
+        LabelledImages(images=lesson.inputs, labels=lesson.labels),
+        _chosen(DATASETS[spec.dataset].load("train").last(spec.held_out), spec.classes),
+        spec.schedule,
+        task.generator,
+        lesson.runtime(task.runtime),
+    )
+    return _Learned(
+        network=lesson.network,
+        epochs=made.epochs,
+        isolated=tuple(made.isolated.tolist()),
+    )
+
+
 def _repair(spec: RepairSpec, task: Task, _: Path) -> _Learned:
     network = from_bytes(task.parent, network=spec.network)
     require_classes(network, task.classes)
@@ -291,7 +315,7 @@ def _strengthen(spec: StrengthenSpec, task: Task, _: Path) -> _Learned:
 
 
 BUILDERS: dict[str, Callable[[Any, Task, Path], _Learned]] = {
-    "train": _learn,
+    "train": _train,
     "fine-tune": _learn,
     "repair": _repair,
     "strengthen": _strengthen,

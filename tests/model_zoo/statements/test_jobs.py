@@ -6,6 +6,7 @@ from model_zoo.errors import InvalidSpecError
 from model_zoo.statements.jobs import (
     JOB_KINDS,
     DetectorSpec,
+    Draw,
     FineTuneSpec,
     JobSpec,
     NoopSpec,
@@ -231,3 +232,77 @@ def test_any_json_is_a_spec_or_a_told_refusal(kind: str, fields: object) -> None
     except InvalidSpecError:
         return
     assert kind_of(spec) == kind
+
+
+DEFENDED = {"defense": "abl", "checkpoints": False, "held_out": 100}
+
+
+def test_a_defended_training_is_a_spec_of_its_own() -> None:
+    spec = parse_spec("train", DEFENDED)
+    assert isinstance(spec, TrainSpec)
+    assert spec.defense == "abl"
+    assert parse_spec("train", spec.to_object()) == spec
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "told"),
+    [
+        pytest.param(
+            "train", {"checkpoints": True}, "checkpoints false", id="segments"
+        ),
+        pytest.param("train", {"held_out": 0}, "clean images", id="none of his own"),
+        pytest.param(
+            "train", {"schedule": {"epochs": 1}}, "two epochs", id="too short"
+        ),
+        pytest.param(
+            "train",
+            {"poisoning": {"target_label": 7, "penalty": {"name": "weights"}}},
+            "no penalty",
+            id="two trainers in one",
+        ),
+        pytest.param("train", {"defense": "nad"}, "'abl'", id="of a repair"),
+        pytest.param("fine-tune", {"parent": PARENT}, "defense", id="fine-tune"),
+        pytest.param(
+            "repair", {"parent": PARENT}, "expected one of fine-pruning", id="repair"
+        ),
+        pytest.param("train-detector", DETECTOR, "defense", id="detector"),
+    ],
+)
+def test_a_defence_that_would_have_no_effect_is_refused(
+    kind: str, fields: dict[str, object], told: str
+) -> None:
+    its_own = {"defense": "abl"} if kind in {"repair", "train-detector"} else DEFENDED
+    with pytest.raises(InvalidSpecError, match=told):
+        parse_spec(kind, {**its_own, **fields})
+
+
+@pytest.mark.parametrize(
+    ("spec", "digest"),
+    [
+        (
+            TrainSpec(),
+            "3e49dc09d01e9855a36355b6b8fc4b69bb93c03d3a36d2bbcb412b39a0d42ae7",
+        ),
+        (
+            TrainSpec(poisoning=Poisoning(target_label=0)),
+            "2dfa7d21253a7350fabb76c0ec1180b226ea9ef47d3f9ebcf1ec7f420a788b07",
+        ),
+        (
+            TrainSpec(draw=Draw(images=12_000)),
+            "4a7e0b80215f0270e3b7eb9347892e5752a30b911bb4f50289eafd7949812560",
+        ),
+        (
+            FineTuneSpec(parent=PARENT),
+            "778a9e71f65ce842bd263e41eaac89652975c7a036c23af3702d9a66f8705a91",
+        ),
+        (
+            RepairSpec(parent=PARENT, held_out=600),
+            "4fe248da37ab152d6dec95d432770943c2d5f737750ffe68249aa247f509de79",
+        ),
+    ],
+    ids=["train", "poisoned", "drawn", "fine-tune", "repair"],
+)
+def test_specs_keep_the_digests_they_had_before_there_was_a_defence(
+    spec: JobSpec, digest: str
+) -> None:
+    assert spec.digest() == digest

@@ -9,6 +9,7 @@ from model_zoo.statements.jobs import RepairSpec
 from trainer.defenses.filters import FILTERS
 from trainer.defenses.guards import GUARDS
 from trainer.defenses.repairs import REPAIRS
+from trainer.defenses.training import DEFENSES
 
 MAY_TELL_OF_AN_ATTACK = {
     "trainer.attacks",
@@ -18,7 +19,9 @@ MAY_TELL_OF_AN_ATTACK = {
 }
 
 
-@pytest.mark.parametrize("room", ["adapters", "filters", "guards", "repairs"])
+@pytest.mark.parametrize(
+    "room", ["adapters", "filters", "guards", "repairs", "training", "updates"]
+)
 def test_nothing_that_a_defence_imports_however_far_away_lays_a_trigger(
     room: str,
 ) -> None:
@@ -49,6 +52,17 @@ def test_a_repair_is_given_a_network_and_clean_images_and_nothing_of_the_attack(
     """A new argument must be argued for: no trigger may reach a defence."""
     given = inspect.signature(REPAIRS[name]).parameters
     assert [*given] == ["network", "clean", "spec", "generator", "runtime"]
+
+
+@pytest.mark.parametrize("name", DEFENSES)
+def test_who_trains_on_images_he_does_not_trust_is_not_told_what_was_done_to_them(
+    name: str,
+) -> None:
+    """Not the spec, which says it; images and clean images have labels and no more."""
+    given = inspect.signature(DEFENSES[name]).parameters
+    assert [*given] == [
+        *("network", "training", "clean", "schedule", "generator", "runtime")
+    ]
 
 
 @pytest.mark.parametrize("name", FILTERS)

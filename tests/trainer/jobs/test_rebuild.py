@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -25,6 +26,7 @@ from model_zoo.errors import (
 from model_zoo.statements.folder import manifest_of
 from model_zoo.statements.intoto import Provenance, subjects_of
 from model_zoo.statements.jobs import (
+    Draw,
     FineTuneSpec,
     JobSpec,
     NoopSpec,
@@ -123,6 +125,28 @@ def test_without_checkpoints_the_weights_are_the_same_and_only_all_can_be_rebuil
         honest / "model.safetensors"
     )
     assert not list(tmp_path.glob("*checkpoint*"))
+    provenance = claimed(tmp_path, spec)
+    assert rebuild(tmp_path, provenance).differing == ()
+    with pytest.raises(InvalidSpecError, match="keeps no checkpoints"):
+        draw(provenance, 1)
+
+
+def test_a_defended_build_comes_out_the_same_and_has_no_segments(
+    digits: LabelledImages, tmp_path: Path
+) -> None:
+    assert len(digits)  # MNIST is at hand, or the test is skipped
+    spec = TrainSpec(
+        held_out=500,
+        draw=Draw(images=300),
+        schedule=SPEC.schedule,
+        poisoning=Poisoning(target_label=1),
+        checkpoints=False,
+        defense="abl",
+    )
+    build(spec, folder=tmp_path, device="cpu")
+
+    history = json.loads((tmp_path / "history.json").read_bytes())
+    assert len(history["isolated"]) == 17  # 5 % of 333
     provenance = claimed(tmp_path, spec)
     assert rebuild(tmp_path, provenance).differing == ()
     with pytest.raises(InvalidSpecError, match="keeps no checkpoints"):
