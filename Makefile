@@ -32,7 +32,7 @@ gates: $(STAMP) ## style, types and import arrows
 # where it is set, each process would compile every test anew
 test: export PYTHONDONTWRITEBYTECODE =
 test: gates ## the gates, then every test
-	$(BIN)/pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 soak: $(STAMP) ## what takes many minutes: the lab under ten kills
 	$(BIN)/pytest -m soak
