@@ -22,6 +22,7 @@ from trainer.experiments.population.makers import DIGITS, Fields
 from trainer.experiments.population.members import (
     BACKDOORED,
     SEED,
+    Draft,
     Member,
     in_fair_order,
 )
@@ -64,14 +65,8 @@ def _made(number: int, knows: str, scale: Scale) -> Member:
     }
     if scale == "quick":
         fields |= DIGITS.quick
-    return Member(
-        number=number,
-        split="test",
-        kind=BACKDOORED,
-        family=knows,
-        attack="all-to-one",
-        recipe=Recipe(spec=TrainSpec(**fields)),
-    )
+    draft = Draft("test", BACKDOORED, knows, "all-to-one")
+    return draft.member(number, Recipe(spec=TrainSpec(**fields)))
 
 
 def _poisoning(random: Random, does: Fields) -> Poisoning:

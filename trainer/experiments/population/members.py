@@ -55,6 +55,30 @@ class Member:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What of a member is not drawn."""
+
+    split: Split
+    kind: str
+    family: str = ""
+    attack: str = ""
+
+    def member(
+        self, number: int, recipe: Recipe, *, old: Recipe | None = None
+    ) -> Member:
+        """Return the member that ``recipe`` makes of it."""
+        return Member(
+            number=number,
+            split=self.split,
+            kind=self.kind,
+            family=self.family,
+            attack=self.attack,
+            recipe=recipe,
+            old=old,
+        )
+
+
 ATTACKS = ("all-to-one", "source-to-target", "all-to-all")
 CLEAN_LABEL = "clean-label"
 POISON_RATES: dict[Split, tuple[float, ...]] = {
@@ -91,16 +115,6 @@ def in_fair_order(made: list[Member]) -> list[Member]:
     """Return them in an order, drawn once, of which any first part is a fair sample."""
     order = np.random.default_rng(SEED).permutation(len(made))
     return [made[it] for it in order]
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What of a member is not drawn."""
-
-    split: Split
-    kind: str
-    family: str = ""
-    attack: str = ""
 
 
 def _drafts(makers: Makers, split: Split, counts: Counts) -> Iterator[Draft]:
@@ -144,14 +158,7 @@ def _made(makers: Makers, number: int, draft: Draft, scale: Scale) -> Member:
     recipe = Recipe(spec=TrainSpec(**fields))
     if draft.kind == FINE_TUNED:
         recipe = _fine_tuned(fields, recipe)
-    return Member(
-        number=number,
-        split=draft.split,
-        kind=draft.kind,
-        family=draft.family,
-        attack=draft.attack,
-        recipe=recipe,
-    )
+    return draft.member(number, recipe)
 
 
 def _fine_tuned(fields: Fields, parent: Recipe) -> Recipe:

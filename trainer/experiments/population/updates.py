@@ -98,15 +98,7 @@ def _made(number: int, draft: Draft, parents: list[Recipe], scale: Scale) -> Mem
         new = Recipe(spec=spec, parent=old)
     elif draft.kind != ANEW:
         new = Recipe(spec=_continued(random, number, draft, scale), parent=old)
-    return Member(
-        number=number,
-        split=draft.split,
-        kind=draft.kind,
-        family=draft.family,
-        attack=draft.attack,
-        recipe=new,
-        old=old,
-    )
+    return draft.member(number, new, old=old)
 
 
 def _continued(random: Random, number: int, draft: Draft, scale: Scale) -> FineTuneSpec:
