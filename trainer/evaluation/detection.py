@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
 
 from model_zoo.documents import Document
+from trainer.evaluation.intervals import Estimate
 
 CONFIDENCE = 0.95
 
@@ -27,6 +28,16 @@ class Auroc(Document):
     high: float
     positives: int
     negatives: int
+
+    def estimate(self) -> Estimate:
+        """Return it as other numbers are told; n is of all networks."""
+        return Estimate(
+            mean=self.value,
+            low=self.low,
+            high=self.high,
+            seeds=1,
+            n=self.positives + self.negatives,
+        )
 
     def __str__(self) -> str:
         return (

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from model_zoo.statements.scan import ScannerResult
 from trainer.evaluation.detection import Auroc, auroc
-from trainer.evaluation.intervals import Estimate, estimate
+from trainer.evaluation.intervals import estimate
 from trainer.experiments.adapters.members import (
     CLEAN,
     DIRECTION,
@@ -136,18 +136,9 @@ def _accuracy_claim(finished: Sequence[Finished]) -> Claim:
 
 def _claim(scored: Sequence[tuple[Finished, Scores]], name: str) -> Claim:
     found = _auroc(scored, name, UNSEEN)
-    ours = None
-    if found is not None:
-        ours = Estimate(
-            mean=found.value,
-            low=found.low,
-            high=found.high,
-            seeds=1,
-            n=found.positives + found.negatives,
-        )
     return claim(
         f"{name}: AUROC on families unseen",
-        ours,
+        None if found is None else found.estimate(),
         f"at least {LEAST_AUROC}",
         at_least(LEAST_AUROC),
         unit="",

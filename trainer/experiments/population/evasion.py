@@ -26,17 +26,15 @@ def summarise(them: Compared) -> Summary:
     Raises:
         ValueError: there are too few members to calibrate on, or none to judge.
     """
-    judge = judges_of(them)[0]
-    clean = [judge.score(it) for it in in_test(them) if it.is_clean]
+    clean = [it for it in in_test(them) if it.is_clean]
     claims: list[Claim] = []
     rows = []
     areas = _areas(them)
     for knows, found in areas.items():
         its = _adversaries(them, knows)
         taken = [it for it in its if it.is_backdoored]
-        hits = [judge.score(it) for it in taken]
         what = f"AUROC of the ensemble, adversaries who know: {knows}"
-        claims.append(area_claim(what, hits, clean, LEAST))
+        claims.append(area_claim(what, found[ENSEMBLE_COLUMN], LEAST))
         price = (_mean(it.accuracy for it in its), _mean(it.success for it in its))
         told = [f"{it.value:.3f}" for it in found.values()]
         rows.append((knows, f"{len(taken)} of {len(its)}", *price, *told))

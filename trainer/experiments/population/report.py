@@ -97,14 +97,18 @@ def _claims(
     clean = [score(it) for it in test if it.is_clean]
     odd = [score(it) for it in test if it.is_clean and it.kind not in kinds]
     yield area_claim(
-        "AUROC, odd clean networks among the negatives", hits, clean, GOALS["odd"]
+        "AUROC, odd clean networks among the negatives",
+        auroc(hits, clean),
+        GOALS["odd"],
     )
-    yield area_claim("AUROC without the odd ones", hits, usual, GOALS["usual"])
+    yield area_claim("AUROC without the odd ones", auroc(hits, usual), GOALS["usual"])
     for judge in judges[1:]:
         yield area_claim(
             f"AUROC of the {judge.name}, odd ones among the negatives",
-            [judge.score(it) for it in test if it.is_backdoored],
-            [judge.score(it) for it in test if it.is_clean],
+            auroc(
+                [judge.score(it) for it in test if it.is_backdoored],
+                [judge.score(it) for it in test if it.is_clean],
+            ),
             GOALS["weights"],
         )
     found = true_positives_at(hits, clean, false_alarms=FALSE_ALARMS)
@@ -141,20 +145,11 @@ def _verdict(met: bool, missed: bool) -> Verdict:  # noqa: FBT001  two sides of 
     return "met" if met else "missed" if missed else "not resolved"
 
 
-def area_claim(
-    what: str, positives: Sequence[float], negatives: Sequence[float], least: float
-) -> Claim:
+def area_claim(what: str, found: Auroc, least: float) -> Claim:
     """Return the claim that an AUROC is at least ``least``."""
-    found = auroc(positives, negatives)
     return Claim(
         what=what,
-        ours=Estimate(
-            mean=found.value,
-            low=found.low,
-            high=found.high,
-            seeds=1,
-            n=found.positives + found.negatives,
-        ),
+        ours=found.estimate(),
         unit="",
         goal=f"at least {least}",
         verdict=_verdict(found.low >= least, found.high < least),
